@@ -1,0 +1,63 @@
+"""One row of the catalogue: a network, its paper, its default configuration and its published figures."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from torch import nn
+
+from striate.data.preprocessing import Preprocessing
+
+
+@dataclass(frozen=True)
+class Published:
+    """Errors a paper prints, as fractions in [0, 1], and where it prints them."""
+
+    source: str
+    top1_error: float | None = None
+    top5_error: float | None = None
+
+
+@dataclass(frozen=True)
+class Weights:
+    """Published weights that can be had on request: where from, how large, which checksum, how images must be prepared.
+
+    `class_names` is called only when needed and gives the names in the order of the outputs.
+    """
+
+    name: str
+    url: str
+    size_bytes: int
+    sha256_prefix: str
+    preprocessing: Preprocessing
+    class_names: Callable[[], tuple[str, ...]]
+    source: str
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A network in the catalogue.
+
+    `build(config)` makes it; `config` is the frozen dataclass of the family with the paper's values and always has the
+    fields `in_channels` and `num_classes`. `input_size` is (C, H, W) in pixels. `stem` and `head` name, as in
+    `named_modules`, the first convolution (or linear layer) and the last layer with `num_classes` outputs. `num_params` and `macs`
+    (multiply-adds of one image at `input_size`) are those of the default configuration; a test recounts them.
+    `min_size` is the smallest legal height and width. `is_fixed_size` says that only `input_size` is legal.
+    """
+
+    name: str
+    family: str
+    year: int
+    title: str
+    paper: str
+    build: Callable[[Any], nn.Module]
+    config: Any
+    input_size: tuple[int, int, int]
+    num_params: int
+    macs: int
+    stem: str
+    head: str
+    min_size: tuple[int, int]
+    is_fixed_size: bool = False
+    published: Published | None = None
+    weights: tuple[Weights, ...] = ()

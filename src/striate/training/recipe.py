@@ -1,0 +1,129 @@
+"""The frozen configuration of a run. Everything that decides the final weights stands here, and is stored in run.json."""
+
+import dataclasses
+import math
+from dataclasses import dataclass, field
+from typing import Any, Literal, get_args
+
+from striate.data.augmentation import Augmentation
+from striate.errors import InputError
+
+OptimizerName = Literal["sgd", "momentum", "nesterov", "adagrad", "rmsprop", "adam", "adamw", "lbfgs"]
+ScheduleName = Literal["constant", "step", "plateau", "cosine", "one_cycle"]
+Precision = Literal["32-true", "bf16-mixed", "16-mixed"]
+Freeze = Literal["nothing", "base", "gradual"]
+
+
+@dataclass(frozen=True)
+class OptimizerConfig:
+    """Which optimiser, its peak learning rate and its decay. Norms and biases are never decayed."""
+
+    name: OptimizerName = "nesterov"
+    learning_rate: float = 0.1
+    momentum: float = 0.9
+    weight_decay: float = 0.0
+
+    def __post_init__(self) -> None:
+        _check_choice("optimizer", self.name, OptimizerName)
+        _check_above("learning_rate", self.learning_rate, 0)
+        _check_within("momentum", self.momentum, 0, 1)
+        _check_within("weight_decay", self.weight_decay, 0, math.inf)
+
+
+@dataclass(frozen=True)
+class ScheduleConfig:
+    """How the learning rate moves over the run, as a factor on the peak rate; spans are fractions of the run's steps.
+
+    `warmup` rises linearly from 0 before any schedule (one_cycle has its rise in `rise`). `step` multiplies by `factor` at each of
+    `milestones`; `plateau` multiplies by `factor` after `patience` epochs without a better validation loss.
+    """
+
+    name: ScheduleName = "one_cycle"
+    warmup: float = 0.0
+    rise: float = 0.3
+    factor: float = 0.1
+    milestones: tuple[float, ...] = (0.5, 0.75)
+    patience: int = 3
+
+    def __post_init__(self) -> None:
+        _check_choice("schedule", self.name, ScheduleName)
+        _check_within("warmup", self.warmup, 0, 1)
+        _check_within("rise", self.rise, 0, 1)
+        _check_within("factor", self.factor, 0, 1)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A whole run. `layer_rate_factor` multiplies the rate of each earlier layer group in fine-tuning (1 = all alike).
+
+    `freeze`: "base" trains the head only; "gradual" starts with the head and unfreezes one earlier group at a time.
+    `ema_decay` 0 keeps no average. Fractions lie in [0, 1]. Raises InputError for values out of range.
+    """
+
+    network: str
+    epochs: int
+    batch_size: int
+    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
+    augmentation: Augmentation = field(default_factory=Augmentation)
+    label_smoothing: float = 0.0
+    use_class_weights: bool = False
+    use_balanced_sampling: bool = False
+    max_grad_norm: float = math.inf
+    accumulate_steps: int = 1
+    ema_decay: float = 0.0
+    precision: Precision = "32-true"
+    freeze: Freeze = "nothing"
+    layer_rate_factor: float = 1.0
+    weights: str | None = None
+    seed: int = 0
+    validation_fraction: float = 0.1
+    test_fraction: float = 0.1
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "batch_size", "accumulate_steps"):
+            if getattr(self, name) < 1:
+                raise InputError(f"{name} must be at least 1 but is {getattr(self, name)}")
+        _check_choice("precision", self.precision, Precision)
+        _check_choice("freeze", self.freeze, Freeze)
+        _check_within("label_smoothing", self.label_smoothing, 0, 1)
+        _check_within("ema_decay", self.ema_decay, 0, 1)
+        _check_within("layer_rate_factor", self.layer_rate_factor, 0, 1)
+        _check_above("max_grad_norm", self.max_grad_norm, 0)
+        _check_within("validation_fraction", self.validation_fraction, 0, 0.9)
+        _check_within("test_fraction", self.test_fraction, 0, 0.9)
+
+    def to_json(self) -> dict[str, Any]:
+        """A dictionary of plain values; no limit on the gradient is written as null."""
+        values = dataclasses.asdict(self)
+        values["max_grad_norm"] = None if math.isinf(self.max_grad_norm) else self.max_grad_norm
+        return values
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> "Recipe":
+        """The inverse of `to_json`; InputError for unknown fields."""
+        values = dict(values)
+        parts = {"optimizer": OptimizerConfig, "schedule": ScheduleConfig, "augmentation": Augmentation}
+        try:
+            for key, part in parts.items():
+                values[key] = part(**{k: tuple(v) if isinstance(v, list) else v for k, v in values[key].items()})
+            if values.get("max_grad_norm") is None:
+                values["max_grad_norm"] = math.inf
+            return cls(**values)
+        except (KeyError, TypeError, AttributeError) as error:
+            raise InputError(f"this is not a recipe that this version of striate can read: {error}") from None
+
+
+def _check_choice(name: str, value: str, choices: Any) -> None:
+    if value not in get_args(choices):
+        raise InputError(f"{name} must be one of {', '.join(get_args(choices))} but is {value!r}")
+
+
+def _check_above(name: str, value: float, low: float) -> None:
+    if not value > low:
+        raise InputError(f"{name} must be above {low:g} but is {value:g}")
+
+
+def _check_within(name: str, value: float, low: float, high: float) -> None:
+    if not low <= value <= high:
+        raise InputError(f"{name} must lie in [{low:g}, {high:g}] but is {value:g}")
