@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from striate.data.preprocessing import Preprocessing
 
@@ -42,7 +42,8 @@ class Entry:
     fields `in_channels` and `num_classes`. `input_size` is (C, H, W) in pixels. `stem` and `head` name, as in
     `named_modules`, the first convolution (or linear layer) and the last layer with `num_classes` outputs. `num_params` and `macs`
     (multiply-adds of one image at `input_size`) are those of the default configuration; a test recounts them.
-    `min_size` is the smallest legal height and width. `is_fixed_size` says that only `input_size` is legal.
+    `min_size` is the smallest legal height and width. `is_fixed_size` says that only `input_size` is legal. Where first weights are
+    measured on data, `initialize_from_images(network, images)` sets them from preprocessed training images (N, C, H, W).
     """
 
     name: str
@@ -61,3 +62,4 @@ class Entry:
     is_fixed_size: bool = False
     published: Published | None = None
     weights: tuple[Weights, ...] = ()
+    initialize_from_images: Callable[[nn.Module, Tensor], None] | None = None
