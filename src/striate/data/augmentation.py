@@ -1,17 +1,37 @@
-"""Random changes to whole batches of training images, as a value and as a function of that value."""
+"""Random changes to whole batches of training images, as a value and as a function of that value.
 
+Images are (N, C, H, W) with pixels 0..255, uint8 or float, and stay so. Each image gets its own draw, all from the
+generator given: equal generators, equal results, and on every device from the same numbers. The random resized crop is
+made where images are read (`striate.data.feeding`), since packed images differ in size.
+"""
+
+import math
 from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from striate.errors import InputError
+
+# for pixels in [0, 1]; the AlexNet paper (section 4.1) prints no figures, these were published with fb.resnet.torch
+PRINCIPAL_VARIANCES = (0.2175, 0.0188, 0.0045)
+PRINCIPAL_COLORS = ((-0.5675, -0.5808, -0.5836), (0.7192, -0.0045, -0.6948), (0.4009, -0.8140, 0.4203))  # one a row
+_GREY_SHARES = (0.299, 0.587, 0.114)  # ITU-R BT.601
 
 
 @dataclass(frozen=True)
 class Augmentation:
-    """What happens at random to training images; every default is "nothing".
+    """What happens at random to training images; every default is "nothing". InputError for values out of range.
 
-    `crop_scale` (low, high): random resized crop of that share of the area, aspect 3/4 to 4/3; None for the centre crop.
-    `shift_px`: largest shift in each direction, the border filled by reflection. `rotation_degrees`: largest turn either way.
-    `brightness`, `contrast`, `saturation`: largest relative change; `hue` in turns of the colour circle (<= 0.5).
-    `pca_color`: standard deviation of AlexNet's noise along the principal colours. `cutout_px`: side of a square set to the mean.
-    `mixup`: alpha of the Beta distribution (arXiv:1710.09412), 0 for none.
+    `crop_scale` (low, high): random resized crop of that share of the area, aspect 3/4 to 4/3; None for the centre
+    crop. `flip`: left and right change places in half of the images. `shift_px`: largest shift in each direction, the
+    border filled by reflection. `rotation_degrees`: largest turn either way. `brightness`, `contrast`, `saturation`:
+    largest relative change; `hue` in turns of the colour circle (<= 0.5). `pca_color`: standard deviation of AlexNet's
+    noise along the principal colours (0.1 in the paper). `cutout_px`: side of a square set to the image's mean colour
+    (arXiv:1708.04552; its centre may lie anywhere, so it may stick out). `mixup`: alpha of the Beta distribution
+    (arXiv:1710.09412), 0 for none.
     """
 
     crop_scale: tuple[float, float] | None = None
@@ -25,3 +45,206 @@ class Augmentation:
     pca_color: float = 0.0
     cutout_px: int = 0
     mixup: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.crop_scale is not None and not (
+            len(self.crop_scale) == 2 and 0 < self.crop_scale[0] <= self.crop_scale[1] <= 1
+        ):
+            raise InputError(
+                f"crop_scale must be two shares of the area, 0 < low <= high <= 1, but is {self.crop_scale}"
+            )
+        for name in ("shift_px", "brightness", "contrast", "saturation", "pca_color", "cutout_px", "mixup"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise InputError(f"{name} must be at least 0 and finite but is {getattr(self, name)}")
+        for name, high in (("hue", 0.5), ("rotation_degrees", 180)):
+            if not 0 <= getattr(self, name) <= high:
+                raise InputError(f"{name} must lie in [0, {high:g}] but is {getattr(self, name)}")
+
+
+def augment(images: Tensor, config: Augmentation, generator: torch.Generator) -> Tensor:
+    """A batch (N, C, H, W) of pixels 0..255, changed image by image as `config` says; crop and mixup are not made here.
+
+    In this order: flip, shift, rotation, brightness, contrast, saturation, hue, principal colours, cutout. uint8 stays
+    uint8 where nothing is computed on pixels (flip, shift, cutout); otherwise float32 in [0, 255]. Grey images (C = 1)
+    have no saturation, hue or principal colours to change; InputError where those are asked for on other than 1 or 3
+    channels.
+    """
+    _check_images(images, config)
+    num_images, channels, height, width = images.shape
+
+    def draw(low: float, high: float) -> Tensor:
+        """(N,) uniform in [low, high), drawn on the generator's device, moved to the images'."""
+        uniform = torch.rand(num_images, generator=generator, device=generator.device, dtype=torch.float32)
+        return (low + (high - low) * uniform).to(images.device)
+
+    def draw_whole(low: int, high: int) -> Tensor:
+        """(N,) int64 uniform in [low, high]."""
+        whole = torch.randint(low, high + 1, (num_images,), generator=generator, device=generator.device)
+        return whole.to(images.device)
+
+    def draw_factors(change: float) -> Tensor:
+        return draw(max(0.0, 1 - change), 1 + change)
+
+    if config.flip:
+        images = flip(images, draw(0, 1) < 0.5)
+    if config.shift_px:
+        images = shift(images, *(draw_whole(-config.shift_px, config.shift_px) for _ in "yx"))
+    if config.rotation_degrees:
+        images = rotate(images, draw(-config.rotation_degrees, config.rotation_degrees))
+    if config.brightness:
+        images = change_brightness(images, draw_factors(config.brightness))
+    if config.contrast:
+        images = change_contrast(images, draw_factors(config.contrast))
+    if config.saturation and channels == 3:
+        images = change_saturation(images, draw_factors(config.saturation))
+    if config.hue and channels == 3:
+        images = change_hue(images, draw(-config.hue, config.hue))
+    if config.pca_color and channels == 3:
+        normal = torch.randn(num_images, 3, generator=generator, device=generator.device, dtype=torch.float32)
+        images = add_principal_colors(images, config.pca_color * normal.to(images.device))
+    if config.cutout_px:
+        images = cut_out(images, draw_whole(0, height - 1), draw_whole(0, width - 1), config.cutout_px)
+    return images
+
+
+def mixup(images: Tensor, targets: Tensor, alpha: float, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Each image and its target mixed with those of another of the batch: (N, C, H, W) and (N, K), both float32.
+
+    The share of the first is drawn from Beta(alpha, alpha), for each pair anew (arXiv:1710.09412, eq. 1). `targets` are
+    class probabilities, one-hot as a rule. InputError for labels.
+    """
+    if targets.ndim != 2 or len(targets) != len(images) or not targets.is_floating_point():
+        raise InputError(
+            f"mixup needs class probabilities ({len(images)}, K) as targets "
+            f"but got {tuple(targets.shape)} {targets.dtype}; make labels one-hot first"
+        )
+    if not 0 < alpha < math.inf:
+        raise InputError(f"mixup needs an alpha above 0 but it is {alpha:g}")
+    seed = torch.randint(2**62, (), generator=generator, device=generator.device).item()
+    drawn = np.random.default_rng(int(seed)).beta(alpha, alpha, len(images))
+    shares = torch.from_numpy(drawn).to(images.device, torch.float32)
+    partners = torch.randperm(len(images), generator=generator, device=generator.device).to(images.device)
+    return mix(images, shares, partners), mix(targets, shares, partners)
+
+
+def mix(values: Tensor, shares: Tensor, partners: Tensor) -> Tensor:
+    """`shares` (N,) of each value and the rest of the value at `partners` (N,): (N, ...) -> (N, ...) float32."""
+    values = values.to(torch.float32)
+    return torch.lerp(values[partners], values, shares.view(-1, *[1] * (values.ndim - 1)))
+
+
+def flip(images: Tensor, chosen: Tensor) -> Tensor:
+    """Left and right exchanged where `chosen` (N,) bool; any dtype."""
+    return torch.where(_per_image(chosen), images.flip(3), images)
+
+
+def shift(images: Tensor, down: Tensor, right: Tensor) -> Tensor:
+    """Moved by whole pixels (N,) int64; the image reflected, without its border pixel, comes in; any dtype."""
+    shape = images.shape
+    rows = _reflect(torch.arange(shape[2], device=images.device) - down[:, None], shape[2])  # (N, H)
+    columns = _reflect(torch.arange(shape[3], device=images.device) - right[:, None], shape[3])  # (N, W)
+    moved = images.gather(2, rows[:, None, :, None].expand(shape))
+    return moved.gather(3, columns[:, None, None, :].expand(shape))
+
+
+def rotate(images: Tensor, degrees: Tensor) -> Tensor:
+    """Turned counter-clockwise about the centre by `degrees` (N,), bilinear, corners filled by reflection: float32."""
+    height, width = images.shape[2:]
+    angles = torch.deg2rad(degrees)
+    cos, sin, zero = angles.cos(), angles.sin(), torch.zeros_like(angles)
+    # from output to input, in coordinates that run from -1 to 1 along both sides
+    rows = [torch.stack([cos, -sin * (height / width), zero], 1), torch.stack([sin * (width / height), cos, zero], 1)]
+    grid = functional.affine_grid(torch.stack(rows, 1), list(images.shape), align_corners=False)
+    return functional.grid_sample(images.to(torch.float32), grid, padding_mode="reflection", align_corners=False)
+
+
+def change_brightness(images: Tensor, factors: Tensor) -> Tensor:
+    """Every pixel times the image's factor (N,), within [0, 255]: float32."""
+    return (images.to(torch.float32) * _per_image(factors)).clamp(0, 255)
+
+
+def change_contrast(images: Tensor, factors: Tensor) -> Tensor:
+    """Every pixel's distance from the image's mean grey times the image's factor (N,), within [0, 255]: float32."""
+    grey = to_grey(images) if images.shape[1] == 3 else images.to(torch.float32)
+    return _blend(images, grey.mean(dim=(1, 2, 3), keepdim=True), factors)
+
+
+def change_saturation(images: Tensor, factors: Tensor) -> Tensor:
+    """Every pixel's distance from its own grey times the image's factor (N,), within [0, 255]: (N, 3, H, W) float32."""
+    return _blend(images, to_grey(images), factors)
+
+
+def change_hue(images: Tensor, turns: Tensor) -> Tensor:
+    """The hue moved along the colour circle by `turns` (N,), red to green being 1/3: (N, 3, H, W) float32."""
+    red, green, blue = images.to(torch.float32).unbind(1)  # (N, H, W) each
+    value = torch.maximum(torch.maximum(red, green), blue)
+    chroma = value - torch.minimum(torch.minimum(red, green), blue)
+    safe = torch.where(chroma == 0, 1, chroma)
+    of_red, of_green, of_blue = (green - blue) / safe, 2 + (blue - red) / safe, 4 + (red - green) / safe
+    sixths = (
+        torch.where(value == red, of_red, torch.where(value == green, of_green, of_blue)) + 6 * turns[:, None, None]
+    )
+
+    def channel(start: int) -> Tensor:
+        """https://en.wikipedia.org/wiki/HSL_and_HSV#HSV_to_RGB_alternative"""
+        k = (start + sixths) % 6
+        return value - chroma * torch.minimum(k, 4 - k).clamp(0, 1)
+
+    return torch.stack([channel(5), channel(3), channel(1)], 1)
+
+
+def add_principal_colors(images: Tensor, amounts: Tensor) -> Tensor:
+    """AlexNet's colour noise (section 4.1): `amounts` (N, 3) of each principal colour times its variance are added to
+    every pixel of the image, within [0, 255]: (N, 3, H, W) float32."""
+    colors = torch.tensor(PRINCIPAL_COLORS, dtype=torch.float32, device=images.device)
+    variances = torch.tensor(PRINCIPAL_VARIANCES, dtype=torch.float32, device=images.device)
+    added = 255 * (amounts * variances) @ colors  # (N, 3)
+    return (images.to(torch.float32) + added[:, :, None, None]).clamp(0, 255)
+
+
+def cut_out(images: Tensor, rows: Tensor, columns: Tensor, side_px: int) -> Tensor:
+    """A square about the pixel (`rows`, `columns`) (N,), where inside, set to the image's mean colour; any dtype.
+
+    An even side reaches one pixel further up and left.
+    """
+    mean = images.to(torch.float32).mean(dim=(2, 3), keepdim=True)
+    mean = mean if images.is_floating_point() else mean.round()
+    down = torch.arange(images.shape[2], device=images.device) - (rows[:, None] - side_px // 2)  # (N, H)
+    right = torch.arange(images.shape[3], device=images.device) - (columns[:, None] - side_px // 2)
+    inside = ((down >= 0) & (down < side_px))[:, None, :, None] & ((right >= 0) & (right < side_px))[:, None, None, :]
+    return torch.where(inside, mean.to(images.dtype), images)
+
+
+def to_grey(images: Tensor) -> Tensor:
+    """Luma (ITU-R BT.601) of (N, 3, H, W): (N, 1, H, W) float32."""
+    shares = torch.tensor(_GREY_SHARES, dtype=torch.float32, device=images.device).view(1, 3, 1, 1)
+    return (images * shares).sum(dim=1, keepdim=True)
+
+
+def _blend(images: Tensor, others: Tensor, factors: Tensor) -> Tensor:
+    """`factors` of the image and the rest of the other, which for factors above 1 leads away from it."""
+    return torch.lerp(others, images.to(torch.float32), _per_image(factors)).clamp(0, 255)
+
+
+def _per_image(values: Tensor) -> Tensor:
+    """(N,) -> (N, 1, 1, 1)"""
+    return values.view(-1, 1, 1, 1)
+
+
+def _reflect(places: Tensor, length: int) -> Tensor:
+    """Places outside [0, length) folded back at the border pixels; valid up to length - 1 outside."""
+    return (length - 1) - ((length - 1) - places.abs()).abs()
+
+
+def _check_images(images: Tensor, config: Augmentation) -> None:
+    if images.ndim != 4 or (images.dtype != torch.uint8 and not images.is_floating_point()):
+        raise InputError(f"expected images (N, C, H, W), uint8 or float, but got {tuple(images.shape)} {images.dtype}")
+    if config.shift_px >= min(images.shape[2:]):
+        raise InputError(
+            f"shift_px is {config.shift_px} but must be below the image's sides, {images.shape[2]} x {images.shape[3]}"
+        )
+    colors = [name for name in ("saturation", "hue", "pca_color") if getattr(config, name)]
+    if colors and images.shape[1] not in (1, 3):
+        raise InputError(
+            f"{', '.join(colors)} can be changed in images of 1 or 3 channels, but these have {images.shape[1]}"
+        )

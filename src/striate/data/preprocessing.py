@@ -1,10 +1,12 @@
 """What happens to every image between its file and the network, as a value that travels in the model file.
 
-Two stages. On one decoded image, in uint8: resize, then centre crop. On a batch, in float: scale, order of channels, mean and
-standard deviation. Training, evaluation, prediction and export share both, so that an image is always seen the same way.
+Two stages. On one decoded image, in uint8: resize, then centre crop. On a batch, in float: scale, order of channels,
+mean and standard deviation. Training, evaluation, prediction and export share both, so that an image is always seen the
+same way.
 """
 
 import dataclasses
+import math
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -15,19 +17,25 @@ from torch import Tensor
 
 from striate.errors import InputError
 
-_FILTERS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC, "lanczos": Image.Resampling.LANCZOS}
+Interpolation = Literal["bilinear", "bicubic", "lanczos"]
+_FILTERS = {
+    "bilinear": Image.Resampling.BILINEAR,
+    "bicubic": Image.Resampling.BICUBIC,
+    "lanczos": Image.Resampling.LANCZOS,
+}
+_WIDEST_FILTER = 3
 MAX_ASPECT = 2
-"""After resizing, no side is kept longer than this many times the short one: the rest, at both ends, is cut off."""
+"""After resizing, no side is kept longer than about this many times the short one: both ends are cut off."""
 
 
 @dataclass(frozen=True)
 class Preprocessing:
     """How an image becomes the network's input.
 
-    `resize` brings the short side ("short_side", aspect kept) or both sides ("stretch") to `resize_size` pixels, antialiased;
-    then the centre of `crop_size` (height, width) is cut out. Pixels 0..255 are multiplied by `scale`, put in `channel_order`,
-    and `mean` is subtracted and `std` divided by, one number a channel, in the units after scaling and the order after ordering.
-    Raises InputError when the parts do not fit together.
+    `resize` brings the short side ("short_side", aspect kept) or both sides ("stretch") to `resize_size` pixels,
+    antialiased; then the centre of `crop_size` (height, width) is cut out. Pixels 0..255 are multiplied by `scale`, put
+    in `channel_order`, and `mean` is subtracted and `std` divided by, one number a channel, in the units after scaling
+    and the order after ordering. Raises InputError when the parts do not fit together.
     """
 
     channels: int
@@ -36,32 +44,50 @@ class Preprocessing:
     mean: tuple[float, ...]
     std: tuple[float, ...]
     resize: Literal["short_side", "stretch"] = "short_side"
-    interpolation: Literal["bilinear", "bicubic", "lanczos"] = "bilinear"
+    interpolation: Interpolation = "bilinear"
     channel_order: Literal["RGB", "BGR"] = "RGB"
     scale: float = 1 / 255
 
     def __post_init__(self) -> None:
-        if self.channels < 1 or not (len(self.mean) == len(self.std) == self.channels):
+        for name, whole in (
+            ("channels", (self.channels,)),
+            ("resize_size", (self.resize_size,)),
+            ("crop_size", self.crop_size),
+        ):
+            if not all(type(value) is int and value >= 1 for value in whole):
+                raise InputError(f"{name} must be made of whole numbers of at least 1 but is {getattr(self, name)!r}")
+        for name, real in (("mean", self.mean), ("std", self.std), ("scale", (self.scale,))):
+            if not all(isinstance(value, float | int) and math.isfinite(value) for value in real):
+                raise InputError(f"{name} must be made of finite numbers but is {getattr(self, name)!r}")
+        if not len(self.mean) == len(self.std) == self.channels:
             raise InputError(
                 f"preprocessing needs one mean and one std a channel but has {self.channels} channels, "
                 f"{len(self.mean)} means and {len(self.std)} stds"
             )
         if self.resize not in ("short_side", "stretch") or self.interpolation not in _FILTERS:
-            raise InputError(f"preprocessing cannot resize by {self.resize!r} with {self.interpolation!r} interpolation")
+            raise InputError(
+                f"preprocessing cannot resize by {self.resize!r} with {self.interpolation!r} interpolation; "
+                f"it knows short_side and stretch with {', '.join(_FILTERS)}"
+            )
         if self.channel_order not in ("RGB", "BGR") or (self.channel_order == "BGR" and self.channels != 3):
             raise InputError(f"channel order {self.channel_order!r} does not fit {self.channels} channels")
-        if min(self.crop_size) < 1 or self.resize_size < max(self.crop_size):
-            raise InputError(f"a crop of {self.crop_size} pixels does not fit into images resized to {self.resize_size}")
-        if not min(self.std) > 0:
-            raise InputError(f"every std must be above 0 but they are {self.std}")
+        if len(self.crop_size) != 2 or self.resize_size < max(self.crop_size):
+            raise InputError(
+                f"a crop of {self.crop_size} pixels does not fit into images resized to {self.resize_size}"
+            )
+        if not min(*self.std, self.scale) > 0:
+            raise InputError(f"scale and every std must be above 0 but they are {self.scale} and {self.std}")
 
     def resize_image(self, image: np.ndarray) -> np.ndarray:
         """The image (H, W, C) uint8, resized and its overlong ends cut: (h, w, C) uint8. This is what gets packed."""
-        height, width = image.shape[:2]
-        new_height, new_width = self.resized_size(height, width)
-        resized = image if (new_height, new_width) == (height, width) else self._resample(image, new_height, new_width)
-        longest = MAX_ASPECT * self.resize_size
-        return crop_center(resized, (min(new_height, longest), min(new_width, longest)))
+        size = self.resized_size(image.shape[0], image.shape[1])
+        kept = (self._kept(size[0]), self._kept(size[1]))
+        if size == image.shape[:2]:
+            return crop_center(image, kept)
+        if kept == size:
+            return resample(image, size, self.interpolation)
+        top, left = (size[0] - kept[0]) // 2, (size[1] - kept[1]) // 2
+        return resample(image, size, self.interpolation, window=(top, left, *kept))
 
     def resized_size(self, height: int, width: int) -> tuple[int, int]:
         """(height, width) after resizing, before anything is cut; torchvision's rounding."""
@@ -87,10 +113,9 @@ class Preprocessing:
             images = images.flip(1)
         shape = (1, self.channels, 1, 1)
         # one multiply-add a pixel: (pixel * scale - mean) / std
-        gain = torch.tensor([self.scale / std for std in self.std], device=images.device).view(shape)
-        offset = torch.tensor(
-            [-mean / std for mean, std in zip(self.mean, self.std, strict=True)], device=images.device
-        ).view(shape)
+        gains = [self.scale / std for std in self.std]
+        offsets = [-mean / std for mean, std in zip(self.mean, self.std, strict=True)]
+        gain, offset = torch.tensor([gains, offsets], dtype=torch.float32, device=images.device).view(2, *shape)
         return torch.addcmul(offset, images.to(torch.float32), gain)
 
     def to_json(self) -> dict[str, Any]:
@@ -101,6 +126,8 @@ class Preprocessing:
     def from_json(cls, values: dict[str, Any]) -> "Preprocessing":
         """The inverse of `to_json`; InputError for unknown or missing fields."""
         known = {field.name for field in dataclasses.fields(cls)}
+        if not isinstance(values, dict):
+            raise InputError(f"preprocessing must be a table of named values but is {values!r}")
         if unknown := set(values) - known:
             raise InputError(f"preprocessing has unknown fields: {', '.join(sorted(unknown))}")
         try:
@@ -109,17 +136,61 @@ class Preprocessing:
         except (KeyError, TypeError) as error:
             raise InputError(f"preprocessing is incomplete: {error}") from None
 
-    def _resample(self, image: np.ndarray, height: int, width: int) -> np.ndarray:
-        """Pillow's antialiased resize of (H, W, C) uint8, channel by channel where Pillow has no such mode."""
-        resample = _FILTERS[self.interpolation]
-        if image.shape[2] == 3:
-            return np.asarray(Image.fromarray(image).resize((width, height), resample))
-        planes = [Image.fromarray(image[..., c]).resize((width, height), resample) for c in range(image.shape[2])]
-        return np.stack([np.asarray(plane) for plane in planes], axis=-1)
+    def _kept(self, length: int) -> int:
+        """How much of a resized side is kept: all, or MAX_ASPECT short sides and up to three pixels more.
+
+        A multiple of four is cut off, so that the centre of what is left, after any rounding, is the centre of the
+        whole.
+        """
+        return length - max(0, length - MAX_ASPECT * self.resize_size) // 4 * 4
+
+
+def resample(
+    image: np.ndarray,
+    size: tuple[int, int],
+    interpolation: Interpolation,
+    *,
+    window: tuple[int, int, int, int] | None = None,
+) -> np.ndarray:
+    """Pillow's antialiased resize of an image (H, W, C) uint8 to (height, width) = `size`, whatever its C.
+
+    With `window` (top, left, height, width) only that part of the resized image is computed and given back: within
+    rounding the same pixels, at a cost that does not grow with what is left out.
+    """
+    top, left, height, width = (0, 0, *size) if window is None else window
+    rows, box_top, box_bottom = _needed(image.shape[0], size[0], top, height)
+    columns, box_left, box_right = _needed(image.shape[1], size[1], left, width)
+    image, box = image[rows, columns], (box_left, box_top, box_right, box_bottom)
+    parts = [image] if image.shape[2] == 3 else [image[..., c] for c in range(image.shape[2])]
+    resized = [
+        np.asarray(Image.fromarray(part).resize((width, height), _FILTERS[interpolation], box)) for part in parts
+    ]
+    return resized[0] if image.shape[2] == 3 else np.stack(resized, axis=-1)
+
+
+def _needed(length: int, resized_length: int, start: int, kept: int) -> tuple[slice, float, float]:
+    """What of a side of `length` pixels the pixels [start, start + kept) of its resized form are made of.
+
+    As a slice of the side, and as the first and last place, within that slice, that they cover. A 1 x 60000 image resized
+    as a whole, before its ends are cut, would grow to gigabytes.
+    """
+    ratio = length / resized_length
+    reach = _WIDEST_FILTER * max(1.0, ratio) + 1
+    first = max(0, math.floor(start * ratio - reach))
+    last = min(length, math.ceil((start + kept) * ratio + reach))
+    return slice(first, last), start * ratio - first, min((start + kept) * ratio, length) - first
 
 
 def crop_center(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """The middle (h, w) of an image (H, W, C), as a view; torchvision's rounding of the offset."""
-    height, width = image.shape[:2]
-    top, left = round((height - size[0]) / 2.0), round((width - size[1]) / 2.0)
-    return image[top : top + size[0], left : left + size[1]]
+    """The middle (h, w) of an image (H, W, C), as a view; InputError where it is too small."""
+    return image[center(image.shape[:2], size)]
+
+
+def center(shape: tuple[int, ...], size: tuple[int, int]) -> tuple[slice, slice]:
+    """The rows and columns of the middle (h, w) = `size` of (H, W) = `shape`, rounded as torchvision does."""
+    if shape[0] < size[0] or shape[1] < size[1]:
+        raise InputError(
+            f"cannot cut {size[0]}x{size[1]} pixels out of an image of {shape[0]}x{shape[1]} (height x width)"
+        )
+    top, left = round((shape[0] - size[0]) / 2), round((shape[1] - size[1]) / 2)
+    return slice(top, top + size[0]), slice(left, left + size[1])

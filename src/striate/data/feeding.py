@@ -1,0 +1,195 @@
+"""From packed images to batches: the order of an epoch, its batches, their pixels, and a thread that reads ahead.
+
+Nothing here keeps state. The order of an epoch is a function of the seed and the epoch, and the crops of a batch are a
+function of the generator given, so that a run can be taken up anywhere.
+"""
+
+import math
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from striate.data.packed import PackedImages
+from striate.data.preprocessing import center, crop_center, resample
+from striate.errors import InputError
+
+T = TypeVar("T")
+
+CROP_ASPECT = (3 / 4, 4 / 3)
+"""Smallest and largest width : height of a random crop."""
+_CROP_TRIES = 10
+
+
+def epoch_order(
+    train_indices: np.ndarray, labels: np.ndarray, *, seed: int, epoch: int, use_balanced_sampling: bool = False
+) -> np.ndarray:
+    """The training images in the order of this epoch, int64, as many as `train_indices`; equal for equal arguments.
+
+    `labels` (N,) are those of the whole dataset. Without balanced sampling every image comes once. With it every class
+    comes equally often (give or take one): images of a rare class come several times, all of them before any comes
+    again.
+    """
+    if seed < 0 or epoch < 0:
+        raise InputError(f"seed and epoch must be at least 0 but are {seed} and {epoch}")
+    bits = np.random.PCG64(np.random.SeedSequence([seed, epoch]))
+    train_indices = np.asarray(train_indices, np.int64)
+    if use_balanced_sampling:
+        train_indices = _balance(train_indices, np.asarray(labels)[train_indices], bits)
+    return _shuffle(train_indices, bits)
+
+
+def batch_bounds(num_images: int, batch_size: int, *, smallest: int = 2) -> list[tuple[int, int]]:
+    """(start, stop) of each batch of an epoch; a last batch with fewer than `smallest` images joins the one before it.
+
+    The default keeps a last batch of one from batch norm, which has no variance to divide by. Several processes, each
+    with its share of every batch, ask for `smallest` = 2 x their number. A smaller `batch_size` is kept as asked.
+    """
+    if batch_size < 1:
+        raise InputError(f"batch_size must be at least 1 but is {batch_size}")
+    if batch_size > num_images:
+        raise InputError(
+            f"batch_size is {batch_size} but there are only {num_images} training images; ask for at most {num_images}"
+        )
+    starts = list(range(0, num_images, batch_size))
+    if num_images - starts[-1] < min(smallest, batch_size):
+        starts.pop()
+    return list(zip(starts, [*starts[1:], num_images], strict=True))
+
+
+def shard(batch: np.ndarray, rank: int, world_size: int) -> np.ndarray:
+    """The part of a batch for process `rank` of `world_size`; parts differ by at most one image and never are empty."""
+    if not 0 <= rank < world_size:
+        raise InputError(f"rank must lie in [0, {world_size - 1}] but is {rank}")
+    if len(batch) < world_size:
+        raise InputError(
+            f"a batch of {len(batch)} images cannot be shared by {world_size} processes; "
+            "use a larger batch_size or fewer processes"
+        )
+    return np.array_split(batch, world_size)[rank]
+
+
+def read_batch(packed: PackedImages, indices: np.ndarray, size: tuple[int, int]) -> Tensor:
+    """The centre (height, width) = `size` of each image: uint8 (n, C, height, width), contiguous, a copy."""
+    _check_usable(packed, indices)
+    if packed.uniform_shape is None:
+        return _stack([crop_center(packed.image(index), size) for index in indices])
+    height, width = packed.uniform_shape
+    rows = packed.pixels.reshape(-1, height, width, packed.channels)
+    row_numbers = packed.offsets[indices] // (height * width * packed.channels)
+    return _to_tensor(rows[row_numbers, *center((height, width), size)])
+
+
+def read_random_crops(
+    packed: PackedImages,
+    indices: np.ndarray,
+    size: tuple[int, int],
+    scale: tuple[float, float],
+    generator: torch.Generator,
+) -> Tensor:
+    """A random part of each image, resized to (height, width) = `size`: uint8 (n, C, height, width).
+
+    The resizing is bilinear and antialiased. The part's area is a share in [low, high] = `scale` of the packed image's
+    area, as in `random_crop_boxes`.
+    """
+    _check_usable(packed, indices)
+    boxes = random_crop_boxes(packed.shapes[indices], scale, generator)
+    return _stack(
+        [
+            resample(packed.image(index)[top : top + height, left : left + width], size, "bilinear")
+            for index, (top, left, height, width) in zip(indices, boxes.tolist(), strict=True)
+        ]
+    )
+
+
+def random_crop_boxes(shapes: np.ndarray, scale: tuple[float, float], generator: torch.Generator) -> np.ndarray:
+    """(top, left, height, width), int64 (n, 4), of a random part of each image of `shapes` (n, 2) (height, width).
+
+    As in Inception's training (arXiv:1409.4842, section 6) and torchvision's RandomResizedCrop: the area is uniform in
+    `scale`, the logarithm of the aspect uniform in that of `CROP_ASPECT`; the first of ten tries that fits into the
+    image is placed uniformly. Where none fits, the whole image is taken, its overlong ends cut.
+    """
+    shapes = np.asarray(shapes, np.int64)
+    num_draws = (4, len(shapes), _CROP_TRIES)
+    draws = (
+        torch.rand(num_draws, generator=generator, device=generator.device, dtype=torch.float32).cpu().double().numpy()
+    )
+    heights, widths = shapes[:, :1], shapes[:, 1:]  # (n, 1)
+    areas = heights * widths * (scale[0] + (scale[1] - scale[0]) * draws[0])  # (n, tries)
+    low, high = np.log(CROP_ASPECT)
+    aspects = np.exp(low + (high - low) * draws[1])
+    crop_heights, crop_widths = np.rint(np.sqrt(areas / aspects)), np.rint(np.sqrt(areas * aspects))
+    fits = (crop_heights >= 1) & (crop_heights <= heights) & (crop_widths >= 1) & (crop_widths <= widths)
+    tops = np.floor(draws[2] * (heights - crop_heights + 1))
+    lefts = np.floor(draws[3] * (widths - crop_widths + 1))
+    first = fits.argmax(axis=1)[:, None, None]
+    tries = np.stack([tops, lefts, crop_heights, crop_widths], axis=2).astype(np.int64)  # (n, tries, 4)
+    boxes = np.take_along_axis(tries, first, axis=1)[:, 0]
+    return np.where(fits.any(axis=1, keepdims=True), boxes, _largest_boxes(shapes))
+
+
+def prefetch(thunks: Iterable[Callable[[], T]], *, depth: int = 2, num_workers: int = 1) -> Iterator[T]:
+    """The results of calling each thunk, in order, computed in `num_workers` threads up to `depth` results ahead.
+
+    The thunks are drawn in the caller's thread and run only as far ahead as `depth`, so memory stays bounded. What a
+    thunk raises is raised when its turn comes. Leaving early (break, an error, `close`) cancels what has not begun and
+    waits for the threads to end.
+    """
+    waiting: deque[Future[T]] = deque()
+    with ThreadPoolExecutor(num_workers, thread_name_prefix="striate-prefetch") as executor:
+        try:
+            for thunk in thunks:
+                waiting.append(executor.submit(thunk))
+                if len(waiting) > depth:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            for future in waiting:
+                future.cancel()
+
+
+def _shuffle(indices: np.ndarray, bits: np.random.PCG64) -> np.ndarray:
+    """A random permutation, by sorting raw bits: NumPy keeps their stream, not its shuffles, between versions."""
+    return indices[np.argsort(bits.random_raw(len(indices)), kind="stable")]
+
+
+def _balance(indices: np.ndarray, labels: np.ndarray, bits: np.random.PCG64) -> np.ndarray:
+    """As many indices as given, each class present equally often; which classes get one more is drawn too."""
+    classes = _shuffle(np.unique(labels), bits)
+    quotas = np.full(len(classes), len(indices) // max(1, len(classes)))
+    quotas[: len(indices) - quotas.sum()] += 1
+    chosen = []
+    for label, quota in zip(classes, quotas, strict=True):
+        members = indices[labels == label]
+        rounds = [_shuffle(members, bits) for _ in range(math.ceil(quota / len(members)))]
+        chosen.append(np.concatenate([*rounds, members[:0]])[:quota])
+    return np.concatenate([*chosen, indices[:0]])
+
+
+def _largest_boxes(shapes: np.ndarray) -> np.ndarray:
+    """(top, left, height, width) of the largest central part of each image whose aspect lies in CROP_ASPECT."""
+    low, high = CROP_ASPECT
+    heights = np.minimum(shapes[:, 0], np.maximum(1, np.rint(shapes[:, 1] / low))).astype(np.int64)
+    widths = np.minimum(shapes[:, 1], np.maximum(1, np.rint(shapes[:, 0] * high))).astype(np.int64)
+    return np.stack([(shapes[:, 0] - heights) // 2, (shapes[:, 1] - widths) // 2, heights, widths], axis=1)
+
+
+def _check_usable(packed: PackedImages, indices: np.ndarray) -> None:
+    if not len(indices):
+        raise InputError("expected the indices of at least one image but got none")
+    for index in indices[~packed.usable[indices]]:
+        packed.image(int(index))  # raises with the reason
+
+
+def _stack(images: list[np.ndarray]) -> Tensor:
+    return _to_tensor(np.stack(images))
+
+
+def _to_tensor(images: np.ndarray) -> Tensor:
+    """(n, h, w, C) that nobody else holds -> contiguous (n, C, h, w)."""
+    return torch.from_numpy(images).permute(0, 3, 1, 2).contiguous()

@@ -1,0 +1,76 @@
+"""The decoded dataset: every image once, resized, as uint8 rows of one flat array in memory or mapped from a file."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+
+from striate.errors import DataError, InputError
+
+
+@dataclass(frozen=True, eq=False)
+class PackedImages:
+    """N images of C channels, each with its own height and width; read-only, and safe to read from several threads.
+
+    `pixels` is flat uint8; image i begins at `offsets[i]` and has `shapes[i]` (height, width), channels last. Identical
+    images may share their bytes. `broken` names the images that could not be decoded, by index, and why; they have no
+    pixels. `is_grey`: no image has any colour, whatever its number of channels.
+    """
+
+    pixels: np.ndarray
+    offsets: np.ndarray
+    shapes: np.ndarray
+    channels: int
+    is_grey: bool
+    broken: Mapping[int, str] = field(default_factory=dict)
+
+    @classmethod
+    def from_images(cls, images: Sequence[np.ndarray]) -> "PackedImages":
+        """The pack, in memory, of images (h, w, C) uint8 that need no decoding or resizing."""
+        if not images:
+            raise InputError("expected at least one image to pack but got none")
+        shapes = np.array([image.shape[:2] for image in images], np.int64)
+        channels = images[0].shape[2]
+        if any(image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != channels for image in images):
+            raise InputError(f"every image to pack must be uint8 (h, w, {channels}), as the first is")
+        sizes = shapes.prod(axis=1) * channels
+        pixels = np.concatenate([image.reshape(-1) for image in images])
+        pixels.setflags(write=False)
+        return cls(pixels, np.cumsum(sizes) - sizes, shapes, channels, all(map(has_no_color, images)))
+
+    def __len__(self) -> int:
+        return len(self.offsets)
+
+    def image(self, index: int) -> np.ndarray:
+        """Image `index` as a view (h, w, C) uint8; DataError with the reason where it is broken."""
+        if index in self.broken:
+            raise DataError(f"image {index} was not packed: it {self.broken[index]}")
+        height, width = self.shapes[index]
+        start = self.offsets[index]
+        return self.pixels[start : start + height * width * self.channels].reshape(height, width, self.channels)
+
+    @cached_property
+    def usable(self) -> np.ndarray:
+        """(N,) bool: False for the broken ones."""
+        usable = np.ones(len(self), bool)
+        usable[list(self.broken)] = False
+        return usable
+
+    @cached_property
+    def uniform_shape(self) -> tuple[int, int] | None:
+        """The (height, width) that all usable images share, or None."""
+        shapes = self.shapes[self.usable]
+        if not len(shapes) or (shapes != shapes[0]).any():
+            return None
+        return int(shapes[0, 0]), int(shapes[0, 1])
+
+    @property
+    def size_bytes(self) -> int:
+        """What the pixels take in memory or on disk."""
+        return self.pixels.nbytes
+
+
+def has_no_color(image: np.ndarray) -> bool:
+    """Whether an image (h, w, C) has one channel, or three or more that are all equal."""
+    return bool((image[..., 1:] == image[..., :1]).all())
