@@ -2,16 +2,49 @@
 
 import dataclasses
 from contextlib import nullcontext
+from typing import Any
 
 import torch
 from torch import nn
 
-from striate.networks import lenet, squeezenet
+from striate.errors import InputError
+from striate.networks import airbench, alexnet, lenet, resnet, squeezenet
 from striate.networks.checking import check_size
 from striate.networks.entry import Entry
 from striate.registry import Registry
 
-CATALOGUE: Registry[Entry] = Registry("network", lenet.ENTRIES, squeezenet.ENTRIES)
+CATALOGUE: Registry[Entry] = Registry(
+    "network", lenet.ENTRIES, alexnet.ENTRIES, squeezenet.ENTRIES, resnet.ENTRIES, airbench.ENTRIES
+)
+
+
+def list_networks(*, family: str | None = None) -> list[dict[str, Any]]:
+    """The catalogue as rows of plain values, whole or one family; InputError, naming the families, where there is none.
+
+    Keys: name, family, year, title, paper, input_size [C, H, W], min_size [H, W], is_fixed_size, num_params, macs,
+    published (null, or source, top1_error and top5_error as fractions), weights (their names).
+    """
+    families = dict.fromkeys(entry.family for entry in CATALOGUE.values())
+    if family is not None and family not in families:
+        raise InputError(f"no family is called {family!r}; there are: {', '.join(families)}")
+    return [
+        {
+            "name": entry.name,
+            "family": entry.family,
+            "year": entry.year,
+            "title": entry.title,
+            "paper": entry.paper,
+            "input_size": list(entry.input_size),
+            "min_size": list(entry.min_size),
+            "is_fixed_size": entry.is_fixed_size,
+            "num_params": entry.num_params,
+            "macs": entry.macs,
+            "published": None if entry.published is None else dataclasses.asdict(entry.published),
+            "weights": [weights.name for weights in entry.weights],
+        }
+        for entry in CATALOGUE.values()
+        if family in (None, entry.family)
+    ]
 
 
 def entry_for(name: str) -> Entry:

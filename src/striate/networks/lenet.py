@@ -103,7 +103,8 @@ ENTRIES = (
     ),
     Entry(
         name="lenet_300_100", family="lenet", year=1998, title=_TITLE, paper=_PAPER, build=LeNet300100,
-        config=LeNetConfig(), input_size=(1, *LENET_300_100_SIZE), num_params=266_610, macs=266_200, stem="fc1", head="fc3",
+        config=LeNetConfig(), input_size=(1, *LENET_300_100_SIZE), num_params=266_610, macs=266_200, stem="fc1",
+        head="fc3",
         min_size=LENET_300_100_SIZE, is_fixed_size=True,
         published=Published(top1_error=0.0305, source="the paper, section III.C.4, MNIST without distortions"),
     ),
