@@ -6,7 +6,7 @@ function of the generator given, so that a run can be taken up anywhere.
 
 import math
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
@@ -132,7 +132,7 @@ def random_crop_boxes(shapes: np.ndarray, scale: tuple[float, float], generator:
     return np.where(fits.any(axis=1, keepdims=True), boxes, _largest_boxes(shapes))
 
 
-def prefetch(thunks: Iterable[Callable[[], T]], *, depth: int = 2, num_workers: int = 1) -> Iterator[T]:
+def prefetch(thunks: Iterable[Callable[[], T]], *, depth: int = 2, num_workers: int = 1) -> Generator[T, None, None]:
     """The results of calling each thunk, in order, computed in `num_workers` threads up to `depth` results ahead.
 
     The thunks are drawn in the caller's thread and run only as far ahead as `depth`, so memory stays bounded. What a

@@ -81,7 +81,7 @@ class Preprocessing:
     def resize_image(self, image: np.ndarray) -> np.ndarray:
         """The image (H, W, C) uint8, resized and its overlong ends cut: (h, w, C) uint8. This is what gets packed."""
         size = self.resized_size(image.shape[0], image.shape[1])
-        kept = (self._kept(size[0]), self._kept(size[1]))
+        kept = self.packed_size(image.shape[0], image.shape[1])
         if size == image.shape[:2]:
             return crop_center(image, kept)
         if kept == size:
@@ -97,6 +97,11 @@ class Preprocessing:
         if height <= width:
             return size, int(size * width / height)
         return int(size * height / width), size
+
+    def packed_size(self, height: int, width: int) -> tuple[int, int]:
+        """(height, width) of what `resize_image` gives for an image of this height and width."""
+        resized_height, resized_width = self.resized_size(height, width)
+        return self._kept(resized_height), self._kept(resized_width)
 
     def to_pixels(self, image: np.ndarray) -> np.ndarray:
         """One decoded image (H, W, C) uint8 -> (crop height, crop width, C) uint8."""
@@ -171,8 +176,8 @@ def resample(
 def _needed(length: int, resized_length: int, start: int, kept: int) -> tuple[slice, float, float]:
     """What of a side of `length` pixels the pixels [start, start + kept) of its resized form are made of.
 
-    As a slice of the side, and as the first and last place, within that slice, that they cover. A 1 x 60000 image resized
-    as a whole, before its ends are cut, would grow to gigabytes.
+    As a slice of the side, and as the first and last place, within that slice, that they cover. A 1 x 60000 image
+    resized as a whole, before its ends are cut, would grow to gigabytes.
     """
     ratio = length / resized_length
     reach = _WIDEST_FILTER * max(1.0, ratio) + 1

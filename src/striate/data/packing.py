@@ -1,0 +1,292 @@
+"""Decode every image once, resize it, and keep it as uint8 rows for all runs that see the same images the same way."""
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterable, Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import PIL
+
+from striate.data.dataset import Dataset, ImageReader
+from striate.data.decoding import MAX_PIXELS, decode_image
+from striate.data.feeding import prefetch
+from striate.data.pack_folder import (
+    MEMORY_LIMIT_BYTES,
+    DamagedPack,
+    PackWriter,
+    StoredPack,
+    is_complete,
+    is_full,
+    read_pack,
+    remove_pack,
+    sole_writer,
+)
+from striate.data.packed import PackedImages, has_no_color
+from striate.data.preprocessing import MAX_ASPECT, Preprocessing
+from striate.errors import DataError, InputError, RunError
+from striate.progress import Tell, Track, tell_nobody, track_silently
+
+POLICY = 1
+"""Part of every pack's key; raised with every change to what decoding or resizing give."""
+_CHUNK = 16
+_TYPICAL_ASPECT = 4 / 3
+
+
+@dataclass(frozen=True)
+class _Decoded:
+    """What became of one image: its pixels, or the reason why there are none, which lasts or is of this moment only."""
+
+    image: np.ndarray | None
+    reason: str = ""
+    is_lasting: bool = True
+
+
+@dataclass(frozen=True, eq=False)
+class _Job:
+    """What to decode and how. Identical images are one row, so image i is `row_of[i]`, or -1 if it was not hashed.
+
+    `indices` has an image of the dataset for each row.
+    """
+
+    dataset: Dataset
+    indices: np.ndarray
+    row_of: np.ndarray
+    preprocessing: Preprocessing
+    max_pixels: int
+    num_workers: int
+    tell: Tell
+    track: Track
+
+
+def pack_images(
+    dataset: Dataset,
+    hashes: np.ndarray,
+    preprocessing: Preprocessing,
+    *,
+    cache_dir: Path,
+    max_pixels: int = MAX_PIXELS,
+    num_workers: int | None = None,
+    tell: Tell = tell_nobody,
+    track: Track = track_silently,
+) -> PackedImages:
+    """Every image of the dataset, decoded and resized (not cropped), from `cache_dir`/packs where it was made before.
+
+    `hashes` (N, 16) uint8 identify the images; a row of zeros is one that could not be read. Small sources that hold
+    pixels stay in memory. Images are decoded in `num_workers` threads (one a processor by default). Work that was cut
+    off is taken up; a damaged pack is made again, and told. Broken images are in the result's `broken`. Raises
+    DataError when no image can be decoded, RunError when the cache cannot be written.
+    """
+    if hashes.shape != (len(dataset), 16):
+        raise InputError(f"expected a hash of 16 bytes for each of {len(dataset)} images but got {hashes.shape}")
+    is_hashed = hashes.any(axis=1)
+    unique, first, inverse = np.unique(hashes[is_hashed], axis=0, return_index=True, return_inverse=True)
+    row_of = np.full(len(dataset), -1)
+    row_of[is_hashed] = inverse.reshape(-1)
+    indices = np.flatnonzero(is_hashed)[first]
+    workers = num_workers or os.cpu_count() or 1
+    job = _Job(dataset, indices, row_of, preprocessing, max_pixels, workers, tell, track)
+    if _stays_in_memory(job):
+        packed = _pack_in_memory(job)
+    else:
+        folder = cache_dir / "packs" / pack_key(unique, preprocessing, max_pixels)
+        try:
+            packed = _pack_on_disk(job, folder)
+        except OSError as error:
+            raise RunError(_storage_problem(error, folder)) from error
+    if len(packed.broken) == len(packed):
+        index, reason = next(iter(packed.broken.items()), (0, ""))
+        named = f"; the first, {dataset.images.name(index)}, {reason}" if reason else ""
+        raise DataError(f"none of the {len(packed)} images in {dataset.source} can be decoded{named}")
+    return packed
+
+
+def pack_key(unique_hashes: np.ndarray, preprocessing: Preprocessing, max_pixels: int) -> str:
+    """The name of a pack's folder: a digest of the images and of all that decides their packed pixels."""
+    how = {
+        "policy": POLICY,
+        "pillow": PIL.__version__,
+        "max_pixels": max_pixels,
+        "max_aspect": MAX_ASPECT,
+        "channels": preprocessing.channels,
+        "resize": preprocessing.resize,
+        "resize_size": preprocessing.resize_size,
+        "interpolation": preprocessing.interpolation,
+    }
+    digest = hashlib.blake2b(json.dumps(how, sort_keys=True).encode(), digest_size=16)
+    digest.update(np.ascontiguousarray(unique_hashes).data)
+    return digest.hexdigest()
+
+
+def _stays_in_memory(job: _Job) -> bool:
+    """Whether the source holds pixels, which need no decoding, and few enough of them; the first stands for all."""
+    if not len(job.indices):
+        return True
+    try:
+        first = job.dataset.images.read(int(job.indices[0]))
+    except OSError:
+        return False
+    if not isinstance(first, np.ndarray):
+        return False
+    height, width = job.preprocessing.packed_size(*first.shape[:2])
+    return len(job.indices) * height * width * job.preprocessing.channels <= MEMORY_LIMIT_BYTES
+
+
+def _pack_in_memory(job: _Job) -> PackedImages:
+    images, packed_rows, broken = [], [], {}
+    for row, decoded in _decode_rows(job, np.arange(len(job.indices))):
+        if decoded.image is None:
+            broken[row] = decoded.reason
+        else:
+            images.append(decoded.image)
+            packed_rows.append(row)
+    offsets, shapes = np.zeros(len(job.indices), np.int64), np.zeros((len(job.indices), 2), np.int64)
+    if not images:
+        return _by_image(job, np.zeros(0, np.uint8), offsets, shapes, broken, is_grey=False)
+    packed = PackedImages.from_images(images)
+    offsets[packed_rows], shapes[packed_rows] = packed.offsets, packed.shapes
+    return _by_image(job, packed.pixels, offsets, shapes, broken, is_grey=packed.is_grey)
+
+
+def _pack_on_disk(job: _Job, folder: Path) -> PackedImages:
+    stored, unread = _read_complete(job, folder), {}
+    if stored is None:
+        with sole_writer(folder, job.tell):
+            stored = _read_or_remove(job, folder)
+            if stored is None or not is_complete(folder):
+                unread = _write_missing(job, folder, stored)
+                stored = read_pack(folder, len(job.indices), job.preprocessing.channels)
+    shapes = np.stack([stored.records["height"], stored.records["width"]], axis=1).astype(np.int64)
+    broken = stored.broken | unread
+    return _by_image(job, stored.pixels, stored.records["offset"], shapes, broken, is_grey=stored.is_grey)
+
+
+def _read_complete(job: _Job, folder: Path) -> StoredPack | None:
+    """A finished pack, which takes no lock and nothing to be written; None where there is none, or a damaged one."""
+    try:
+        return read_pack(folder, len(job.indices), job.preprocessing.channels) if is_complete(folder) else None
+    except (DamagedPack, FileNotFoundError):  # missing: somebody is making it again this very moment
+        return None
+
+
+def _read_or_remove(job: _Job, folder: Path) -> StoredPack | None:
+    """What was packed so far; None where there is nothing, or where it was damaged and is now gone."""
+    if not folder.exists():
+        return None
+    try:
+        return read_pack(folder, len(job.indices), job.preprocessing.channels)
+    except (DamagedPack, FileNotFoundError) as error:
+        reason = error if isinstance(error, DamagedPack) else "a file of it is gone"
+        job.tell(f"the packed images in {folder} are damaged ({reason}); packing them again")
+        remove_pack(folder)
+        return None
+
+
+def _write_missing(job: _Job, folder: Path, stored: StoredPack | None) -> dict[int, str]:
+    """Decode and append what a pack lacks; gives back the rows that could not be read just now, and why."""
+    missing = np.arange(len(job.indices)) if stored is None else stored.missing
+    if len(missing):
+        _tell_plan(job, folder, len(missing))
+    unread = {}
+    with PackWriter(folder, stored) as writer:
+        for row, decoded in _decode_rows(job, missing):
+            if decoded.image is not None:
+                writer.append(row, decoded.image, has_color=not has_no_color(decoded.image))
+            elif decoded.is_lasting:
+                writer.append_broken(row, decoded.reason)
+            else:
+                unread[row] = decoded.reason
+        if not unread:
+            writer.finish({"source": job.dataset.source, "preprocessing": job.preprocessing.to_json()})
+    return unread
+
+
+def _tell_plan(job: _Job, folder: Path, num_missing: int) -> None:
+    """Say what is about to be written, and whether it looks as if there were no room for it."""
+    size, num_rows = job.preprocessing.resize_size, len(job.indices)
+    aspect = _TYPICAL_ASPECT if job.preprocessing.resize == "short_side" else 1
+    expected_bytes = num_missing * size * size * aspect * job.preprocessing.channels
+    done = f", of {num_rows}: the others were packed before" if num_missing < num_rows else ""
+    job.tell(f"packing {num_missing} images{done} (about {expected_bytes / 1e6:.0f} MB) into {folder}")
+    folder.mkdir(parents=True, exist_ok=True)
+    free_bytes = shutil.disk_usage(folder).free
+    if expected_bytes > free_bytes:
+        job.tell(f"only {free_bytes / 1e6:.0f} MB are free there; set STRIATE_CACHE to a folder with more room")
+
+
+def _decode_rows(job: _Job, rows: np.ndarray) -> Iterator[tuple[int, _Decoded]]:
+    """The rows in order, each with its image; decoded in threads, a bounded number ahead."""
+    chunks = [rows[start : start + _CHUNK] for start in range(0, len(rows), _CHUNK)]
+    thunks = (partial(_decode_chunk, job, chunk) for chunk in chunks)
+    with closing(prefetch(thunks, depth=2 * job.num_workers, num_workers=job.num_workers)) as results:
+        yield from job.track(_flatten(results), "decoding images", len(rows))
+
+
+def _flatten(chunks: Iterable[list[tuple[int, _Decoded]]]) -> Iterator[tuple[int, _Decoded]]:
+    for chunk in chunks:
+        yield from chunk
+
+
+def _decode_chunk(job: _Job, rows: np.ndarray) -> list[tuple[int, _Decoded]]:
+    return [(int(row), _decode(job, int(job.indices[row]))) for row in rows]
+
+
+def _decode(job: _Job, index: int) -> _Decoded:
+    try:
+        data = job.dataset.images.read(index)
+    except OSError as error:
+        return _Decoded(None, _read_problem(error), is_lasting=False)
+    try:
+        pixels = decode_image(data, job.preprocessing.channels, max_pixels=job.max_pixels)
+        return _Decoded(job.preprocessing.resize_image(pixels))
+    except InputError as error:
+        return _Decoded(None, str(error))
+
+
+def _by_image(
+    job: _Job,
+    pixels: np.ndarray,
+    offsets: np.ndarray,
+    shapes: np.ndarray,
+    broken_rows: dict[int, str],
+    *,
+    is_grey: bool,
+) -> PackedImages:
+    """From rows to images: identical ones share a row, those that were never hashed have none."""
+    broken = {}
+    for index in np.flatnonzero((job.row_of < 0) | np.isin(job.row_of, list(broken_rows))).tolist():
+        row = int(job.row_of[index])
+        broken[index] = broken_rows[row] if row >= 0 else _why_unhashed(job.dataset.images, index)
+    rows = np.maximum(job.row_of, 0)
+    if not len(job.indices):
+        offsets, shapes = np.zeros(1, np.int64), np.zeros((1, 2), np.int64)
+    offsets, shapes = offsets[rows].copy(), shapes[rows].copy()
+    offsets[list(broken)], shapes[list(broken)] = 0, 0
+    return PackedImages(pixels, offsets, shapes, job.preprocessing.channels, is_grey, broken)
+
+
+def _why_unhashed(images: ImageReader, index: int) -> str:
+    try:
+        images.read(index)
+    except OSError as error:
+        return _read_problem(error)
+    return "could not be read a moment ago; try again"
+
+
+def _read_problem(error: OSError) -> str:
+    return f"cannot be read ({error.strerror or error})"
+
+
+def _storage_problem(error: OSError, folder: Path) -> str:
+    if is_full(error):
+        return (
+            f"the disk is full while packing images into {folder}; make room, or set STRIATE_CACHE to another folder, "
+            "and run again: what was packed is kept"
+        )
+    reason = error.strerror or error
+    return f"packed images cannot be kept in {folder}: {reason}; set STRIATE_CACHE to a folder that can be written"
