@@ -19,8 +19,8 @@ _HOMES = {
     "ScheduleConfig": "striate.training.recipe",
     "StriateError": "striate.errors",
     "build_network": "striate.networks.catalogue",
-    "describe": "striate.recipes.describe",
-    "evaluate": "striate.recipes.evaluate",
+    "describe": "striate.inspection.describe",
+    "evaluate": "striate.evaluation.on_source",
     "load_model": "striate.tasks.model",
     "open_source": "striate.data.sources",
     "resume": "striate.recipes.train",
@@ -39,8 +39,8 @@ if TYPE_CHECKING:
     from striate.errors import StriateError
     from striate.evaluation.evaluate import Evaluation
     from striate.networks.catalogue import build_network
-    from striate.recipes.describe import describe
-    from striate.recipes.evaluate import evaluate
+    from striate.inspection.describe import describe
+    from striate.evaluation.on_source import evaluate
     from striate.recipes.train import Run, resume, train
     from striate.tasks.model import Model, load_model, save_model
     from striate.training.recipe import OptimizerConfig, Recipe, ScheduleConfig

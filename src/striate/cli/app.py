@@ -1,0 +1,66 @@
+"""The `striate` command: its subcommands, and how errors become one line and an exit code."""
+
+import sys
+import traceback
+import warnings
+from typing import Annotated
+
+import typer
+
+import striate
+from striate.cli import describe, evaluate, look, networks, predict, report, train
+from striate.cli.console import complain, out
+from striate.errors import StriateError
+
+app = typer.Typer(
+    help="The convnet workbench: from a folder of images to a model you understand, trust and can ship.",
+    epilog="Exit codes: 0 done · 1 it ran, and the answer is no · 2 the request could not be met. "
+    "Add --debug to any command for the traceback of an error.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        out.print(f"striate {striate.__version__}", highlight=False)
+        raise typer.Exit
+
+
+@app.callback()
+def main_options(
+    version: Annotated[  # noqa: ARG001
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version and stop.")
+    ] = False,
+) -> None:
+    """Options before any command."""
+
+
+app.command()(train.train)
+app.command()(evaluate.evaluate)
+app.command()(predict.predict)
+app.command()(report.report)
+app.command()(networks.networks)
+app.command()(describe.describe)
+app.command("data")(look.look_at_data)
+
+
+def main() -> None:
+    """Run the command in sys.argv; never returns."""
+    wants_traceback = "--debug" in sys.argv
+    sys.argv = [word for word in sys.argv if word != "--debug"]
+    try:
+        with warnings.catch_warnings():
+            if not wants_traceback:
+                warnings.simplefilter("ignore")
+            app()
+    except StriateError as error:
+        if wants_traceback:
+            traceback.print_exc()
+        complain(str(error))
+    except Exception as error:
+        if wants_traceback:
+            traceback.print_exc()
+        complain(f"striate met an error of its own, {type(error).__name__}: {error}; add --debug for the traceback")
+    sys.exit(2)

@@ -1,0 +1,74 @@
+"""`striate evaluate`: how right a model is."""
+
+from typing import Annotated
+
+import typer
+from rich.table import Table
+from rich.text import Text
+
+from striate.cli.console import AsJson, DataDir, Device, Download, out, show_json, tell, track
+
+_MOST_ROWS = 40
+
+
+def evaluate(
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="A run folder, a model.safetensors, or NETWORK:WEIGHTS.")],
+    source: Annotated[
+        str | None, typer.Argument(metavar="[SOURCE]", help="As for train; what the model was trained on by default.")
+    ] = None,
+    split: Annotated[
+        str | None, typer.Option("--split", metavar="train|validation|test|all", help="Which part; test where there is one.")
+    ] = None,
+    batch_size: Annotated[int, typer.Option("--batch-size", min=1, help="Images computed at once.")] = 256,
+    data_dir: DataDir = None,
+    download: Download = False,
+    device: Device = "auto",
+    as_json: AsJson = False,
+) -> None:
+    """How right a model is: accuracy with its 95 % interval, calibration, every class, the worst mistakes.
+
+    Example: striate evaluate runs/digits-lenet5-1 --split test
+    """
+    from striate.data.opening import Access
+    from striate.evaluation.on_source import evaluate as evaluate_source
+    from striate.tasks.model import load_model
+
+    loaded = load_model(model, device=device, download=download, tell=tell)
+    access = Access(data_dir=data_dir, download=download, tell=tell, track=track)
+    result = evaluate_source(loaded, source, split=split, batch_size=batch_size, access=access)
+    if as_json:
+        show_json(result.to_json())
+        return
+    figures = result.to_json()
+    out.print(Text.assemble((f"{result.split}", "bold"), f" part of {result.source}, {figures['num_images']:,} images"))
+    out.print(_figures_table(figures))
+    classes = figures["per_class"]
+    if len(classes) <= _MOST_ROWS:
+        out.print(_class_table(classes))
+    for pair in figures["most_confused"][:5]:
+        out.print(f"{pair['count']:>5,} x {pair['label']} taken for {pair['predicted']}", markup=False, highlight=False)
+
+
+def _figures_table(figures: dict) -> Table:
+    table = Table(box=None, show_header=False)
+    for name, key in (("top-1 accuracy", "top1"), ("top-5 accuracy", "top5")):
+        if figures[f"{key}_accuracy"] is not None:
+            low, high = figures[f"{key}_interval"]
+            table.add_row(name, f"{_percent(figures[f'{key}_accuracy'])}  (95 % interval {_percent(low)} to {_percent(high)})")
+    table.add_row("negative log-likelihood", f"{figures['negative_log_likelihood']:.4f} nats")
+    table.add_row("calibration error", _percent(figures["calibration_error"]))
+    return table
+
+
+def _class_table(classes: list[dict]) -> Table:
+    table = Table(box=None, header_style="bold")
+    for heading in ("class", "precision", "recall", "F1", "images"):
+        table.add_column(heading, justify="left" if heading == "class" else "right")
+    for row in classes:
+        shares = (_percent(row[key]) for key in ("precision", "recall", "f1"))
+        table.add_row(Text(row["name"]), *shares, f"{row['support']:,}")
+    return table
+
+
+def _percent(share: float | None) -> str:
+    return "–" if share is None else f"{100 * share:.2f} %"

@@ -1,0 +1,107 @@
+"""What a person sees while a run goes: the checks, a bar for the epoch, a line an epoch, the outcome."""
+
+from typing import TYPE_CHECKING, Any
+
+from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskID, TextColumn
+from rich.table import Table
+from rich.text import Text
+
+from striate.cli.console import err, out, tell
+
+if TYPE_CHECKING:
+    from striate.recipes.train import Run
+    from striate.training.checks import CheckResult
+    from striate.training.observer import RunStart, StepInfo
+    from striate.training.rate_finder import RateScan
+
+_HEADING = f"{'epoch':>7} {'train loss':>11} {'valid. loss':>12} {'valid. accuracy':>16} {'images/s':>10} {'time':>8}"
+
+
+class LiveDisplay:
+    """An observer of training that draws on standard error; on a plain stream it prints one line an epoch."""
+
+    def __init__(self) -> None:
+        self._progress: Progress | None = None
+        self._task = TaskID(0)
+        self._num_epochs = 0
+        self._best = -1.0
+
+    def on_start(self, start: "RunStart") -> None:
+        self._num_epochs = start.num_epochs
+        if start.step:
+            tell(f"going on after {start.step:,} of {start.num_steps:,} updates")
+        err.print(_HEADING, style="bold", highlight=False)
+        if err.is_terminal:
+            columns = (TextColumn("{task.description}"), BarColumn(bar_width=24), _Figures())
+            self._progress = Progress(*columns, console=err, transient=True)
+            self._task = self._progress.add_task("training", total=start.num_steps, completed=start.step, figures="")
+            self._progress.start()
+
+    def on_checks(self, checks: "tuple[CheckResult, ...]") -> None:
+        for check in checks:
+            mark = Text("ok   ", style="green") if check.passed else Text("look ", style="bold yellow")
+            err.print(mark + Text(f"{check.name}: {check.detail}", style="dim" if check.passed else ""), soft_wrap=True)
+
+    def on_step(self, info: "StepInfo") -> None:
+        if self._progress is None:
+            return
+        figures = f"loss {info.loss:.4f}  {info.images_per_s:,.0f} images/s  {_clock(info.eta_s)} left"
+        epoch = f"epoch {info.epoch}/{self._num_epochs}"
+        self._progress.update(self._task, completed=info.step, description=epoch, figures=figures)
+
+    def on_epoch(self, record: dict[str, Any]) -> None:
+        is_best = record["validation_accuracy"] > self._best
+        self._best = max(self._best, record["validation_accuracy"])
+        line = (
+            f"{record['epoch']:>3}/{self._num_epochs:<3} {record['train_loss']:>11.4f} {record['validation_loss']:>12.4f} "
+            f"{100 * record['validation_accuracy']:>14.2f} % {record['images_per_s']:>10,.0f} {_clock(record['elapsed_s']):>8}"
+        )
+        err.print(Text(line + (" *" if is_best else ""), style="green" if is_best else ""), soft_wrap=True)
+
+    def on_notice(self, line: str) -> None:
+        tell(line)
+
+    def on_end(self) -> None:
+        if self._progress is not None:
+            self._progress.stop()
+            self._progress = None
+
+    def show_run(self, run: "Run") -> None:
+        """Where everything lies, and how good the model is; or how to go on."""
+        if run.evaluation is None:
+            err.print(Text(f"stopped; go on with: striate train --resume {run.path}", style="bold"), soft_wrap=True)
+            return
+        low, high = run.evaluation.top1.interval
+        part = "the test part" if run.split == "test" else "the validation part (there is no test part: optimistic)"
+        table = Table(box=None, show_header=False)
+        accuracy = f"{100 * run.evaluation.top1_accuracy:.2f} %  (95 % interval {100 * low:.2f} to {100 * high:.2f} %)"
+        table.add_row("accuracy", Text(accuracy, style="bold green"))
+        table.add_row("measured on", Text(f"{run.evaluation.num_images:,} images of {part}"))
+        table.add_row("model", Text(str(run.model_path), overflow="fold"))
+        table.add_row("report", Text(str(run.report_path), overflow="fold"))
+        out.print(table)
+
+    def show_rates(self, scan: "RateScan") -> None:
+        """The curve of a learning-rate scan as bars, and the rate to take."""
+        table = Table("learning rate", "loss", "", box=None, header_style="bold")
+        lowest, highest = min(scan.losses), max(scan.losses)
+        stride = max(1, len(scan.rates) // 30)
+        for rate, loss in zip(scan.rates[::stride], scan.losses[::stride], strict=True):
+            share = (loss - lowest) / (highest - lowest) if highest > lowest else 0.0
+            table.add_row(f"{rate:.2e}", f"{loss:.4f}", "█" * round(40 * share))
+        out.print(table)
+        out.print(f"suggested: --learning-rate {scan.suggested_rate:.2g}", style="bold", highlight=False)
+
+
+class _Figures(ProgressColumn):
+    """Loss, speed and time left, as the last update gave them."""
+
+    def render(self, task: Task) -> Text:
+        return Text(task.fields["figures"], style="cyan")
+
+
+def _clock(elapsed_s: float) -> str:
+    """Seconds as m:ss or h:mm:ss."""
+    minutes, seconds = divmod(round(elapsed_s), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"

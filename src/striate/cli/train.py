@@ -1,0 +1,174 @@
+"""`striate train`: from a source of images to a run folder with a model and a report."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from striate.cli.console import AsJson, DataDir, Device, Download, out, show_json, tell, track
+from striate.cli.live import LiveDisplay
+from striate.errors import InputError
+
+
+def _option(name: str, panel: str, text: str, metavar: str | None = None) -> Any:
+    return typer.Option(name, help=text, metavar=metavar, rich_help_panel=panel)
+
+
+OPTIMISING, AUGMENTING, TRANSFER, DATA = "Optimisation", "Augmentation", "Transfer learning", "Data"
+
+
+def train(
+    source: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="SOURCE",
+            help="digits, mnist, fashion-mnist, cifar10, cifar100, or a path: a folder with a subfolder "
+            "per class, a CSV, IDX files, CIFAR binary files, an .npz.",
+            show_default=False,
+        ),
+    ] = None,
+    network: Annotated[
+        str | None, typer.Option("--network", "-n", metavar="NAME", help="See `striate networks`.")
+    ] = None,
+    epochs: Annotated[int | None, typer.Option("--epochs", "-e", help="Passes over the training images.")] = None,
+    run: Annotated[
+        Path | None, typer.Option("--run", metavar="DIR", help="The run folder to make; runs/... by default.")
+    ] = None,
+    resume: Annotated[
+        Path | None, typer.Option("--resume", metavar="RUN", help="Go on with a run that was stopped or killed.")
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option("--seed", help="Decides splits, first weights, order, augmentation. [default: 0]")
+    ] = None,
+    device: Device = "auto",
+    find_rate: Annotated[
+        bool, typer.Option("--find-rate", help="Scan learning rates, show the curve and stop.")
+    ] = False,
+    checks: Annotated[bool, typer.Option("--checks/--no-checks", help="Sanity checks before the first epoch.")] = True,
+    as_json: AsJson = False,
+    weights: Annotated[
+        str | None,
+        _option("--weights", TRANSFER, "imagenet (published), a weights file, or a striate model.", "WEIGHTS"),
+    ] = None,
+    freeze: Annotated[
+        str | None,
+        _option(
+            "--freeze", TRANSFER, "base trains the head only; by default data size decides.", "nothing|base|gradual"
+        ),
+    ] = None,
+    layer_rate_factor: Annotated[
+        float | None,
+        _option("--layer-rate-factor", TRANSFER, "Rate of each earlier layer group, relative to the next."),
+    ] = None,
+    data_dir: DataDir = None,
+    download: Download = False,
+    image_size: Annotated[
+        int | None, _option("--image-size", DATA, "Side of the square the network sees.", "PIXELS")
+    ] = None,
+    validation_fraction: Annotated[
+        float | None, _option("--validation-fraction", DATA, "Share set aside for validation. [default: 0.1]")
+    ] = None,
+    test_fraction: Annotated[
+        float | None, _option("--test-fraction", DATA, "Share set aside for the test. [default: 0.1]")
+    ] = None,
+    max_pixels: Annotated[
+        int, _option("--max-pixels", DATA, "Refuse images with more pixels than this.")
+    ] = 100_000_000,
+    balanced: Annotated[
+        bool | None, _option("--balanced-sampling/--no-balanced-sampling", DATA, "Draw every class equally often.")
+    ] = None,
+    batch_size: Annotated[int | None, _option("--batch-size", OPTIMISING, "Images in one update.")] = None,
+    learning_rate: Annotated[float | None, _option("--learning-rate", OPTIMISING, "The peak rate.")] = None,
+    optimizer: Annotated[
+        str | None,
+        _option("--optimizer", OPTIMISING, "The optimiser.", "sgd|momentum|nesterov|adagrad|rmsprop|adam|adamw|lbfgs"),
+    ] = None,
+    momentum: Annotated[float | None, _option("--momentum", OPTIMISING, "Momentum of SGD and RMSProp.")] = None,
+    weight_decay: Annotated[
+        float | None, _option("--weight-decay", OPTIMISING, "Never applied to biases and norms.")
+    ] = None,
+    schedule: Annotated[
+        str | None, _option("--schedule", OPTIMISING, "How the rate moves.", "constant|step|plateau|cosine|one_cycle")
+    ] = None,
+    warmup: Annotated[
+        float | None, _option("--warmup", OPTIMISING, "Share of the run in which the rate rises.")
+    ] = None,
+    label_smoothing: Annotated[float | None, _option("--label-smoothing", OPTIMISING, "In [0, 1].")] = None,
+    class_weights: Annotated[
+        bool | None, _option("--class-weights/--no-class-weights", OPTIMISING, "Weigh rare classes up in the loss.")
+    ] = None,
+    max_grad_norm: Annotated[
+        float | None, _option("--max-grad-norm", OPTIMISING, "Clip gradients to this norm.")
+    ] = None,
+    accumulate_steps: Annotated[
+        int | None, _option("--accumulate-steps", OPTIMISING, "Batches summed into one update.")
+    ] = None,
+    ema_decay: Annotated[
+        float | None, _option("--ema-decay", OPTIMISING, "Keep and judge a moving average of the weights.")
+    ] = None,
+    precision: Annotated[
+        str | None, _option("--precision", OPTIMISING, "Arithmetic.", "32-true|bf16-mixed|16-mixed")
+    ] = None,
+    flip: Annotated[bool | None, _option("--flip/--no-flip", AUGMENTING, "Mirror left and right.")] = None,
+    crop_scale: Annotated[
+        tuple[float, float] | None,
+        _option(
+            "--crop-scale", AUGMENTING, "Random resized crops of this share of the area, such as 0.35 1.", "LOW HIGH"
+        ),
+    ] = None,
+    shift_px: Annotated[int | None, _option("--shift", AUGMENTING, "Largest shift.", "PIXELS")] = None,
+    rotation_degrees: Annotated[float | None, _option("--rotation", AUGMENTING, "Largest turn.", "DEGREES")] = None,
+    brightness: Annotated[float | None, _option("--brightness", AUGMENTING, "Largest relative change.")] = None,
+    contrast: Annotated[float | None, _option("--contrast", AUGMENTING, "Largest relative change.")] = None,
+    saturation: Annotated[float | None, _option("--saturation", AUGMENTING, "Largest relative change.")] = None,
+    hue: Annotated[
+        float | None, _option("--hue", AUGMENTING, "Largest turn of the colour circle, at most 0.5.")
+    ] = None,
+    pca_color: Annotated[
+        float | None, _option("--pca-color", AUGMENTING, "AlexNet's colour noise, its standard deviation.")
+    ] = None,
+    cutout_px: Annotated[int | None, _option("--cutout", AUGMENTING, "Side of a square blanked out.", "PIXELS")] = None,
+    mixup: Annotated[float | None, _option("--mixup", AUGMENTING, "Alpha of mixup.")] = None,
+) -> None:
+    """Train a classifier: every choice you leave open is made from the data, and printed.
+
+    Example: striate train photos/ --network squeezenet1_1 --weights imagenet
+    """
+    from striate.data.opening import Access
+    from striate.recipes.choices import Choices
+    from striate.recipes.train import find_rate as scan_rates
+    from striate.recipes.train import resume as resume_run
+    from striate.recipes.train import train as train_source
+
+    choices = Choices(
+        network=network, weights=weights, image_size=image_size, epochs=epochs, batch_size=batch_size,
+        optimizer=optimizer, learning_rate=learning_rate, momentum=momentum, weight_decay=weight_decay,
+        schedule=schedule, warmup=warmup, label_smoothing=label_smoothing, use_class_weights=class_weights,
+        use_balanced_sampling=balanced, max_grad_norm=max_grad_norm, accumulate_steps=accumulate_steps,
+        ema_decay=ema_decay, precision=precision, freeze=freeze, layer_rate_factor=layer_rate_factor, seed=seed,
+        validation_fraction=validation_fraction, test_fraction=test_fraction, crop_scale=crop_scale, flip=flip,
+        shift_px=shift_px, rotation_degrees=rotation_degrees, brightness=brightness, contrast=contrast,
+        saturation=saturation, hue=hue, pca_color=pca_color, cutout_px=cutout_px, mixup=mixup,
+    )  # fmt: skip
+    display = LiveDisplay()
+    access = Access(data_dir=data_dir, download=download, max_pixels=max_pixels, tell=tell, track=track)
+    if resume is not None:
+        if source is not None or run is not None or choices != Choices():
+            raise InputError(
+                "--resume goes on with the run exactly as it was started; give it the run folder and nothing else"
+            )
+        finished = resume_run(resume, device=device, access=access, observer=display)
+    elif source is None:
+        raise InputError("nothing to train on: name a SOURCE such as digits or a folder of photos, or --resume RUN")
+    elif find_rate:
+        scan = scan_rates(source, choices, device=device, access=access)
+        show_json(scan.to_json()) if as_json else display.show_rates(scan)
+        return
+    else:
+        finished = train_source(source, choices, run=run, run_checks=checks, device=device, access=access, observer=display)
+    if as_json:
+        show_json(finished.to_json())
+    else:
+        display.show_run(finished)
+    if finished.status != "finished":
+        raise typer.Exit(1)

@@ -1,0 +1,73 @@
+"""From a source's name to its packed images: scan, hash, decode once."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from striate.data.cache import cache_dir
+from striate.data.dataset import Dataset
+from striate.data.decoding import MAX_PIXELS
+from striate.data.hashing import fingerprint, hash_images
+from striate.data.packed import PackedImages
+from striate.data.packing import pack_images
+from striate.data.preprocessing import Preprocessing
+from striate.data.sources import open_source
+from striate.progress import Tell, Track, tell_nobody, track_silently
+
+_NAMED = 3
+
+
+@dataclass(frozen=True)
+class Access:
+    """How data are reached, as against which they are: nothing here changes what is read, unless it is refused.
+
+    `data_dir` is where named sets lie, `download` allows them to be fetched, `max_pixels` refuses larger images. `tell` and
+    `track` hear what happens; nothing is printed otherwise.
+    """
+
+    data_dir: str | Path | None = None
+    download: bool = False
+    max_pixels: int = MAX_PIXELS
+    num_workers: int | None = None
+    tell: Tell = tell_nobody
+    track: Track = track_silently
+
+
+@dataclass(frozen=True)
+class OpenedData:
+    """A scanned source with the hash of every image, (N, 16) uint8, and the fingerprint of all of it."""
+
+    dataset: Dataset
+    hashes: np.ndarray
+    fingerprint: str
+
+
+def open_data(source: str | Path, access: Access) -> OpenedData:
+    """Scan a source and hash its images; what the scan noticed is told. Raises DataError."""
+    data_dir = None if access.data_dir is None else Path(access.data_dir)
+    dataset = open_source(source, data_dir=data_dir, download=access.download, tell=access.tell)
+    for notice in dataset.notices:
+        access.tell(notice)
+    hashes = hash_images(dataset, track=access.track, num_workers=access.num_workers)
+    return OpenedData(dataset, hashes, fingerprint(dataset, hashes))
+
+
+def pack_data(data: OpenedData, preprocessing: Preprocessing, access: Access) -> PackedImages:
+    """Decode every image once, or find that it was done before; unreadable ones are told."""
+    packed = pack_images(
+        data.dataset,
+        data.hashes,
+        preprocessing,
+        cache_dir=cache_dir(),
+        max_pixels=access.max_pixels,
+        num_workers=access.num_workers,
+        tell=access.tell,
+        track=access.track,
+    )
+    if packed.broken:
+        named = [f"{data.dataset.images.name(index)} {reason}" for index, reason in list(packed.broken.items())[:_NAMED]]
+        more = f" and {len(packed.broken) - _NAMED} more" if len(packed.broken) > _NAMED else ""
+        plural = "" if len(packed.broken) == 1 else "s"
+        access.tell(f"left out {len(packed.broken)} unreadable image{plural}: {'; '.join(named)}{more}")
+    return packed

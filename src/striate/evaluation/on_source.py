@@ -1,0 +1,121 @@
+"""Evaluate a model on a source: find the right images, match the labels by name, measure."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from striate.data.dataset import SPLITS, Dataset
+from striate.data.opening import Access, OpenedData, open_data, pack_data
+from striate.data.splits import digest, split_dataset
+from striate.errors import DataError, InputError
+from striate.evaluation.evaluate import Evaluation, map_labels
+from striate.evaluation.evaluate import evaluate as evaluate_network
+from striate.tasks.model import Model
+
+ALL = "all"
+
+
+@dataclass(frozen=True)
+class SourceEvaluation:
+    """The figures of a model on one split of a source, and what the mistaken images are called."""
+
+    source: str
+    split: str
+    evaluation: Evaluation
+    mistake_names: tuple[str, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values: source, split, and the figures as Evaluation names them."""
+        values = self.evaluation.to_json()
+        for mistake, name in zip(values["mistakes"], self.mistake_names, strict=True):
+            mistake["name"] = name
+        return {"source": self.source, "split": self.split, **values}
+
+
+def evaluate(
+    model: Model,
+    source: str | Path | None = None,
+    *,
+    split: str | None = None,
+    batch_size: int = 256,
+    access: Access | None = None,
+) -> SourceEvaluation:
+    """Figures of a model on a source; without one, on the data it was trained on.
+
+    On the data of its own training the run's splits are made again, and `split` is "test" unless said otherwise ("validation"
+    where there was no test part). Another source's own splits are respected, "test" before "validation"; one without splits is
+    used whole, which "all" asks for anywhere. Labels are matched by class name. Raises DataError for classes that the model
+    does not know, for a split without images, and for training data that have changed since.
+    """
+    access = access or Access()
+    if split is not None and split not in (*SPLITS, ALL):
+        raise InputError(f"split must be one of {', '.join((*SPLITS, ALL))} but is {split!r}")
+    trained_on = model.provenance.get("data")
+    if source is None and not trained_on:
+        raise InputError("this model does not say which data it was trained on; name a SOURCE to evaluate on")
+    data = open_data(_source_of(trained_on, access) if source is None else source, access)
+    is_own = trained_on is not None and data.fingerprint == trained_on["fingerprint"]
+    if source is None and not is_own:
+        raise DataError(
+            f"{data.dataset.source} has changed since the model was trained on it, so its splits cannot be made again; "
+            "name it as SOURCE to evaluate on it as it is"
+        )
+    labels = map_labels(data.dataset, model.class_names, tell=access.tell)
+    packed = pack_data(data, model.preprocessing, access)
+    parts = _own_parts(data, packed.usable, trained_on) if is_own and trained_on else _given_parts(data.dataset)
+    split = split or _default_split(parts)
+    indices = parts[split]
+    if not len(indices):
+        there_are = ", ".join(name for name, part in parts.items() if len(part))
+        raise DataError(f"{data.dataset.source} has no images in its {split} part; there are: {there_are}")
+    evaluation = evaluate_network(
+        model.network,
+        model.preprocessing,
+        packed,
+        indices,
+        labels,
+        model.class_names,
+        batch_size=batch_size,
+        device=model.device,
+        track=access.track,
+    )
+    names = tuple(data.dataset.images.name(mistake.index) for mistake in evaluation.mistakes)
+    return SourceEvaluation(data.dataset.source, split, evaluation, names)
+
+
+def _source_of(trained_on: dict[str, Any], access: Access) -> str:
+    source = str(trained_on["source"])
+    if Path(source).is_absolute() and not Path(source).exists():
+        raise DataError(f"the model was trained on {source}, which is not there any more; name a SOURCE to evaluate on")
+    access.tell(f"evaluating on {source}, which the model was trained on")
+    return source
+
+
+def _own_parts(data: OpenedData, usable: np.ndarray, trained_on: dict[str, Any]) -> dict[str, np.ndarray]:
+    """The splits of the training run, made again and compared with its digest."""
+    settings = trained_on["splits"]
+    splits = split_dataset(
+        data.dataset,
+        data.hashes,
+        usable,
+        seed=settings["seed"],
+        validation_fraction=settings["validation_fraction"],
+        test_fraction=settings["test_fraction"],
+    )
+    if digest(splits) != settings["digest"]:
+        raise DataError(
+            f"the splits of {data.dataset.source} come out differently from those of the training run, perhaps because other "
+            "images can be read here; name another SOURCE with its own test folder"
+        )
+    return {"train": splits.train, "validation": splits.validation, "test": splits.test, ALL: np.arange(len(data.dataset))}
+
+
+def _given_parts(dataset: Dataset) -> dict[str, np.ndarray]:
+    parts = {name: np.flatnonzero(dataset.given_splits == number) for number, name in enumerate(SPLITS)}
+    return {**parts, ALL: np.arange(len(dataset))}
+
+
+def _default_split(parts: dict[str, np.ndarray]) -> str:
+    return next((name for name in ("test", "validation") if len(parts[name])), ALL)

@@ -1,0 +1,69 @@
+"""What the user asked for. Every None leaves the choice to striate, which makes it in `defaults.py` and prints it."""
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any
+
+from striate.training.recipe import Recipe
+
+
+@dataclass(frozen=True)
+class Choices:
+    """Explicit wishes for a run; the fields mean what their namesakes in Recipe and its parts mean.
+
+    `image_size`: height and width in pixels that the network sees.
+    """
+
+    network: str | None = None
+    weights: str | None = None
+    image_size: int | None = None
+    epochs: int | None = None
+    batch_size: int | None = None
+    optimizer: str | None = None
+    learning_rate: float | None = None
+    momentum: float | None = None
+    weight_decay: float | None = None
+    schedule: str | None = None
+    warmup: float | None = None
+    label_smoothing: float | None = None
+    use_class_weights: bool | None = None
+    use_balanced_sampling: bool | None = None
+    max_grad_norm: float | None = None
+    accumulate_steps: int | None = None
+    ema_decay: float | None = None
+    precision: str | None = None
+    freeze: str | None = None
+    layer_rate_factor: float | None = None
+    seed: int | None = None
+    validation_fraction: float | None = None
+    test_fraction: float | None = None
+    crop_scale: tuple[float, float] | None = None
+    flip: bool | None = None
+    shift_px: int | None = None
+    rotation_degrees: float | None = None
+    brightness: float | None = None
+    contrast: float | None = None
+    saturation: float | None = None
+    hue: float | None = None
+    pca_color: float | None = None
+    cutout_px: int | None = None
+    mixup: float | None = None
+
+    def applied_to(self, recipe: Recipe) -> Recipe:
+        """The recipe with every explicit wish in place of the default."""
+        wishes = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        wishes = {name: wish for name, wish in wishes.items() if wish is not None}
+        optimizer_name = {"name": self.optimizer} if self.optimizer else {}
+        schedule_name = {"name": self.schedule} if self.schedule else {}
+        parts = {
+            "optimizer": dataclasses.replace(recipe.optimizer, **_named(recipe.optimizer, wishes), **optimizer_name),
+            "schedule": dataclasses.replace(recipe.schedule, **_named(recipe.schedule, wishes), **schedule_name),
+            "augmentation": dataclasses.replace(recipe.augmentation, **_named(recipe.augmentation, wishes)),
+        }
+        return dataclasses.replace(recipe, **{**_named(recipe, wishes), **parts})
+
+
+def _named(part: Any, wishes: dict[str, Any]) -> dict[str, Any]:
+    """The wishes that are fields of `part`."""
+    names = {field.name for field in dataclasses.fields(part)}
+    return {name: wish for name, wish in wishes.items() if name in names}

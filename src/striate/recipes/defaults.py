@@ -1,0 +1,153 @@
+"""Good defaults, chosen from the data's size and the network, so that no flag is needed for a good result.
+
+The rules are few and stand here in the open; what they chose is printed at the start of a run and stored in run.json.
+"""
+
+import dataclasses
+import math
+from dataclasses import dataclass
+
+from striate.data.augmentation import Augmentation
+from striate.data.preprocessing import Preprocessing
+from striate.errors import InputError
+from striate.networks.entry import Entry
+from striate.recipes.choices import Choices
+from striate.training.recipe import Freeze, OptimizerConfig, Recipe, ScheduleConfig
+
+SMALL_PX = 40
+"""Images with a typical short side of up to this many pixels are trained at 32 x 32."""
+PHOTO_PX = 128
+"""Side that photos are trained at from scratch, where the network allows it: a third of the work of 224."""
+FEW_IMAGES, MANY_IMAGES = 1_000, 20_000
+SEEN_IMAGES = 450_000
+"""How many images a run from scratch shows the network in all, between 10 and 40 epochs."""
+WITHOUT_NORM = ("alexnet", "squeezenet")
+"""Families without batch norm: they need a smaller rate and an adaptive optimiser to start at all."""
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What the choice rests on: sizes in pixels are medians of a sample, `is_grey` holds for all of it."""
+
+    num_train: int
+    num_classes: int
+    channels: int
+    height: int
+    width: int
+
+    @property
+    def is_small(self) -> bool:
+        return min(self.height, self.width) <= SMALL_PX
+
+    @property
+    def is_grey(self) -> bool:
+        return self.channels == 1
+
+
+def default_network(facts: Facts) -> str:
+    """The network for data of this kind, trained from scratch on an ordinary machine."""
+    if facts.is_small:
+        return "lenet5" if facts.is_grey else "airbench94_cifar"
+    return "resnet18"
+
+
+def default_preprocessing(facts: Facts, entry: Entry, image_size: int | None) -> Preprocessing:
+    """Preprocessing for training from scratch, mean and std still to be measured (0 and 1).
+
+    Photos keep the field's margin, a short side of 256 for a crop of 224; small images are used whole.
+    """
+    height, width = entry.input_size[1:]
+    if image_size is not None:
+        height = width = image_size
+    elif not entry.is_fixed_size and height > PHOTO_PX and PHOTO_PX >= max(entry.min_size):
+        height = width = PHOTO_PX
+    side = max(height, width)
+    resize_size = side if side <= 2 * SMALL_PX else round(side * 256 / 224)
+    zeros, ones = (0.0,) * facts.channels, (1.0,) * facts.channels
+    return Preprocessing(facts.channels, resize_size, (height, width), mean=zeros, std=ones)
+
+
+def resized_preprocessing(preprocessing: Preprocessing, image_size: int) -> Preprocessing:
+    """The same preprocessing for another input size, its margin kept in proportion."""
+    factor = image_size / max(preprocessing.crop_size)
+    return dataclasses.replace(
+        preprocessing, crop_size=(image_size, image_size), resize_size=max(image_size, round(preprocessing.resize_size * factor))
+    )
+
+
+def default_recipe(facts: Facts, entry: Entry, choices: Choices) -> Recipe:
+    """The recipe for these data and this network, the user's explicit choices in place.
+
+    Raises InputError when a choice is out of range or the batch is larger than the training part.
+    """
+    recipe = _from_weights(facts, entry, choices) if choices.weights else _from_scratch(facts, entry)
+    recipe = choices.applied_to(recipe)
+    if recipe.batch_size > facts.num_train:
+        raise InputError(
+            f"a batch of {recipe.batch_size} is larger than the {facts.num_train} training images; "
+            f"use --batch-size {facts.num_train} or less"
+        )
+    return recipe
+
+
+def default_freeze(num_train: int) -> Freeze:
+    """What stays fixed when published weights are given and nothing is said: a few hundred photos train the head only."""
+    if num_train < FEW_IMAGES:
+        return "base"
+    return "gradual" if num_train < MANY_IMAGES else "nothing"
+
+
+def _from_scratch(facts: Facts, entry: Entry) -> Recipe:
+    batch_size = _batch_size(facts, 64 if facts.num_train < FEW_IMAGES * 10 else 128)
+    optimizer, label_smoothing = _scratch_optimizer(entry, batch_size)
+    return Recipe(
+        network=entry.name,
+        epochs=min(40, max(10, math.ceil(SEEN_IMAGES / facts.num_train))),
+        batch_size=batch_size,
+        optimizer=optimizer,
+        schedule=ScheduleConfig("one_cycle"),
+        augmentation=_augmentation(facts),
+        label_smoothing=label_smoothing,
+    )
+
+
+def _scratch_optimizer(entry: Entry, batch_size: int) -> tuple[OptimizerConfig, float]:
+    """The optimiser with its peak rate, in proportion to the batch for SGD, and the label smoothing."""
+    if entry.family == "lenet":
+        return OptimizerConfig("nesterov", learning_rate=0.05 * batch_size / 64, weight_decay=1e-4), 0.0
+    if entry.family in WITHOUT_NORM:
+        return OptimizerConfig("adamw", learning_rate=3e-4, weight_decay=1e-2), 0.1
+    return OptimizerConfig("nesterov", learning_rate=0.1 * batch_size / 128, weight_decay=5e-4), 0.1
+
+
+def _from_weights(facts: Facts, entry: Entry, choices: Choices) -> Recipe:
+    freeze = default_freeze(facts.num_train)
+    head_only = (choices.freeze or freeze) == "base"
+    return Recipe(
+        network=entry.name,
+        epochs=20 if facts.num_train < MANY_IMAGES else 10,
+        batch_size=_batch_size(facts, 32),
+        optimizer=OptimizerConfig("adamw", learning_rate=1e-3 if head_only else 3e-4, weight_decay=1e-2),
+        schedule=ScheduleConfig("one_cycle", rise=0.2),
+        augmentation=_augmentation(facts),
+        label_smoothing=0.1,
+        freeze=freeze,
+        layer_rate_factor=1.0 if head_only else 0.3,
+        weights=choices.weights,
+    )
+
+
+def _augmentation(facts: Facts) -> Augmentation:
+    """Small grey images are often signs whose mirror image is another sign: they are only shifted and turned a little."""
+    if facts.is_small and facts.is_grey:
+        return Augmentation(shift_px=2, rotation_degrees=8)
+    if facts.is_small:
+        return Augmentation(flip=True, shift_px=4)
+    return Augmentation(crop_scale=(0.35, 1.0), flip=True, brightness=0.2, contrast=0.2, saturation=0.2)
+
+
+def _batch_size(facts: Facts, wanted: int) -> int:
+    """The wanted size, halved until an epoch has at least eight steps, and never more than there are images."""
+    while wanted > 8 and facts.num_train < 8 * wanted:
+        wanted //= 2
+    return max(1, min(wanted, facts.num_train))

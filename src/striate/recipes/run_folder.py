@@ -1,0 +1,66 @@
+"""The run folder on disk: made once, described by run.json, never overwritten by another run."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+from striate.data.cache import write_atomically
+from striate.errors import RunError
+
+FORMAT = 1
+RUN_FILE, SPLITS_FILE, MODEL_FILE, EVALUATION_FILE = "run.json", "splits.json", "model.safetensors", "evaluation.json"
+_TRIES = 10_000
+
+
+def new_run_dir(wanted: Path | None, source: str, network: str) -> Path:
+    """Make the folder of a new run: the one asked for, or the first free runs/SOURCE-NETWORK-NUMBER.
+
+    Raises RunError where the folder holds anything already or cannot be written.
+    """
+    try:
+        if wanted is not None:
+            if wanted.exists() and (not wanted.is_dir() or any(wanted.iterdir())):
+                going_on = f"go on with it by `striate train --resume {wanted}` or " if (wanted / RUN_FILE).is_file() else ""
+                raise RunError(f"the run folder {wanted} exists already and is not empty; {going_on}choose another with --run")
+            wanted.mkdir(parents=True, exist_ok=True)
+            _try_writing(wanted)
+            return wanted
+        stem = re.sub(r"[^\w.]+", "-", Path(source).stem if Path(source).exists() else source).strip("-.") or "run"
+        for number in range(1, _TRIES):
+            path = Path("runs") / f"{stem}-{network}-{number}"
+            if not path.exists():
+                path.mkdir(parents=True)
+                return path
+    except OSError as error:
+        raise RunError(f"the run folder {wanted or 'runs/'} cannot be written: {error.strerror}; choose another with --run") from None
+    raise RunError(f"runs/ holds {_TRIES} runs of this name; choose a folder with --run")
+
+
+def read_run(run_dir: Path) -> dict[str, Any]:
+    """What run.json says. Raises RunError where there is none or it is not one of ours."""
+    path = run_dir / RUN_FILE
+    try:
+        described = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise RunError(f"{run_dir} is not a run: it has no {RUN_FILE}; if it was killed in its first seconds, start it again") from None
+    except (OSError, ValueError) as error:
+        raise RunError(f"{path} cannot be read: {error}") from None
+    if not isinstance(described, dict) or described.get("format") != FORMAT:
+        raise RunError(f"{path} was not written by this version of striate, which reads format {FORMAT}")
+    return described
+
+
+def write_json(path: Path, document: Any) -> None:
+    """Write one JSON document in one stroke. Raises RunError where that fails."""
+    text = json.dumps(document, ensure_ascii=False, indent=1, allow_nan=False)
+    try:
+        write_atomically(path, text.encode("utf-8", "surrogateescape"))
+    except OSError as error:
+        raise RunError(f"{path} cannot be written: {error.strerror}; free some space and resume the run") from None
+
+
+def _try_writing(folder: Path) -> None:
+    probe = folder / ".striate-probe"
+    probe.touch()
+    probe.unlink()

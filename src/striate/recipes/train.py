@@ -1,0 +1,378 @@
+"""A whole run: from a source to a trained, judged and reported model in one folder."""
+
+import dataclasses
+import platform
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor
+
+import striate
+from striate.data.dataset import SPLITS, Dataset
+from striate.data.opening import Access
+from striate.data.preprocessing import Preprocessing
+from striate.data.splits import digest
+from striate.errors import RunError, StriateError
+from striate.evaluation.evaluate import Evaluation
+from striate.evaluation.evaluate import evaluate as evaluate_network
+from striate.evaluation.mistakes import write_mistakes
+from striate.networks.catalogue import CATALOGUE
+from striate.networks.model_file import ModelFile, read_model_file, write_model_file
+from striate.recipes.choices import Choices
+from striate.recipes.prepare import Prepared, prepare, prepare_again
+from striate.recipes.run_folder import (
+    EVALUATION_FILE,
+    FORMAT,
+    MODEL_FILE,
+    RUN_FILE,
+    SPLITS_FILE,
+    new_run_dir,
+    read_run,
+    write_json,
+)
+from striate.reports.report import write_report
+from striate.tasks.model import pick_device
+from striate.training.checkpoints import cannot_write, has_checkpoints
+from striate.training.checks import CheckResult
+from striate.training.feed import Feed
+from striate.training.loop import train_network
+from striate.training.observer import Observer, Observers, SilentObserver
+from striate.training.rate_finder import RateScan, scan_rates
+from striate.training.recipe import Recipe
+from striate.training.tensorboard import TensorBoardWriter
+
+_VERSIONS = ("torch", "torchvision", "lightning-fabric", "numpy", "pillow", "safetensors")
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run folder and how it ended: `status` is "finished" or "interrupted"; the figures are there when it is finished.
+
+    `split` is the part of the data that `evaluation` was measured on: "test", or "validation" where there is no test part.
+    """
+
+    path: Path
+    status: str
+    split: str | None = None
+    evaluation: Evaluation | None = None
+
+    @property
+    def model_path(self) -> Path:
+        return self.path / MODEL_FILE
+
+    @property
+    def report_path(self) -> Path:
+        return self.path / "report.html"
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values: where things are, and the figures as `striate evaluate --json` gives them."""
+        return {
+            "run": str(self.path),
+            "status": self.status,
+            "model": str(self.model_path) if self.evaluation else None,
+            "report": str(self.report_path) if self.evaluation else None,
+            "split": self.split,
+            "evaluation": self.evaluation.to_json() if self.evaluation else None,
+        }
+
+
+def train(
+    source: str | Path,
+    choices: Choices | None = None,
+    *,
+    run: str | Path | None = None,
+    run_checks: bool = True,
+    device: str = "auto",
+    access: Access | None = None,
+    observer: Observer | None = None,
+) -> Run:
+    """Train a classifier on a source and judge it; what `choices` leaves open is decided by the data.
+
+    Makes the folder `run` (by default runs/SOURCE-NETWORK-NUMBER) with run.json, metrics.jsonl, model.safetensors (the best epoch by
+    validation), checkpoint/, events/ and report.html. `device` is auto, cpu, cuda or mps. Ctrl-C stops between two updates; the run can
+    be taken up by `resume`. Raises DataError, InputError, ModelFileError, RunError or NonFiniteLoss, each one line.
+    """
+    access, observer = access or Access(), observer or SilentObserver()
+    started_at = datetime.now(UTC)
+    fabric = _make_fabric(device, choices.precision if choices else None)
+    prepared = prepare(str(source), choices or Choices(), access)
+    run_dir = new_run_dir(None if run is None else Path(run), str(source), prepared.entry.name)
+    described = _describe(prepared, access, fabric, started_at, run_checks)
+    write_json(run_dir / SPLITS_FILE, _split_names(prepared))
+    write_json(run_dir / RUN_FILE, described)
+    access.tell(_summary_line(prepared))
+    return _run(run_dir, described, prepared, fabric, observer, run_checks=run_checks)
+
+
+def resume(
+    run: str | Path, *, device: str = "auto", access: Access | None = None, observer: Observer | None = None
+) -> Run:
+    """Go on with a run that was stopped or killed, exactly where its newest whole checkpoint left it.
+
+    On the CPU the final weights are bit for bit those of the run that was never stopped. A finished run is left as it is and its
+    figures come back. Raises RunError where the folder is no run or its data have changed.
+    """
+    run_dir, observer = Path(run), observer or SilentObserver()
+    described = read_run(run_dir)
+    recipe = Recipe.from_json(described["recipe"])
+    stored = described["data"]
+    access = access or Access()
+    if access.data_dir is None and stored["data_dir"] is not None:
+        access = dataclasses.replace(access, data_dir=stored["data_dir"])
+    access = dataclasses.replace(access, max_pixels=stored["max_pixels"])
+    fabric = _make_fabric(described["machine"]["device"] if device == "auto" else device, recipe.precision)
+    with _threads(described["machine"]["threads"]):
+        prepared = prepare_again(
+            described["source"],
+            recipe,
+            Preprocessing.from_json(described["preprocessing"]),
+            CATALOGUE.find(described["network"]["name"]),
+            access,
+            has_checkpoint=has_checkpoints(run_dir / "checkpoint"),
+        )
+        if prepared.data.fingerprint != stored["fingerprint"] or digest(prepared.splits) != stored["splits"]["digest"]:
+            raise RunError(
+                f"the images of {described['source']} are not those that {run_dir} was started with; put them back or start a new run"
+            )
+        return _run(run_dir, described, prepared, fabric, observer, run_checks=False)
+
+
+def find_rate(
+    source: str | Path, choices: Choices | None = None, *, device: str = "auto", access: Access | None = None
+) -> RateScan:
+    """Scan learning rates for the run that `train` would make, on a copy of its network; nothing is written."""
+    fabric = _make_fabric(device, choices.precision if choices else None)
+    prepared = prepare(str(source), choices or Choices(), access or Access())
+    feed = _feed(prepared)
+    return scan_rates(prepared.network, prepared.recipe, feed, fabric=fabric, head=prepared.entry.head)
+
+
+def _run(
+    run_dir: Path,
+    described: dict[str, Any],
+    prepared: Prepared,
+    fabric: Fabric,
+    observer: Observer,
+    *,
+    run_checks: bool,
+) -> Run:
+    """Train from wherever the folder stands, then judge the best epoch and write the report."""
+    keeper = _Keeper(run_dir, described, prepared)
+    observers = Observers([keeper, TensorBoardWriter(run_dir / "events"), observer])
+    try:
+        result = train_network(
+            prepared.network,
+            prepared.recipe,
+            _feed(prepared),
+            run_dir,
+            fabric=fabric,
+            resume=True,
+            use_checks=run_checks,
+            head=prepared.entry.head,
+            on_best=keeper.keep_best,
+            observer=observers,
+        )
+    except StriateError as error:
+        keeper.write(status="failed", failure=str(error))
+        raise
+    best = None if result.best is None else asdict(result.best)
+    keeper.write(status=result.status, elapsed_s=result.elapsed_s, best=best)
+    if result.status != "finished":
+        return Run(run_dir, result.status)
+    keeper.write(status="judging")
+    split, evaluation = _judge(run_dir, prepared, fabric)
+    keeper.write(status="finished")
+    write_report(run_dir)
+    return Run(run_dir, "finished", split, evaluation)
+
+
+class _Keeper(SilentObserver):
+    """Keeps run.json up to date and writes the model file whenever an epoch is the best so far."""
+
+    def __init__(self, run_dir: Path, described: dict[str, Any], prepared: Prepared) -> None:
+        self.run_dir = run_dir
+        self.described = described
+        self.prepared = prepared
+
+    def write(self, **changes: Any) -> None:
+        self.described.update(changes)
+        write_json(self.run_dir / RUN_FILE, self.described)
+
+    def on_checks(self, checks: tuple[CheckResult, ...]) -> None:
+        self.write(checks=[asdict(check) for check in checks])
+
+    def on_notice(self, line: str) -> None:
+        self.write(notices=[*self.described["notices"], line])
+
+    def keep_best(self, weights: dict[str, Tensor], epoch: int, record: dict[str, Any]) -> None:
+        """Write model.safetensors with these weights and where they come from."""
+        described = self.described
+        provenance = {
+            "striate": described["striate"],
+            "versions": described["versions"],
+            "started_at": described["started_at"],
+            "data": described["data"] | {"source": described["source"]},
+            "recipe": described["recipe"],
+            "epoch": epoch,
+            "validation": {key: record[f"validation_{key}"] for key in ("accuracy", "loss")},
+        }
+        about = ModelFile(
+            network=described["network"]["name"],
+            config=described["network"]["config"],
+            class_names=tuple(described["class_names"]),
+            preprocessing=self.prepared.preprocessing,
+            provenance=provenance,
+        )
+        try:
+            write_model_file(self.run_dir / MODEL_FILE, about, weights)
+        except OSError as error:
+            raise RunError(cannot_write(self.run_dir / MODEL_FILE, error)) from error
+
+
+def _judge(run_dir: Path, prepared: Prepared, fabric: Fabric) -> tuple[str, Evaluation]:
+    """Measure the best model on the test part, or validation where there is none; leave evaluation.json and the worst mistakes."""
+    about, weights = read_model_file(run_dir / MODEL_FILE)
+    prepared.network.load_state_dict(weights)
+    split = "test" if len(prepared.splits.test) else "validation"
+    images = prepared.data.dataset.images
+    evaluation = evaluate_network(
+        prepared.network,
+        prepared.preprocessing,
+        prepared.packed,
+        prepared.splits[split],
+        prepared.data.dataset.labels,
+        about.class_names,
+        device=fabric.device,
+    )
+    mistakes = write_mistakes(run_dir, evaluation.mistakes, prepared.packed, prepared.preprocessing, images.name)
+    write_json(run_dir / EVALUATION_FILE, {"split": split, **evaluation.to_json(), "mistakes": mistakes})
+    return split, evaluation
+
+
+def _feed(prepared: Prepared) -> Feed:
+    dataset, splits = prepared.data.dataset, prepared.splits
+    return Feed(
+        prepared.packed,
+        dataset.labels,
+        splits.train,
+        splits.validation,
+        prepared.preprocessing,
+        dataset.class_names,
+    )
+
+
+def _describe(
+    prepared: Prepared, access: Access, fabric: Fabric, started_at: datetime, run_checks: bool
+) -> dict[str, Any]:
+    """The first run.json."""
+    dataset, recipe, packed = prepared.data.dataset, prepared.recipe, prepared.packed
+    config = asdict(prepared.entry.config) | {
+        "in_channels": prepared.preprocessing.channels,
+        "num_classes": len(dataset.class_names),
+    }
+    return {
+        "format": FORMAT,
+        "striate": striate.__version__,
+        "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
+        "source": _lasting_source(dataset),
+        "recipe": recipe.to_json(),
+        "seed": recipe.seed,
+        "network": {
+            "name": prepared.entry.name,
+            "config": config,
+            "num_params": sum(param.numel() for param in prepared.network.parameters()),
+        },
+        "class_names": list(dataset.class_names),
+        "preprocessing": prepared.preprocessing.to_json(),
+        "data": {
+            "fingerprint": prepared.data.fingerprint,
+            "data_dir": None if access.data_dir is None else str(Path(access.data_dir).absolute()),
+            "max_pixels": access.max_pixels,
+            "num_images": len(dataset),
+            "counts": {name: _count_classes(prepared, name) for name in SPLITS},
+            "broken": [[dataset.images.name(index), reason] for index, reason in packed.broken.items()],
+            "splits": {
+                "file": SPLITS_FILE,
+                "digest": digest(prepared.splits),
+                "seed": recipe.seed,
+                "validation_fraction": recipe.validation_fraction,
+                "test_fraction": recipe.test_fraction,
+            },
+            "notices": [*dataset.notices, *prepared.splits.notices],
+        },
+        "versions": {"python": platform.python_version(), **{name: version(name) for name in _VERSIONS}},
+        "machine": {
+            "system": platform.platform(),
+            "processor": platform.processor() or platform.machine(),
+            "device": fabric.device.type,
+            "threads": torch.get_num_threads(),
+        },
+        "checks": [] if run_checks else None,
+        "notices": list(prepared.notices),
+        "status": "running",
+        "started_at": started_at.isoformat(timespec="seconds"),
+        "elapsed_s": 0.0,
+        "best": None,
+    }
+
+
+def _count_classes(prepared: Prepared, split: str) -> dict[str, int]:
+    names = prepared.data.dataset.class_names
+    counts = np.bincount(prepared.data.dataset.labels[prepared.splits[split]], minlength=len(names))
+    return dict(zip(names, counts.tolist(), strict=True))
+
+
+def _split_names(prepared: Prepared) -> dict[str, list[str]]:
+    """What the user calls every image of every split."""
+    name = prepared.data.dataset.images.name
+    return {split: [name(int(index)) for index in prepared.splits[split]] for split in SPLITS}
+
+
+def _lasting_source(dataset: Dataset) -> str:
+    """The source as it can be found again from any folder: a name stays, a path becomes absolute."""
+    path = Path(dataset.source)
+    return str(path.absolute()) if path.exists() else dataset.source
+
+
+def _summary_line(prepared: Prepared) -> str:
+    """The choices of a run in one line."""
+    recipe, splits = prepared.recipe, prepared.splits
+    size = "x".join(map(str, (prepared.preprocessing.channels, *prepared.preprocessing.crop_size)))
+    sizes = " + ".join(f"{len(splits[name]):,} {name}" for name in SPLITS if len(splits[name]))
+    frozen = {"nothing": "", "base": ", head only", "gradual": ", gradually unfrozen"}[recipe.freeze]
+    changes = [name for name, value in asdict(recipe.augmentation).items() if value]
+    return (
+        f"{recipe.network} at {size}{frozen} on {sizes} images of {len(prepared.data.dataset.class_names)} classes: "
+        f"{recipe.epochs} epochs in batches of {recipe.batch_size}, {recipe.optimizer.name} at {recipe.optimizer.learning_rate:.3g}, "
+        f"{recipe.schedule.name}; augmentation: {', '.join(changes) or 'none'}"
+    )
+
+
+def _make_fabric(device: str, precision: str | None) -> Fabric:
+    """One process on the device asked for. InputError where this machine has none such."""
+    if device == "auto":
+        device = pick_device(device).type
+    accelerator = {"cuda": "gpu"}.get(pick_device(device).type, device)
+    fabric = Fabric(accelerator=accelerator, devices=1, precision=precision or "32-true")
+    fabric.launch()
+    return fabric
+
+
+@contextmanager
+def _threads(num_threads: int) -> Iterator[None]:
+    """Compute with so many threads: sums in another order would round otherwise."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(num_threads)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
