@@ -9,6 +9,7 @@ the limit; a large baseline JPEG is decoded at 1/2, 1/4 or 1/8 of its size where
 not read, because reading it means running it.
 """
 
+import functools
 import io
 import struct
 import threading
@@ -23,11 +24,9 @@ from PIL import ExifTags, Image, ImageFile
 from striate.errors import InputError
 
 MAX_PIXELS = 100_000_000
-_FORMATS = (
-    (
-        "JPEG PNG WEBP GIF BMP TIFF MPO AVIF PPM JPEG2000 DIB ICO ICNS PCX QOI SGI SUN DDS PSD FLI XBM XPM TGA"  # likely ones first
-    ).split()
-)
+_COMMON_FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "MPO", "AVIF", "PPM", "JPEG2000")
+_RARE_FORMATS = ("DIB", "ICO", "ICNS", "PCX", "QOI", "SGI", "SUN", "DDS", "PSD", "FLI", "XBM", "XPM", "TGA")
+_FORMATS = _COMMON_FORMATS + _RARE_FORMATS  # in the order in which they are tried
 _REDUCIBLE = ("JPEG", "MPO")
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -73,7 +72,7 @@ def decode_image(data: bytes | np.ndarray, channels: int, *, max_pixels: int = M
 
 
 def image_facts(data: bytes | np.ndarray) -> ImageFacts:
-    """Size, mode and format, from the header alone. Raises InputError like `decode_image` where even that cannot be read."""
+    """Size, mode and format, from the header alone; InputError like `decode_image` where even that cannot be read."""
     if isinstance(data, np.ndarray):
         pixels = _checked_pixels(data)
         height, width, num_channels = pixels.shape
@@ -106,6 +105,7 @@ def image_pixels(image: Image.Image, channels: int, *, max_pixels: int = MAX_PIX
             raise InputError(_damage(error)) from error
 
 
+@functools.cache
 def image_suffixes() -> frozenset[str]:
     """The endings of file names, in lower case with the dot, that stand for images striate can read."""
     Image.init()
@@ -155,7 +155,7 @@ _strict_pillow = _StrictPillow()
 
 
 def _open(data: bytes) -> ImageFile.ImageFile:
-    """Pillow's image with only its header read. Not `Image.open`, whose limit on pixels is one for the whole process."""
+    """Pillow's image with only its header read. Not `Image.open`: its limit on pixels is the whole process's."""
     if not data:
         raise InputError("is empty")
     Image.init()
@@ -217,7 +217,7 @@ def _check_size(size: tuple[int, int], max_pixels: int) -> None:
 
 
 def _orientation(image: Image.Image) -> int:
-    """The EXIF orientation, 1..8; 1 where there is none or the EXIF data are damaged, which is no reason to lose the image."""
+    """The EXIF orientation, 1..8; 1 where there is none. Damaged EXIF data are no reason to lose the image."""
     try:
         value = image.getexif().get(ExifTags.Base.Orientation, 1)
     except Exception:  # as for decoding: damaged EXIF data raise nearly anything
