@@ -2,8 +2,7 @@
 
 import difflib
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any
 
@@ -18,6 +17,7 @@ from striate.data.preprocessing import Preprocessing
 from striate.errors import DataError, InputError, NonFiniteLoss
 from striate.evaluation import metrics
 from striate.evaluation.metrics import Answers, CalibrationBin, ClassFigures, Share
+from striate.networks.modes import evaluating
 from striate.progress import Tell, Track, tell_nobody, track_silently
 from striate.tasks.classification import first_best, rank_of_labels
 
@@ -77,15 +77,15 @@ class Evaluation:
             "balanced_accuracy": self.balanced_accuracy,
             "negative_log_likelihood": self.negative_log_likelihood,
             "calibration_error": self.calibration_error,
-            "calibration": [vars(each) for each in self.calibration],
+            "calibration": [asdict(each) for each in self.calibration],
             "class_names": list(names),
-            "per_class": [vars(figures) for figures in self.per_class],
+            "per_class": [asdict(figures) for figures in self.per_class],
             "confusion": self.confusion.tolist() if len(names) <= MAX_DENSE_CLASSES else None,
             "most_confused": [
                 {"label": names[label], "predicted": names[predicted], "count": count}
                 for label, predicted, count in metrics.most_confused(self.confusion)
             ],
-            "mistakes": [vars(mistake) for mistake in self.mistakes],
+            "mistakes": [asdict(mistake) for mistake in self.mistakes],
         }
 
 
@@ -186,18 +186,6 @@ def map_labels(dataset: Dataset, class_names: tuple[str, ...], *, tell: Tell = t
     mapping = np.full(len(dataset.class_names), -1, dtype=np.int64)
     mapping[list(outputs)] = list(outputs.values())
     return mapping[dataset.labels]
-
-
-@contextmanager
-def evaluating(network: nn.Module) -> Iterator[None]:
-    """The network in evaluation mode; every module gets its own mode back, also after an error."""
-    modes = {module: module.training for module in network.modules()}
-    network.eval()
-    try:
-        yield
-    finally:
-        for module, mode in modes.items():
-            module.training = mode
 
 
 def _answers_to(logits: Tensor, labels: Tensor) -> tuple[Tensor, ...]:

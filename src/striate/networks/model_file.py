@@ -26,8 +26,10 @@ from striate.networks.catalogue import CATALOGUE
 
 VERSION = 1
 MAX_HEADER_BYTES = 16 * 2**20
-MAX_CONFIG_NUMBER = 100_000
-"""No number in a network's configuration is larger: a damaged one must not build a network of a billion layers."""
+MAX_CONFIG_NUMBER, MAX_CONFIG_PART = 1_000_000, 4096
+"""No number in a network's configuration is larger, and none within a sequence of it (depths, widths).
+
+A damaged one must not build a network of a billion layers."""
 
 DTYPES = {
     "F64": torch.float64,
@@ -367,13 +369,14 @@ def _restore_config(default: Any, values: Mapping[str, Any]) -> Any:
             raise ModelFileError(
                 f"its network setting {key} is {value!r} but {usual!r} is an example of what is expected"
             )
-        if not all(number <= MAX_CONFIG_NUMBER for number in _numbers_in(restored[key])):
-            raise ModelFileError(f"its network setting {key} holds a number over {MAX_CONFIG_NUMBER}")
+        limit = MAX_CONFIG_PART if isinstance(value, (list, tuple)) else MAX_CONFIG_NUMBER
+        if not all(number <= limit for number in _numbers_in(restored[key])):
+            raise ModelFileError(f"its network setting {key} holds a number over {limit}")
     if min(restored["in_channels"], restored["num_classes"]) < 1:
         raise ModelFileError("its network needs at least one channel and one class")
     try:
         return dataclasses.replace(default, **restored)
-    except (TypeError, ValueError) as error:
+    except (StriateError, TypeError, ValueError) as error:
         raise ModelFileError(f"its network settings make no sense: {_one_line(error)}") from None
 
 

@@ -1,0 +1,63 @@
+"""The worst mistakes as pictures, for the report."""
+
+import io
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from striate.data.cache import write_atomically
+from striate.data.packed import PackedImages
+from striate.data.preprocessing import Preprocessing, crop_center
+from striate.errors import RunError
+from striate.evaluation.evaluate import Mistake
+
+MAX_PICTURE_PX = 192
+
+
+def write_mistakes(
+    run_dir: Path,
+    mistakes: Sequence[Mistake],
+    packed: PackedImages,
+    preprocessing: Preprocessing,
+    name_of: Callable[[int], str],
+) -> list[dict[str, Any]]:
+    """Write what the network saw of each mistake to mistakes/0.png, 1.png, ... and give their entries for
+    evaluation.json.
+
+    An entry is {"picture", "name", "label", "predicted", "probability", "label_probability", "loss"};
+    `name_of(index)` is what the user calls the image. Pictures longer than 192 pixels are made smaller; those of an
+    earlier evaluation go. RunError where writing fails.
+    """
+    folder = run_dir / "mistakes"
+    try:
+        for old in folder.glob("*.png"):
+            old.unlink()
+        for place, mistake in enumerate(mistakes):
+            pixels = crop_center(packed.image(mistake.index), preprocessing.crop_size)
+            write_atomically(folder / f"{place}.png", _png_of(pixels))
+    except OSError as error:
+        raise RunError(f"{folder} cannot be written: {error.strerror}; free some space and evaluate again") from None
+    return [
+        {
+            "picture": f"mistakes/{place}.png",
+            "name": name_of(mistake.index),
+            "label": mistake.label,
+            "predicted": mistake.predicted,
+            "probability": mistake.probability,
+            "label_probability": mistake.label_probability,
+            "loss": mistake.loss,
+        }
+        for place, mistake in enumerate(mistakes)
+    ]
+
+
+def _png_of(pixels: np.ndarray) -> bytes:
+    """A PNG of pixels (h, w, C): colour where C is 3, else the first channel as grey."""
+    picture = Image.fromarray(np.ascontiguousarray(pixels if pixels.shape[2] == 3 else pixels[..., 0]))
+    picture.thumbnail((MAX_PICTURE_PX, MAX_PICTURE_PX))
+    file = io.BytesIO()
+    picture.save(file, "PNG")
+    return file.getvalue()

@@ -1,0 +1,134 @@
+"""The report's charts as SVG text whose colours are left to the page, so that they follow light, dark and print."""
+
+import io
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import matplotlib
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_svg import FigureCanvasSVG
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator, PercentFormatter
+
+# Stand-ins: each is replaced by a CSS variable of the page after drawing.
+INK, FAINT, TRAIN, VALIDATION, BEST = "#010203", "#010204", "#010205", "#010206", "#010207"
+_VARIABLES = {
+    INK: "var(--muted)",
+    FAINT: "var(--line)",
+    TRAIN: "var(--train)",
+    VALIDATION: "var(--accent)",
+    BEST: "var(--good)",
+}
+_SIZE_INCHES = (4.6, 2.9)
+_SETTINGS: Any = {
+    "svg.fonttype": "none",  # text stays text: it takes the page's font and can be searched
+    "svg.hashsalt": "striate",  # the same figures give the same bytes
+    "font.size": 9.5,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.edgecolor": FAINT,
+    "axes.labelcolor": INK,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "text.color": INK,
+    "grid.color": FAINT,
+}
+
+
+def loss_curves(epochs: Sequence[dict[str, Any]], best_epoch: int | None) -> str:
+    """Training and validation loss by epoch, from zero."""
+    return _curves(epochs, best_epoch, ("train_loss", "validation_loss"), is_share=False)
+
+
+def accuracy_curves(epochs: Sequence[dict[str, Any]], best_epoch: int | None) -> str:
+    """Training and validation accuracy by epoch, in percent."""
+    return _curves(epochs, best_epoch, ("train_accuracy", "validation_accuracy"), is_share=True)
+
+
+def rate_curve(epochs: Sequence[dict[str, Any]]) -> str:
+    """The learning rate by epoch."""
+    with matplotlib.rc_context(_SETTINGS):
+        figure, axes = _figure(len(epochs), height=0.62)
+        _line(axes, epochs, "learning_rate", VALIDATION, "")
+        axes.set_ylim(bottom=0)
+        axes.ticklabel_format(axis="y", scilimits=(-2, 3))
+        return _svg(figure)
+
+
+def reliability_chart(bins: Sequence[dict[str, Any]]) -> str:
+    """How often the network was right against how sure it was; larger dots are more images, dashes the ideal."""
+    most = max((each["count"] for each in bins), default=1)
+    with matplotlib.rc_context(_SETTINGS):
+        figure = Figure(figsize=(3.6, 3.3))
+        axes = figure.add_subplot()
+        axes.plot([0, 1], [0, 1], color=INK, linewidth=1, linestyle=(0, (4, 4)))
+        axes.plot([b["confidence"] for b in bins], [b["accuracy"] for b in bins], color=VALIDATION, linewidth=1.2)
+        axes.scatter(
+            [b["confidence"] for b in bins],
+            [b["accuracy"] for b in bins],
+            s=[14 + 120 * b["count"] / most for b in bins],
+            color=VALIDATION,
+            zorder=3,
+        )
+        axes.set(xlim=(0, 1.04), ylim=(0, 1.04), aspect="equal")
+        axes.set(xlabel="how sure it was", ylabel="how often it was right")
+        for axis in (axes.xaxis, axes.yaxis):
+            axis.set_major_formatter(PercentFormatter(1))
+            axis.set_major_locator(MaxNLocator(4))
+        axes.grid(linewidth=0.6)
+        axes.tick_params(length=0)
+        return _svg(figure)
+
+
+def _curves(epochs: Sequence[dict[str, Any]], best_epoch: int | None, keys: tuple[str, str], *, is_share: bool) -> str:
+    with matplotlib.rc_context(_SETTINGS):
+        figure, axes = _figure(len(epochs))
+        _line(axes, epochs, keys[0], TRAIN, "training")
+        _line(axes, epochs, keys[1], VALIDATION, "validation")
+        best = [each for each in epochs if each["epoch"] == best_epoch and each.get(keys[1]) is not None]
+        if best:
+            label = f"kept: epoch {best_epoch}"
+            axes.plot(best[0]["epoch"], best[0][keys[1]], "o", color=BEST, markersize=7, label=label)
+        if is_share:
+            axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=None))
+            axes.set_ylim(top=min(1.005, axes.get_ylim()[1]))
+        else:
+            axes.set_ylim(bottom=0)
+        if axes.has_data():
+            axes.legend(frameon=False, handlelength=1.2)
+        return _svg(figure)
+
+
+def _figure(num_epochs: int, height: float = 1.0) -> tuple[Figure, Axes]:
+    figure = Figure(figsize=(_SIZE_INCHES[0], _SIZE_INCHES[1] * height))
+    axes = figure.add_subplot()
+    axes.set_xlabel("epoch")
+    axes.set_xlim(0.5, max(2, num_epochs) + 0.5)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.yaxis.set_major_locator(MaxNLocator(5))
+    axes.grid(axis="y", linewidth=0.6)
+    axes.tick_params(length=0)
+    return figure, axes
+
+
+def _line(axes: Axes, epochs: Sequence[dict[str, Any]], key: str, color: str, label: str) -> None:
+    """One curve; epochs where the figure is missing leave no point."""
+    points = [(each["epoch"], each[key]) for each in epochs if each.get(key) is not None]
+    if points:
+        marker = "o" if len(points) < 3 else None  # a line of one point cannot be seen
+        axes.plot(*zip(*points, strict=True), color=color, linewidth=1.8, label=label, marker=marker, markersize=4)
+
+
+def _svg(figure: Figure) -> str:
+    """The drawn figure as an <svg> element that scales with the page."""
+    file = io.StringIO()
+    FigureCanvasSVG(figure)
+    figure.savefig(file, format="svg", transparent=True, bbox_inches="tight", pad_inches=0.04, metadata={"Date": None})
+    text = file.getvalue()
+    text = text[text.index("<svg") :]
+    text = re.sub(r"<metadata>.*?</metadata>\s*", "", text, flags=re.DOTALL)
+    text = re.sub(r'<g id="[^"]*">', "<g>", text)  # nothing refers to them, and two charts would share them
+    for color, variable in _VARIABLES.items():
+        text = text.replace(color, variable)
+    return text.replace("<svg ", '<svg role="img" ', 1)

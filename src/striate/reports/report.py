@@ -1,0 +1,235 @@
+"""One self-contained HTML page about a run: what came out, how far to trust it, and how it was made.
+
+Everything on it comes from the run folder: run.json, metrics.jsonl, evaluation.json and mistakes/*.png. The page
+needs no script and no network, and follows light, dark, phone and print.
+"""
+
+import base64
+import json
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined, TemplateError
+from markupsafe import Markup
+
+from striate.data.cache import write_atomically
+from striate.data.dataset import SPLITS
+from striate.errors import RunError
+from striate.reports import figures
+
+REPORT_FILE = "report.html"
+MAX_MATRIX_CLASSES = 30
+MAX_OPEN_CLASSES = 20
+NUM_CONFUSIONS = 20
+
+
+def write_report(run_dir: str | Path) -> Path:
+    """Write report.html into a run folder, replacing an older one, and give its path.
+
+    A run that has not been evaluated, or not finished an epoch, gets the parts there are. Raises RunError with one
+    line where the folder is no run, holds a damaged file, or cannot be written.
+    """
+    run_dir = Path(run_dir)
+    run = _read_json(run_dir, "run.json")
+    if run is None:
+        raise RunError(f"{run_dir} is not a run: it has no run.json; name the folder that `striate train` made")
+    evaluation = _read_json(run_dir, "evaluation.json")
+    epochs = _read_epochs(run_dir / "metrics.jsonl")
+    try:
+        page = _render(run_dir, run, epochs, evaluation)
+    except (KeyError, TypeError, AttributeError, ValueError, TemplateError) as error:
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        raise RunError(f"{run_dir} was not written by this version of striate, or is damaged: {reason}") from error
+    path = run_dir / REPORT_FILE
+    try:
+        write_atomically(path, page.encode("utf-8", "replace"))
+    except OSError as error:
+        raise RunError(f"{path} cannot be written: {error.strerror}") from None
+    return path
+
+
+def _render(run_dir: Path, run: dict[str, Any], epochs: list[dict[str, Any]], evaluation: dict[str, Any] | None) -> str:
+    environment = Environment(
+        loader=PackageLoader("striate", "reports/templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {
+        "percent": percent,
+        "count": count,
+        "duration": duration,
+        "number": number,
+        "rows": _setting_rows,
+        "pyrepr": repr,
+    }
+    best_epoch = (run.get("best") or {}).get("epoch")
+    charts = {
+        "loss": Markup(figures.loss_curves(epochs, best_epoch)),
+        "accuracy": Markup(figures.accuracy_curves(epochs, best_epoch)),
+        "rate": Markup(figures.rate_curve(epochs)),
+    }
+    return environment.get_template("report.html.jinja").render(
+        run=run,
+        run_dir=str(run_dir),
+        name=run_dir.resolve().name,
+        epochs=epochs,
+        evaluation=evaluation,
+        charts=charts,
+        reliability=Markup(figures.reliability_chart(evaluation["calibration"])) if evaluation else None,
+        baseline=_baseline(evaluation) if evaluation else None,
+        matrix=_matrix(evaluation) if evaluation else None,
+        confusions=evaluation["most_confused"][:NUM_CONFUSIONS] if evaluation else [],
+        mistakes=_mistakes(run_dir, evaluation) if evaluation else [],
+        weakest=_weakest(evaluation) if evaluation else [],
+        counts=_counts(run),
+        broken=[_name_and_reason(entry) for entry in run["data"].get("broken", [])],
+        max_open_classes=MAX_OPEN_CLASSES,
+    )
+
+
+def _read_json(run_dir: Path, name: str) -> dict[str, Any] | None:
+    """The JSON object in a file of the run, None where there is no such file."""
+    path = run_dir / name
+    try:
+        parsed = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        return None
+    except NotADirectoryError:
+        raise RunError(f"{run_dir} is not a run but a file; name the folder that `striate train` made") from None
+    except OSError as error:
+        raise RunError(f"{path} cannot be read: {error.strerror}") from None
+    except ValueError as error:
+        raise RunError(f"{path} is damaged: {error}") from None
+    if not isinstance(parsed, dict):
+        raise RunError(f"{path} is damaged: a JSON object was expected")
+    return parsed
+
+
+def _read_epochs(path: Path) -> list[dict[str, Any]]:
+    """The epochs of metrics.jsonl; a last line that a killed run has torn is passed over."""
+    try:
+        lines = path.read_bytes().splitlines()
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise RunError(f"{path} cannot be read: {error.strerror}") from None
+    entries = []
+    for number, line in enumerate(lines, start=1):
+        try:
+            entries.append(json.loads(line))
+        except ValueError as error:
+            if number < len(lines):
+                raise RunError(f"{path} is damaged in line {number}: {error}") from None
+    return [entry for entry in entries if isinstance(entry, dict) and entry.get("kind") == "epoch"]
+
+
+def _baseline(evaluation: dict[str, Any]) -> dict[str, Any]:
+    """What answering always the same, commonest class would reach."""
+    commonest = max(evaluation["per_class"], key=lambda figures: figures["support"])
+    return {"name": commonest["name"], "accuracy": commonest["support"] / evaluation["num_images"]}
+
+
+def _matrix(evaluation: dict[str, Any]) -> list[dict[str, Any]] | None:
+    """Rows of the confusion matrix with shares for colouring; None where there are too many classes to show."""
+    confusion, names = evaluation["confusion"], evaluation["class_names"]
+    if confusion is None or len(names) > MAX_MATRIX_CLASSES:
+        return None
+    rows = []
+    for name, row in zip(names, confusion, strict=True):
+        total = sum(row) or 1
+        rows.append({"name": name, "cells": [{"count": cell, "share": cell / total} for cell in row]})
+    return rows
+
+
+def _mistakes(run_dir: Path, evaluation: dict[str, Any]) -> list[dict[str, Any]]:
+    """The worst mistakes, each with its picture as a data URI; None where the picture is missing or outside the run."""
+    shown = []
+    for mistake in evaluation.get("mistakes", []):
+        picture = (run_dir / str(mistake.get("picture", ""))).resolve()
+        is_ours = picture.parent == (run_dir / "mistakes").resolve() and picture.suffix == ".png"
+        try:
+            uri = "data:image/png;base64," + base64.b64encode(picture.read_bytes()).decode() if is_ours else None
+        except OSError:
+            uri = None
+        shown.append({**mistake, "uri": uri})
+    return shown
+
+
+def _weakest(evaluation: dict[str, Any]) -> list[dict[str, Any]]:
+    """The up to three classes whose images were found least often, where any was missed."""
+    missed = [figures for figures in evaluation["per_class"] if figures["recall"] is not None and figures["recall"] < 1]
+    return sorted(missed, key=lambda figures: figures["recall"])[:3]
+
+
+def _counts(run: dict[str, Any]) -> dict[str, Any]:
+    """Images by class and split: the splits that have any, a row a class, and the sums."""
+    counts = run["data"].get("counts", {})
+    splits = [split for split in SPLITS if sum(counts.get(split, {}).values())]
+    rows = [{"name": name, "cells": [counts[split].get(name, 0) for split in splits]} for name in run["class_names"]]
+    return {"splits": splits, "rows": rows, "sums": [sum(counts[split].values()) for split in splits]}
+
+
+def _name_and_reason(entry: Any) -> dict[str, str]:
+    """A broken file as {"name", "reason"}, from a pair or a mapping."""
+    if isinstance(entry, dict):
+        return {"name": str(entry.get("name", entry.get("path", "?"))), "reason": str(entry["reason"])}
+    name, reason = entry
+    return {"name": str(name), "reason": str(reason)}
+
+
+def _setting_rows(values: dict[str, Any], prefix: str = "") -> list[tuple[str, str]]:
+    """(name, value) of every setting, those of nested parts as "part.name"."""
+    rows: list[tuple[str, str]] = []
+    for key, value in values.items():
+        if isinstance(value, dict):
+            rows += _setting_rows(value, f"{prefix}{key}.")
+        else:
+            rows.append((prefix + key, _plain(value)))
+    return rows
+
+
+def _plain(value: Any) -> str:
+    if value is None:
+        return "none"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    if isinstance(value, (list, tuple)):
+        return ", ".join(_plain(part) for part in value)
+    return str(value)
+
+
+def percent(share: float | None, digits: int = 1) -> str:
+    """A share as "93.4 %"; a dash where it is undefined; 100 % and 0 % only where nothing is rounded away."""
+    if share is None:
+        return "–"
+    smallest = 10.0 ** (-digits - 2)
+    if 0 < share < 1:
+        share = min(max(share, smallest), 1 - smallest)
+    text = f"{100 * share:.{0 if share in (0, 1) else digits}f}"
+    return f"{text}\N{NO-BREAK SPACE}%"
+
+
+def count(quantity: int) -> str:
+    """A whole number with thin spaces between thousands."""
+    return f"{quantity:,}".replace(",", "\N{NARROW NO-BREAK SPACE}")
+
+
+def number(value: float | None, digits: int = 3) -> str:
+    """A measured number to a few significant digits, a dash where there is none."""
+    return "–" if value is None else f"{value:.{digits}g}"
+
+
+def duration(seconds: float | None) -> str:
+    """A span of time as people say it: "48 s", "3 min 20 s", "2 h 5 min"."""
+    if seconds is None:
+        return "–"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{seconds:.1f} s" if seconds < 9.95 else f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"
