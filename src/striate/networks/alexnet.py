@@ -1,14 +1,14 @@
 """AlexNet in three forms. N images, C channels, K classes.
 
 `alexnet_two_towers` is the network of Krizhevsky, Sutskever & Hinton 2012 (doi:10.1145/3065386): halves that see each
-other only after the second convolution and in the linear layers, local response normalisation, overlapping pooling.
+other only in the third convolution and the linear layers, local response normalisation, overlapping pooling.
 `alexnet` is Krizhevsky's one-tower form of 2014 (arXiv:1404.5997), with torchvision's layout, parameter names and
 initialisation. `alexnet_small` is a form for 32x32 images used in teaching, without a paper of its own.
 
 Departures: the 2012 paper says 224x224, from which its 55x55 first maps do not follow; 227x227 without padding gives
 them. Its regrouping into towers is `groups=2`. torchvision's `alexnet` has 64, 192, 384, 256, 256 maps (the 2014 paper
-has 64, 192, 384, 384, 256) and no response normalisation. `alexnet_small` has no dropout by default of its own: it
-takes the others' 0.5.
+has 64, 192, 384, 384, 256) and no response normalisation, and drops what enters the two hidden layers where the
+paper drops what leaves them.
 """
 
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ SMALL_SIZE = (32, 32)
 
 @dataclass(frozen=True)
 class AlexNetConfig:
-    """Channels in, classes out, and the share of activations dropped before the hidden linear layers."""
+    """Channels in, classes out, and the share of activations dropped around the hidden linear layers."""
 
     in_channels: int = 3
     num_classes: int = 1000
@@ -71,7 +71,11 @@ class AlexNetTwoTowers(nn.Module):
             nn.Conv2d(384, 384, 3, padding=1, groups=2), nn.ReLU(),
             nn.Conv2d(384, 256, 3, padding=1, groups=2), nn.ReLU(), nn.MaxPool2d(3, stride=2),
         )  # fmt: skip
-        self.classifier = hidden_layers(256 * 6 * 6, config)
+        self.classifier = nn.Sequential(
+            nn.Linear(256 * 6 * 6, 4096), nn.ReLU(), nn.Dropout(config.dropout),
+            nn.Linear(4096, 4096), nn.ReLU(), nn.Dropout(config.dropout),
+            nn.Linear(4096, config.num_classes),
+        )  # fmt: skip
         draw_as_2012(self)
 
     def forward(self, images: Tensor) -> Tensor:
@@ -148,6 +152,7 @@ ENTRIES = (
         name="alexnet_small", family="alexnet", year=2012,
         title="AlexNet for 32x32 images, a teaching form of the network of 2012", paper="doi:10.1145/3065386",
         build=AlexNetSmall, config=AlexNetConfig(num_classes=10), input_size=(3, *SMALL_SIZE),
-        num_params=23_272_266, macs=62_742_528, stem="features.0", head="classifier.6", min_size=SMALL_SIZE, is_fixed_size=True,
+        num_params=23_272_266, macs=62_742_528, stem="features.0", head="classifier.6",
+        min_size=SMALL_SIZE, is_fixed_size=True,
     ),
 )  # fmt: skip

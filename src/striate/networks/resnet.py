@@ -242,7 +242,8 @@ ENTRIES = (
     Entry(
         name="resnet50", family="resnet", year=2015, title=_TITLE, paper=_PAPER, build=ResNet,
         config=ResNetConfig(block="bottleneck", depths=(3, 4, 6, 3)),
-        input_size=(3, 224, 224), num_params=25_557_032, macs=4_089_184_256, stem="conv1", head="fc", min_size=MIN_SIZE,
+        input_size=(3, 224, 224), num_params=25_557_032, macs=4_089_184_256, stem="conv1", head="fc",
+        min_size=MIN_SIZE,
         published=Published(top1_error=0.2285, top5_error=0.0671, source="arXiv:1512.03385, Table 3, ten crops"),
         weights=(
             imagenet_weights("resnet50-0676ba61.pth", size_mib=97.781, top1=0.76130, top5=0.92862),
@@ -254,8 +255,8 @@ ENTRIES = (
     ),
     Entry(
         name="resnet20_cifar", family="resnet", year=2015, title=_TITLE, paper=_PAPER, build=CifarResNet,
-        config=CifarResNetConfig(), input_size=(3, 32, 32), num_params=269_722, macs=40_551_040, stem="conv1", head="fc",
-        min_size=MIN_SIZE,
+        config=CifarResNetConfig(), input_size=(3, 32, 32), num_params=269_722, macs=40_551_040, stem="conv1",
+        head="fc", min_size=MIN_SIZE,
         published=Published(top1_error=0.0875, source="arXiv:1512.03385, Table 6, with augmentation"),
     ),
     Entry(
