@@ -56,6 +56,9 @@ class Augmentation:
         for name in ("shift_px", "brightness", "contrast", "saturation", "pca_color", "cutout_px", "mixup"):
             if not 0 <= getattr(self, name) < math.inf:
                 raise InputError(f"{name} must be at least 0 and finite but is {getattr(self, name)}")
+        for name in ("shift_px", "cutout_px"):
+            if not isinstance(getattr(self, name), int):
+                raise InputError(f"{name} must be a whole number of pixels but is {getattr(self, name)}")
         for name, high in (("hue", 0.5), ("rotation_degrees", 180)):
             if not 0 <= getattr(self, name) <= high:
                 raise InputError(f"{name} must lie in [0, {high:g}] but is {getattr(self, name)}")
