@@ -1,0 +1,44 @@
+"""The loss of a recipe as one value: how far the logits of a batch are from its targets, and how much the batch
+weighs.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from striate.tasks.classification import balanced_class_weights, classification_loss
+from striate.training.feed import Feed
+from striate.training.recipe import Recipe
+
+
+@dataclass(frozen=True)
+class ClassificationLoss:
+    """Cross-entropy, as in tasks.classification, with the recipe's label smoothing and class weights (K,)."""
+
+    label_smoothing: float = 0.0
+    class_weights: Tensor | None = None
+
+    def __call__(self, logits: Tensor, targets: Tensor) -> Tensor:
+        """The mean over the batch by weight, a scalar: logits (N, K), targets (N,) labels or (N, K) shares."""
+        return classification_loss(
+            logits, targets, label_smoothing=self.label_smoothing, class_weights=self.class_weights
+        )
+
+    def weight(self, targets: Tensor) -> Tensor | float:
+        """What the mean was divided by, so that the means of parts can be joined: the number of images, or the sum of
+        their weights.
+        """
+        if self.class_weights is None:
+            return float(len(targets))
+        if targets.is_floating_point():
+            return (targets @ self.class_weights).sum()
+        return self.class_weights[targets].sum()
+
+
+def loss_of(recipe: Recipe, feed: Feed, device: torch.device) -> ClassificationLoss:
+    """The recipe's loss on these data; class weights are inverse to how often a class is trained on."""
+    if not recipe.use_class_weights:
+        return ClassificationLoss(recipe.label_smoothing)
+    labels = torch.from_numpy(feed.labels[feed.train])
+    return ClassificationLoss(recipe.label_smoothing, balanced_class_weights(labels, feed.num_classes).to(device))

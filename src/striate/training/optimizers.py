@@ -1,0 +1,106 @@
+"""The optimiser of a recipe, over layer groups. All arithmetic is PyTorch's own."""
+
+from typing import Any
+
+import torch
+from torch import nn
+from torch.optim import Optimizer
+
+from striate.errors import InputError
+from striate.training.groups import LayerGroup
+from striate.training.recipe import OptimizerConfig
+
+LBFGS_EVALUATIONS = 20
+LBFGS_HISTORY = 10
+
+
+def build_optimizer(
+    config: OptimizerConfig,
+    groups: tuple[LayerGroup, ...],
+    *,
+    layer_rate_factor: float = 1.0,
+    use_fused: bool = True,
+) -> Optimizer:
+    """The optimiser over every parameter of the groups, frozen ones included: those without a gradient are passed
+    over.
+
+    The last group has the full rate, each earlier one `layer_rate_factor` times that of the next. Decay reaches
+    weights only: matrices and filters, not biases, norms or other vectors. `momentum` is that of momentum, nesterov
+    and rmsprop, and the first moment's decay (beta 1) of adam and adamw; sgd, adagrad and lbfgs have none.
+    `use_fused` takes PyTorch's single-kernel steps where they exist; they do not go with 16-bit loss scaling. Each
+    parameter group keeps its peak rate as "peak_rate". InputError for what L-BFGS cannot do.
+    """
+    if config.name == "lbfgs":
+        return _build_lbfgs(config, groups, layer_rate_factor)
+    param_groups = _param_groups(config, groups, layer_rate_factor)
+    faster = {"fused": True} if use_fused else {"foreach": True}
+    match config.name:
+        case "sgd":
+            return torch.optim.SGD(param_groups, lr=config.learning_rate, **faster)
+        case "momentum":
+            return torch.optim.SGD(param_groups, lr=config.learning_rate, momentum=config.momentum, **faster)
+        case "nesterov":
+            has_momentum = config.momentum > 0  # torch refuses nesterov without any
+            return torch.optim.SGD(
+                param_groups, lr=config.learning_rate, momentum=config.momentum, nesterov=has_momentum, **faster
+            )
+        case "adagrad":
+            return torch.optim.Adagrad(param_groups, lr=config.learning_rate, foreach=True)
+        case "rmsprop":
+            return torch.optim.RMSprop(param_groups, lr=config.learning_rate, momentum=config.momentum, foreach=True)
+        case "adam":
+            return torch.optim.Adam(param_groups, lr=config.learning_rate, betas=(config.momentum, 0.999), **faster)
+        case "adamw":
+            return torch.optim.AdamW(param_groups, lr=config.learning_rate, betas=(config.momentum, 0.999), **faster)
+
+
+def set_rates(optimizer: Optimizer, factor: float) -> None:
+    """Every group's learning rate becomes its peak rate times `factor`."""
+    for group in optimizer.param_groups:
+        group["lr"] = group["peak_rate"] * factor
+
+
+def split_by_decay(params: tuple[nn.Parameter, ...]) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
+    """Those that weight decay reaches (matrices, filters) and the others (biases, norms and other vectors)."""
+    return [param for param in params if param.ndim > 1], [param for param in params if param.ndim <= 1]
+
+
+def _param_groups(
+    config: OptimizerConfig, groups: tuple[LayerGroup, ...], layer_rate_factor: float
+) -> list[dict[str, Any]]:
+    """One dictionary for each pair of rate and decay that occurs, the head's rate first: each costs time at every
+    step.
+    """
+    by_setting: dict[tuple[float, float], list[nn.Parameter]] = {}
+    for distance, group in enumerate(reversed(groups)):
+        rate = config.learning_rate * layer_rate_factor**distance
+        for params, weight_decay in zip(split_by_decay(group.params), (config.weight_decay, 0.0), strict=True):
+            if params:
+                by_setting.setdefault((rate, weight_decay), []).extend(params)
+    return [
+        {"params": params, "lr": rate, "peak_rate": rate, "weight_decay": weight_decay}
+        for (rate, weight_decay), params in by_setting.items()
+    ]
+
+
+def _build_lbfgs(config: OptimizerConfig, groups: tuple[LayerGroup, ...], layer_rate_factor: float) -> Optimizer:
+    """L-BFGS with a strong Wolfe line search; it knows one rate for everything and no decay."""
+    if config.weight_decay > 0:
+        raise InputError(
+            f"lbfgs has no weight decay but {config.weight_decay:g} was asked for; set it to 0 or take adamw"
+        )
+    if layer_rate_factor != 1:
+        raise InputError(
+            f"lbfgs has one rate for all layers but a layer rate factor of {layer_rate_factor:g} was asked for; "
+            "set it to 1 or take adamw"
+        )
+    params = [param for group in groups for param in group.params]
+    optimizer = torch.optim.LBFGS(
+        params,
+        lr=config.learning_rate,
+        max_iter=LBFGS_EVALUATIONS,
+        history_size=LBFGS_HISTORY,
+        line_search_fn="strong_wolfe",
+    )
+    optimizer.param_groups[0]["peak_rate"] = config.learning_rate
+    return optimizer

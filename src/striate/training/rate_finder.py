@@ -1,0 +1,122 @@
+"""Which learning rate? The range test: raise it a little at every step and watch the loss (Smith 2015,
+arXiv:1506.01186, section 3.3).
+"""
+
+import contextlib
+import copy
+import math
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass
+from itertools import count
+from typing import Any
+
+import numpy as np
+from lightning_fabric import Fabric
+from torch import nn
+
+from striate.errors import InputError, NonFiniteLoss
+from striate.progress import Track, track_silently
+from striate.training.feed import Feed
+from striate.training.groups import layer_groups, num_open_groups, open_groups
+from striate.training.loss import loss_of
+from striate.training.optimizers import build_optimizer, set_rates
+from striate.training.randomness import preserved_randomness, seed_for
+from striate.training.recipe import Recipe
+from striate.training.step import Batch, train_step
+
+LOWEST_RATE, HIGHEST_RATE = 1e-6, 10.0
+NUM_STEPS = 120
+SMOOTHING = 0.9
+DIVERGED = 4.0
+"""The scan ends where the smoothed loss is this many times its lowest value."""
+LEAST_GAIN = 0.02
+"""A scan in which the loss falls by a smaller share than this found nothing."""
+
+
+@dataclass(frozen=True)
+class RateScan:
+    """The smoothed training loss at each rate tried, in rising order. `suggested_learning_rate` is None where no rate
+    helped.
+
+    The suggestion is a peak rate: the geometric mean of the rate at which the loss falls fastest and a tenth of that
+    at which it is lowest, since at its lowest it is about to turn.
+    """
+
+    rates: tuple[float, ...]
+    losses: tuple[float, ...]
+    suggested_learning_rate: float | None
+
+    def to_json(self) -> dict[str, Any]:
+        """A dictionary of plain values."""
+        return {
+            "rates": list(self.rates),
+            "losses": list(self.losses),
+            "suggested_learning_rate": self.suggested_learning_rate,
+        }
+
+
+def find_rate(
+    network: nn.Module,
+    recipe: Recipe,
+    feed: Feed,
+    *,
+    fabric: Fabric,
+    head: str | None = None,
+    num_steps: int = NUM_STEPS,
+    track: Track = track_silently,
+) -> RateScan:
+    """Train a copy of `network` by the recipe's optimiser on its batches, the rate rising from 1e-6 to 10 in equal
+    ratios.
+
+    Stops early when the loss explodes. Layer groups keep their ratios. Runs in one process; nothing but the result is
+    left behind.
+    """
+    if recipe.optimizer.name == "lbfgs":
+        raise InputError("lbfgs finds its steps by a line search, so there is no rate to scan for; keep 1")
+    fabric.to_device(network)
+    with preserved_randomness(fabric.device):
+        trainee = copy.deepcopy(network)
+        groups = layer_groups(trainee, head=head)
+        open_groups(trainee, groups, num_open_groups(recipe.freeze, 0, recipe.epochs, len(groups)))
+        optimizer = build_optimizer(
+            recipe.optimizer, groups, layer_rate_factor=recipe.layer_rate_factor, use_fused=False
+        )
+        model = fabric.setup_module(trainee, move_to_device=False)
+        loss_fn = loss_of(recipe, feed, fabric.device)
+        ratio = (HIGHEST_RATE / LOWEST_RATE) ** (1 / (num_steps - 1))
+        rates: list[float] = []
+        losses: list[float] = []
+        average = 0.0
+        with contextlib.closing(_endless_batches(feed, recipe, fabric)) as batches:
+            for step in track(range(num_steps), "scanning learning rates", num_steps):
+                rate = LOWEST_RATE * ratio**step
+                set_rates(optimizer, rate / recipe.optimizer.learning_rate)
+                seed = seed_for(recipe.seed, "rate scan", step)
+                try:
+                    result = train_step(model, [next(batches)], loss_fn, optimizer, fabric, seed=seed)
+                except NonFiniteLoss:
+                    if step == 0:
+                        raise
+                    break
+                average = SMOOTHING * average + (1 - SMOOTHING) * result.loss_sum / result.weight
+                rates.append(rate)
+                losses.append(average / (1 - SMOOTHING ** (step + 1)))
+                if losses[-1] > DIVERGED * min(losses):
+                    break
+    return RateScan(tuple(rates), tuple(losses), suggest_rate(rates, losses))
+
+
+def suggest_rate(rates: Sequence[float], losses: Sequence[float]) -> float | None:
+    """The peak rate that a curve of smoothed losses speaks for, as `RateScan` explains; None when the loss never
+    falls.
+    """
+    lowest = int(np.argmin(losses))
+    if lowest < 2 or losses[lowest] > (1 - LEAST_GAIN) * losses[0]:
+        return None
+    slopes = np.gradient(np.asarray(losses[: lowest + 1]), np.log(rates[: lowest + 1]))
+    return math.sqrt(rates[int(np.argmin(slopes))] * rates[lowest] / 10)
+
+
+def _endless_batches(feed: Feed, recipe: Recipe, fabric: Fabric) -> Generator[Batch, None, None]:
+    for epoch in count():
+        yield from feed.train_batches(recipe, epoch, fabric.device)

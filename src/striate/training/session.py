@@ -1,0 +1,299 @@
+"""One session of a run: the loop itself, from where the run stands until it is finished, stopped or killed."""
+
+import contextlib
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor, nn
+
+from striate.errors import NonFiniteLoss
+from striate.training.checkpoints import load_newest_checkpoint, save_checkpoint
+from striate.training.checks import CheckResult
+from striate.training.feed import Feed
+from striate.training.groups import LayerGroup, num_open_groups, open_groups
+from striate.training.interrupts import StopRequest
+from striate.training.loss import ClassificationLoss
+from striate.training.metrics_log import MetricsLog
+from striate.training.observer import Observer, RunStart, StepInfo
+from striate.training.optimizers import set_rates
+from striate.training.randomness import seed_for
+from striate.training.recipe import Recipe
+from striate.training.schedules import rate_factor
+from striate.training.state import BestEpoch, EpochSums, TrainingResult, TrainingState, restore, to_checkpoint
+from striate.training.step import Batch, train_step
+from striate.training.validation import autocast_dtype, validate
+
+T = TypeVar("T")
+
+OnBest = Callable[[dict[str, Tensor], int, dict[str, Any]], None]
+"""Gets the weights (its own to read, not to keep), the epoch from 1, and its line of metrics.jsonl."""
+
+SHOW_EVERY_S = 0.1
+
+
+class Stopped(Exception):
+    """The user has asked to stop."""
+
+
+@dataclass
+class Session:
+    """One session of a run."""
+
+    recipe: Recipe
+    feed: Feed
+    run_dir: Path
+    fabric: Fabric
+    groups: tuple[LayerGroup, ...]
+    state: TrainingState
+    loss_fn: ClassificationLoss
+    metrics: MetricsLog
+    identity: dict[str, Any]
+    observer: Observer
+    on_best: OnBest
+    stop: StopRequest
+    checkpoint_every_s: float
+    checks: tuple[CheckResult, ...] = ()
+    model: nn.Module | None = None
+    num_open: int = 0
+    elapsed_before_s: float = 0.0
+    steps_before: int = 0
+    last_grad_norm: float = 0.0
+    started_at: float = field(default_factory=time.monotonic)
+    saved_at: float = field(default_factory=time.monotonic)
+    shown_at: float = 0.0
+
+    def take_up(self) -> bool:
+        """Go to where the newest checkpoint left off; False where there is none."""
+        checkpoint = load_newest_checkpoint(self.checkpoint_dir, tell=self.observer.on_notice)
+        if checkpoint is None:
+            self.observer.on_notice("the run has no checkpoint yet: starting it from the beginning")
+            return False
+        restore(self.state, checkpoint, self.identity, self.fabric, tell=self.observer.on_notice)
+        self.elapsed_before_s, self.steps_before = self.state.progress.elapsed_s, self.state.progress.step
+        return True
+
+    def train(self) -> TrainingResult:
+        """Every epoch that is still to be done."""
+        progress = self.state.progress
+        if self.fabric.is_global_zero and not self.metrics.start(progress.metrics_position):
+            self.observer.on_notice(f"lines of {self.metrics.path} are lost; the run itself goes on")
+        self.observer.on_start(self._describe_start())
+        self.started_at = self.saved_at = time.monotonic()
+        while progress.epoch < self.recipe.epochs:
+            try:
+                self._open_layers()
+                self._train_epoch()
+                self._finish_epoch()
+            except Stopped:
+                self._save()
+                return self._result("interrupted")
+        return self._result("finished")
+
+    @property
+    def checkpoint_dir(self) -> Path:
+        return self.run_dir / "checkpoint"
+
+    @property
+    def steps_per_epoch(self) -> int:
+        return -(-self.num_batches // self.recipe.accumulate_steps)
+
+    @property
+    def num_batches(self) -> int:
+        return self.feed.num_batches(self.recipe, self.fabric.world_size)
+
+    def _open_layers(self) -> None:
+        """Freeze and open layers as this epoch wants it; several processes must agree anew on what they share."""
+        epoch = self.state.progress.epoch
+        num_open = num_open_groups(self.recipe.freeze, epoch, self.recipe.epochs, len(self.groups))
+        open_groups(self.state.network, self.groups, num_open)
+        if self.model is None or (num_open != self.num_open and self.fabric.world_size > 1):
+            self.model = None  # lets go of the old gradient hooks before new ones are made
+            self.model = self.fabric.setup_module(self.state.network, move_to_device=False)
+        self.num_open = num_open
+
+    def _train_epoch(self) -> None:
+        """The updates of this epoch that are still to be made. Raises Stopped between two of them."""
+        progress, recipe = self.state.progress, self.recipe
+        batches = self.feed.train_batches(
+            recipe,
+            progress.epoch,
+            self.fabric.device,
+            first_batch=progress.batch,
+            rank=self.fabric.global_rank,
+            world_size=self.fabric.world_size,
+        )
+        num_steps = self.steps_per_epoch * recipe.epochs
+        began_at = time.monotonic()
+        with contextlib.closing(batches):
+            for parts in _in_parts(batches, recipe.accumulate_steps):
+                self._update(parts, num_steps)
+                now = time.monotonic()
+                progress.sums.training_s += now - began_at
+                began_at = now
+                if now - self.shown_at >= SHOW_EVERY_S:
+                    self._show(num_steps, now)
+                if self._is_due(now):
+                    self._save()
+                    began_at = time.monotonic()
+
+    def _update(self, parts: list[Batch], num_steps: int) -> None:
+        """One update on one or more batches."""
+        progress, optimizer = self.state.progress, self.state.optimizer
+        set_rates(optimizer, rate_factor(self.recipe.schedule, progress.step, num_steps) * progress.plateau.factor)
+        assert self.model is not None
+        try:
+            result = train_step(
+                self.model,
+                parts,
+                self.loss_fn,
+                optimizer,
+                self.fabric,
+                seed=seed_for(self.recipe.seed, "layers", progress.step, self.fabric.global_rank),
+                max_grad_norm=self.recipe.max_grad_norm,
+            )
+        except NonFiniteLoss as error:
+            raise NonFiniteLoss(self._explain(error, parts)) from None
+        progress.step += 1
+        progress.batch += len(parts)
+        progress.sums.add(result)
+        self.last_grad_norm = result.grad_norm
+        if self.state.average is not None:
+            self.state.average.update(self.state.network, progress.step)
+
+    def _finish_epoch(self) -> None:
+        """Validate, write the line of metrics, keep the best, save. Raises Stopped before any of it is written."""
+        progress = self.state.progress
+        network = self.state.judged_network
+        try:
+            accuracy, loss = validate(
+                network, self.feed, self.fabric, batch_size=self.recipe.batch_size, track=self._stopping
+            )
+        except NonFiniteLoss as error:
+            raise NonFiniteLoss(f"{error} (validation after epoch {progress.epoch + 1})") from None
+        sums = progress.sums.over_all_processes(self.fabric)
+        progress.elapsed_s = self._elapsed_s()
+        record = {
+            "kind": "epoch",
+            "epoch": progress.epoch + 1,
+            "step": progress.step,
+            "train_loss": sums.loss_sum / sums.weight,
+            "train_accuracy": sums.num_correct / sums.num_images,
+            "validation_loss": loss,
+            "validation_accuracy": accuracy,
+            "learning_rate": self._learning_rate(),
+            "images_per_s": sums.num_images / max(sums.training_s, 1e-9),
+            "elapsed_s": progress.elapsed_s,
+        }
+        if self.recipe.schedule.name == "plateau":
+            progress.plateau.observe(loss, self.recipe.schedule)
+        is_best = progress.best is None or (-accuracy, loss) < (
+            -progress.best.validation_accuracy,
+            progress.best.validation_loss,
+        )
+        progress.epoch, progress.batch, progress.sums = progress.epoch + 1, 0, EpochSums()
+        if is_best:
+            progress.best = BestEpoch(progress.epoch, accuracy, loss)
+        if self.fabric.is_global_zero:
+            if is_best:
+                self.on_best(network.state_dict(), progress.epoch, record)
+            self.metrics.append(record)
+            progress.metrics_position = self.metrics.position
+        self._save()
+        self.observer.on_epoch(record)
+
+    def _stopping(self, items: Iterable[T], what: str, total: int) -> Iterator[T]:  # noqa: ARG002
+        """A Track that raises Stopped on request; several processes would have to agree first, so they go on to the
+        end.
+        """
+        for item in items:
+            if self.stop.is_set and self.fabric.world_size == 1:
+                raise Stopped
+            yield item
+
+    def _is_due(self, now: float) -> bool:
+        """Whether to save now. Raises Stopped when it is time to stop instead; all processes decide alike."""
+        is_due, must_stop = now - self.saved_at >= self.checkpoint_every_s, self.stop.is_set
+        if self.fabric.world_size > 1:
+            wishes = torch.tensor([is_due and self.fabric.is_global_zero, must_stop], dtype=torch.float32)
+            agreed = self.fabric.all_reduce(wishes.to(self.fabric.device), reduce_op="sum")
+            is_due, must_stop = (agreed > 0).tolist()  # type: ignore[operator, union-attr]
+        if must_stop:
+            raise Stopped
+        return is_due
+
+    def _save(self) -> None:
+        """Write a checkpoint; all processes come here together, the first one writes."""
+        progress = self.state.progress
+        progress.elapsed_s = self._elapsed_s()
+        own_sums = progress.sums
+        progress.sums = own_sums.over_all_processes(self.fabric)
+        if self.fabric.is_global_zero:
+            save_checkpoint(self.checkpoint_dir, to_checkpoint(self.state, self.identity, self.fabric))
+        progress.sums = own_sums
+        self.saved_at = time.monotonic()
+
+    def _show(self, num_steps: int, now: float) -> None:
+        progress, sums = self.state.progress, self.state.progress.sums
+        self.shown_at = now
+        self.observer.on_step(
+            StepInfo(
+                epoch=progress.epoch + 1,
+                step=progress.step,
+                loss=sums.loss_sum / sums.weight,
+                accuracy=sums.num_correct / sums.num_images,
+                learning_rate=self._learning_rate(),
+                grad_norm=self.last_grad_norm,
+                images_per_s=self.fabric.world_size * sums.num_images / max(sums.training_s, 1e-9),
+                eta_s=(num_steps - progress.step) * (now - self.started_at) / (progress.step - self.steps_before),
+            )
+        )
+
+    def _explain(self, error: NonFiniteLoss, parts: list[Batch]) -> str:
+        """The error with the place and the likely cause."""
+        progress = self.state.progress
+        if not all(bool(part.images.isfinite().all()) for part in parts):
+            cause = "the prepared images are not finite: look at the preprocessing"
+        elif not all(bool(param.isfinite().all()) for param in self.state.network.parameters()):
+            cause = "the weights are not finite themselves: the file they came from is damaged"
+        elif autocast_dtype(self.fabric) == torch.float16:
+            cause = "16-bit arithmetic probably overflows: use precision bf16-mixed or 32-true"
+        else:
+            cause = "the rate is probably too high: lower it, set max_grad_norm, or scan for a good one (--find-rate)"
+        place = f"epoch {progress.epoch + 1}, batch {progress.batch + 1}, learning rate {self._learning_rate():g}"
+        return f"{error} in {place}; {cause}. Nothing was updated with it"
+
+    def _learning_rate(self) -> float:
+        """That of the head, now."""
+        return float(self.state.optimizer.param_groups[0]["lr"])
+
+    def _elapsed_s(self) -> float:
+        return self.elapsed_before_s + time.monotonic() - self.started_at
+
+    def _describe_start(self) -> RunStart:
+        progress = self.state.progress
+        return RunStart(
+            num_epochs=self.recipe.epochs,
+            num_steps=self.steps_per_epoch * self.recipe.epochs,
+            steps_per_epoch=self.steps_per_epoch,
+            num_train=len(self.feed.train),
+            num_validation=len(self.feed.validation),
+            epoch=progress.epoch,
+            step=progress.step,
+        )
+
+    def _result(self, status: str) -> TrainingResult:
+        progress = self.state.progress
+        return TrainingResult(status, progress.epoch, progress.step, progress.best, progress.elapsed_s, self.checks)
+
+
+def _in_parts(items: Iterable[T], size: int) -> Iterator[list[T]]:
+    """Lists of `size` items, the last one maybe shorter."""
+    iterator = iter(items)
+    while part := list(islice(iterator, size)):
+        yield part

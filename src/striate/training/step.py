@@ -1,0 +1,168 @@
+"""One update of the weights. n images of a batch, C channels, K classes."""
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor, nn
+from torch.nn.utils import clip_grads_with_norm_, get_total_norm
+from torch.optim import LBFGS, Optimizer
+
+from striate.errors import NonFiniteLoss
+from striate.training.randomness import seed_device
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Images (n, C, H, W) as the network wants them, and targets: labels (n,) int64 or shares (n, K) that sum to 1."""
+
+    images: Tensor
+    targets: Tensor
+
+
+class LossFn(Protocol):
+    """A mean over a batch, and what it was divided by; see training.loss."""
+
+    def __call__(self, logits: Tensor, targets: Tensor) -> Tensor: ...
+
+    def weight(self, targets: Tensor) -> Tensor | float: ...
+
+
+@dataclass(frozen=True)
+class StepResult:
+    """Before the update, on this process's share: the summed loss by weight, that weight, hits and images; the norm
+    of all gradients.
+
+    `was_skipped`: the gradients overflowed 16 bits, so the scale was lowered and the weights stayed.
+    """
+
+    loss_sum: float
+    weight: float
+    num_correct: int
+    num_images: int
+    grad_norm: float
+    was_skipped: bool = False
+
+
+def train_step(
+    model: nn.Module,
+    batches: Sequence[Batch],
+    loss_fn: LossFn,
+    optimizer: Optimizer,
+    fabric: Fabric,
+    *,
+    seed: int,
+    max_grad_norm: float = math.inf,
+) -> StepResult:
+    """One update of `model`, set up by `fabric`, with the gradient of the mean loss over all `batches` of all
+    processes.
+
+    The batches go through the network one at a time, so their number bounds the memory and not the result (batch norm
+    aside). Dropout draws from streams seeded with `seed`. Raises NonFiniteLoss, with the weights as they were, when
+    loss or gradient is NaN or infinite; an overflow that 16-bit loss scaling deals with by itself is no error.
+    """
+    results: list[StepResult] = []
+
+    def evaluate() -> float:
+        optimizer.zero_grad(set_to_none=True)
+        seed_device(fabric.device, seed)  # L-BFGS comes here many times: the dropout masks must be the same each time
+        results.append(_accumulate_gradients(model, batches, loss_fn, optimizer, fabric, max_grad_norm))
+        return results[-1].loss_sum / results[-1].weight
+
+    if isinstance(optimizer, LBFGS):
+        with _restored_after_error(optimizer):
+            optimizer.step(evaluate)
+    else:
+        evaluate()
+        fabric.strategy.precision.optimizer_step(optimizer)
+    return results[0]
+
+
+def _accumulate_gradients(
+    model: nn.Module,
+    batches: Sequence[Batch],
+    loss_fn: LossFn,
+    optimizer: Optimizer,
+    fabric: Fabric,
+    max_grad_norm: float,
+) -> StepResult:
+    """Leave the clipped gradient of the joint mean in every parameter's .grad; the device is waited for once."""
+    weights = [loss_fn.weight(batch.targets) for batch in batches]
+    own_weight = sum(weights)
+    total_weight = own_weight if fabric.world_size == 1 else _sum_over_processes(fabric, own_weight)
+    loss_sum = torch.zeros((), device=fabric.device)
+    num_correct = torch.zeros((), device=fabric.device)
+    for number, (batch, weight) in enumerate(zip(batches, weights, strict=True), start=1):
+        with _gradients_shared(fabric, model, is_last=number == len(batches)):
+            logits = model(batch.images)
+            loss = loss_fn(logits, batch.targets)
+            # processes average their gradients, and each has only its share of the weight
+            fabric.backward(loss * (fabric.world_size * weight / total_weight))
+        loss_sum += loss.detach() * weight
+        num_correct += _count_hits(logits.detach(), batch.targets)
+    fabric.strategy.precision.unscale_gradients(optimizer)
+    params = [param for group in optimizer.param_groups for param in group["params"] if param.grad is not None]
+    grad_norm = get_total_norm([param.grad for param in params if param.grad is not None], foreach=True)
+    if math.isfinite(max_grad_norm):
+        clip_grads_with_norm_(params, max_grad_norm, grad_norm, foreach=True)
+    figures = torch.stack([loss_sum, num_correct, grad_norm.to(loss_sum), torch.as_tensor(own_weight).to(loss_sum)])
+    loss_value, num_hits, norm_value, weight_value = figures.tolist()
+    was_skipped = math.isfinite(loss_value) and not math.isfinite(norm_value) and _scale(fabric) > 1
+    if not was_skipped:
+        _check_finite(loss_value / weight_value, norm_value, model)
+    num_images = sum(len(batch.images) for batch in batches)
+    return StepResult(loss_value, weight_value, int(num_hits), num_images, norm_value, was_skipped)
+
+
+def _check_finite(loss: float, grad_norm: float, model: nn.Module) -> None:
+    if not math.isfinite(loss):
+        raise NonFiniteLoss(f"the loss is {loss}")
+    if not math.isfinite(grad_norm):
+        names = [name for name, p in model.named_parameters() if p.grad is not None and not p.grad.isfinite().all()]
+        raise NonFiniteLoss(f"the gradient of {', '.join(names[:3]) or 'all weights together'} is {grad_norm}")
+
+
+def _count_hits(logits: Tensor, targets: Tensor) -> Tensor:
+    """How many images are answered with the class that has the largest share of their target."""
+    labels = targets.argmax(dim=1) if targets.is_floating_point() else targets
+    return (logits.argmax(dim=1) == labels).sum()
+
+
+def _scale(fabric: Fabric) -> float:
+    """The factor by which 16-bit precision scales the loss now; 1 where it does not."""
+    scaler = getattr(fabric.strategy.precision, "scaler", None)
+    return 1.0 if scaler is None else float(scaler.get_scale())
+
+
+def _sum_over_processes(fabric: Fabric, value: Tensor | float) -> Tensor:
+    total = fabric.all_reduce(
+        torch.as_tensor(value, dtype=torch.float32, device=fabric.device).clone(), reduce_op="sum"
+    )
+    assert isinstance(total, Tensor)
+    return total
+
+
+def _gradients_shared(fabric: Fabric, model: nn.Module, *, is_last: bool) -> AbstractContextManager[object]:
+    """Processes share their gradients once an update, in the last backward pass."""
+    if fabric.world_size == 1 or is_last:
+        return nullcontext()
+    sharing_off: Callable[..., AbstractContextManager[object]] = fabric.no_backward_sync
+    return sharing_off(model)
+
+
+@contextmanager
+def _restored_after_error(optimizer: Optimizer) -> Iterator[None]:
+    """A line search tries weights before it keeps them: after NonFiniteLoss they are as they were before."""
+    params = [param for group in optimizer.param_groups for param in group["params"]]
+    before = [param.detach().clone() for param in params]
+    try:
+        yield
+    except NonFiniteLoss:
+        with torch.no_grad():
+            for param, value in zip(params, before, strict=True):
+                param.copy_(value)
+        raise
