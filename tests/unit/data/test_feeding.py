@@ -1,0 +1,377 @@
+"""Order, batches, crops and reading ahead, on sets small enough to see through."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from striate.data.feeding import (
+    batch_bounds,
+    epoch_order,
+    prefetch,
+    random_crop_boxes,
+    read_batch,
+    read_random_crops,
+    shard,
+)
+from striate.data.packed import PackedImages
+from striate.errors import DataError, InputError
+
+
+def make_images(shapes: list[tuple[int, int]], channels: int = 3) -> list[np.ndarray]:
+    rng = np.random.default_rng(0)
+    return [rng.integers(0, 256, (height, width, channels), np.uint8) for height, width in shapes]
+
+
+RAGGED = make_images([(8, 8), (8, 13), (11, 8), (9, 9)])
+UNIFORM = make_images([(8, 10)] * 5)
+
+
+def with_broken(images: list[np.ndarray], broken: int) -> PackedImages:
+    """A pack in which one image more, at index `broken`, could not be decoded."""
+    whole = PackedImages.from_images(images)
+    offsets, shapes = np.insert(whole.offsets, broken, 0), np.insert(whole.shapes, broken, 0, axis=0)
+    return PackedImages(whole.pixels, offsets, shapes, whole.channels, whole.is_grey, {broken: "is cut off"})
+
+
+# packed images
+
+
+def test_packed_images_are_what_went_in() -> None:
+    packed = PackedImages.from_images(RAGGED)
+    assert len(packed) == 4
+    assert packed.shapes.tolist() == [[8, 8], [8, 13], [11, 8], [9, 9]]
+    assert packed.size_bytes == sum(image.size for image in RAGGED)
+    assert packed.uniform_shape is None
+    assert packed.usable.all()
+    assert not packed.is_grey
+    for index, image in enumerate(RAGGED):
+        assert (packed.image(index) == image).all()
+
+
+def test_packed_images_cannot_be_written_to() -> None:
+    with pytest.raises(ValueError, match="read-only"):
+        PackedImages.from_images(UNIFORM).image(0)[0, 0, 0] = 1
+
+
+def test_broken_images_have_a_reason_and_no_say_in_the_shape() -> None:
+    packed = with_broken(UNIFORM, 2)
+    assert packed.uniform_shape == (8, 10)
+    assert packed.usable.tolist() == [True, True, False, True, True, True]
+    with pytest.raises(DataError, match=r"^image 2 was not packed: it is cut off$"):
+        packed.image(2)
+    assert (packed.image(3) == UNIFORM[2]).all()
+
+
+def test_images_without_colour_are_grey() -> None:
+    grey = make_images([(4, 4)] * 2, channels=1)
+    assert PackedImages.from_images(grey).is_grey
+    repeated = [np.repeat(image, 3, axis=2) for image in grey]
+    assert PackedImages.from_images(repeated).is_grey
+    repeated[1][3, 3, 2] ^= 1
+    assert not PackedImages.from_images(repeated).is_grey
+
+
+def test_only_images_of_one_kind_can_be_packed() -> None:
+    with pytest.raises(InputError, match=r"^expected at least one image to pack but got none$"):
+        PackedImages.from_images([])
+    with pytest.raises(InputError, match=r"^every image to pack must be uint8 \(h, w, 3\), as the first is$"):
+        PackedImages.from_images([UNIFORM[0], UNIFORM[1][..., :1]])
+
+
+# the order of an epoch
+
+
+@given(st.integers(1, 200), st.integers(0, 2**32), st.integers(0, 1000))
+def test_every_image_comes_once(num_images: int, seed: int, epoch: int) -> None:
+    train = np.arange(0, 3 * num_images, 3)
+    labels = np.zeros(3 * num_images, np.int64)
+    order = epoch_order(train, labels, seed=seed, epoch=epoch)
+    assert order.dtype == np.int64
+    assert sorted(order) == train.tolist()
+    assert (order == epoch_order(train, labels, seed=seed, epoch=epoch)).all()
+
+
+def test_seeds_and_epochs_give_orders_of_their_own() -> None:
+    train, labels = np.arange(50), np.zeros(50, np.int64)
+    orders = [epoch_order(train, labels, seed=seed, epoch=epoch) for seed in range(4) for epoch in range(4)]
+    assert len({tuple(order) for order in orders}) == 16
+
+
+def test_the_order_is_that_of_earlier_versions() -> None:
+    """A run that is taken up by a later version must go on as it began."""
+    order = epoch_order(np.arange(8), np.zeros(8, int), seed=3, epoch=1)
+    assert order.tolist() == [0, 6, 2, 1, 3, 7, 4, 5]
+    labels = np.array([0] * 6 + [1] * 2)
+    balanced = epoch_order(np.arange(8), labels, seed=3, epoch=1, use_balanced_sampling=True)
+    assert balanced.tolist() == [1, 6, 7, 5, 4, 6, 7, 0]
+
+
+def test_no_place_is_preferred() -> None:
+    orders = np.stack([epoch_order(np.arange(5), np.zeros(5, int), seed=0, epoch=epoch) for epoch in range(2000)])
+    for place in range(5):
+        assert np.bincount(orders[:, place]).min() > 328  # 400 expected, four standard errors are 72
+
+
+@given(st.lists(st.integers(0, 4), min_size=1, max_size=80), st.integers(0, 100))
+def test_balanced_sampling_shows_every_class_equally_often(labels: list[int], epoch: int) -> None:
+    classes = np.array(labels)
+    train = np.arange(len(classes))
+    order = epoch_order(train, classes, seed=1, epoch=epoch, use_balanced_sampling=True)
+    assert len(order) == len(train)
+    counts = np.bincount(classes[order])[np.unique(classes)]
+    assert counts.max() - counts.min() <= 1
+    for label in np.unique(classes):
+        times = np.bincount(order, minlength=len(classes))[classes == label]
+        assert times.max() - times.min() <= 1  # no image comes again before all of its class came
+
+
+def test_balanced_sampling_reaches_all_images_of_a_large_class() -> None:
+    labels = np.array([0] * 20 + [1] * 4)
+    seen = [epoch_order(np.arange(24), labels, seed=0, epoch=e, use_balanced_sampling=True) for e in range(12)]
+    assert len(np.unique(np.concatenate(seen))) == 24
+
+
+def test_labels_are_those_of_the_whole_dataset() -> None:
+    labels = np.array([9, 9, 0, 9, 1, 9])
+    order = epoch_order(np.array([2, 4]), labels, seed=0, epoch=0, use_balanced_sampling=True)
+    assert sorted(order) == [2, 4]
+
+
+def test_no_images_have_an_empty_order() -> None:
+    for balanced in (False, True):
+        nobody = epoch_order(np.array([], int), np.array([], int), seed=0, epoch=0, use_balanced_sampling=balanced)
+        assert nobody.tolist() == []
+
+
+def test_negative_seeds_are_refused() -> None:
+    with pytest.raises(InputError, match=r"^seed and epoch must be at least 0 but are -1 and 2$"):
+        epoch_order(np.arange(3), np.zeros(3, int), seed=-1, epoch=2)
+
+
+# batches
+
+
+@pytest.mark.parametrize(
+    ("num_images", "batch_size", "smallest", "expected"),
+    [
+        (8, 4, 2, [(0, 4), (4, 8)]),
+        (9, 4, 2, [(0, 4), (4, 9)]),
+        (10, 4, 2, [(0, 4), (4, 8), (8, 10)]),
+        (4, 4, 2, [(0, 4)]),
+        (3, 2, 2, [(0, 3)]),
+        (1, 1, 2, [(0, 1)]),
+        (3, 1, 2, [(0, 1), (1, 2), (2, 3)]),
+        (10, 4, 4, [(0, 4), (4, 10)]),
+        (10, 4, 8, [(0, 4), (4, 10)]),
+    ],
+)
+def test_a_last_batch_of_one_joins_the_batch_before(
+    num_images: int, batch_size: int, smallest: int, expected: list[tuple[int, int]]
+) -> None:
+    assert batch_bounds(num_images, batch_size, smallest=smallest) == expected
+
+
+@given(st.integers(1, 300), st.integers(1, 300), st.integers(1, 8))
+def test_batches_cover_all_images_in_order(num_images: int, batch_size: int, smallest: int) -> None:
+    if batch_size > num_images:
+        batch_size = num_images
+    bounds = batch_bounds(num_images, batch_size, smallest=smallest)
+    assert [start for start, _ in bounds] == [0, *(stop for _, stop in bounds[:-1])]
+    assert bounds[-1][1] == num_images
+    assert all(stop - start == batch_size for start, stop in bounds[:-1])
+    assert bounds[-1][1] - bounds[-1][0] >= min(smallest, batch_size)
+
+
+def test_batches_that_cannot_be_are_refused() -> None:
+    with pytest.raises(
+        InputError, match=r"^batch_size is 64 but there are only 10 training images; ask for at most 10$"
+    ):
+        batch_bounds(10, 64)
+    with pytest.raises(InputError, match=r"^batch_size must be at least 1 but is 0$"):
+        batch_bounds(10, 0)
+
+
+def test_shards_are_the_batch_in_parts() -> None:
+    batch = np.arange(10)
+    parts = [shard(batch, rank, 4) for rank in range(4)]
+    assert [len(part) for part in parts] == [3, 3, 2, 2]
+    assert np.concatenate(parts).tolist() == batch.tolist()
+    assert shard(batch, 0, 1).tolist() == batch.tolist()
+
+
+def test_shards_that_would_be_empty_are_refused() -> None:
+    with pytest.raises(
+        InputError,
+        match=r"^a batch of 2 images cannot be shared by 3 processes; use a larger batch_size or fewer processes$",
+    ):
+        shard(np.arange(2), 0, 3)
+    with pytest.raises(InputError, match=r"^rank must lie in \[0, 1\] but is 2$"):
+        shard(np.arange(4), 2, 2)
+
+
+# pixels
+
+
+@pytest.mark.parametrize("images", [RAGGED, UNIFORM], ids=["ragged", "uniform"])
+@pytest.mark.parametrize("size", [(8, 8), (5, 6), (1, 1)])
+def test_batches_are_the_centres(images: list[np.ndarray], size: tuple[int, int]) -> None:
+    indices = np.array([3, 0, 3, 1])
+    batch = read_batch(PackedImages.from_images(images), indices, size)
+    assert batch.dtype == torch.uint8
+    assert batch.shape == (4, 3, *size)
+    assert batch.is_contiguous()
+    for pixels, index in zip(batch, indices, strict=True):
+        top, left = (round((side - part) / 2) for side, part in zip(images[index].shape[:2], size, strict=True))
+        expected = images[index][top : top + size[0], left : left + size[1]]
+        assert (pixels.permute(1, 2, 0).numpy() == expected).all()
+
+
+def test_uniform_images_are_found_past_a_broken_one_and_when_shared() -> None:
+    packed = with_broken(UNIFORM, 0)
+    shared = PackedImages(packed.pixels, packed.offsets[[1, 3, 1]], packed.shapes[[1, 3, 1]], 3, False)
+    assert (read_batch(packed, np.array([5]), (8, 10))[0].permute(1, 2, 0).numpy() == UNIFORM[4]).all()
+    batch = read_batch(shared, np.array([0, 1, 2]), (8, 10))
+    assert torch.equal(batch[0], batch[2])
+    assert (batch[1].permute(1, 2, 0).numpy() == UNIFORM[2]).all()
+
+
+def test_a_batch_is_a_copy() -> None:
+    packed = PackedImages.from_images(UNIFORM)
+    read_batch(packed, np.arange(5), (8, 10)).zero_()
+    assert (packed.image(0) == UNIFORM[0]).all()
+
+
+READERS: list[Callable[[PackedImages, np.ndarray], torch.Tensor]] = [
+    lambda packed, indices: read_batch(packed, indices, (4, 4)),
+    lambda packed, indices: read_random_crops(packed, indices, (4, 4), (0.5, 1.0), torch.Generator()),
+]
+
+
+@pytest.mark.parametrize("read", READERS, ids=["batch", "crops"])
+def test_broken_or_no_images_are_refused(read: Callable[[PackedImages, np.ndarray], torch.Tensor]) -> None:
+    for images in (RAGGED, UNIFORM):
+        with pytest.raises(DataError, match=r"^image 1 was not packed: it is cut off$"):
+            read(with_broken(images, 1), np.array([0, 1]))
+    with pytest.raises(InputError, match=r"^expected the indices of at least one image but got none$"):
+        read(PackedImages.from_images(UNIFORM), np.array([], int))
+
+
+def test_crops_larger_than_an_image_are_refused() -> None:
+    for images in (RAGGED, UNIFORM):
+        with pytest.raises(InputError, match=r"^cannot cut 9x9 pixels out of an image of 8x"):
+            read_batch(PackedImages.from_images(images), np.array([0]), (9, 9))
+
+
+def test_random_crops_follow_the_generator_alone() -> None:
+    packed = PackedImages.from_images(RAGGED)
+    crops = partial(read_random_crops, packed, np.array([0, 1, 2, 3]), (6, 5), (0.2, 1.0))
+    first = crops(torch.Generator().manual_seed(1))
+    assert first.shape == (4, 3, 6, 5)
+    assert first.dtype == torch.uint8
+    assert torch.equal(first, crops(torch.Generator().manual_seed(1)))
+    assert not torch.equal(first, crops(torch.Generator().manual_seed(2)))
+
+
+def test_a_crop_of_the_whole_is_the_image() -> None:
+    image = make_images([(6, 6)])
+    packed = PackedImages.from_images(image)
+    crop = read_random_crops(packed, np.array([0]), (6, 6), (1.0, 1.0), torch.Generator())
+    assert (crop[0].permute(1, 2, 0).numpy() == image[0]).all()
+
+
+@given(
+    st.lists(st.tuples(st.integers(1, 300), st.integers(1, 300)), min_size=1, max_size=8),
+    st.floats(0.01, 1),
+    st.floats(0, 1),
+    st.integers(0, 2**31),
+)
+def test_crop_boxes_lie_inside(shapes: list[tuple[int, int]], high: float, share: float, seed: int) -> None:
+    scale = (high * max(share, 0.01), high)
+    boxes = random_crop_boxes(np.array(shapes), scale, torch.Generator().manual_seed(seed))
+    top, left, height, width = boxes.T
+    heights, widths = np.array(shapes).T
+    assert (top >= 0).all()
+    assert (left >= 0).all()
+    assert (height >= 1).all()
+    assert (width >= 1).all()
+    assert (top + height <= heights).all()
+    assert (left + width <= widths).all()
+
+
+# reading ahead
+
+
+def count_threads() -> int:
+    return sum(thread.name.startswith("striate-prefetch") for thread in threading.enumerate())
+
+
+def test_results_come_in_order_whoever_is_faster() -> None:
+    def slow(number: int) -> int:
+        time.sleep(0.002 * (number % 3))
+        return number
+
+    for num_workers in (1, 4):
+        results = prefetch((partial(slow, n) for n in range(30)), depth=5, num_workers=num_workers)
+        assert list(results) == list(range(30))
+    assert list(prefetch([])) == []
+    assert count_threads() == 0
+
+
+def test_no_further_ahead_than_asked() -> None:
+    begun = []
+    results = prefetch((partial(begun.append, n) for n in range(100)), depth=3)
+    for taken in range(1, 20):
+        next(results)
+        time.sleep(0.001)
+        assert len(begun) <= taken + 3
+    results.close()
+
+
+def test_work_is_done_while_the_caller_is_busy() -> None:
+    done = threading.Event()
+    results = prefetch([lambda: None, done.set], depth=1)
+    next(results)
+    assert done.wait(5)
+    results.close()
+
+
+def test_errors_travel_at_their_turn() -> None:
+    def fail() -> int:
+        raise DataError("the third fails")
+
+    results = prefetch([lambda: 1, lambda: 2, fail, lambda: 4], depth=4)
+    assert [next(results), next(results)] == [1, 2]
+    with pytest.raises(DataError, match="the third fails"):
+        next(results)
+    assert count_threads() == 0
+
+
+def test_errors_of_the_source_of_thunks_travel_too() -> None:
+    def thunks() -> Iterator[Callable[[], int]]:
+        yield lambda: 1
+        raise OSError("the disk is gone")
+
+    with pytest.raises(OSError, match="the disk is gone"):
+        list(prefetch(thunks()))
+    assert count_threads() == 0
+
+
+def test_leaving_early_leaves_no_thread() -> None:
+    calls = []
+    for result in prefetch((partial(calls.append, n) for n in range(1000)), depth=4, num_workers=2):
+        assert result is None
+        break
+    assert count_threads() == 0
+    assert len(calls) <= 6
+
+
+def test_a_generator_never_started_starts_no_thread() -> None:
+    prefetch([lambda: 1]).close()
+    assert count_threads() == 0
