@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 import striate
-from striate.cli import describe, evaluate, look, networks, predict, report, train
+from striate.cli import describe, evaluate, networks, predict, report, train
 from striate.cli.console import complain, out
 from striate.errors import StriateError
 
@@ -30,7 +30,7 @@ def _show_version(wanted: bool) -> None:
 
 @app.callback()
 def main_options(
-    version: Annotated[  # noqa: ARG001
+    version: Annotated[
         bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version and stop.")
     ] = False,
 ) -> None:
@@ -43,7 +43,7 @@ app.command()(predict.predict)
 app.command()(report.report)
 app.command()(networks.networks)
 app.command()(describe.describe)
-app.command("data")(look.look_at_data)
+# app.command("data")(look.look_at_data)
 
 
 def main() -> None:

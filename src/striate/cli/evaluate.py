@@ -12,12 +12,15 @@ _MOST_ROWS = 40
 
 
 def evaluate(
-    model: Annotated[str, typer.Argument(metavar="MODEL", help="A run folder, a model.safetensors, or NETWORK:WEIGHTS.")],
+    model: Annotated[
+        str, typer.Argument(metavar="MODEL", help="A run folder, a model.safetensors, or NETWORK:WEIGHTS.")
+    ],
     source: Annotated[
         str | None, typer.Argument(metavar="[SOURCE]", help="As for train; what the model was trained on by default.")
     ] = None,
     split: Annotated[
-        str | None, typer.Option("--split", metavar="train|validation|test|all", help="Which part; test where there is one.")
+        str | None,
+        typer.Option("--split", metavar="train|validation|test|all", help="Which part; test where there is one."),
     ] = None,
     batch_size: Annotated[int, typer.Option("--batch-size", min=1, help="Images computed at once.")] = 256,
     data_dir: DataDir = None,
@@ -54,7 +57,9 @@ def _figures_table(figures: dict) -> Table:
     for name, key in (("top-1 accuracy", "top1"), ("top-5 accuracy", "top5")):
         if figures[f"{key}_accuracy"] is not None:
             low, high = figures[f"{key}_interval"]
-            table.add_row(name, f"{_percent(figures[f'{key}_accuracy'])}  (95 % interval {_percent(low)} to {_percent(high)})")
+            table.add_row(
+                name, f"{_percent(figures[f'{key}_accuracy'])}  (95 % interval {_percent(low)} to {_percent(high)})"
+            )
     table.add_row("negative log-likelihood", f"{figures['negative_log_likelihood']:.4f} nats")
     table.add_row("calibration error", _percent(figures["calibration_error"]))
     return table

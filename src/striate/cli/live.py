@@ -90,7 +90,9 @@ class LiveDisplay:
             share = (loss - lowest) / (highest - lowest) if highest > lowest else 0.0
             table.add_row(f"{rate:.2e}", f"{loss:.4f}", "█" * round(40 * share))
         out.print(table)
-        out.print(f"suggested: --learning-rate {scan.suggested_rate:.2g}", style="bold", highlight=False)
+        rate = scan.suggested_learning_rate
+        line = "no rate lowered the loss" if rate is None else f"suggested: --learning-rate {rate:.2g}"
+        out.print(line, style="bold", highlight=False)
 
 
 class _Figures(ProgressColumn):

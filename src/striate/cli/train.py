@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from striate.cli.console import AsJson, DataDir, Device, Download, out, show_json, tell, track
+from striate.cli.console import AsJson, DataDir, Device, Download, show_json, tell, track
 from striate.cli.live import LiveDisplay
 from striate.errors import InputError
 
@@ -165,7 +165,9 @@ def train(
         show_json(scan.to_json()) if as_json else display.show_rates(scan)
         return
     else:
-        finished = train_source(source, choices, run=run, run_checks=checks, device=device, access=access, observer=display)
+        finished = train_source(
+            source, choices, run=run, run_checks=checks, device=device, access=access, observer=display
+        )
     if as_json:
         show_json(finished.to_json())
     else:

@@ -59,7 +59,7 @@ def default_preprocessing(facts: Facts, entry: Entry, image_size: int | None) ->
     height, width = entry.input_size[1:]
     if image_size is not None:
         height = width = image_size
-    elif not entry.is_fixed_size and height > PHOTO_PX and PHOTO_PX >= max(entry.min_size):
+    elif not entry.is_fixed_size and height > PHOTO_PX and max(entry.min_size) <= PHOTO_PX:
         height = width = PHOTO_PX
     side = max(height, width)
     resize_size = side if side <= 2 * SMALL_PX else round(side * 256 / 224)
@@ -71,7 +71,9 @@ def resized_preprocessing(preprocessing: Preprocessing, image_size: int) -> Prep
     """The same preprocessing for another input size, its margin kept in proportion."""
     factor = image_size / max(preprocessing.crop_size)
     return dataclasses.replace(
-        preprocessing, crop_size=(image_size, image_size), resize_size=max(image_size, round(preprocessing.resize_size * factor))
+        preprocessing,
+        crop_size=(image_size, image_size),
+        resize_size=max(image_size, round(preprocessing.resize_size * factor)),
     )
 
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from torch import nn
@@ -15,11 +16,12 @@ from striate.data.preprocessing import Preprocessing
 from striate.data.splits import split_dataset
 from striate.data.statistics import measure_mean_std
 from striate.errors import DataError, InputError
-from striate.networks.adapting import adapt_preprocessing, fit_weights
+from striate.networks.adapting import load_pretrained
 from striate.networks.catalogue import CATALOGUE, build_network, check_input_size
+from striate.networks.deep_compression_file import NETWORK as DEEP_COMPRESSED
+from striate.networks.deep_compression_file import is_deep_compression_file
 from striate.networks.entry import Entry
-from striate.networks.weights import LoadedWeights, load_weights, network_of_weights
-from striate.progress import Tell
+from striate.networks.model_file import is_model_file, read_header
 from striate.recipes.choices import Choices
 from striate.recipes.defaults import (
     Facts,
@@ -28,8 +30,10 @@ from striate.recipes.defaults import (
     default_recipe,
     resized_preprocessing,
 )
+from striate.recipes.run_folder import MODEL_FILE
 from striate.training.recipe import Recipe
 
+PUBLISHED, DEFAULT_PRETRAINED = "imagenet", "resnet18"
 _SAMPLE = 200
 _WHITENING_IMAGES = 5_000
 
@@ -64,22 +68,33 @@ def prepare(source: str, choices: Choices, access: Access) -> Prepared:
     dry_splits = _split(data, np.ones(len(data.dataset), bool), choices)  # refuses hopeless data before any decoding
     facts = _look(data.dataset, dry_splits)
     entry = _choose_entry(choices, facts)
-    weights = None
+    seed = choices.seed or 0
+    preprocessing = default_preprocessing(facts, entry, choices.image_size)
+    network, are_ready = _build(entry, facts, seed), False
     if choices.weights is not None:
-        weights = load_weights(entry, choices.weights, download=True, tell=tell)
-    channels = _channels_for(facts, entry)
-    preprocessing = _choose_preprocessing(dataclasses.replace(facts, channels=channels), entry, weights, choices.image_size)
+        pretrained = load_pretrained(
+            entry.name,
+            choices.weights,
+            num_classes=facts.num_classes,
+            in_channels=facts.channels,
+            seed=seed,
+            tell=tell,
+        )
+        network = pretrained.network
+        if pretrained.preprocessing is not None:
+            preprocessing, are_ready = _resized(pretrained.preprocessing, choices.image_size), True
     check_input_size(entry, preprocessing.crop_size)
-    recipe = default_recipe(facts, entry, choices)
+    default_recipe(facts, entry, choices)  # refuses impossible choices before any decoding
     packed = pack_data(data, preprocessing, telling)
     splits = _split(data, packed.usable, choices)
     for notice in splits.notices:
         tell(notice)
-    if weights is None or weights.preprocessing is None:
+    if not are_ready:
         mean, std = measure_mean_std(packed, splits.train)
         preprocessing = dataclasses.replace(preprocessing, mean=mean, std=std)
     recipe = default_recipe(dataclasses.replace(facts, num_train=len(splits.train)), entry, choices)
-    network = make_network(entry, recipe, data, packed, splits, preprocessing, weights, tell)
+    if choices.weights is None:
+        _initialize_from_images(entry, network, packed, splits, preprocessing)
     return Prepared(data, packed, splits, entry, network, preprocessing, recipe, tuple(notices))
 
 
@@ -89,36 +104,34 @@ def prepare_again(
     """The same run from what its folder says. Weights are read again only where no checkpoint holds them already."""
     data = open_data(source, access)
     packed = pack_data(data, preprocessing, access)
-    fractions = Choices(
+    choices = Choices(
         seed=recipe.seed, validation_fraction=recipe.validation_fraction, test_fraction=recipe.test_fraction
     )
-    splits = _split(data, packed.usable, fractions)
-    weights = None
-    if recipe.weights is not None and not has_checkpoint:
-        weights = load_weights(entry, recipe.weights, download=True, tell=access.tell)
-    network = make_network(entry, recipe, data, packed, splits, preprocessing, weights, access.tell)
+    splits = _split(data, packed.usable, choices)
+    counts = {"num_classes": len(data.dataset.class_names), "in_channels": preprocessing.channels}
+    if recipe.weights is None or has_checkpoint:
+        network = build_network(entry.name, **counts, seed=recipe.seed)
+        _initialize_from_images(entry, network, packed, splits, preprocessing)
+    else:
+        network = load_pretrained(entry.name, recipe.weights, **counts, seed=recipe.seed, tell=access.tell).network
     return Prepared(data, packed, splits, entry, network, preprocessing, recipe, ())
 
 
-def make_network(
-    entry: Entry,
-    recipe: Recipe,
-    data: OpenedData,
-    packed: PackedImages,
-    splits: Splits,
-    preprocessing: Preprocessing,
-    weights: LoadedWeights | None,
-    tell: Tell,
-) -> nn.Module:
-    """The network with its first weights: drawn from the seed, measured on training images, or loaded and adapted."""
-    num_classes = len(data.dataset.class_names)
-    network = build_network(entry.name, num_classes=num_classes, in_channels=preprocessing.channels, seed=recipe.seed)
-    if weights is not None:
-        network.load_state_dict(fit_weights(entry, network, weights.state, tell=tell))
-    elif entry.initialize_from_images is not None:
+def _build(entry: Entry, facts: Facts, seed: int) -> nn.Module:
+    return build_network(entry.name, num_classes=facts.num_classes, in_channels=facts.channels, seed=seed)
+
+
+def _initialize_from_images(
+    entry: Entry, network: nn.Module, packed: PackedImages, splits: Splits, preprocessing: Preprocessing
+) -> None:
+    """First weights that are measured on training images, for the networks that want them."""
+    if entry.initialize_from_images is not None:
         images = read_batch(packed, splits.train[:_WHITENING_IMAGES], preprocessing.crop_size)
         entry.initialize_from_images(network, preprocessing.normalize(images))
-    return network
+
+
+def _resized(preprocessing: Preprocessing, image_size: int | None) -> Preprocessing:
+    return preprocessing if image_size is None else resized_preprocessing(preprocessing, image_size)
 
 
 def _split(data: OpenedData, usable: np.ndarray, choices: Choices) -> Splits:
@@ -134,24 +147,27 @@ def _split(data: OpenedData, usable: np.ndarray, choices: Choices) -> Splits:
 
 def _choose_entry(choices: Choices, facts: Facts) -> Entry:
     """The network asked for, or the one that the weights belong to, or the default for such data."""
-    name = choices.network
-    if name is None and choices.weights is not None:
-        name = network_of_weights(choices.weights)
-        if name is None:
-            raise InputError(f"the weights {choices.weights} do not say which network they belong to; add --network NAME")
-    return CATALOGUE.find(name or default_network(facts))
+    if choices.network is not None:
+        return CATALOGUE.find(choices.network)
+    if choices.weights is None:
+        return CATALOGUE.find(default_network(facts))
+    return CATALOGUE.find(_network_of(choices.weights))
 
 
-def _choose_preprocessing(facts: Facts, entry: Entry, weights: LoadedWeights | None, image_size: int | None) -> Preprocessing:
-    if weights is None or weights.preprocessing is None:
-        return default_preprocessing(facts, entry, image_size)
-    preprocessing = adapt_preprocessing(weights.preprocessing, facts.channels)
-    return preprocessing if image_size is None else resized_preprocessing(preprocessing, image_size)
-
-
-def _channels_for(facts: Facts, entry: Entry) -> int:
-    """Grey stays one channel whatever the network; more channels than three only where the source holds pixels."""
-    return facts.channels if facts.channels > 0 else entry.input_size[0]
+def _network_of(weights: str) -> str:
+    """The network that weights belong to, as far as they say."""
+    if weights == PUBLISHED:
+        return DEFAULT_PRETRAINED
+    path = Path(weights).expanduser()
+    path = path / MODEL_FILE if path.is_dir() else path
+    if not path.is_file():
+        raise InputError(f"there are no weights called {weights!r}, nor is that a file; say {PUBLISHED} or give a path")
+    if is_model_file(path):
+        return read_header(path)[0].network
+    with path.open("rb") as file:
+        if is_deep_compression_file(file.read(128)):
+            return DEEP_COMPRESSED
+    raise InputError(f"the weights {weights} do not say which network they belong to; add --network NAME")
 
 
 def _look(dataset: Dataset, splits: Splits) -> Facts:
@@ -170,7 +186,8 @@ def _look(dataset: Dataset, splits: Splits) -> Facts:
         except (OSError, InputError):
             continue  # packing will name it, with the reason
     if not sizes:
-        raise DataError(f"none of the images of {dataset.source} that were tried can be read; see: striate data {dataset.source}")
+        raise DataError(
+            f"none of the images of {dataset.source} that were tried can be read; see: striate data {dataset.source}"
+        )
     height, width = np.median(np.array(sizes), axis=0)
     return Facts(len(splits.train), len(dataset.class_names), max(channels), int(height), int(width))
-

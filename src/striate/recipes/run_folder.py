@@ -21,8 +21,12 @@ def new_run_dir(wanted: Path | None, source: str, network: str) -> Path:
     try:
         if wanted is not None:
             if wanted.exists() and (not wanted.is_dir() or any(wanted.iterdir())):
-                going_on = f"go on with it by `striate train --resume {wanted}` or " if (wanted / RUN_FILE).is_file() else ""
-                raise RunError(f"the run folder {wanted} exists already and is not empty; {going_on}choose another with --run")
+                going_on = (
+                    f"go on with it by `striate train --resume {wanted}` or " if (wanted / RUN_FILE).is_file() else ""
+                )
+                raise RunError(
+                    f"the run folder {wanted} exists already and is not empty; {going_on}choose another with --run"
+                )
             wanted.mkdir(parents=True, exist_ok=True)
             _try_writing(wanted)
             return wanted
@@ -33,7 +37,9 @@ def new_run_dir(wanted: Path | None, source: str, network: str) -> Path:
                 path.mkdir(parents=True)
                 return path
     except OSError as error:
-        raise RunError(f"the run folder {wanted or 'runs/'} cannot be written: {error.strerror}; choose another with --run") from None
+        raise RunError(
+            f"the run folder {wanted or 'runs/'} cannot be written: {error.strerror}; choose another with --run"
+        ) from None
     raise RunError(f"runs/ holds {_TRIES} runs of this name; choose a folder with --run")
 
 
@@ -43,7 +49,9 @@ def read_run(run_dir: Path) -> dict[str, Any]:
     try:
         described = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise RunError(f"{run_dir} is not a run: it has no {RUN_FILE}; if it was killed in its first seconds, start it again") from None
+        raise RunError(
+            f"{run_dir} is not a run: it has no {RUN_FILE}; if it was killed in its first seconds, start it again"
+        ) from None
     except (OSError, ValueError) as error:
         raise RunError(f"{path} cannot be read: {error}") from None
     if not isinstance(described, dict) or described.get("format") != FORMAT:

@@ -46,7 +46,8 @@ from striate.training.checks import CheckResult
 from striate.training.feed import Feed
 from striate.training.loop import train_network
 from striate.training.observer import Observer, Observers, SilentObserver
-from striate.training.rate_finder import RateScan, scan_rates
+from striate.training.rate_finder import RateScan
+from striate.training.rate_finder import find_rate as scan_rates
 from striate.training.recipe import Recipe
 from striate.training.tensorboard import TensorBoardWriter
 
@@ -110,7 +111,7 @@ def train(
     write_json(run_dir / SPLITS_FILE, _split_names(prepared))
     write_json(run_dir / RUN_FILE, described)
     access.tell(_summary_line(prepared))
-    return _run(run_dir, described, prepared, fabric, observer, run_checks=run_checks)
+    return _run(run_dir, described, prepared, fabric, observer, is_resumed=False, run_checks=run_checks)
 
 
 def resume(
@@ -143,7 +144,7 @@ def resume(
             raise RunError(
                 f"the images of {described['source']} are not those that {run_dir} was started with; put them back or start a new run"
             )
-        return _run(run_dir, described, prepared, fabric, observer, run_checks=False)
+        return _run(run_dir, described, prepared, fabric, observer, is_resumed=True, run_checks=False)
 
 
 def find_rate(
@@ -163,6 +164,7 @@ def _run(
     fabric: Fabric,
     observer: Observer,
     *,
+    is_resumed: bool,
     run_checks: bool,
 ) -> Run:
     """Train from wherever the folder stands, then judge the best epoch and write the report."""
@@ -175,7 +177,7 @@ def _run(
             _feed(prepared),
             run_dir,
             fabric=fabric,
-            resume=True,
+            resume=is_resumed,
             use_checks=run_checks,
             head=prepared.entry.head,
             on_best=keeper.keep_best,
