@@ -11,6 +11,8 @@ from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
+from striate.evaluation.intervals import wilson_interval
+
 # Stand-ins: each is replaced by a CSS variable of the page after drawing.
 INK, FAINT, TRAIN, VALIDATION, BEST = "#010203", "#010204", "#010205", "#010206", "#010207"
 _VARIABLES = {
@@ -20,7 +22,7 @@ _VARIABLES = {
     VALIDATION: "var(--accent)",
     BEST: "var(--good)",
 }
-_SIZE_INCHES = (4.6, 2.9)
+_SIZE_INCHES = (3.5, 2.5)
 _SETTINGS: Any = {
     "svg.fonttype": "none",  # text stays text: it takes the page's font and can be searched
     "svg.hashsalt": "striate",  # the same figures give the same bytes
@@ -49,34 +51,37 @@ def accuracy_curves(epochs: Sequence[dict[str, Any]], best_epoch: int | None) ->
 def rate_curve(epochs: Sequence[dict[str, Any]]) -> str:
     """The learning rate by epoch."""
     with matplotlib.rc_context(_SETTINGS):
-        figure, axes = _figure(len(epochs), height=0.62)
+        figure, axes = _figure(len(epochs))
         _line(axes, epochs, "learning_rate", VALIDATION, "")
         axes.set_ylim(bottom=0)
-        axes.ticklabel_format(axis="y", scilimits=(-2, 3))
+        axes.yaxis.set_major_formatter("{x:.3g}")
         return _svg(figure)
 
 
 def reliability_chart(bins: Sequence[dict[str, Any]]) -> str:
-    """How often the network was right against how sure it was; larger dots are more images, dashes the ideal."""
+    """How often the network was right against how sure it was, with 95 % intervals; dots grow with the number of images."""
     most = max((each["count"] for each in bins), default=1)
     with matplotlib.rc_context(_SETTINGS):
-        figure = Figure(figsize=(3.6, 3.3))
+        figure = Figure(figsize=(3.5, 3.3))
+        figure.subplots_adjust(left=0.17, right=0.985, bottom=0.15, top=0.985)
         axes = figure.add_subplot()
         axes.plot([0, 1], [0, 1], color=INK, linewidth=1, linestyle=(0, (4, 4)))
-        axes.plot([b["confidence"] for b in bins], [b["accuracy"] for b in bins], color=VALIDATION, linewidth=1.2)
+        for each in bins:
+            low, high = wilson_interval(round(each["accuracy"] * each["count"]), each["count"])
+            axes.plot([each["confidence"]] * 2, [low, high], color=FAINT, linewidth=2.5, solid_capstyle="round")
         axes.scatter(
-            [b["confidence"] for b in bins],
-            [b["accuracy"] for b in bins],
-            s=[14 + 120 * b["count"] / most for b in bins],
+            [each["confidence"] for each in bins],
+            [each["accuracy"] for each in bins],
+            s=[14 + 110 * each["count"] / most for each in bins],
             color=VALIDATION,
             zorder=3,
+            clip_on=False,
         )
         axes.set(xlim=(0, 1.04), ylim=(0, 1.04), aspect="equal")
         axes.set(xlabel="how sure it was", ylabel="how often it was right")
         for axis in (axes.xaxis, axes.yaxis):
             axis.set_major_formatter(PercentFormatter(1))
-            axis.set_major_locator(MaxNLocator(4))
-        axes.grid(linewidth=0.6)
+            axis.set_ticks([0, 0.25, 0.5, 0.75, 1])
         axes.tick_params(length=0)
         return _svg(figure)
 
@@ -89,19 +94,20 @@ def _curves(epochs: Sequence[dict[str, Any]], best_epoch: int | None, keys: tupl
         best = [each for each in epochs if each["epoch"] == best_epoch and each.get(keys[1]) is not None]
         if best:
             label = f"kept: epoch {best_epoch}"
-            axes.plot(best[0]["epoch"], best[0][keys[1]], "o", color=BEST, markersize=7, label=label)
+            axes.plot(best[0]["epoch"], best[0][keys[1]], "o", color=BEST, markersize=7, label=label, clip_on=False)
         if is_share:
-            axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=None))
+            axes.yaxis.set_major_formatter(PercentFormatter(1))
             axes.set_ylim(top=min(1.005, axes.get_ylim()[1]))
         else:
             axes.set_ylim(bottom=0)
         if axes.has_data():
-            axes.legend(frameon=False, handlelength=1.2)
+            axes.legend(frameon=False, handlelength=1.2, loc="lower right" if is_share else "upper right")
         return _svg(figure)
 
 
-def _figure(num_epochs: int, height: float = 1.0) -> tuple[Figure, Axes]:
-    figure = Figure(figsize=(_SIZE_INCHES[0], _SIZE_INCHES[1] * height))
+def _figure(num_epochs: int) -> tuple[Figure, Axes]:
+    figure = Figure(figsize=_SIZE_INCHES)
+    figure.subplots_adjust(left=0.15, right=0.985, bottom=0.18, top=0.965)  # alike, so that charts side by side line up
     axes = figure.add_subplot()
     axes.set_xlabel("epoch")
     axes.set_xlim(0.5, max(2, num_epochs) + 0.5)
@@ -124,7 +130,7 @@ def _svg(figure: Figure) -> str:
     """The drawn figure as an <svg> element that scales with the page."""
     file = io.StringIO()
     FigureCanvasSVG(figure)
-    figure.savefig(file, format="svg", transparent=True, bbox_inches="tight", pad_inches=0.04, metadata={"Date": None})
+    figure.savefig(file, format="svg", transparent=True, metadata={"Date": None})
     text = file.getvalue()
     text = text[text.index("<svg") :]
     text = re.sub(r"<metadata>.*?</metadata>\s*", "", text, flags=re.DOTALL)

@@ -61,6 +61,7 @@ def _render(run_dir: Path, run: dict[str, Any], epochs: list[dict[str, Any]], ev
         "count": count,
         "duration": duration,
         "number": number,
+        "moment": moment,
         "rows": _setting_rows,
         "pyrepr": repr,
     }
@@ -233,3 +234,8 @@ def duration(seconds: float | None) -> str:
     if whole < 3600:
         return f"{whole // 60} min {whole % 60} s"
     return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+def moment(text: str) -> str:
+    """A moment as "2026-11-23 18:20", of one in ISO form."""
+    return text.replace("T", " ")[:16]
