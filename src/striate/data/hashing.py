@@ -9,7 +9,6 @@ from striate.data.parallel import map_in_order
 from striate.progress import Track, track_silently
 
 HASH_BYTES = 16
-_SPAN = 32  # images a job: handing out jobs costs more than hashing a small image
 
 
 def hash_images(dataset: Dataset, *, track: Track = track_silently, num_workers: int | None = None) -> np.ndarray:
@@ -19,10 +18,8 @@ def hash_images(dataset: Dataset, *, track: Track = track_silently, num_workers:
     threads (as many as there are processors when None).
     """
     hashes = np.zeros((len(dataset), HASH_BYTES), dtype=np.uint8)
-    spans = [range(start, min(start + _SPAN, len(dataset))) for start in range(0, len(dataset), _SPAN)]
-    rows = map_in_order(lambda span: [_hash_row(dataset, index) for index in span], spans, num_workers=num_workers)
-    flat = (row for span_rows in rows for row in span_rows)
-    for index, row in enumerate(track(flat, "reading images", len(dataset))):
+    rows = map_in_order(lambda index: _hash_row(dataset, index), range(len(dataset)), num_workers=num_workers)
+    for index, row in enumerate(track(rows, "reading images", len(dataset))):
         hashes[index] = np.frombuffer(row, dtype=np.uint8)
     return hashes
 

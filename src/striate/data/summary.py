@@ -1,0 +1,168 @@
+"""What is in a source, found by decoding every image: counts, sizes, broken files, copies, leaks between splits."""
+
+import dataclasses
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from striate.data.dataset import NO_SPLIT, SPLITS, Dataset
+from striate.data.decoding import MAX_PIXELS, ImageFacts, decode_image, image_facts
+from striate.data.hashing import HASH_BYTES, fingerprint, hash_image
+from striate.data.parallel import map_in_order
+from striate.data.splits import find_copies
+from striate.errors import InputError
+from striate.progress import Track, track_silently
+
+UNASSIGNED = "unassigned"
+_NUM_COMMON_SIZES = 5
+
+
+@dataclass(frozen=True)
+class SizeRange:
+    """Lengths in pixels."""
+
+    min: int
+    median: float
+    max: int
+
+
+@dataclass(frozen=True)
+class SizeSummary:
+    """Sizes of the images that can be read, as they are shown; `most_common` holds ((height, width), how many)."""
+
+    height: SizeRange
+    width: SizeRange
+    most_common: tuple[tuple[tuple[int, int], int], ...]
+
+
+@dataclass(frozen=True)
+class DataSummary:
+    """What is in a source. Images go by the names that the source gives them.
+
+    `images_per_class`: split ("train", "validation", "test", or "unassigned") -> class -> how many images, readable
+    or not; only splits that occur, and every class. `modes` and `formats` count what Pillow calls them. `broken`
+    holds (name, reason). `copies` are groups of byte-identical images; `leaks` are those that lie in more than one
+    split, `conflicts` those with more than one class. `missing_classes`: split -> classes without an image in it.
+    `sizes` is None when no image can be read.
+    """
+
+    source: str
+    kind: str
+    num_images: int
+    num_classes: int
+    fingerprint: str
+    images_per_class: dict[str, dict[str, int]]
+    sizes: SizeSummary | None
+    modes: dict[str, int]
+    formats: dict[str, int]
+    broken: tuple[tuple[str, str], ...]
+    copies: tuple[tuple[str, ...], ...]
+    leaks: tuple[tuple[str, ...], ...]
+    conflicts: tuple[tuple[str, ...], ...]
+    missing_classes: dict[str, tuple[str, ...]]
+    notices: tuple[str, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """A dictionary of plain values."""
+        return dataclasses.asdict(self)
+
+
+@dataclass(frozen=True)
+class _Look:
+    """What one image turned out to be: facts, or the reason why it cannot be read."""
+
+    hash: bytes
+    facts: ImageFacts | None
+    reason: str
+
+
+def summarize(
+    dataset: Dataset,
+    *,
+    track: Track = track_silently,
+    num_workers: int | None = None,
+    max_pixels: int = MAX_PIXELS,
+) -> DataSummary:
+    """The summary of a scanned source; every image is decoded to the end, in `num_workers` threads, and none is kept."""
+    looks = map_in_order(lambda index: _look(dataset, index, max_pixels), range(len(dataset)), num_workers=num_workers)
+    seen = list(track(looks, "decoding images", len(dataset)))
+    hashes = np.array([np.frombuffer(look.hash, dtype=np.uint8) for look in seen]).reshape(-1, HASH_BYTES)
+    facts = [look.facts for look in seen if look.facts is not None]
+    names = [dataset.images.name(index) for index in range(len(dataset))]
+    copies = find_copies(hashes, np.ones(len(dataset), dtype=bool))
+
+    def named(groups: Iterable[np.ndarray]) -> tuple[tuple[str, ...], ...]:
+        return tuple(tuple(names[index] for index in group) for group in groups)
+
+    images_per_class = _count_classes(dataset)
+    return DataSummary(
+        source=dataset.source,
+        kind=dataset.kind,
+        num_images=len(dataset),
+        num_classes=len(dataset.class_names),
+        fingerprint=fingerprint(dataset, hashes),
+        images_per_class=images_per_class,
+        sizes=_summarize_sizes(facts),
+        modes=dict(Counter(fact.mode for fact in facts).most_common()),
+        formats=dict(Counter(fact.format for fact in facts).most_common()),
+        broken=tuple((name, look.reason) for name, look in zip(names, seen, strict=True) if look.facts is None),
+        copies=named(copies),
+        leaks=named(group for group in copies if len(np.unique(dataset.given_splits[group])) > 1),
+        conflicts=named(group for group in copies if len(np.unique(dataset.labels[group])) > 1),
+        missing_classes=_missing_classes(images_per_class),
+        notices=dataset.notices,
+    )
+
+
+def _look(dataset: Dataset, index: int, max_pixels: int) -> _Look:
+    """Read, hash and decode one image."""
+    try:
+        data = dataset.images.read(index)
+    except OSError as error:
+        return _Look(bytes(HASH_BYTES), None, f"cannot be read ({error.strerror or error})")
+    digest = hash_image(data)
+    try:
+        facts = image_facts(data)
+        decode_image(data, data.shape[-1] if isinstance(data, np.ndarray) else 3, max_pixels=max_pixels)
+    except InputError as error:
+        return _Look(digest, None, str(error))
+    return _Look(digest, facts, "")
+
+
+def _count_classes(dataset: Dataset) -> dict[str, dict[str, int]]:
+    """Split -> class -> number of images, for the splits that occur."""
+    counts = {}
+    for split, name in [*enumerate(SPLITS), (NO_SPLIT, UNASSIGNED)]:
+        labels = dataset.labels[dataset.given_splits == split]
+        if len(labels):
+            numbers = np.bincount(labels, minlength=len(dataset.class_names))
+            counts[name] = {
+                class_name: int(number) for class_name, number in zip(dataset.class_names, numbers, strict=True)
+            }
+    return counts
+
+
+def _missing_classes(images_per_class: dict[str, dict[str, int]]) -> dict[str, tuple[str, ...]]:
+    missing = {
+        split: tuple(name for name, number in counts.items() if number == 0)
+        for split, counts in images_per_class.items()
+    }
+    return {split: names for split, names in missing.items() if names}
+
+
+def _summarize_sizes(facts: list[ImageFacts]) -> SizeSummary | None:
+    if not facts:
+        return None
+    common = Counter((fact.height, fact.width) for fact in facts).most_common(_NUM_COMMON_SIZES)
+    return SizeSummary(
+        height=_range([fact.height for fact in facts]),
+        width=_range([fact.width for fact in facts]),
+        most_common=tuple(common),
+    )
+
+
+def _range(lengths: list[int]) -> SizeRange:
+    return SizeRange(min=min(lengths), median=float(np.median(lengths)), max=max(lengths))
