@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from PIL import ExifTags, Image, ImageFile
+from PIL import ExifTags, Image, ImageFile, TiffImagePlugin
 
 from striate.errors import InputError
 
@@ -81,6 +81,8 @@ def image_facts(data: bytes | np.ndarray) -> ImageFacts:
     with _strict_pillow:
         image = _open(data)
         width, height = image.size
+        if isinstance(image, TiffImagePlugin.TiffImageFile):  # the one kind whose size may be that after turning
+            width, height = image.tag_v2[TiffImagePlugin.IMAGEWIDTH], image.tag_v2[TiffImagePlugin.IMAGELENGTH]
         if _orientation(image) in _SIDEWAYS:
             width, height = height, width
         return ImageFacts(width=width, height=height, mode=image.mode, format=image.format or "unknown")
@@ -165,11 +167,11 @@ def _open(data: bytes) -> ImageFile.ImageFile:
         if name not in Image.OPEN:
             continue
         factory, accept = Image.OPEN[name]
-        if accept is not None and accept(prefix) is not True:
-            continue
         try:
-            return factory(io.BytesIO(data), b"")
-        except Exception as error:
+            accepted = accept is None or accept(prefix)  # a string says that Pillow was built without the format
+            if accepted and not isinstance(accepted, str):
+                return factory(io.BytesIO(data), b"")
+        except Exception as error:  # as for decoding
             if accept is not None and damage is None:
                 damage = error
     if damage is not None:
@@ -271,7 +273,7 @@ def _to_bytes(values: np.ndarray) -> np.ndarray:
                 low, high = 0.0, top
                 break
     span = high - low or 1.0
-    return np.rint((values.astype(np.float64) - low) * (255 / span)).astype(np.uint8)
+    return np.rint((values.astype(np.float64) - low) * 255 / span).astype(np.uint8)
 
 
 def _checked_pixels(pixels: np.ndarray) -> np.ndarray:

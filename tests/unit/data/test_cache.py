@@ -1,0 +1,55 @@
+import os
+import stat
+from pathlib import Path
+
+import pytest
+from striate.data.cache import cache_dir, write_atomically
+
+
+def test_the_cache_is_where_the_environment_says(monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", "/somewhere")
+    monkeypatch.setenv("STRIATE_CACHE", "/here")
+    assert cache_dir() == Path("/here")
+    monkeypatch.delenv("STRIATE_CACHE")
+    assert cache_dir() == Path("/somewhere/striate")
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    assert cache_dir() == Path.home() / ".cache" / "striate"
+
+
+def test_a_file_is_written_with_its_folders_and_replaced(tmp_path):
+    path = tmp_path / "new" / "folder" / "file.bin"
+    write_atomically(path, b"first")
+    write_atomically(path, b"second")
+    assert path.read_bytes() == b"second"
+    assert os.listdir(path.parent) == ["file.bin"]
+
+
+def test_permissions_are_those_of_a_plain_file_and_stay(tmp_path):
+    plain, written = tmp_path / "plain", tmp_path / "written"
+    plain.write_bytes(b"")
+    write_atomically(written, b"")
+    assert stat.S_IMODE(written.stat().st_mode) == stat.S_IMODE(plain.stat().st_mode)
+    written.chmod(0o640)
+    write_atomically(written, b"again")
+    assert stat.S_IMODE(written.stat().st_mode) == 0o640
+
+
+def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch):
+    path = tmp_path / "file"
+    write_atomically(path, b"old")
+
+    def fail(descriptor):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(OSError, match="No space left"):
+        write_atomically(path, b"new")
+    assert path.read_bytes() == b"old"
+    assert os.listdir(tmp_path) == ["file"]
+
+
+def test_writing_over_a_folder_fails_cleanly(tmp_path):
+    (tmp_path / "name").mkdir()
+    with pytest.raises(OSError):  # noqa: PT011  # the kind differs by system
+        write_atomically(tmp_path / "name", b"")
+    assert os.listdir(tmp_path) == ["name"]
