@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import closing
@@ -16,6 +15,7 @@ import PIL
 from striate.data.dataset import Dataset, ImageReader
 from striate.data.decoding import MAX_PIXELS, decode_image
 from striate.data.feeding import prefetch
+from striate.data.hashing import hash_image
 from striate.data.pack_folder import (
     MEMORY_LIMIT_BYTES,
     DamagedPack,
@@ -28,6 +28,7 @@ from striate.data.pack_folder import (
     sole_writer,
 )
 from striate.data.packed import PackedImages, has_no_color
+from striate.data.parallel import num_processors
 from striate.data.preprocessing import MAX_ASPECT, Preprocessing
 from striate.errors import DataError, InputError, RunError
 from striate.progress import Tell, Track, tell_nobody, track_silently
@@ -51,11 +52,12 @@ class _Decoded:
 class _Job:
     """What to decode and how. Identical images are one row, so image i is `row_of[i]`, or -1 if it was not hashed.
 
-    `indices` has an image of the dataset for each row.
+    `indices` has an image of the dataset for each row, and `hashes` its hash.
     """
 
     dataset: Dataset
     indices: np.ndarray
+    hashes: np.ndarray
     row_of: np.ndarray
     preprocessing: Preprocessing
     max_pixels: int
@@ -89,8 +91,8 @@ def pack_images(
     row_of = np.full(len(dataset), -1)
     row_of[is_hashed] = inverse.reshape(-1)
     indices = np.flatnonzero(is_hashed)[first]
-    workers = num_workers or os.cpu_count() or 1
-    job = _Job(dataset, indices, row_of, preprocessing, max_pixels, workers, tell, track)
+    workers = num_workers or num_processors()
+    job = _Job(dataset, indices, unique, row_of, preprocessing, max_pixels, workers, tell, track)
     if _stays_in_memory(job):
         packed = _pack_in_memory(job)
     else:
@@ -233,14 +235,16 @@ def _flatten(chunks: Iterable[list[tuple[int, _Decoded]]]) -> Iterator[tuple[int
 
 
 def _decode_chunk(job: _Job, rows: np.ndarray) -> list[tuple[int, _Decoded]]:
-    return [(int(row), _decode(job, int(job.indices[row]))) for row in rows]
+    return [(int(row), _decode(job, int(row))) for row in rows]
 
 
-def _decode(job: _Job, index: int) -> _Decoded:
+def _decode(job: _Job, row: int) -> _Decoded:
     try:
-        data = job.dataset.images.read(index)
+        data = job.dataset.images.read(int(job.indices[row]))
     except OSError as error:
         return _Decoded(None, _read_problem(error), is_lasting=False)
+    if hash_image(data) != job.hashes[row].tobytes():  # under this hash, other runs would find the wrong pixels
+        return _Decoded(None, "was changed after the source was scanned", is_lasting=False)
     try:
         pixels = decode_image(data, job.preprocessing.channels, max_pixels=job.max_pixels)
         return _Decoded(job.preprocessing.resize_image(pixels))
