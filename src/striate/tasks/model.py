@@ -3,6 +3,7 @@
 import dataclasses
 import difflib
 import os
+import stat
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from functools import partial
@@ -194,10 +195,10 @@ def load_model(
         if not path.is_file():
             raise ModelFileError(f"{ref} holds no {MODEL_FILE}; name a run that has finished an epoch, or a model file")
     if path.is_file():
-        return _from_file(path).to(_pick_device(device))
+        return _from_file(path).to(pick_device(device))
     name, _, weights = str(ref).partition(":")
     if name in CATALOGUE and weights:
-        return _from_weights(CATALOGUE[name], weights, download, tell).to(_pick_device(device))
+        return _from_weights(CATALOGUE[name], weights, download, tell).to(pick_device(device))
     if name in CATALOGUE:
         raise InputError(
             f"{name} is a network without weights; say {name}:WEIGHTS with a weights file, or a model file"
@@ -246,9 +247,7 @@ def _expand_path(folder: Path) -> Iterator[tuple[str, ImageLike]]:
 def _decode(image: ImageLike, channels: int) -> np.ndarray:
     """Pixels (H, W, channels) uint8 of one image; InputError with the reason, or OSError, where there are none."""
     if isinstance(image, (str, Path)):
-        if os.path.isdir(image):
-            raise InputError("holds no image files")
-        return decode_image(Path(image).read_bytes(), channels)
+        return decode_image(_read_bytes(image), channels)
     if isinstance(image, np.ndarray):
         return decode_image(image, channels)
     if not isinstance(image, Image.Image):
@@ -261,6 +260,18 @@ def _decode(image: ImageLike, channels: int) -> np.ndarray:
         raise
     except Exception as error:  # as for files: Pillow raises nearly anything on damaged data
         raise InputError(f"cannot be decoded: {error}") from error
+
+
+def _read_bytes(path: str | Path) -> bytes:
+    try:
+        mode = os.stat(path).st_mode
+    except ValueError as error:
+        raise InputError(f"is no path: {error}") from None
+    if stat.S_ISDIR(mode):
+        raise InputError("holds no image files")
+    if not stat.S_ISREG(mode):
+        raise InputError("is no regular file")  # reading a pipe or a device may never end
+    return Path(path).read_bytes()
 
 
 def _in_batches(items: Iterable[T], size: int) -> Iterator[list[T]]:
@@ -301,7 +312,7 @@ def _from_weights(entry: Entry, weights: str, download: bool, tell: Tell) -> Mod
     return Model(loaded.network.eval(), entry.name, asdict(config), class_names, preprocessing)
 
 
-def _pick_device(device: torch.device | str) -> torch.device:
+def pick_device(device: torch.device | str) -> torch.device:
     """The device of this name; "auto" is the first GPU, or else the CPU. InputError where this machine has none."""
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
