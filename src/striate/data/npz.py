@@ -57,22 +57,30 @@ def _load(path: Path) -> Mapping[str, np.ndarray]:
     """The arrays the file holds that we know."""
     wanted = {"classes", *(f"{axis}_{suffix}" for axis in "xy" for suffix in _PARTS)}
     try:
-        with np.load(path, allow_pickle=False) as file:
-            if not isinstance(file, np.lib.npyio.NpzFile):
-                raise DataError(f"{path} holds a single array; save images and labels with numpy.savez")
-            if not {"x_train", "x_val", "x_test"} & set(file.files):
-                raise DataError(f"{path} must hold x_train and y_train but holds {', '.join(file.files) or 'nothing'}")
-            return {key: file[key] for key in file.files if key in wanted}
+        with path.open("rb") as opened:
+            if opened.read(2) != b"PK":
+                raise DataError(f"{path} is not an .npz file; save images and labels with numpy.savez")
+            opened.seek(0)
+            with np.load(opened, allow_pickle=False) as file:
+                if not {"x_train", "x_val", "x_test"} & set(file.files):
+                    raise DataError(
+                        f"{path} must hold x_train and y_train but holds {', '.join(file.files) or 'nothing'}"
+                    )
+                arrays = {key: file[key] for key in file.files if key in wanted}
     except ValueError as error:
         if "allow_pickle" in str(error):
             raise DataError(
                 f"{path} holds pickled objects, which can run code; save pixels as uint8 or images as byte strings"
             ) from error
-        raise DataError(f"{path} is not a readable .npz file ({error})") from error
-    except (zipfile.BadZipFile, zlib.error, EOFError, KeyError) as error:
+        raise DataError(f"{path} is a damaged .npz file ({error}); get it again") from error
+    except (zipfile.BadZipFile, zlib.error, EOFError, KeyError, NotImplementedError) as error:
         raise DataError(f"{path} is a damaged .npz file ({error}); get it again") from error
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror or error}") from error
+    for key, array in arrays.items():
+        if not isinstance(array, np.ndarray):  # NumPy hands out what is no array as bytes
+            raise DataError(f"{path} is a damaged .npz file ({key} is no array); get it again")
+    return arrays
 
 
 def _check_images(images: np.ndarray, what: str) -> np.ndarray:

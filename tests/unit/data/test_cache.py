@@ -3,6 +3,7 @@ import stat
 from pathlib import Path
 
 import pytest
+
 from striate.data.cache import cache_dir, write_atomically
 
 
@@ -38,7 +39,7 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path, monkeypat
     path = tmp_path / "file"
     write_atomically(path, b"old")
 
-    def fail(descriptor):
+    def fail(_descriptor):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", fail)

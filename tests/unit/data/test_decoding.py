@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 from PIL import Image, ImageFile, features
+
 from striate.data.decoding import ImageFacts, decode_image, image_facts, image_pixels, image_suffixes
 from striate.errors import InputError
 
@@ -198,7 +199,9 @@ def test_lab():
     image = Image.frombytes("LAB", (3, 1), bytes([255, 0, 0, 0, 0, 0, 138, 81, 70]))
     data = encoded(image, "TIFF")
     assert image_facts(data).mode == "LAB"
-    assert np.abs(decode_image(data, 3).astype(int) - [[[255] * 3, [0] * 3, [255, 0, 0]]]).max() <= 4
+    assert (
+        np.abs(decode_image(data, 3).astype(int) - [[[255] * 3, [0] * 3, [255, 0, 0]]]).max() <= 6
+    )  # a step of L, a or b
 
 
 @pytest.mark.parametrize("file_format", ["GIF", "WEBP", "PNG", "TIFF"])
