@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 import striate
-from striate.cli import describe, evaluate, networks, predict, report, train
+from striate.cli import describe, evaluate, look, networks, predict, report, train
 from striate.cli.console import complain, out
 from striate.errors import StriateError
 
@@ -43,7 +43,7 @@ app.command()(predict.predict)
 app.command()(report.report)
 app.command()(networks.networks)
 app.command()(describe.describe)
-# app.command("data")(look.look_at_data)
+app.command("data")(look.look_at_data)
 
 
 def main() -> None:

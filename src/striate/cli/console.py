@@ -12,8 +12,11 @@ from rich.text import Text
 
 T = TypeVar("T")
 
-out = Console()
-err = Console(stderr=True)
+_PLAIN_WIDTH = 120
+"""Columns where the output is no terminal and has no width of its own."""
+
+out = Console(width=None if sys.stdout.isatty() else _PLAIN_WIDTH)
+err = Console(stderr=True, width=None if sys.stderr.isatty() else _PLAIN_WIDTH)
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document on standard output, for machines.")]
 DataDir = Annotated[

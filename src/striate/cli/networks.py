@@ -23,27 +23,29 @@ def networks(
         show_json(rows)
         return
     table = Table(box=None, header_style="bold")
-    for heading in (
-        "name",
-        "family",
-        "year",
-        "input",
-        "parameters",
-        "multiply-adds",
-        "published top-1 error",
-        "weights",
-    ):
-        table.add_column(heading, justify="left" if heading in ("name", "family", "input", "weights") else "right")
+    for heading in ("name", "year", "input", "parameters", "MACs", "top-1 error", "weights"):
+        table.add_column(
+            heading,
+            justify="left" if heading in ("name", "input", "weights") else "right",
+            no_wrap=heading != "weights",
+        )
     for row in rows:
         error = (row["published"] or {}).get("top1_error")
         table.add_row(
             row["name"],
-            row["family"],
             str(row["year"]),
             "x".join(map(str, row["input_size"])),
-            f"{row['num_params']:,}",
-            f"{row['macs']:,}",
+            _short(row["num_params"]),
+            _short(row["macs"]),
             "" if error is None else f"{100 * error:.2f} %",
             ", ".join(row["weights"]),
         )
     out.print(table)
+
+
+def _short(count: int) -> str:
+    """Three or four digits and a letter: 61.7 k, 1.24 M, 4.09 G."""
+    for letter, unit in (("G", 1e9), ("M", 1e6), ("k", 1e3)):
+        if count >= unit:
+            return f"{count / unit:.{0 if count >= 100 * unit else 1 if count >= 10 * unit else 2}f} {letter}"
+    return str(count)
