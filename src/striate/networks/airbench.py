@@ -26,6 +26,7 @@ SIZE = (32, 32)
 PATCH_PX = 2
 TINY_VARIANCE = 5e-4
 """Added to every patch variance, so that directions without signal are not blown up (the paper's epsilon)."""
+_IMAGES_AT_ONCE = 500
 
 
 @dataclass(frozen=True)
@@ -135,9 +136,9 @@ def whiten_from_images(network: nn.Module, images: Tensor) -> None:
         raise InputError(
             f"whitening needs normalised images (N, {network.config.in_channels}, H, W) but got {tuple(images.shape)}"
         )
-    filters = whitening_filters(images)
-    if not filters.isfinite().all():
+    if not images.isfinite().all():
         raise InputError("whitening needs finite images but some values are NaN or infinite")
+    filters = whitening_filters(images)
     with torch.no_grad():
         network.whiten.weight.copy_(torch.cat([filters, -filters]))
 
@@ -145,9 +146,14 @@ def whiten_from_images(network: nn.Module, images: Tensor) -> None:
 def whitening_filters(images: Tensor) -> Tensor:
     """Images (N, C, H, W) -> (4 * C, C, 2, 2): eigenvectors of the patches' second moments, scaled to unit variance."""
     channels = images.shape[1]
-    patches = F.unfold(images.to(torch.float64), PATCH_PX)  # (N, 4 * C, places)
-    moments = torch.einsum("nip,njp->ij", patches, patches) / (patches.shape[0] * patches.shape[2])
-    variances, directions = torch.linalg.eigh(moments)  # ascending; one direction a column
+    moments = torch.zeros(channels * PATCH_PX**2, channels * PATCH_PX**2, dtype=torch.float64)
+    num_patches = 0
+    for batch in images.split(_IMAGES_AT_ONCE):
+        # on the CPU, since not every device has float64; (N, 4 * C, places) -> (4 * C, N * places)
+        patches = F.unfold(batch.to("cpu", torch.float64), PATCH_PX).transpose(0, 1).flatten(1)
+        moments += patches @ patches.T
+        num_patches += patches.shape[1]
+    variances, directions = torch.linalg.eigh(moments / num_patches)  # ascending; one direction a column
     directions = directions.flip(1).T
     largest = directions.gather(1, directions.abs().argmax(dim=1, keepdim=True))
     scaled = directions * largest.sign() / (variances.flip(0) + TINY_VARIANCE).sqrt()[:, None]

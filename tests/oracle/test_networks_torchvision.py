@@ -1,0 +1,147 @@
+"""Our networks against torchvision's with equal weights, and our counts against torch's own counter."""
+
+import pytest
+import torch
+import torchvision
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from striate.inspection.layers import describe_network
+from striate.networks.catalogue import CATALOGUE, build_network
+from striate.networks.imagenet import imagenet_class_names
+from striate.networks.resnet import CifarResNet, CifarResNetConfig
+
+NAMES = ["alexnet", "squeezenet1_0", "squeezenet1_1", "resnet18", "resnet34", "resnet50"]
+SIZES = {"alexnet": (65, 80), "squeezenet1_0": (32, 45), "squeezenet1_1": (32, 45)}
+
+
+def theirs(name: str, *, num_classes: int = 1000) -> nn.Module:
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(0)
+        return torchvision.models.get_model(name, num_classes=num_classes)
+
+
+def shake_norms(network: nn.Module) -> None:
+    """Give batch norms statistics and scales unlike their first ones, so that a mix-up would show."""
+    generator = torch.Generator().manual_seed(2)
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d) and module.running_mean is not None and module.running_var is not None:
+            module.running_mean.normal_(generator=generator)
+            module.running_var.uniform_(0.5, 2, generator=generator)
+            nn.init.uniform_(module.weight, 0.5, 1.5, generator=generator)
+            nn.init.normal_(module.bias, generator=generator)
+
+
+def with_weights_of(oracle: nn.Module, name: str, *, num_classes: int) -> nn.Module:
+    network = build_network(name, num_classes=num_classes, device="meta")
+    network.load_state_dict({key: value.clone() for key, value in oracle.state_dict().items()}, assign=True)
+    return network
+
+
+@pytest.mark.parametrize("name", ["alexnet", "squeezenet1_0", "squeezenet1_1", "resnet18", "resnet50"])
+def test_same_weights_give_the_same_logits(name: str) -> None:
+    """float32 sums in the same order: equal but for rounding. Ten classes keep AlexNet small in memory."""
+    oracle = theirs(name, num_classes=10).eval()
+    shake_norms(oracle)
+    network = with_weights_of(oracle, name, num_classes=10).eval()
+    images = torch.randn(2, 3, *SIZES.get(name, (40, 33)), generator=torch.Generator().manual_seed(1))
+    with torch.inference_mode():
+        torch.testing.assert_close(network(images), oracle(images), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_names_shapes_and_order_are_torchvisions(name: str) -> None:
+    with torch.device("meta"):
+        oracle = torchvision.models.get_model(name).state_dict()
+    ours = build_network(name, device="meta").state_dict()
+    assert [(key, value.shape) for key, value in ours.items()] == [(key, value.shape) for key, value in oracle.items()]
+
+
+@pytest.mark.parametrize("name", ["squeezenet1_0", "resnet18"])
+def test_same_seed_draws_the_same_weights(name: str) -> None:
+    """Initialisation is torchvision's, number by number: the same draws in the same order."""
+    oracle = theirs(name).state_dict()
+    ours = build_network(name, seed=0).state_dict()
+    assert list(ours) == list(oracle)
+    assert all(torch.equal(ours[key], oracle[key]) for key in ours)
+
+
+def test_training_mode_gives_the_same_gradients() -> None:
+    oracle = theirs("resnet18", num_classes=5)
+    network = with_weights_of(oracle, "resnet18", num_classes=5)
+    images = torch.randn(4, 3, 32, 32, generator=torch.Generator().manual_seed(1))
+    for either in (network, oracle):
+        nn.functional.cross_entropy(either(images), torch.tensor([0, 3, 1, 4])).backward()
+    for (name, ours), other in zip(network.named_parameters(), oracle.parameters(), strict=True):
+        assert ours.grad is not None
+        assert other.grad is not None
+        # the last stage normalises over four pixels: rounding grows on its way down
+        tolerance = 1e-3 * other.grad.abs().max().item()
+        torch.testing.assert_close(ours.grad, other.grad, rtol=1e-3, atol=tolerance, msg=name)
+    for name, buffer in network.named_buffers():
+        torch.testing.assert_close(buffer, oracle.get_buffer(name), msg=name)
+
+
+def test_resnet18_cifar_is_resnet18_but_for_its_stem() -> None:
+    oracle = theirs("resnet18", num_classes=10)
+    oracle.conv1 = nn.Conv2d(3, 64, 3, padding=1, bias=False)
+    oracle.maxpool = nn.Identity()
+    shake_norms(oracle)
+    network = build_network("resnet18_cifar", seed=0).eval()
+    network.load_state_dict(oracle.state_dict(), strict=True)
+    images = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(1))
+    with torch.inference_mode():
+        torch.testing.assert_close(network(images), oracle.eval()(images), rtol=1e-5, atol=1e-4)
+
+
+def test_pad_shortcut_is_a_projection_with_fixed_weights() -> None:
+    """Option A equals option B with a 1x1 filter that copies each map, and no normalisation."""
+    padded = CifarResNet(CifarResNetConfig(depths=(1, 1), widths=(4, 10))).eval()
+    shortcut = padded.get_submodule("layer2.0.downsample")
+    projection = nn.Conv2d(4, 10, 1, stride=2, bias=False)
+    nn.init.zeros_(projection.weight)
+    with torch.no_grad():
+        for channel in range(4):
+            projection.weight[channel + 3, channel] = 1
+    maps = torch.randn(2, 4, 7, 8, generator=torch.Generator().manual_seed(1))
+    torch.testing.assert_close(shortcut(maps), projection(maps))
+
+
+@pytest.mark.parametrize("name", CATALOGUE)
+def test_macs_are_half_of_what_torch_counts(name: str) -> None:
+    entry = CATALOGUE[name]
+    network = build_network(name, device="meta").eval()
+    with FlopCounterMode(display=False) as counter:
+        network(torch.empty(1, *entry.input_size, device="meta"))
+    assert describe_network(network, entry.input_size).macs * 2 == counter.get_total_flops() == entry.macs * 2
+
+
+@pytest.mark.parametrize("name", ["swin_t", "shufflenet_v2_x1_0", "densenet121"])
+def test_macs_of_other_peoples_networks(name: str) -> None:
+    with torch.device("meta"):
+        network = torchvision.models.get_model(name).eval()
+    with FlopCounterMode(display=False) as counter:
+        network(torch.empty(1, 3, 96, 96, device="meta"))
+    assert describe_network(network, (3, 96, 96)).macs * 2 == counter.get_total_flops()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_published_weights_are_described_as_torchvision_does(name: str) -> None:
+    for ours, others in zip(CATALOGUE[name].weights, torchvision.models.get_model_weights(name), strict=True):
+        assert ours.url == others.url
+        assert ours.size_bytes == pytest.approx(others.meta["_file_size"] * 2**20, abs=0.001 * 2**20)
+        assert ours.class_names() == tuple(others.meta["categories"])
+        accuracies = others.meta["_metrics"]["ImageNet-1K"]
+        assert f"{accuracies['acc@1']:.2f}% top-1 and {accuracies['acc@5']:.2f}% top-5" in ours.source
+        transforms = others.transforms()
+        preprocessing = ours.preprocessing
+        assert [preprocessing.resize_size] == transforms.resize_size
+        assert [preprocessing.crop_size[0]] == transforms.crop_size
+        assert (list(preprocessing.mean), list(preprocessing.std)) == (transforms.mean, transforms.std)
+        assert preprocessing.interpolation == transforms.interpolation.value
+
+
+def test_class_names_are_a_thousand_and_all_different() -> None:
+    names = imagenet_class_names()
+    assert len(set(names)) == 1000
+    assert (names[134], names[517], names[638], names[639]) == ("crane bird", "crane", "maillot", "maillot tank suit")
