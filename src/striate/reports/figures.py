@@ -55,7 +55,7 @@ def rate_curve(epochs: Sequence[dict[str, Any]]) -> str:
         _line(axes, epochs, "learning_rate", VALIDATION, "")
         axes.set_ylim(bottom=0)
         axes.yaxis.set_major_formatter("{x:.3g}")
-        return _svg(figure)
+        return _svg(figure, "rate")
 
 
 def reliability_chart(bins: Sequence[dict[str, Any]]) -> str:
@@ -83,7 +83,7 @@ def reliability_chart(bins: Sequence[dict[str, Any]]) -> str:
             axis.set_major_formatter(PercentFormatter(1))
             axis.set_ticks([0, 0.25, 0.5, 0.75, 1])
         axes.tick_params(length=0)
-        return _svg(figure)
+        return _svg(figure, "reliability")
 
 
 def _curves(epochs: Sequence[dict[str, Any]], best_epoch: int | None, keys: tuple[str, str], *, is_share: bool) -> str:
@@ -102,7 +102,7 @@ def _curves(epochs: Sequence[dict[str, Any]], best_epoch: int | None, keys: tupl
             axes.set_ylim(bottom=0)
         if axes.has_data():
             axes.legend(frameon=False, handlelength=1.2, loc="lower right" if is_share else "upper right")
-        return _svg(figure)
+        return _svg(figure, keys[1])
 
 
 def _figure(num_epochs: int) -> tuple[Figure, Axes]:
@@ -126,15 +126,15 @@ def _line(axes: Axes, epochs: Sequence[dict[str, Any]], key: str, color: str, la
         axes.plot(*zip(*points, strict=True), color=color, linewidth=1.8, label=label, marker=marker, markersize=4)
 
 
-def _svg(figure: Figure) -> str:
-    """The drawn figure as an <svg> element that scales with the page."""
+def _svg(figure: Figure, name: str) -> str:
+    """The drawn figure as an <svg> element that scales with the page; `name` keeps its ids apart from others'."""
     file = io.StringIO()
     FigureCanvasSVG(figure)
     figure.savefig(file, format="svg", transparent=True, metadata={"Date": None})
     text = file.getvalue()
     text = text[text.index("<svg") :]
     text = re.sub(r"<metadata>.*?</metadata>\s*", "", text, flags=re.DOTALL)
-    text = re.sub(r'<g id="[^"]*">', "<g>", text)  # nothing refers to them, and two charts would share them
+    text = re.sub(r'(id="|href="#|url\(#)', rf"\g<1>{name}-", text)  # two charts on a page must not share ids
     for color, variable in _VARIABLES.items():
         text = text.replace(color, variable)
     return text.replace("<svg ", '<svg role="img" ', 1)

@@ -6,6 +6,7 @@ needs no script and no network, and follows light, dark, phone and print.
 
 import base64
 import json
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +65,7 @@ def _render(run_dir: Path, run: dict[str, Any], epochs: list[dict[str, Any]], ev
         "moment": moment,
         "rows": _setting_rows,
         "pyrepr": repr,
+        "shell": shell,
     }
     best_epoch = (run.get("best") or {}).get("epoch")
     charts = {
@@ -103,8 +105,8 @@ def _read_json(run_dir: Path, name: str) -> dict[str, Any] | None:
         raise RunError(f"{path} cannot be read: {error.strerror}") from None
     except ValueError as error:
         raise RunError(f"{path} is damaged: {error}") from None
-    if not isinstance(parsed, dict):
-        raise RunError(f"{path} is damaged: a JSON object was expected")
+    if not isinstance(parsed, dict) or not parsed:
+        raise RunError(f"{path} is damaged: a JSON object with entries was expected")
     return parsed
 
 
@@ -204,14 +206,18 @@ def _plain(value: Any) -> str:
 
 
 def percent(share: float | None, digits: int = 1) -> str:
-    """A share as "93.4 %"; a dash where it is undefined; 100 % and 0 % only where nothing is rounded away."""
+    """A share as "93.4 %"; a dash where it is undefined; what only rounds to 0 or 100 is "< 0.1 %" or "> 99.9 %"."""
     if share is None:
         return "–"
-    smallest = 10.0 ** (-digits - 2)
-    if 0 < share < 1:
-        share = min(max(share, smallest), 1 - smallest)
-    text = f"{100 * share:.{0 if share in (0, 1) else digits}f}"
-    return f"{text}\N{NO-BREAK SPACE}%"
+    step = 10.0**-digits
+    text = f"{100 * share:.{digits}f}"
+    if share in (0, 1):
+        text = f"{100 * share:.0f}"
+    elif float(text) == 0:
+        text = f"< {step:.{digits}f}"
+    elif float(text) == 100:
+        text = f"> {100 - step:.{digits}f}"
+    return f"{text} %".replace(" ", "\N{NO-BREAK SPACE}")
 
 
 def count(quantity: int) -> str:
@@ -239,3 +245,8 @@ def duration(seconds: float | None) -> str:
 def moment(text: str) -> str:
     """A moment as "2026-11-23 18:20", of one in ISO form."""
     return text.replace("T", " ")[:16]
+
+
+def shell(words: list[str]) -> str:
+    """A command as one would type it; the program is called striate however it was started."""
+    return shlex.join(["striate", *words[1:]])
