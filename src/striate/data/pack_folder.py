@@ -166,6 +166,7 @@ class PackWriter:
 
     def _record(self) -> None:
         """Write the records of what was appended, once its pixels and reasons are on disk."""
+        self._files["pixels"].truncate(self._offset)  # part of an image, on a full disk, leaves no room for records
         self._write("broken.jsonl", "".join(self._reasons).encode())
         for name in ("pixels", "broken.jsonl"):
             os.fsync(self._files[name].fileno())

@@ -36,7 +36,7 @@ from striate.progress import Tell, Track, tell_nobody, track_silently
 POLICY = 1
 """Part of every pack's key; raised with every change to what decoding or resizing give."""
 _CHUNK = 16
-_TYPICAL_ASPECT = 4 / 3
+_FEW_IMAGES = 5_000  # resized in less than a second
 
 
 @dataclass(frozen=True)
@@ -126,7 +126,7 @@ def pack_key(unique_hashes: np.ndarray, preprocessing: Preprocessing, max_pixels
 
 
 def _stays_in_memory(job: _Job) -> bool:
-    """Whether the source holds pixels, which need no decoding, and few enough of them; the first stands for all."""
+    """Whether the source holds pixels that need no work, or little, and that fit; the first image stands for all."""
     if not len(job.indices):
         return True
     try:
@@ -136,7 +136,8 @@ def _stays_in_memory(job: _Job) -> bool:
     if not isinstance(first, np.ndarray):
         return False
     height, width = job.preprocessing.packed_size(*first.shape[:2])
-    return len(job.indices) * height * width * job.preprocessing.channels <= MEMORY_LIMIT_BYTES
+    is_little_work = (height, width) == first.shape[:2] or len(job.indices) <= _FEW_IMAGES
+    return is_little_work and len(job.indices) * height * width * job.preprocessing.channels <= MEMORY_LIMIT_BYTES
 
 
 def _pack_in_memory(job: _Job) -> PackedImages:
@@ -193,7 +194,7 @@ def _write_missing(job: _Job, folder: Path, stored: StoredPack | None) -> dict[i
     """Decode and append what a pack lacks; gives back the rows that could not be read just now, and why."""
     missing = np.arange(len(job.indices)) if stored is None else stored.missing
     if len(missing):
-        _tell_plan(job, folder, len(missing))
+        _tell_plan(job, folder, missing)
     unread = {}
     with PackWriter(folder, stored) as writer:
         for row, decoded in _decode_rows(job, missing):
@@ -208,17 +209,22 @@ def _write_missing(job: _Job, folder: Path, stored: StoredPack | None) -> dict[i
     return unread
 
 
-def _tell_plan(job: _Job, folder: Path, num_missing: int) -> None:
-    """Say what is about to be written, and whether it looks as if there were no room for it."""
-    size, num_rows = job.preprocessing.resize_size, len(job.indices)
-    aspect = _TYPICAL_ASPECT if job.preprocessing.resize == "short_side" else 1
-    expected_bytes = num_missing * size * size * aspect * job.preprocessing.channels
-    done = f", of {num_rows}: the others were packed before" if num_missing < num_rows else ""
-    job.tell(f"packing {num_missing} images{done} (about {expected_bytes / 1e6:.0f} MB) into {folder}")
+def _tell_plan(job: _Job, folder: Path, missing: np.ndarray) -> None:
+    """Say what is about to be written, and whether it looks as if there were no room for it; the first image stands
+    for all.
+    """
+    first = _decode(job, int(missing[0])).image
+    expected_bytes = 0 if first is None else len(missing) * first.nbytes
+    num_rows = len(job.indices)
+    what = f"{num_rows} images"
+    if len(missing) < num_rows:
+        what = f"{len(missing)} of {num_rows} images (the others were packed before)"
+    room = "" if first is None else f", about {expected_bytes / 1e6:.1f} MB,"
+    job.tell(f"packing {what}{room} into {folder}")
     folder.mkdir(parents=True, exist_ok=True)
     free_bytes = shutil.disk_usage(folder).free
     if expected_bytes > free_bytes:
-        job.tell(f"only {free_bytes / 1e6:.0f} MB are free there; set STRIATE_CACHE to a folder with more room")
+        job.tell(f"only {free_bytes / 1e6:.1f} MB are free there; set STRIATE_CACHE to a folder with more room")
 
 
 def _decode_rows(job: _Job, rows: np.ndarray) -> Iterator[tuple[int, _Decoded]]:

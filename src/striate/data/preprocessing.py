@@ -162,15 +162,19 @@ def resample(
     With `window` (top, left, height, width) only that part of the resized image is computed and given back: within
     rounding the same pixels, at a cost that does not grow with what is left out.
     """
-    top, left, height, width = (0, 0, *size) if window is None else window
-    rows, box_top, box_bottom = _needed(image.shape[0], size[0], top, height)
-    columns, box_left, box_right = _needed(image.shape[1], size[1], left, width)
-    image, box = image[rows, columns], (box_left, box_top, box_right, box_bottom)
+    (height, width), box = size, None
+    if window is not None:
+        top, left, height, width = window
+        rows, box_top, box_bottom = _needed(image.shape[0], size[0], top, height)
+        columns, box_left, box_right = _needed(image.shape[1], size[1], left, width)
+        image, box = image[rows, columns], (box_left, box_top, box_right, box_bottom)
     parts = [image] if image.shape[2] == 3 else [image[..., c] for c in range(image.shape[2])]
     resized = [
         np.asarray(Image.fromarray(part).resize((width, height), _FILTERS[interpolation], box)) for part in parts
     ]
-    return resized[0] if image.shape[2] == 3 else np.stack(resized, axis=-1)
+    if len(resized) > 1:
+        return np.stack(resized, axis=-1)
+    return resized[0] if image.shape[2] == 3 else resized[0][..., None]
 
 
 def _needed(length: int, resized_length: int, start: int, kept: int) -> tuple[slice, float, float]:
