@@ -9,6 +9,7 @@ import pickle
 import tempfile
 import urllib.error
 import urllib.request
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -79,7 +80,9 @@ def read_torch_file(path: str | Path) -> dict[str, Tensor]:
     Raises ModelFileError when the file is damaged or holds anything but tensors: code in it is never run.
     """
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about pickle protocols; what cannot be read raises anyway
+            content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError:
         raise ModelFileError(
             f"{path} holds Python objects beside tensors, or is damaged, and code is never run; "
@@ -140,6 +143,8 @@ def fetch_published(entry: Entry, weights: Weights, *, download: bool, tell: Tel
         path.parent.mkdir(parents=True, exist_ok=True)
         _download(weights, path)
     except (OSError, http.client.HTTPException) as error:
+        if isinstance(error, urllib.error.HTTPError):
+            error.close()  # it holds the connection
         raise InputError(
             f"{weights.url} could not be fetched: {_first_line(error)}; fetch it elsewhere and give its path"
         ) from None
