@@ -51,11 +51,11 @@ def split_dataset(
     notices = _conflict_notices(dataset, copies, usable)
     assigned = np.where(usable, _own_splits(dataset, usable, notices), NO_SPLIT)
     _leave_out_leaks(dataset, copies, assigned, notices)
+    _check_training(dataset, assigned)
     has_own_validation, has_own_test = (bool((assigned == split).any()) for split in (_VALIDATION, _TEST))
     wanted_test = 0.0 if has_own_validation or has_own_test else test_fraction
     wanted_validation = 0.0 if has_own_validation else validation_fraction
     _draw(dataset, hashes, copies, assigned, seed, {_TEST: wanted_test, _VALIDATION: wanted_validation}, notices)
-    _check_training(dataset, assigned)
     notices += _missing_class_notices(dataset, assigned)
     if not (assigned == _TEST).any():
         notices.append("there is no test split: figures on validation flatter, because it also chooses the best epoch")
@@ -74,12 +74,13 @@ def digest(splits: Splits) -> str:
 
 
 def find_copies(hashes: np.ndarray, among: np.ndarray) -> list[np.ndarray]:
-    """Groups of two or more byte-identical images, as sorted indices, of those with `among` (N,) true."""
+    """Groups of two or more byte-identical images, of those with `among` (N,) true: sorted indices, by the first."""
     copies = _number_copies(hashes)
     indices = np.flatnonzero(among & hashes.any(axis=1))
     indices = indices[np.argsort(copies[indices], kind="stable")]
     starts = np.flatnonzero(np.diff(copies[indices])) + 1
-    return [group for group in np.split(indices, starts) if len(group) > 1]
+    groups = [group for group in np.split(indices, starts) if len(group) > 1]
+    return sorted(groups, key=lambda group: int(group[0]))
 
 
 def _number_copies(hashes: np.ndarray) -> np.ndarray:
@@ -212,7 +213,7 @@ def _check_training(dataset: Dataset, assigned: np.ndarray) -> None:
         lacking = np.setdiff1d(dataset.labels[assigned == split], dataset.labels[assigned == _TRAIN])
         if len(lacking):
             raise DataError(
-                f"{dataset.source}: {SPLITS[split]} has images of {_named(dataset, lacking)} but train has none; "
+                f"{dataset.source}: {SPLITS[split]} has images of {_named(dataset, lacking)} but train has none of its own; "
                 "move some to train or take them out"
             )
 
