@@ -1,0 +1,206 @@
+"""Descriptions of networks small enough to count on paper, and of modules that are awkward."""
+
+import json
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from striate.errors import InputError
+from striate.inspection.layers import ROOT, describe_network
+from striate.networks.catalogue import build_network
+
+
+def by_name(network: nn.Module, input_size: tuple[int, int, int]) -> dict[str, tuple[tuple[int, ...], int, int, int]]:
+    """Shape, parameters, multiply-adds and bytes of each layer."""
+    return {
+        layer.name: (layer.output_shape, layer.num_params, layer.macs, layer.activation_bytes)
+        for layer in describe_network(network, input_size).layers
+    }
+
+
+def test_a_small_network_on_paper() -> None:
+    network = nn.Sequential(
+        nn.Conv2d(2, 4, 3, stride=2, bias=False),
+        nn.BatchNorm2d(4),
+        nn.ReLU(inplace=True),
+        nn.Flatten(),
+        nn.Linear(16, 5),
+    )
+    assert by_name(network, (2, 5, 5)) == {
+        "0": ((4, 2, 2), 72, 16 * 18, 64),
+        "1": ((4, 2, 2), 8, 0, 64),
+        "2": ((4, 2, 2), 0, 0, 0),  # in place
+        "3": ((16,), 0, 0, 0),  # a view
+        "4": ((5,), 85, 80, 20),  # the bias is not counted
+    }
+    description = describe_network(network, (2, 5, 5))
+    assert (description.kind, description.input_size) == ("Sequential", (2, 5, 5))
+    assert (description.num_params, description.macs, description.activation_bytes) == (165, 368, 148)
+    assert description.num_trainable_params == 165
+    assert json.loads(json.dumps(description.to_json()))["layers"][0] == {
+        "name": "0", "kind": "Conv2d", "output_shape": [4, 2, 2], "num_params": 72, "macs": 288, "activation_bytes": 64,
+        "num_calls": 1,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("layer", "input_size", "macs"),
+    [
+        (nn.Conv2d(4, 6, 3, groups=2, padding=1), (4, 5, 5), 6 * 25 * 2 * 9),
+        (nn.Conv2d(3, 2, 3, dilation=2), (3, 7, 7), 2 * 9 * 27),
+        (nn.ConvTranspose2d(3, 5, 2, stride=2), (3, 4, 4), 3 * 16 * 5 * 4),
+        (nn.ConvTranspose2d(4, 6, 3, groups=2), (4, 4, 4), 4 * 16 * 3 * 9),
+        (nn.Linear(6, 7), (2, 3, 6), 2 * 3 * 6 * 7),
+        (nn.Conv1d(3, 4, 3), (1, 3, 10), None),
+    ],
+)
+def test_macs_of_layers_on_paper(layer: nn.Module, input_size: tuple[int, int, int], macs: int | None) -> None:
+    if macs is None:
+        layer, macs = nn.Sequential(nn.Flatten(1, 2), layer), 4 * 8 * 9
+    assert describe_network(layer, input_size).macs == macs
+
+
+class Functional(nn.Module):
+    """Weights used by functions only, as many people's networks do."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(4, 3, 3, 3))
+        self.relu = nn.ReLU()
+
+    def forward(self, images: Tensor) -> Tensor:
+        maps = self.relu(functional.conv2d(images, self.weight))
+        features = self.relu(maps.flatten(2))  # (1, 4, 9)
+        return torch.einsum("nip,njp->nij", features, features) @ torch.ones(4, 2, device=images.device)
+
+
+def test_functions_are_counted_under_their_module() -> None:
+    description = describe_network(Functional(), (3, 5, 5))
+    root, relu = sorted(description.layers, key=lambda layer: layer.name)
+    assert (root.name, root.kind, root.num_params, root.num_calls) == (ROOT, "Functional", 108, 1)
+    assert root.macs == description.macs == 4 * 9 * 27 + 4 * 4 * 9 + 4 * 4 * 2
+    assert (relu.name, relu.num_calls, relu.output_shape) == ("relu", 2, (4, 9))
+    assert relu.activation_bytes == 2 * 4 * 9 * 4
+
+
+class Attention(nn.Module):
+    """Eight pixels attend to each other."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.attention = nn.MultiheadAttention(6, 2, batch_first=True)
+
+    def forward(self, images: Tensor) -> Tensor:
+        tokens = images.flatten(2).transpose(1, 2)  # (1, 8, 6)
+        attended: Tensor = self.attention(tokens, tokens, tokens, need_weights=False)[0]
+        return functional.scaled_dot_product_attention(attended, attended, attended)
+
+
+@pytest.mark.parametrize("is_frozen", [False, True])
+def test_attention_is_counted_even_where_pytorch_fuses_it(is_frozen: bool) -> None:
+    network = Attention().requires_grad_(not is_frozen)
+    projections, products = 4 * 8 * 6 * 6, 2 * 8 * 8 * 6
+    with torch.no_grad():
+        description = describe_network(network, (6, 2, 4))
+    assert description.macs == projections + 2 * products
+    with torch.inference_mode():
+        assert describe_network(network, (6, 2, 4)).macs == projections + 2 * products
+
+
+class LooksAtValues(nn.Module):
+    """What cannot run without memory: a decision by a value."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = nn.Conv2d(3, 2, 1), nn.Conv2d(3, 2, 3)
+        self.dropout = nn.Dropout()
+
+    def forward(self, images: Tensor) -> Tensor:
+        chosen: Tensor = self.first(images) if images.sum().item() >= 0 else self.second(images)
+        return self.dropout(chosen)
+
+
+def test_a_network_that_looks_at_values_runs_itself_and_comes_back_unchanged() -> None:
+    network = LooksAtValues()
+    network.dropout.eval()
+    layers = {layer.name: layer for layer in describe_network(network, (3, 4, 4)).layers}
+    assert layers["first"].macs == 2 * 16 * 3
+    assert layers["second"].num_calls == 0
+    assert layers["second"].output_shape == ()
+    assert layers["second"].num_params == 56
+    assert [network.training, network.first.training, network.dropout.training] == [True, True, False]
+    assert not any(module._forward_hooks or module._forward_pre_hooks for module in network.modules())
+    assert all(param.grad is None and param.requires_grad for param in network.parameters())
+
+
+def test_the_module_comes_back_as_it_was() -> None:
+    network = build_network("resnet20_cifar", seed=0)
+    network.layer1.eval()
+    seen: list[str] = []
+    handle = network.fc.register_forward_hook(lambda *_: seen.append("ran"))
+    network(torch.zeros(2, 3, 32, 32)).sum().backward()
+    seen.clear()
+    state = {name: value.clone() for name, value in network.state_dict().items()}
+    modes = [module.training for module in network.modules()]
+    grads = [param.grad.clone() for param in network.parameters() if param.grad is not None]
+    describe_network(network, (3, 32, 32))
+    assert all(torch.equal(value, state[name]) for name, value in network.state_dict().items())
+    assert [module.training for module in network.modules()] == modes
+    assert all(torch.equal(a, b.grad) for a, b in zip(grads, network.parameters(), strict=True) if b.grad is not None)
+    assert len(grads) == len(list(network.parameters()))
+    assert [len(module._forward_hooks) for module in network.modules()].count(1) == 1
+    handle.remove()
+
+
+def test_shared_weights_are_counted_once() -> None:
+    first, second = nn.Conv2d(3, 3, 1, bias=False), nn.Conv2d(3, 3, 1, bias=False)
+    second.weight = first.weight
+    description = describe_network(nn.Sequential(first, second, first), (3, 2, 2))
+    assert description.num_params == 9
+    assert [(layer.num_params, layer.num_calls, layer.macs) for layer in description.layers] == [(9, 2, 72), (0, 1, 36)]
+
+
+def test_half_precision_and_frozen_weights() -> None:
+    network = nn.Conv2d(1, 2, 1).half().requires_grad_(False)
+    description = describe_network(network, (1, 4, 4))
+    assert description.activation_bytes == 2 * 16 * 2
+    assert (description.num_params, description.num_trainable_params) == (4, 0)
+
+
+def test_layers_that_are_never_called_stand_at_the_end() -> None:
+    layers = describe_network(LooksAtValues(), (3, 4, 4)).layers
+    assert [(layer.name, layer.num_calls) for layer in layers] == [("first", 1), ("dropout", 1), ("second", 0)]
+
+
+def test_networks_built_on_the_meta_device_and_none_with_weights() -> None:
+    assert describe_network(build_network("alexnet", device="meta"), (3, 63, 80)).layers[0].output_shape == (64, 15, 19)
+    assert describe_network(nn.MaxPool2d(2), (3, 4, 4)).activation_bytes == 48
+
+
+def test_a_compiled_network_is_looked_through() -> None:
+    network = nn.Conv2d(3, 2, 1)
+    assert describe_network(torch.compile(network), (3, 4, 4)) == describe_network(network, (3, 4, 4))
+
+
+@pytest.mark.parametrize(
+    ("network", "input_size", "message"),
+    [
+        (nn.Conv2d(3, 2, 5), (3, 4, 4), r"Conv2d cannot take an image of 3x4x4: .*Kernel size can't be greater"),
+        (nn.Linear(7, 2), (3, 4, 4), "Linear cannot take an image of 3x4x4: "),
+        (nn.ReLU(), (3, 0, 4), r"an input size is \(channels, height, width\), each at least 1, but is \(3, 0, 4\)"),
+        (nn.ReLU(), (4, 4), r"an input size is .* but is \(4, 4\)"),
+        (nn.LazyConv2d(2, 3), (3, 4, 4), "LazyConv2d has lazy layers without shapes; run one batch through it first"),
+    ],
+)
+def test_what_cannot_be_is_refused(network: nn.Module, input_size: tuple[int, int, int], message: str) -> None:
+    with pytest.raises(InputError, match=message) as caught:
+        describe_network(network, input_size)
+    assert "\n" not in str(caught.value)
+    assert network.training
+
+
+def test_a_catalogue_network_says_itself_what_it_needs() -> None:
+    with pytest.raises(InputError, match="alexnet needs images of at least 63x63 pixels but got 32x32"):
+        describe_network(build_network("alexnet", device="meta"), (3, 32, 32))
