@@ -66,6 +66,7 @@ def _render(run_dir: Path, run: dict[str, Any], epochs: list[dict[str, Any]], ev
         "rows": _setting_rows,
         "pyrepr": repr,
         "shell": shell,
+        "last_part": last_part,
     }
     best_epoch = (run.get("best") or {}).get("epoch")
     charts = {
@@ -250,3 +251,8 @@ def moment(text: str) -> str:
 def shell(words: list[str]) -> str:
     """A command as one would type it; the program is called striate however it was started."""
     return shlex.join(["striate", *words[1:]])
+
+
+def last_part(source: str) -> str:
+    """The name at the end of a path, or the source itself where it is no path."""
+    return source.replace("\\", "/").rstrip("/").rpartition("/")[2] or source

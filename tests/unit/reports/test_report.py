@@ -14,7 +14,7 @@ from PIL import Image
 from striate.errors import RunError
 from striate.evaluation.evaluate import figures_of
 from striate.evaluation.metrics import Answers
-from striate.reports.report import count, duration, moment, number, percent, shell, write_report
+from striate.reports.report import count, duration, last_part, moment, number, percent, shell, write_report
 
 VOID = {"meta", "img", "br", "link", "hr", "input"}
 
@@ -314,4 +314,10 @@ def test_other_words() -> None:
     assert count(1234567).replace("\N{NARROW NO-BREAK SPACE}", " ") == "1 234 567"
     assert [number(each) for each in (0.012345, 12345.0, None)] == ["0.0123", "1.23e+04", "–"]
     assert moment("2026-11-23T18:51:51+00:00") == "2026-11-23 18:51"
+    assert [last_part(each) for each in ("mnist", "/data/my photos/", "C:\\birds", "/")] == [
+        "mnist",
+        "my photos",
+        "birds",
+        "/",
+    ]
     assert shell(["__main__.py", "train", "a b"]) == "striate train 'a b'"
