@@ -115,27 +115,21 @@ class PackWriter:
         self._reasons: list[str] = []
         self._recorded_offset = self._offset
 
-    @property
-    def size_bytes(self) -> int:
-        """How many bytes of pixels were written so far."""
-        return self._offset
-
     def append(self, row: int, image: np.ndarray, *, has_color: bool) -> None:
         """Store the image (h, w, C) uint8 of a row."""
         data = np.ascontiguousarray(image).reshape(-1)
         self._write("pixels", data.data)
         record = (row, self._offset, *image.shape[:2], zlib.crc32(data.data), _PACKED, has_color, 0)
+        self._offset += data.nbytes  # before the record: an interrupt in between loses one image and no more
         self._records.append(record)
-        self._offset += data.nbytes
         if self._offset - self._recorded_offset >= _FLUSH_BYTES:
             self._record()
 
     def append_broken(self, row: int, reason: str) -> None:
         """Remember that the image of a row cannot be decoded, and why."""
         self._records.append((row, self._offset, 0, 0, 0, _BROKEN, 0, 0))
-        self._reasons.append(
-            "\n" + json.dumps({"row": row, "reason": reason})
-        )  # a torn line ends where the next begins
+        # a line begins with its break, so that one torn by a kill does not swallow the next
+        self._reasons.append("\n" + json.dumps({"row": row, "reason": reason}))
 
     def finish(self, about: dict[str, object]) -> None:
         """Declare the pack complete; `about` is for people who look into the folder."""

@@ -30,10 +30,14 @@ class PackedImages:
         """The pack, in memory, of images (h, w, C) uint8 that need no decoding or resizing."""
         if not images:
             raise InputError("expected at least one image to pack but got none")
+        channels = images[0].shape[-1]
+        for image in images:
+            if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != channels:
+                raise InputError(
+                    "images to pack must be uint8 (h, w, C), all with one C, "
+                    f"but there are {images[0].shape} {images[0].dtype} and {image.shape} {image.dtype}"
+                )
         shapes = np.array([image.shape[:2] for image in images], np.int64)
-        channels = images[0].shape[2]
-        if any(image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != channels for image in images):
-            raise InputError(f"every image to pack must be uint8 (h, w, {channels}), as the first is")
         sizes = shapes.prod(axis=1) * channels
         pixels = np.concatenate([image.reshape(-1) for image in images])
         pixels.setflags(write=False)

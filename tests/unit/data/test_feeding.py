@@ -81,8 +81,12 @@ def test_images_without_colour_are_grey() -> None:
 def test_only_images_of_one_kind_can_be_packed() -> None:
     with pytest.raises(InputError, match=r"^expected at least one image to pack but got none$"):
         PackedImages.from_images([])
-    with pytest.raises(InputError, match=r"^every image to pack must be uint8 \(h, w, 3\), as the first is$"):
-        PackedImages.from_images([UNIFORM[0], UNIFORM[1][..., :1]])
+    for other in (UNIFORM[1][..., :1], UNIFORM[1][..., 0], UNIFORM[1].astype(float)):
+        for images in ([UNIFORM[0], other], [other, UNIFORM[0]]):
+            with pytest.raises(
+                InputError, match=r"^images to pack must be uint8 \(h, w, C\), all with one C, but there"
+            ):
+                PackedImages.from_images(images)
 
 
 # the order of an epoch

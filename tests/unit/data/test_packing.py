@@ -300,6 +300,17 @@ def test_a_damaged_pack_is_made_again_and_told(tmp_path: Path, damage: str) -> N
     assert told == []
 
 
+def test_large_packs_are_checked_in_places_and_at_their_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    images = some_files(20)
+    pack(images, tmp_path)
+    (folder,) = pack_folders(tmp_path)
+    damage_byte(folder / "pixels", -1)
+    monkeypatch.setattr(pack_folder, "MEMORY_LIMIT_BYTES", 3000)
+    told: list[str] = []
+    assert_packed(pack(images, tmp_path, tell=told.append), images)
+    assert told[0].endswith("are damaged (its pixels do not have their checksum); packing them again")
+
+
 def unfinish(folder: Path, num_records: int, tail: bytes = b"") -> None:
     """As if the process had been killed after so many records, and while writing more of every file."""
     (folder / "complete.json").unlink()
@@ -464,6 +475,15 @@ def test_a_cache_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
     message = str(caught.value)
     assert message.startswith(f"packed images cannot be kept in {tmp_path / 'packs'}")
     assert message.endswith("set STRIATE_CACHE to a folder that can be written")
+
+
+def test_a_file_system_without_locks_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise NotImplementedError
+
+    monkeypatch.setattr(pack_folder.FileLock, "acquire", refuse)
+    with pytest.raises(RunError, match="its file system has no locks; set STRIATE_CACHE to a folder that can be writ"):
+        pack(some_files(), tmp_path)
 
 
 def test_a_full_disk_is_one_line_and_keeps_what_was_packed(tmp_path: Path) -> None:
