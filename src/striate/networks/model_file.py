@@ -123,9 +123,10 @@ def write_model_file(path: str | Path, model_file: ModelFile, state: Mapping[str
     _check_against_network(model_file, table)
     header = _encode_header(model_file, table)
     data = b"".join(_tensor_bytes(tensors[name]) for name in table)
-    checksum = hashlib.sha256(header + data).hexdigest()
+    digest = hashlib.sha256(header)
+    digest.update(data)
     start, stop = _find_checksum(header)
-    write_atomically(Path(path), header[:start] + checksum.encode() + header[stop:] + data)
+    write_atomically(Path(path), b"".join((header[:start], digest.hexdigest().encode(), header[stop:], data)))
 
 
 def read_header(path: str | Path) -> tuple[ModelFile, dict[str, TensorInfo]]:

@@ -209,7 +209,10 @@ def load_model(
 
 
 def save_model(model: Model, path: str | Path) -> None:
-    """Write a model to its one file (docs/model-file.md), replacing what stood there in one stroke."""
+    """Write a model to its one file (docs/model-file.md), replacing what stood there in one stroke.
+
+    Raises InputError where it cannot be written, ModelFileError where its network is none of the catalogue's.
+    """
     about = ModelFile(
         network=model.network_name,
         config=model.network_config,
@@ -217,7 +220,10 @@ def save_model(model: Model, path: str | Path) -> None:
         preprocessing=model.preprocessing,
         provenance=model.provenance,
     )
-    write_model_file(path, about, model.network.state_dict())
+    try:
+        write_model_file(path, about, model.network.state_dict())
+    except OSError as error:
+        raise InputError(f"{path} cannot be written: {error.strerror}; save the model elsewhere") from None
 
 
 def _expand(images: ImageLike | Iterable[ImageLike]) -> Iterator[tuple[str, ImageLike]]:

@@ -201,6 +201,16 @@ def test_saved_models_answer_the_same(lenet: Model, tmp_path: Path) -> None:
     assert load_model(tmp_path / "run").provenance == {"by": "a test"}
 
 
+def test_models_that_cannot_be_saved(lenet: Model, model: Model, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match=r"cannot be written: .*; save the model elsewhere"):
+        save_model(lenet, tmp_path / "file" / "model.safetensors")
+    with pytest.raises(
+        ModelFileError, match="the network is 'brightness', which this version of striate does not have"
+    ):
+        save_model(model, tmp_path / "m.safetensors")
+
+
 def test_loading_leaves_the_random_state_alone(lenet: Model, tmp_path: Path) -> None:
     save_model(lenet, tmp_path / "m.safetensors")
     before = torch.get_rng_state()
