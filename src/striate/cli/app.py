@@ -10,6 +10,7 @@ import typer
 import striate
 from striate.cli import describe, evaluate, look, networks, predict, report, train
 from striate.cli.console import complain, out
+from striate.cli.memory import keep_freed_memory
 from striate.errors import StriateError
 
 app = typer.Typer(
@@ -48,6 +49,7 @@ app.command("data")(look.look_at_data)
 
 def main() -> None:
     """Run the command in sys.argv; never returns."""
+    keep_freed_memory()
     wants_traceback = "--debug" in sys.argv
     sys.argv = [word for word in sys.argv if word != "--debug"]
     try:

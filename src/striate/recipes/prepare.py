@@ -34,6 +34,7 @@ from striate.recipes.run_folder import MODEL_FILE
 from striate.training.recipe import Recipe
 
 PUBLISHED, DEFAULT_PRETRAINED = "imagenet", "resnet18"
+GREY_MODES = ("1", "L", "LA", "La", "I", "F", "I;16", "I;16B", "I;16L", "I;16N")
 _SAMPLE = 200
 _WHITENING_IMAGES = 5_000
 
@@ -182,7 +183,7 @@ def _look(dataset: Dataset, splits: Splits) -> Facts:
             else:
                 facts = image_facts(content)
                 sizes.append((facts.height, facts.width))
-                channels.add(1 if facts.is_grey else 3)
+                channels.add(1 if facts.mode in GREY_MODES else 3)
         except (OSError, InputError):
             continue  # packing will name it, with the reason
     if not sizes:
