@@ -96,7 +96,8 @@ def find_counts(entry: Entry, state: Mapping[str, Tensor]) -> tuple[int, int] | 
         return None
     pixels = 1 if stem.ndim > 2 else entry.input_size[1] * entry.input_size[2]
     in_channels, num_classes = stem.shape[1] // pixels, head.shape[0]
-    return (in_channels, num_classes) if in_channels and num_classes else None
+    is_whole = stem.shape[1] == in_channels * pixels
+    return (in_channels, num_classes) if is_whole and in_channels and num_classes else None
 
 
 def adapt_channels(weight: Tensor, old: int, new: int) -> Tensor:
@@ -186,7 +187,7 @@ def _fit_head(entry: Entry, target: Mapping[str, Tensor], fitted: dict[str, Tens
 def _check_match(
     entry: Entry, target: Mapping[str, Tensor], fitted: Mapping[str, Tensor], state: Mapping[str, Tensor]
 ) -> None:
-    """Raise ModelFileError unless names and shapes are the target's."""
+    """Raise ModelFileError unless names and shapes are the target's, and numbers floats where its are."""
     missing = [name for name in target if name not in fitted]
     unexpected = [name for name in fitted if name not in target]
     misshapen = [
@@ -194,15 +195,27 @@ def _check_match(
         for name, value in target.items()
         if name in fitted and fitted[name].shape != value.shape
     ]
-    if not (missing or unexpected or misshapen):
+    mistyped = [
+        f"{name} is {fitted[name].dtype} and should be {value.dtype}"
+        for name, value in target.items()
+        if name in fitted and fitted[name].is_floating_point() != value.is_floating_point()
+    ]
+    if not (missing or unexpected or misshapen or mistyped):
         return
     parts = [
         f"{len(names)} {what} ({', '.join(names[:_NAMES_SHOWN])}{', ...' if len(names) > _NAMES_SHOWN else ''})"
-        for what, names in (("missing", missing), ("unexpected", unexpected), ("of another shape", misshapen))
+        for what, names in (
+            ("missing", missing),
+            ("unexpected", unexpected),
+            ("of another shape", misshapen),
+            ("of another type", mistyped),
+        )
         if names
     ]
-    others = find_fitting_networks(state)
-    advice = f"they would fit {' or '.join(others)}" if others else "no network of the catalogue has these weights"
+    others = [name for name in find_fitting_networks(state) if name != entry.name]
+    advice = (
+        f"they would fit {' or '.join(others)}" if others else "no other network of the catalogue has these weights"
+    )
     raise ModelFileError(f"the weights do not fit {entry.name}: {'; '.join(parts)}; {advice}")
 
 

@@ -89,7 +89,7 @@ class Airbench(nn.Module):
         whitened_channels = 2 * config.in_channels * PATCH_PX**2
         self.whiten = nn.Conv2d(config.in_channels, whitened_channels, PATCH_PX)
         self.whiten.weight.requires_grad_(False)
-        nn.init.zeros_(self.whiten.bias)  # type: ignore[arg-type]  # typed as optional, present by default
+        nn.init.zeros_(self.whiten.get_parameter("bias"))
         self.gelu = nn.GELU()
         self.block1 = Block(whitened_channels, config.widths[0], config.norm_momentum)
         self.block2 = Block(config.widths[0], config.widths[1], config.norm_momentum)
@@ -138,7 +138,7 @@ def whiten_from_images(network: nn.Module, images: Tensor) -> None:
         )
     if not images.isfinite().all():
         raise InputError("whitening needs finite images but some values are NaN or infinite")
-    filters = whitening_filters(images)
+    filters = whitening_filters(images).to(torch.float32)  # before it goes to a device that may lack float64
     with torch.no_grad():
         network.whiten.weight.copy_(torch.cat([filters, -filters]))
 

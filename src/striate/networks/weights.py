@@ -71,7 +71,10 @@ def load_weights(entry: Entry, spec: str | Path, *, download: bool = True, tell:
     if not path.is_file():
         choices = f"{', '.join(published)} or a path" if published else "a path, for there are no published ones"
         raise InputError(f"{entry.name} has no weights {str(spec)!r}, nor is that a file; give {choices}")
-    return _load_file(entry, path)
+    try:
+        return _load_file(entry, path)
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror or error}; check its permissions") from None
 
 
 def read_torch_file(path: str | Path) -> dict[str, Tensor]:
@@ -191,13 +194,20 @@ def _unwrap(content: Any, path: str | Path) -> dict[str, Tensor]:
     if not isinstance(content, Mapping) or not content:
         raise ModelFileError(f"{path} holds no table of weights by name; save network.state_dict()")
     for name, value in content.items():
-        if not isinstance(name, str) or not isinstance(value, Tensor):
-            raise ModelFileError(f"{path} holds {name!r}, which is not a tensor; save network.state_dict() alone")
+        if not isinstance(name, str) or not isinstance(value, Tensor) or not _is_plain(value):
+            raise ModelFileError(f"{path} holds {name!r}, which is not a plain tensor; save network.state_dict() alone")
     state = dict(content)
     for prefix in _PREFIXES:
         if all(name.startswith(prefix) for name in state):
             state = {name.removeprefix(prefix): value for name, value in state.items()}
     return state
+
+
+def _is_plain(tensor: Tensor) -> bool:
+    """Whether every number stands in memory: a stretched tensor of a few bytes may claim any size."""
+    if tensor.layout != torch.strided or tensor.device.type == "meta":
+        return False
+    return tensor.untyped_storage().nbytes() >= tensor.numel() * tensor.element_size()
 
 
 def _sha256(path: Path) -> str:

@@ -119,8 +119,25 @@ def test_missing_and_misshapen_weights_are_named() -> None:
         fit_weights(entry, network, state)
     assert str(caught.value) == (
         "the weights do not fit lenet5: 1 missing (fc1.bias); 1 of another shape (conv2.weight is (16, 6, 3, 3) and "
-        "should be (16, 6, 5, 5)); no network of the catalogue has these weights"
+        "should be (16, 6, 5, 5)); no other network of the catalogue has these weights"
     )
+
+
+def test_whole_numbers_are_no_weights() -> None:
+    network = build_network("lenet5", seed=0)
+    state = {**network.state_dict(), "fc1.bias": torch.zeros(84, dtype=torch.int8)}
+    with pytest.raises(
+        ModelFileError, match=r"1 of another type \(fc1.bias is torch.int8 and should be torch.float32\)"
+    ):
+        fit_weights(CATALOGUE["lenet5"], network, state)
+
+
+def test_a_linear_layer_of_no_whole_number_of_channels_is_refused() -> None:
+    network = build_network("lenet_300_100", in_channels=3, device="meta")
+    state = dict(build_network("lenet_300_100", seed=0).state_dict())
+    state["fc1.weight"] = torch.zeros(300, 2 * 784 + 1)
+    with pytest.raises(ModelFileError, match=r"fc1.weight is \(300, 1569\) and should be \(300, 2352\)"):
+        fit_weights(CATALOGUE["lenet_300_100"], network, state)
 
 
 def test_whitening_layers_cannot_change_channels() -> None:

@@ -107,8 +107,11 @@ def test_code_in_a_file_is_refused_and_never_run(form: str, tmp_path: Path) -> N
     [
         ([torch.zeros(1)], r"holds no table of weights by name; save network.state_dict\(\)"),
         ({}, "holds no table of weights by name"),
-        ({"conv1.weight": torch.zeros(1), "epoch": 3}, "holds 'epoch', which is not a tensor"),
-        ({0: torch.zeros(1)}, "holds 0, which is not a tensor"),
+        ({"conv1.weight": torch.zeros(1), "epoch": 3}, "holds 'epoch', which is not a plain tensor"),
+        ({0: torch.zeros(1)}, "holds 0, which is not a plain tensor"),
+        ({"huge": torch.zeros(1).expand(10**12)}, "holds 'huge', which is not a plain tensor"),
+        ({"sparse": torch.zeros(2, 2).to_sparse()}, "holds 'sparse', which is not a plain tensor"),
+        ({"nowhere": torch.zeros(2, device="meta")}, "holds 'nowhere', which is not a plain tensor"),
     ],
 )
 def test_files_with_other_things_are_refused(content: object, message: str, tmp_path: Path) -> None:
@@ -133,6 +136,17 @@ def test_damaged_files_are_refused(state: dict[str, Tensor], tmp_path: Path) -> 
         path.write_bytes(data)
         with pytest.raises(ModelFileError, match="is no weights file that striate can read; give a striate model, "):
             load_weights(LENET, path)
+
+
+def test_unreadable_files_are_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "weights").write_bytes(b"x")
+
+    def refuse(*_: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "open", refuse)
+    with pytest.raises(InputError, match="weights cannot be read: Permission denied; check its permissions"):
+        load_weights(LENET, tmp_path / "weights")
 
 
 def test_what_is_neither_name_nor_file_is_refused(tmp_path: Path) -> None:
