@@ -102,12 +102,12 @@ def evaluate(
     autocast_dtype: torch.dtype | None = None,
     track: Track = track_silently,
 ) -> Evaluation:
-    """Figures of `network` on the images `indices` of `packed`, whose labels are `labels[indices]`, in the network's
-    own numbering.
+    """Figures of `network` on the images `indices` of `packed`, whose labels are `labels[indices]`.
 
-    Images that could not be read are left out: they are no mistake of the network's. The network must be on `device`;
-    its mode and gradients come back as they were. Memory grows by some forty bytes an image. InputError where nothing
-    is left to evaluate or a label is not one of the classes; NonFiniteLoss where the network answers NaN or infinity.
+    Labels are output indices of the network. Images that could not be read are left out: they are no mistake of the
+    network's. The network must be on `device`; its mode and gradients come back as they were. Memory grows by some
+    forty bytes an image. InputError where nothing is left to evaluate or a label is not one of the classes;
+    NonFiniteLoss where the network answers NaN or infinity.
     """
     indices = np.asarray(indices, dtype=np.int64)
     indices = indices[packed.usable[indices]]

@@ -404,7 +404,7 @@ def _tensor_from(data: bytearray, info: TensorInfo) -> Tensor:
 
 def _some(names: list[str], most: int = 3) -> str:
     more = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + more
+    return ", ".join(name if name.isprintable() else repr(name) for name in names[:most]) + more
 
 
 def _one_line(error: BaseException) -> str:

@@ -183,11 +183,11 @@ class Model:
 def load_model(
     ref: str | Path, *, device: torch.device | str = "cpu", download: bool = False, tell: Tell = tell_nobody
 ) -> Model:
-    """The model that `ref` names: a run folder, a model file, or NETWORK:WEIGHTS with a weights file or published
-    weights.
+    """The model that `ref` names: a run folder, a model file, or NETWORK:WEIGHTS.
 
-    `device` may be "auto": a GPU where there is one. Raises InputError where `ref` names nothing, ModelFileError
-    where a file is not what it should be.
+    WEIGHTS is a weights file or the name of published weights, fetched only with `download`. `device` may be "auto":
+    a GPU where there is one. Raises InputError where `ref` names nothing, ModelFileError where a file is not what it
+    should be.
     """
     path = Path(ref)
     if path.is_dir():

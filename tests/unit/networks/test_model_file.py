@@ -241,6 +241,13 @@ def test_tensors_that_overlap_are_refused(model_path: Path, tmp_path: Path) -> N
         read_model_file(join_file(tmp_path / "m", header | {"other": twice}, data))
 
 
+def test_strange_names_stay_on_one_line(model_path: Path, tmp_path: Path) -> None:
+    header, data = split_file(model_path)
+    strange = {"a\nb": {"dtype": "F32", "shape": [0], "data_offsets": [0, 0]}}
+    with pytest.raises(ModelFileError, match=r"it has 'a\\nb', which lenet_300_100 lacks"):
+        read_model_file(join_file(tmp_path / "m", header | strange, data))
+
+
 def test_keys_that_occur_twice_are_refused(model_path: Path, tmp_path: Path) -> None:
     header, data = split_file(model_path)
     text = json.dumps(header, separators=(",", ":"))
