@@ -1,8 +1,11 @@
 """Where striate keeps what it can make again, and how it writes a file that is either whole or not there."""
 
 import os
-import tempfile
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 
 def cache_dir() -> Path:
@@ -17,33 +20,41 @@ def cache_dir() -> Path:
 def write_atomically(path: Path, data: bytes) -> None:
     """Put `data` in `path` so that a reader, also after a crash, finds the old file or the new one and never a part.
 
-    Missing folders are created. The file gets the permissions that a plain `open` would give. Raises OSError, and
-    leaves nothing behind, when it cannot be written.
+    Missing folders are created. Raises OSError, and leaves nothing behind, when it cannot be written.
+    """
+    with writing_atomically(path) as file:
+        file.write(data)
+
+
+@contextmanager
+def writing_atomically(path: Path) -> Iterator[BinaryIO]:
+    """A file to write into, which becomes `path` when the block ends and vanishes when the block raises.
+
+    It lies in the same folder, is on the disk before it is renamed, and has the permissions of the file it replaces
+    or else those that `open` would give. Missing folders are created. Raises OSError.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name[:80]}.", suffix=".tmp", dir=path.parent)
+    temporary = path.with_name(f".{path.name[:80]}.{secrets.token_hex(6)}.tmp")
     try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
+        with open(temporary, "xb") as file:
+            yield file
             file.flush()
             os.fsync(file.fileno())
-        move_into_place(Path(temporary), path)
+        move_into_place(temporary, path)
     except BaseException:
-        Path(temporary).unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
         raise
 
 
 def move_into_place(temporary: Path, path: Path) -> None:
-    """Rename a finished temporary file to `path` in the same folder, replacing what was there, for good."""
-    if not path.exists():
-        _give_plain_permissions(temporary)
-    else:
+    """Rename a finished file to `path` in the same folder, for good; it takes on the permissions of what it replaces."""
+    if path.is_file():
         temporary.chmod(path.stat().st_mode & 0o777)
     temporary.replace(path)
-    sync_folder(path.parent)
+    _sync_folder(path.parent)
 
 
-def sync_folder(folder: Path) -> None:
+def _sync_folder(folder: Path) -> None:
     """Make renames in a folder survive a power cut; does nothing where folders cannot be opened (Windows)."""
     if os.name != "posix":
         return
@@ -52,13 +63,3 @@ def sync_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-def _give_plain_permissions(temporary: Path) -> None:
-    """The mode of a new file: a temporary one is private, and reading the umask means setting it for the process."""
-    probe = temporary.with_suffix(".mode")
-    os.close(os.open(probe, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
-    try:
-        temporary.chmod(probe.stat().st_mode & 0o777)
-    finally:
-        probe.unlink()

@@ -11,10 +11,10 @@ not read, because reading it means running it.
 
 import functools
 import io
+import re
 import struct
 import threading
 import warnings
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -63,11 +63,9 @@ def decode_image(data: bytes | np.ndarray, channels: int, *, max_pixels: int = M
     """
     if isinstance(data, np.ndarray):
         return _match_channels(data, channels)
-    if channels not in (1, 3):
-        raise InputError(f"is an image file, which gives 1 or 3 channels and not {channels}")
     with _strict_pillow:
         image = _open(data)
-        _fit_under(image, max_pixels)
+        _fit_under(image, data, max_pixels)
         return image_pixels(image, channels, max_pixels=max_pixels)
 
 
@@ -93,6 +91,8 @@ def image_pixels(image: Image.Image, channels: int, *, max_pixels: int = MAX_PIX
 
     Raises InputError like `decode_image`.
     """
+    if channels not in (1, 3):
+        raise InputError(f"gives 1 or 3 channels, not {channels}")
     with _strict_pillow:
         try:
             image.load()
@@ -125,34 +125,31 @@ class _StrictPillow:
         self._lock = threading.Lock()
         self._num_inside = 0
         self._accepted_cut_off = False
-        self._filters: list[Any] = []
-        self._filter: Any = None
+        self._changed: list[Any] = []  # the lists of filters that got ours; `catch_warnings` changes lists
 
     def __enter__(self) -> None:
         with self._lock:
-            self._num_inside += 1
-            if self._num_inside > 1 and warnings.filters is self._filters:
-                return
-            if self._num_inside == 1:
+            if self._num_inside == 0:
                 self._accepted_cut_off = ImageFile.LOAD_TRUNCATED_IMAGES
+            self._num_inside += 1
             ImageFile.LOAD_TRUNCATED_IMAGES = False
-            self._remove_filter()
-            warnings.filterwarnings("ignore", module=r"PIL\.")
-            self._filters = warnings.filters  # type: ignore[assignment]  # a list, though declared a sequence
-            self._filter = self._filters[0]
+            if _NO_WARNING not in warnings.filters:
+                warnings.filterwarnings("ignore", module=_NO_WARNING[3].pattern)
+                self._changed.append(warnings.filters)
 
     def __exit__(self, *error: object) -> None:
         with self._lock:
             self._num_inside -= 1
             if self._num_inside == 0:
                 ImageFile.LOAD_TRUNCATED_IMAGES = self._accepted_cut_off
-                self._remove_filter()
+                for filters in (*self._changed, warnings.filters):
+                    while _NO_WARNING in filters:
+                        filters.remove(_NO_WARNING)
+                self._changed.clear()
 
-    def _remove_filter(self) -> None:
-        with suppress(ValueError):
-            self._filters.remove(self._filter)
 
-
+# as `warnings.filterwarnings` writes it; the comment in the pattern tells it from a filter of the user's
+_NO_WARNING = ("ignore", None, Warning, re.compile(r"PIL\.(?#while striate decodes)"), 0)
 _strict_pillow = _StrictPillow()
 
 
@@ -186,28 +183,35 @@ def _damage(error: Exception) -> str:
     if isinstance(error, MemoryError):
         return "needs more memory than there is"
     text = str(error).lower()
-    if isinstance(error, EOFError | struct.error | IndexError) or any(
-        sign in text
-        for sign in ("truncated", "not enough", "incomplete", "unexpected end", "buffer is not large", "eof")
-    ):
+    signs = ("truncated", "not enough", "incomplete", "unexpected end", "buffer is not large", "eof")
+    if isinstance(error, EOFError | struct.error | IndexError) or any(sign in text for sign in signs):
         return "is cut off"
     lines = str(error).splitlines()
     return f"is damaged ({lines[0][:100]})" if lines else f"is damaged ({type(error).__name__})"
 
 
-def _fit_under(image: ImageFile.ImageFile, max_pixels: int) -> None:
-    """Ask for a JPEG above the limit at a fraction of its size; InputError when no image within the limit can be had.
-
-    A progressive JPEG keeps all its coefficients in memory whatever the size asked for, so it is not reduced.
-    """
+def _fit_under(image: ImageFile.ImageFile, data: bytes, max_pixels: int) -> None:
+    """Ask for a JPEG above the limit at a fraction of its size; InputError when no image within the limit can be had."""
     width, height = image.size
-    if image.format in _REDUCIBLE and "progressive" not in image.info:
-        for fraction in (1, 2, 4, 8):
+    if width * height > max_pixels and image.format in _REDUCIBLE and _is_one_scan(data):
+        for fraction in (2, 4, 8):
             if -(-width // fraction) * -(-height // fraction) <= max_pixels:
-                if fraction > 1:
-                    image.draft(None, (width // fraction, height // fraction))
+                image.draft(None, (width // fraction, height // fraction))
                 return
     _check_size(image.size, max_pixels)
+
+
+def _is_one_scan(jpeg: bytes) -> bool:
+    """Whether a JPEG is decoded row by row; one in several scans, such as a progressive one, is held in memory whole."""
+    place, num_components = 2, b""
+    while jpeg[place : place + 1] == b"\xff":
+        marker = jpeg[place + 1 : place + 2]
+        if marker in (b"\xc0", b"\xc1"):  # the header of a frame that is not progressive
+            num_components = jpeg[place + 9 : place + 10]
+        if marker == b"\xda":  # the header of the first scan
+            return jpeg[place + 4 : place + 5] == num_components
+        place += 2 + int.from_bytes(jpeg[place + 2 : place + 4], "big")
+    return False
 
 
 def _check_size(size: tuple[int, int], max_pixels: int) -> None:

@@ -6,17 +6,18 @@ Nothing is fetched unless the caller says so. A file is used only when its lengt
 
 import hashlib
 import http.client
-import os
 import tarfile
 import tempfile
+import urllib.error
 import urllib.request
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import IO
 
-from striate.data.cache import move_into_place, write_atomically
+from striate.data.cache import write_atomically, writing_atomically
 from striate.data.cifar import holds_cifar, read_cifar_folder
 from striate.data.dataset import Dataset
 from striate.data.idx import holds_idx, read_idx_folder
@@ -68,6 +69,8 @@ def fetch(standard_set: StandardSet, folder: Path, *, tell: Tell = tell_nobody, 
             folder.mkdir(parents=True, exist_ok=True)
             _fetch_file(download, folder, track)
         except (OSError, http.client.HTTPException, tarfile.TarError, EOFError, zlib.error) as error:
+            if isinstance(error, urllib.error.HTTPError):
+                error.close()  # it holds the connection
             raise DataError(
                 f"{download.url} cannot be fetched to {folder}: {error}; get it by hand and name its folder "
                 "with --data-dir"
@@ -76,29 +79,28 @@ def fetch(standard_set: StandardSet, folder: Path, *, tell: Tell = tell_nobody, 
 
 def _fetch_file(download: Download, folder: Path, track: Track) -> None:
     """One file, or the members of one archive, put in place when whole and right."""
-    descriptor, temporary_name = tempfile.mkstemp(prefix=".download.", suffix=".tmp", dir=folder)
-    temporary = Path(temporary_name)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            digest = hashlib.md5(usedforsecurity=False)
-            num_chunks = -(-download.size_bytes // _CHUNK_BYTES)
-            for chunk in track(_chunks(download), f"downloading {download.file_name}", num_chunks):
-                digest.update(chunk)
-                file.write(chunk)
-            file.flush()
-            os.fsync(file.fileno())
-        found = (temporary.stat().st_size, digest.hexdigest())
-        if found != (download.size_bytes, download.md5):
-            raise DataError(
-                f"{download.url} should have {download.size_bytes} bytes and MD5 {download.md5} "
-                f"but has {found[0]} and {found[1]}; nothing of it was kept"
-            )
-        if download.members:
-            _unpack(temporary, download.members, folder)
-        else:
-            move_into_place(temporary, folder / download.file_name)
-    finally:
-        temporary.unlink(missing_ok=True)
+    if not download.members:
+        with writing_atomically(folder / download.file_name) as file:
+            _download_into(file, download, track)
+        return
+    with tempfile.TemporaryFile(dir=folder) as archive:
+        _download_into(archive, download, track)
+        archive.seek(0)
+        _unpack(archive, download.members, folder)
+
+
+def _download_into(file: IO[bytes], download: Download, track: Track) -> None:
+    """Write the published file; DataError when what comes is another."""
+    digest = hashlib.md5(usedforsecurity=False)
+    num_chunks = -(-download.size_bytes // _CHUNK_BYTES)
+    for chunk in track(_chunks(download), f"downloading {download.file_name}", num_chunks):
+        digest.update(chunk)
+        file.write(chunk)
+    if (file.tell(), digest.hexdigest()) != (download.size_bytes, download.md5):
+        raise DataError(
+            f"{download.url} should have {download.size_bytes} bytes and MD5 {download.md5} "
+            f"but has {file.tell()} and {digest.hexdigest()}; nothing of it was kept"
+        )
 
 
 def _chunks(download: Download) -> Iterator[bytes]:
@@ -111,9 +113,9 @@ def _chunks(download: Download) -> Iterator[bytes]:
             yield chunk
 
 
-def _unpack(archive: Path, members: tuple[str, ...], folder: Path) -> None:
+def _unpack(archive: IO[bytes], members: tuple[str, ...], folder: Path) -> None:
     """Write the named members, and no others, directly into `folder`."""
-    with tarfile.open(archive, "r:gz") as file:
+    with tarfile.open(fileobj=archive, mode="r:gz") as file:
         for name in members:
             try:
                 member = file.extractfile(name)

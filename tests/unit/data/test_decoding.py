@@ -111,6 +111,18 @@ def test_a_palette_is_looked_up():
     np.testing.assert_array_equal(decode_image(encoded(image), 3), np.asarray(image.convert("RGB")))
 
 
+def test_16_bit_colour_with_a_transparent_value():
+    """Pillow reads 16-bit colour as 8-bit and keeps the 16-bit value, which then matches nothing."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    data = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">IIBBBBB", 1, 1, 16, 2, 0, 0, 0))
+    data += chunk(b"tRNS", struct.pack(">HHH", 500, 600, 700))
+    data += chunk(b"IDAT", zlib.compress(b"\0" + struct.pack(">HHH", 0x1234, 0x8000, 0xFFFF))) + chunk(b"IEND", b"")
+    np.testing.assert_array_equal(decode_image(data, 3), [[[0x12, 0x80, 0xFF]]])
+
+
 def test_one_bit():
     image = Image.fromarray(np.array([[True, False]]))
     np.testing.assert_array_equal(decode_image(encoded(image), 1)[..., 0], [[255, 0]])
@@ -304,7 +316,7 @@ def test_no_cut_and_no_flipped_byte_raises_anything_else():
 
 
 def test_files_give_one_or_three_channels():
-    with pytest.raises(InputError, match=r"^is an image file, which gives 1 or 3 channels and not 4$"):
+    with pytest.raises(InputError, match=r"^gives 1 or 3 channels, not 4$"):
         decode_image(encoded(RGB), 4)
 
 
@@ -376,6 +388,14 @@ def test_filters_are_put_back_when_scopes_of_threads_overlap():
         leave.set()
         running.result()
     assert list(warnings.filters) == before
+
+
+def test_a_filter_of_the_users_stays():
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module=r"PIL\.")
+        before = list(warnings.filters)
+        decode_image(encoded(RGB), 3)
+        assert list(warnings.filters) == before
 
 
 def test_many_threads_decode_the_same():
