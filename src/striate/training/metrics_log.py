@@ -17,10 +17,11 @@ class MetricsLog:
         self.position = 0
 
     def start(self, position: int = 0) -> bool:
-        """Cut the file to `position` bytes, making it if need be; False when it was shorter than that, so that lines
+        """Cut the file to `position` bytes, made where it is missing; False when it was shorter than that, so that lines
         are lost.
         """
         try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
             with self.path.open("ab") as file:
                 found = file.tell()
                 file.truncate(min(position, found))

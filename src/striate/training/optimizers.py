@@ -60,6 +60,19 @@ def set_rates(optimizer: Optimizer, factor: float) -> None:
         group["lr"] = group["peak_rate"] * factor
 
 
+def start_momentum(optimizer: Optimizer) -> None:
+    """Give parameters that are trained from now on the momentum, zero, that they would get with their first gradient.
+
+    PyTorch's fused SGD fails where only some parameters of a group have momentum already, as after unfreezing.
+    """
+    if not isinstance(optimizer, torch.optim.SGD):
+        return
+    for group in optimizer.param_groups:
+        for param in group["params"]:
+            if group["momentum"] > 0 and param.requires_grad and "momentum_buffer" not in optimizer.state[param]:
+                optimizer.state[param]["momentum_buffer"] = torch.zeros_like(param)
+
+
 def split_by_decay(params: tuple[nn.Parameter, ...]) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
     """Those that weight decay reaches (matrices, filters) and the others (biases, norms and other vectors)."""
     return [param for param in params if param.ndim > 1], [param for param in params if param.ndim <= 1]

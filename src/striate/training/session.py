@@ -4,6 +4,7 @@ import contextlib
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
@@ -21,7 +22,7 @@ from striate.training.interrupts import StopRequest
 from striate.training.loss import ClassificationLoss
 from striate.training.metrics_log import MetricsLog
 from striate.training.observer import Observer, RunStart, StepInfo
-from striate.training.optimizers import set_rates
+from striate.training.optimizers import set_rates, start_momentum
 from striate.training.randomness import seed_for
 from striate.training.recipe import Recipe
 from striate.training.schedules import rate_factor
@@ -76,6 +77,7 @@ class Session:
             return False
         restore(self.state, checkpoint, self.identity, self.fabric, tell=self.observer.on_notice)
         self.elapsed_before_s, self.steps_before = self.state.progress.elapsed_s, self.state.progress.step
+        self._set_rates(max(0, self.steps_before - 1))  # as the last update left them
         return True
 
     def train(self) -> TrainingResult:
@@ -104,6 +106,10 @@ class Session:
         return -(-self.num_batches // self.recipe.accumulate_steps)
 
     @property
+    def num_steps(self) -> int:
+        return self.steps_per_epoch * self.recipe.epochs
+
+    @cached_property
     def num_batches(self) -> int:
         return self.feed.num_batches(self.recipe, self.fabric.world_size)
 
@@ -112,6 +118,7 @@ class Session:
         epoch = self.state.progress.epoch
         num_open = num_open_groups(self.recipe.freeze, epoch, self.recipe.epochs, len(self.groups))
         open_groups(self.state.network, self.groups, num_open)
+        start_momentum(self.state.optimizer)
         if self.model is None or (num_open != self.num_open and self.fabric.world_size > 1):
             self.model = None  # lets go of the old gradient hooks before new ones are made
             self.model = self.fabric.setup_module(self.state.network, move_to_device=False)
@@ -128,31 +135,30 @@ class Session:
             rank=self.fabric.global_rank,
             world_size=self.fabric.world_size,
         )
-        num_steps = self.steps_per_epoch * recipe.epochs
         began_at = time.monotonic()
         with contextlib.closing(batches):
             for parts in _in_parts(batches, recipe.accumulate_steps):
-                self._update(parts, num_steps)
+                self._update(parts)
                 now = time.monotonic()
                 progress.sums.training_s += now - began_at
                 began_at = now
                 if now - self.shown_at >= SHOW_EVERY_S:
-                    self._show(num_steps, now)
+                    self._show(now)
                 if self._is_due(now):
                     self._save()
                     began_at = time.monotonic()
 
-    def _update(self, parts: list[Batch], num_steps: int) -> None:
+    def _update(self, parts: list[Batch]) -> None:
         """One update on one or more batches."""
-        progress, optimizer = self.state.progress, self.state.optimizer
-        set_rates(optimizer, rate_factor(self.recipe.schedule, progress.step, num_steps) * progress.plateau.factor)
+        progress = self.state.progress
+        self._set_rates(progress.step)
         assert self.model is not None
         try:
             result = train_step(
                 self.model,
                 parts,
                 self.loss_fn,
-                optimizer,
+                self.state.optimizer,
                 self.fabric,
                 seed=seed_for(self.recipe.seed, "layers", progress.step, self.fabric.global_rank),
                 max_grad_norm=self.recipe.max_grad_norm,
@@ -238,7 +244,7 @@ class Session:
         progress.sums = own_sums
         self.saved_at = time.monotonic()
 
-    def _show(self, num_steps: int, now: float) -> None:
+    def _show(self, now: float) -> None:
         progress, sums = self.state.progress, self.state.progress.sums
         self.shown_at = now
         self.observer.on_step(
@@ -250,7 +256,7 @@ class Session:
                 learning_rate=self._learning_rate(),
                 grad_norm=self.last_grad_norm,
                 images_per_s=self.fabric.world_size * sums.num_images / max(sums.training_s, 1e-9),
-                eta_s=(num_steps - progress.step) * (now - self.started_at) / (progress.step - self.steps_before),
+                eta_s=(self.num_steps - progress.step) * (now - self.started_at) / (progress.step - self.steps_before),
             )
         )
 
@@ -259,14 +265,19 @@ class Session:
         progress = self.state.progress
         if not all(bool(part.images.isfinite().all()) for part in parts):
             cause = "the prepared images are not finite: look at the preprocessing"
-        elif not all(bool(param.isfinite().all()) for param in self.state.network.parameters()):
-            cause = "the weights are not finite themselves: the file they came from is damaged"
+        elif progress.step == 0 and not all(bool(p.isfinite().all()) for p in self.state.network.parameters()):
+            cause = "the weights that the run starts from are not finite: the file they came from is damaged"
         elif autocast_dtype(self.fabric) == torch.float16:
             cause = "16-bit arithmetic probably overflows: use precision bf16-mixed or 32-true"
         else:
             cause = "the rate is probably too high: lower it, set max_grad_norm, or scan for a good one (--find-rate)"
         place = f"epoch {progress.epoch + 1}, batch {progress.batch + 1}, learning rate {self._learning_rate():g}"
         return f"{error} in {place}; {cause}. Nothing was updated with it"
+
+    def _set_rates(self, step: int) -> None:
+        """Every group's rate for update `step` (from 0)."""
+        factor = rate_factor(self.recipe.schedule, step, self.num_steps) * self.state.progress.plateau.factor
+        set_rates(self.state.optimizer, factor)
 
     def _learning_rate(self) -> float:
         """That of the head, now."""
@@ -279,7 +290,7 @@ class Session:
         progress = self.state.progress
         return RunStart(
             num_epochs=self.recipe.epochs,
-            num_steps=self.steps_per_epoch * self.recipe.epochs,
+            num_steps=self.num_steps,
             steps_per_epoch=self.steps_per_epoch,
             num_train=len(self.feed.train),
             num_validation=len(self.feed.validation),

@@ -1,0 +1,134 @@
+"""Runs in processes of their own: some are killed at any moment, some share the work.
+
+A server imports this once and forks a clean process for each run.
+"""
+
+import multiprocessing
+import multiprocessing.forkserver
+import os
+import signal
+import sys
+
+import pytest
+import safetensors.torch
+import torch
+import torch._dynamo  # slow, and the first optimiser imports it
+from torch import nn
+
+from striate.data import cache
+from striate.data.augmentation import Augmentation
+from striate.training import checkpoints
+from striate.training.recipe import OptimizerConfig, ScheduleConfig
+from training_cases import cpu_fabric, full_recipe, tiny_recipe, train_tiny
+
+RECIPES = {
+    "nesterov with everything": full_recipe(),
+    "adamw, gradual, plateau": full_recipe(
+        optimizer=OptimizerConfig("adamw", learning_rate=0.01, weight_decay=0.1),
+        schedule=ScheduleConfig("plateau", patience=0, factor=0.5),
+        freeze="gradual",
+        layer_rate_factor=0.3,
+        use_class_weights=True,
+    ),
+    "lbfgs": tiny_recipe(
+        optimizer=OptimizerConfig("lbfgs", learning_rate=0.5),
+        augmentation=Augmentation(flip=True, mixup=0.2),
+        ema_decay=0.8,
+        batch_size=15,
+    ),
+    "rmsprop in bfloat16": full_recipe(
+        optimizer=OptimizerConfig("rmsprop", learning_rate=0.001), precision="bf16-mixed"
+    ),
+}
+
+
+SHARED_RECIPE = tiny_recipe(
+    optimizer=OptimizerConfig("momentum", learning_rate=0.05),
+    use_class_weights=True,
+    accumulate_steps=2,
+    freeze="gradual",
+    epochs=3,
+    batch_size=9,
+    ema_decay=0.9,
+)
+
+
+def process_server():
+    """What makes the processes; its `Process` takes a function of this file and its arguments."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([__name__])
+    with pytest.MonkeyPatch.context() as patch:  # the server does not take over sys.path, only its environment
+        patch.setenv("PYTHONPATH", os.pathsep.join(path for path in sys.path if path))
+        multiprocessing.forkserver.ensure_running()
+    return context
+
+
+def session(run_dir, name, kill_at_write=None):
+    """A process's work: go on with the run, checkpointing at every step; at the end, leave the weights beside it."""
+    torch.set_num_threads(1)
+    if kill_at_write is not None:
+        kill_inside_write(kill_at_write)
+    best = {}
+
+    def on_best(weights, _epoch, _record):
+        best.update({f"best.{key}": value.clone() for key, value in weights.items()})
+        cache.write_atomically(run_dir / "best.safetensors", safetensors.torch.save(best))
+
+    network, result = train_tiny(
+        run_dir,
+        RECIPES[name],
+        fabric=cpu_fabric(precision=RECIPES[name].precision),
+        resume=True,
+        checkpoint_every_s=0.0,
+        on_best=on_best,
+    )
+    if result.status == "finished":
+        cache.write_atomically(run_dir / "final.safetensors", safetensors.torch.save(network.state_dict()))
+
+
+def kill_inside_write(number):
+    """The process dies in its `number`-th write of a checkpoint's file, after half of the bytes and before the rename."""
+    count = 0
+    real = checkpoints.write_atomically
+
+    def write(path, data):
+        nonlocal count
+        count += 1
+        if count == number:
+            (path.parent / f".{path.name}.half.tmp").write_bytes(data[: len(data) // 2])
+            os.kill(os.getpid(), signal.SIGKILL)
+        real(path, data)
+
+    checkpoints.write_atomically = write
+
+
+def plain_network():
+    """Without batch norm and dropout, which see only a process's own share of a batch."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return nn.Sequential(
+            nn.Conv2d(1, 4, 3),
+            nn.Tanh(),
+            nn.Conv2d(4, 4, 3),
+            nn.Tanh(),
+            nn.Flatten(),
+            nn.Linear(64, 8),
+            nn.Linear(8, 3),
+        )
+
+
+def shared_session(run_dir: Path, rank: int, port: int) -> None:
+    """What each of two processes does that share a run, and then resume it when it is finished."""
+    torch.set_num_threads(1)
+    os.environ |= {
+        "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "GLOO_SOCKET_IFNAME": "lo",
+        "WORLD_SIZE": "2", "RANK": str(rank), "LOCAL_RANK": str(rank), "NODE_RANK": "0",
+    }  # fmt: skip
+    fabric = cpu_fabric(devices=2, strategy="ddp")
+    fabric.launch()
+    network, result = train_tiny(run_dir, SHARED_RECIPE, network=plain_network(), fabric=fabric, use_checks=True)
+    assert result.status == "finished"
+    safetensors.torch.save_file(network.state_dict(), run_dir / f"final-{rank}.safetensors")
+    _, result = train_tiny(run_dir, SHARED_RECIPE, network=plain_network(), fabric=fabric, resume=True)
+    assert result.steps == 9
+    torch.distributed.destroy_process_group()

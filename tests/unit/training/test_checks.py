@@ -1,0 +1,129 @@
+import copy
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from striate.errors import NonFiniteLoss
+from striate.training.checks import (
+    check_first_loss,
+    check_gradients,
+    check_overfitting,
+    check_regularization,
+    run_checks,
+)
+from training_cases import TinyNet, tiny_feed, tiny_recipe
+
+CPU = torch.device("cpu")
+
+
+def test_a_sound_network_passes_every_check_and_comes_back_untouched():
+    network = TinyNet().eval()
+    before, random = copy.deepcopy(network.state_dict()), torch.get_rng_state()
+    results = run_checks(network, tiny_recipe(), tiny_feed(), device=CPU)
+    assert [(each.name, each.passed) for each in results] == [
+        ("loss at start", True),
+        ("regularisation", True),
+        ("gradients", True),
+        ("overfitting a handful", True),
+    ], results
+    assert all(torch.equal(before[name], value) for name, value in network.state_dict().items())
+    assert torch.equal(torch.get_rng_state(), random)
+    assert not network.training
+    assert all(param.grad is None and param.requires_grad for param in network.parameters())
+
+
+def test_first_loss_is_held_against_the_logarithm_of_the_classes():
+    assert check_first_loss(math.log(10) + 0.3, 10).passed
+    high, low = check_first_loss(9.0, 10), check_first_loss(0.4, 10)
+    assert not high.passed
+    assert high.detail == (
+        "the first loss is 9.00; guessing among 10 classes gives ln(10) = 2.30: the network starts out sure of wrong "
+        "answers; look at the scale of the first weights and of the input"
+    )
+    assert not low.passed
+    assert "labels that leak into the images" in low.detail
+
+
+def test_regularisation_adds_half_the_decay_times_the_squared_weights():
+    network = nn.Linear(2, 2)
+    nn.init.constant_(network.weight, 3.0)
+    result = check_regularization(network, 1.0, 0.1)
+    assert result.passed
+    assert result.detail == "a weight decay of 0.1 raises the loss from 1.00 to 2.80"  # 0.05 x 4 x 9 = 1.8
+    assert not check_regularization(nn.BatchNorm2d(3), 1.0, 0.1).passed
+
+
+class WithUnusedLayer(TinyNet):
+    def __init__(self):
+        super().__init__()
+        self.unused = nn.Linear(2, 2)
+
+
+def test_an_unused_layer_is_found():
+    results = run_checks(WithUnusedLayer(), tiny_recipe(), tiny_feed(), device=CPU, head="fc")
+    (gradients,) = [each for each in results if each.name == "gradients"]
+    assert not gradients.passed
+    assert gradients.detail == (
+        "no gradient reaches unused.weight, unused.bias: unused layers, or units that are dead from the start"
+    )
+
+
+def test_frozen_layers_need_no_gradients():
+    results = run_checks(TinyNet(), tiny_recipe(freeze="base"), tiny_feed(), device=CPU)
+    assert results[2].detail == "gradients reach all 2 tensors of weights"
+
+
+def test_dead_units_are_found():
+    network = TinyNet()
+    nn.init.constant_(network.conv2.bias, -1e3)
+    results = run_checks(network, tiny_recipe(), tiny_feed(), device=CPU)
+    assert not results[2].passed
+    assert results[2].detail.startswith("no gradient reaches conv1.weight, conv1.bias, bn1.weight and 4 more:")
+
+
+class DeafNet(TinyNet):
+    """Sees no image at all."""
+
+    def forward(self, images):
+        return super().forward(torch.zeros_like(images))
+
+
+def test_a_network_that_cannot_learn_a_handful_is_found():
+    feed = tiny_feed()
+    result = check_overfitting(DeafNet(), feed.plain_batch(feed.train[:8], CPU), seed=0)
+    assert not result.passed
+    assert result.detail.endswith(
+        "in 150 steps: the network cannot learn them; look at labels, preprocessing and layers"
+    )
+
+
+def test_a_slow_machine_is_given_the_benefit_of_the_doubt():
+    feed = tiny_feed()
+    result = check_overfitting(TinyNet(), feed.plain_batch(feed.train[:8], CPU), seed=0, budget_s=0.0)
+    assert result.passed
+    assert result.detail.endswith("in 0 steps, all that 0 s allowed")
+
+
+def test_equal_images_with_different_labels_do_not_spoil_the_handful():
+    feed = tiny_feed()
+    feed.packed.pixels.setflags(write=True)
+    for index in feed.train:
+        feed.packed.image(index)[...] = feed.packed.image(index % 2)  # two different images in all, three labels
+    results = run_checks(TinyNet(), tiny_recipe(), feed, device=CPU)
+    assert results[3].passed
+    assert results[3].detail.startswith("2 images: ")
+
+
+def test_weights_that_are_not_finite_stop_at_once():
+    network = TinyNet()
+    nn.init.constant_(network.fc.bias, math.nan)
+    with pytest.raises(
+        NonFiniteLoss, match=r"^the loss is nan before any training; look at the weights the run starts"
+    ):
+        run_checks(network, tiny_recipe(), tiny_feed(), device=CPU)
+    network = nn.Linear(1, 1)
+    network.weight.grad = torch.tensor([[math.inf]])
+    with pytest.raises(NonFiniteLoss, match=r"^the gradient of weight is not finite before any training; look at"):
+        check_gradients(network)

@@ -1,0 +1,100 @@
+import dataclasses
+import threading
+
+import numpy as np
+import pytest
+import torch
+
+from striate.data.augmentation import Augmentation
+from striate.errors import InputError
+from training_cases import full_recipe, tiny_feed, tiny_recipe
+
+CPU = torch.device("cpu")
+
+
+def batches(recipe, epoch=0, **arguments):
+    return list(tiny_feed().train_batches(recipe, epoch, CPU, **arguments))
+
+
+def test_an_epoch_holds_every_image_once_prepared_for_the_network():
+    feed = tiny_feed()
+    found = batches(tiny_recipe())
+    assert [len(batch.images) for batch in found] == [8, 8, 8, 8, 8, 5]
+    images = torch.cat([batch.images for batch in found])
+    labels = torch.cat([batch.targets for batch in found])
+    expected = feed.plain_batch(feed.train, CPU)
+    assert torch.equal(images.flatten(1).sum(1).sort()[0], expected.images.flatten(1).sum(1).sort()[0])
+    assert torch.equal(labels.bincount(), expected.targets.bincount())
+    assert expected.images.dtype == torch.float32
+    pixel = float(feed.packed.image(0)[3, 4, 0])
+    assert expected.images[0, 0, 3, 4].item() == pytest.approx((pixel / 255 - 0.25) / 0.25, abs=1e-5)
+
+
+def test_a_batch_depends_on_its_place_alone():
+    recipe = full_recipe()
+    whole, rest = batches(recipe, 1), batches(recipe, 1, first_batch=5)
+    assert len(whole) == tiny_feed().num_batches(recipe) == 5 + len(rest)
+    for first, second in zip(whole[5:], rest, strict=True):
+        assert torch.equal(first.images, second.images)
+        assert torch.equal(first.targets, second.targets)
+
+
+def test_epochs_and_seeds_differ():
+    first, other_epoch = batches(tiny_recipe())[0], batches(tiny_recipe(), 1)[0]
+    other_seed = batches(tiny_recipe(seed=1))[0]
+    assert not torch.equal(first.images, other_epoch.images)
+    assert not torch.equal(first.images, other_seed.images)
+
+
+def test_mixup_makes_soft_targets_that_sum_to_one():
+    batch = batches(tiny_recipe(augmentation=Augmentation(mixup=1.0)))[0]
+    assert batch.targets.shape == (8, 3)
+    assert torch.allclose(batch.targets.sum(1), torch.ones(8))
+    assert ((batch.targets > 0.01) & (batch.targets < 0.99)).any()
+
+
+def test_processes_share_every_batch():
+    alone = batches(tiny_recipe())
+    first, second = (batches(tiny_recipe(), rank=rank, world_size=2) for rank in range(2))
+    for whole, left, right in zip(alone, first, second, strict=True):
+        assert torch.equal(whole.images, torch.cat([left.images, right.images]))
+        assert abs(len(left.images) - len(right.images)) <= 1
+
+
+def test_no_process_ever_gets_a_batch_of_one():
+    feed = tiny_feed(num_images=4 * 8 + 3 + 15)  # three images are left over for two processes
+    assert feed.num_batches(tiny_recipe()) == 5
+    assert feed.num_batches(tiny_recipe(), world_size=2) == 4
+
+
+def test_leaving_early_ends_the_thread_that_reads_ahead():
+    iterator = tiny_feed().train_batches(full_recipe(), 0, CPU)
+    next(iterator)
+    iterator.close()
+    assert not [thread.name for thread in threading.enumerate() if "prefetch" in thread.name]
+
+
+def test_the_digest_changes_with_split_labels_and_preprocessing():
+    feed = tiny_feed()
+    others = [
+        dataclasses.replace(feed, train=feed.train[1:]),
+        dataclasses.replace(feed, labels=feed.labels[::-1].copy()),
+        dataclasses.replace(feed, preprocessing=dataclasses.replace(feed.preprocessing, std=(0.3,))),
+        dataclasses.replace(feed, class_names=("a", "b", "d")),
+    ]
+    assert len({each.digest() for each in [feed, *others]}) == 5
+    assert feed.digest() == tiny_feed().digest()
+
+
+def test_errors():
+    feed = tiny_feed()
+    with pytest.raises(InputError, match=r"^there are 60 packed images but 59 labels; give one label an image$"):
+        dataclasses.replace(feed, labels=feed.labels[1:])
+    with pytest.raises(InputError, match=r"^there are no validation images; give more images or another split$"):
+        dataclasses.replace(feed, validation=np.zeros(0, np.int64))
+    with pytest.raises(InputError, match=r"^labels must lie in \[0, 1\], one number a class, but run from 0 to 2$"):
+        dataclasses.replace(feed, class_names=("a", "b"))
+    with pytest.raises(
+        InputError, match=r"^batch_size is 46 but there are only 45 training images; ask for at most 45$"
+    ):
+        feed.num_batches(tiny_recipe(batch_size=46))
