@@ -12,6 +12,8 @@ count, in its order.
 import csv
 import io
 import os
+import re
+import unicodedata
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -29,6 +31,7 @@ LABEL_COLUMNS = ("label", "class", "class_name", "category")
 INDEX_COLUMNS = ("index", "class_index", "label_index")
 SPLIT_COLUMNS = ("split", "subset", "fold")
 _MAX_CLASSES = 1_000_000
+_MAX_HEADER_BYTES = 10_000
 
 
 @dataclass(frozen=True)
@@ -57,7 +60,7 @@ def read_table(path: Path) -> Dataset:
         _Row(
             line=line,
             path=_required(fields[path_column], f"{path}, line {line}: no path"),
-            label=_required(fields[class_column], f"{path}, line {line}: no class"),
+            label=unicodedata.normalize("NFC", _required(fields[class_column], f"{path}, line {line}: no class")),
             split=NO_SPLIT if split_column is None else _split_number(fields[split_column], f"{path}, line {line}"),
         )
         for line, fields in rows
@@ -83,12 +86,14 @@ def read_table(path: Path) -> Dataset:
 
 
 def is_table(path: Path) -> bool:
-    """Whether a file's first line names the columns of such a list."""
+    """Whether a file's first line, of which no more than a few kilobytes are read, names a column of paths."""
+    with path.open("rb") as file:
+        beginning = file.readline(_MAX_HEADER_BYTES)
     try:
-        columns, _ = _read_rows(path)
-    except DataError:
+        columns = re.split("[,;\t]", beginning.decode("utf-8-sig"))
+    except UnicodeDecodeError:
         return False
-    return _find_column(columns, PATH_COLUMNS) is not None
+    return len(columns) > 1 and any(column.strip(' "\r\n').lower() in PATH_COLUMNS for column in columns)
 
 
 def _read_rows(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:

@@ -130,3 +130,8 @@ def test_real_sets_by_name(shared_data):
     clothes = open_source("fashion-mnist", data_dir=shared_data / "fashion-mnist-mini")
     assert clothes.class_names[0] == "T-shirt/top"
     assert np.bincount(clothes.labels[clothes.given_splits == 0]).tolist() == [60] * 10
+
+
+def test_a_list_by_another_ending(images):
+    (images / "list.dat").write_text("file,label\nimages/1.png,cat\nphotos/3.png,dog\n")
+    assert open_source(images / "list.dat").class_names == ("cat", "dog")

@@ -63,6 +63,11 @@ def test_numbers_named_beside(tmp_path, column):
     assert dataset.has_index_labels
 
 
+def test_accents_written_in_two_ways_are_one_class(tmp_path):
+    dataset = read_table(write(tmp_path, "file,label\n1.png,caf\u00e9\n2.png,cafe\u0301\n", "1.png", "2.png"))
+    assert dataset.class_names == ("café",)
+
+
 def test_names_win_over_numbers_where_both_are_given(tmp_path):
     dataset = read_table(write(tmp_path, "file,index,label\n1.png,7,cat\n2.png,8,dog\n", "1.png", "2.png"))
     assert dataset.class_names == ("cat", "dog")
@@ -166,6 +171,9 @@ def test_names_without_an_identifier_take_their_number(tmp_path):
 
 def test_a_table_is_known_by_its_first_line(tmp_path):
     assert is_table(write(tmp_path, "image;label\n"))
+    assert is_table(write(tmp_path, '"File",label\r\n1.png,cat', encoding="utf-8-sig"))
+    assert not is_table(write(tmp_path, "image\n"))
+    assert not is_table(write(tmp_path, "é,path", encoding="latin-1"))
     assert not is_table(write(tmp_path, "name,kind\n"))
     assert not is_table(write(tmp_path, ""))
 
