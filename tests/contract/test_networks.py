@@ -13,7 +13,7 @@ from striate.networks.catalogue import CATALOGUE, build_network, check_input_siz
 from striate.networks.entry import Entry
 
 ENTRIES = list(CATALOGUE.values())
-SMALL = [entry for entry in ENTRIES if entry.num_params < 15_000_000]
+SMALL = [entry for entry in ENTRIES if entry.num_params < 11_500_000]
 every_entry = pytest.mark.parametrize("entry", ENTRIES, ids=lambda entry: entry.name)
 every_small_entry = pytest.mark.parametrize("entry", SMALL, ids=lambda entry: entry.name)
 
@@ -120,7 +120,7 @@ def test_gradient_reaches_every_trainable_parameter(entry: Entry) -> None:
             assert param.grad is None, name
 
 
-@pytest.mark.parametrize("name", ["alexnet", "alexnet_two_towers", "alexnet_small", "resnet34", "resnet50"])
+@pytest.mark.parametrize("name", ["alexnet", "alexnet_two_towers", "alexnet_small", "resnet18", "resnet34", "resnet50"])
 def test_gradient_reaches_every_parameter_of_large_networks(name: str) -> None:
     """Without values, which would cost a gigabyte: a gradient is asked for and comes back for each parameter."""
     network = build_network(name, num_classes=3, device="meta")
@@ -139,6 +139,18 @@ def test_seed_alone_decides_the_weights_and_global_generators_stay(entry: Entry)
     assert all(torch.equal(first[name], second[name]) for name in first)
     other = build_network(entry.name, seed=4).state_dict()
     assert not torch.equal(first[f"{entry.head}.weight"], other[f"{entry.head}.weight"])
+
+
+@pytest.mark.parametrize("entry", [e for e in ENTRIES if e.initialize_from_images], ids=lambda entry: entry.name)
+def test_weights_measured_on_images_depend_on_the_images_alone(entry: Entry) -> None:
+    assert entry.initialize_from_images is not None
+    images = torch.randn(20, *entry.input_size, generator=torch.Generator().manual_seed(1))
+    first, second = build_network(entry.name, seed=0), build_network(entry.name, seed=1)
+    stem = f"{entry.stem}.weight"
+    assert not torch.equal(first.get_parameter(stem), second.get_parameter(stem))
+    for network in (first, second):
+        entry.initialize_from_images(network, images)
+    assert torch.equal(first.get_parameter(stem), second.get_parameter(stem))
 
 
 @every_small_entry

@@ -10,7 +10,7 @@ from PIL import Image
 
 from striate.networks.adapting import load_pretrained
 
-NUM_PHOTOS = 100
+NUM_PHOTOS = 50
 """Of 500, so that the test takes seconds. All 500 give 64.8 % top-1 and 84.0 % top-5, as the data's README says."""
 
 
@@ -34,5 +34,5 @@ def test_deep_compressed_squeezenet_on_imagenet_samples(shared_data: Path) -> No
     assert loaded.class_names[labels[0]] in photos[0].name.replace("_", " ")
 
 
-TOP1, TOP5 = 69, 83
+TOP1, TOP5 = 37, 42
 """Right answers, counted once with this network and these weights."""

@@ -165,6 +165,7 @@ ENTRIES = (
         name="airbench94_cifar", family="airbench", year=2024, title="94% on CIFAR-10 in 3.29 Seconds on a Single GPU",
         paper="arXiv:2404.00498", build=Airbench, config=AirbenchConfig(), input_size=(3, *SIZE),
         num_params=1_972_792, macs=118_147_360, stem="whiten", head="head", min_size=SIZE, is_fixed_size=True,
+        initialize_from_images=whiten_from_images,
         published=Published(top1_error=0.06, source="arXiv:2404.00498, section 3, CIFAR-10, six views an image"),
     ),
 )  # fmt: skip
