@@ -8,7 +8,6 @@ the network.
 import dataclasses
 import hashlib
 import json
-import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -23,26 +22,27 @@ from striate.data.cache import write_atomically
 from striate.data.preprocessing import Preprocessing
 from striate.errors import ModelFileError, StriateError
 from striate.networks.catalogue import CATALOGUE
+from striate.networks.tensor_table import (
+    DTYPES,
+    MAX_HEADER_BYTES,
+    TensorInfo,
+    check_offsets,
+    one_line,
+    open_weights,
+    parse_header,
+    parse_tensor,
+    read_header_bytes,
+    strict_json,
+    tensor_bytes,
+    tensor_from,
+)
 
 VERSION = 1
-MAX_HEADER_BYTES = 16 * 2**20
 MAX_CONFIG_NUMBER, MAX_CONFIG_PART = 1_000_000, 4096
 """No number in a network's configuration is larger, and none within a sequence of it (depths, widths).
 
 A damaged one must not build a network of a billion layers."""
 
-DTYPES = {
-    "F64": torch.float64,
-    "F32": torch.float32,
-    "F16": torch.float16,
-    "BF16": torch.bfloat16,
-    "I64": torch.int64,
-    "I32": torch.int32,
-    "I16": torch.int16,
-    "I8": torch.int8,
-    "U8": torch.uint8,
-    "BOOL": torch.bool,
-}
 _DTYPE_NAMES = {dtype: name for name, dtype in DTYPES.items()}
 _WEIGHT_DTYPES = (torch.float32, torch.float16, torch.bfloat16)
 _NO_CHECKSUM = "0" * 64
@@ -92,17 +92,7 @@ class ModelFile:
             with torch.random.fork_rng(devices=[]), torch.device(device):
                 return entry.build(config)
         except Exception as error:  # whatever a constructor makes of numbers from a damaged file
-            raise ModelFileError(f"{self.network} cannot be built with {self.config}: {_one_line(error)}") from error
-
-
-@dataclass(frozen=True)
-class TensorInfo:
-    """Where one tensor lies: `start` and `stop` count bytes from the end of the header."""
-
-    dtype: torch.dtype
-    shape: tuple[int, ...]
-    start: int
-    stop: int
+            raise ModelFileError(f"{self.network} cannot be built with {self.config}: {one_line(error)}") from error
 
 
 def write_model_file(path: str | Path, model_file: ModelFile, state: Mapping[str, Tensor]) -> None:
@@ -122,7 +112,7 @@ def write_model_file(path: str | Path, model_file: ModelFile, state: Mapping[str
         table[name] = TensorInfo(tensor.dtype, tuple(tensor.shape), start, stop)
     _check_against_network(model_file, table)
     header = _encode_header(model_file, table)
-    data = b"".join(_tensor_bytes(tensors[name]) for name in table)
+    data = b"".join(tensor_bytes(tensors[name]) for name in table)
     digest = hashlib.sha256(header)
     digest.update(data)
     start, stop = _find_checksum(header)
@@ -134,14 +124,14 @@ def read_header(path: str | Path) -> tuple[ModelFile, dict[str, TensorInfo]]:
 
     The checksum is left to `read_model_file`. Raises ModelFileError.
     """
-    with _open(path) as file:
+    with open_weights(path) as file:
         _, model_file, table = _read_checked_header(file, path)
     return model_file, table
 
 
 def read_model_file(path: str | Path) -> tuple[ModelFile, dict[str, Tensor]]:
     """A model file and its weights by name, on the CPU. ModelFileError for anything that is not whole and a model."""
-    with _open(path) as file:
+    with open_weights(path) as file:
         header, model_file, table = _read_checked_header(file, path)
         data = bytearray(max((info.stop for info in table.values()), default=0))
         if file.readinto(data) != len(data):
@@ -151,14 +141,14 @@ def read_model_file(path: str | Path) -> tuple[ModelFile, dict[str, Tensor]]:
     digest.update(data)
     if digest.hexdigest().encode() != header[start:stop]:
         raise ModelFileError(f"{path} is damaged: its checksum does not match; get a fresh copy")
-    return model_file, {name: _tensor_from(data, info) for name, info in table.items()}
+    return model_file, {name: tensor_from(data, info) for name, info in table.items()}
 
 
 def is_model_file(path: str | Path) -> bool:
     """Whether a file is a safetensors file with striate's header (of any version, and perhaps damaged further on)."""
     try:
-        with _open(path) as file:
-            parsed = _parse_header(_read_header_bytes(file, path), path)
+        with open_weights(path) as file:
+            parsed = parse_header(read_header_bytes(file, path), path)
     except ModelFileError:
         return False
     metadata = parsed.get("__metadata__")
@@ -199,19 +189,10 @@ def _find_checksum(header: bytes) -> tuple[int, int]:
     return found.span(1)
 
 
-def _open(path: str | Path) -> BufferedReader:
-    try:
-        return open(path, "rb")
-    except OSError as error:
-        raise ModelFileError(f"{path} cannot be read: {error.strerror}") from None
-    except ValueError as error:  # a NUL in the path
-        raise ModelFileError(f"{str(path)!r} is no path: {error}") from None
-
-
 def _read_checked_header(file: BufferedReader, path: str | Path) -> tuple[bytes, ModelFile, dict[str, TensorInfo]]:
     """The bytes of length and header, and what they say, checked against the size of the file and the network."""
-    header = _read_header_bytes(file, path)
-    parsed = _parse_header(header, path)
+    header = read_header_bytes(file, path)
+    parsed = parse_header(header, path)
     metadata = parsed.pop("__metadata__", None)
     if not isinstance(metadata, dict) or not isinstance(metadata.get("striate"), str):
         raise ModelFileError(f"{path} holds weights but not which network they are for; use it as NETWORK:{path}")
@@ -220,8 +201,8 @@ def _read_checked_header(file: BufferedReader, path: str | Path) -> tuple[bytes,
         _find_checksum(header)
         data_bytes = file.seek(0, 2) - len(header)
         file.seek(len(header))
-        table = {name: _parse_tensor(name, entry) for name, entry in parsed.items()}
-        _check_offsets(table, data_bytes)
+        table = {name: parse_tensor(name, entry) for name, entry in parsed.items()}
+        check_offsets(table, data_bytes)
         _check_against_network(model_file, table)
     except StriateError as error:
         raise ModelFileError(f"{path} is not a model that this version of striate can read: {error}") from error
@@ -230,43 +211,12 @@ def _read_checked_header(file: BufferedReader, path: str | Path) -> tuple[bytes,
     return header, model_file, table
 
 
-def _read_header_bytes(file: BufferedReader, path: str | Path) -> bytes:
-    try:
-        prefix = file.read(8)
-        length = int.from_bytes(prefix, "little")
-        if len(prefix) < 8 or length < 2:
-            raise ModelFileError(f"{path} is not a model file: a safetensors header was expected at its beginning")
-        if length > MAX_HEADER_BYTES and prefix.startswith((b"PK\x03\x04", b"\x80\x02")):  # a zip file or a pickle
-            raise ModelFileError(f"{path} looks like a file of torch, not of striate; use it as NETWORK:{path}")
-        if length > MAX_HEADER_BYTES:
-            raise ModelFileError(
-                f"{path} is not a model file: "
-                f"its header would have {length} bytes, over the limit of {MAX_HEADER_BYTES}"
-            )
-        text = file.read(length)
-    except OSError as error:
-        raise ModelFileError(f"{path} cannot be read: {error.strerror}") from None
-    if len(text) < length:
-        raise ModelFileError(f"{path} is cut off: its header should have {length} bytes but has {len(text)}")
-    return prefix + text
-
-
-def _parse_header(header: bytes, path: str | Path) -> dict[str, Any]:
-    try:
-        parsed = _strict_json(header[8:].decode())
-    except (ValueError, RecursionError) as error:  # UnicodeDecodeError is a ValueError
-        raise ModelFileError(f"{path} is not a model file: its header is not JSON ({_one_line(error)})") from None
-    if not isinstance(parsed, dict):
-        raise ModelFileError(f"{path} is not a model file: its header is not a JSON object")
-    return parsed
-
-
 def _parse_about(text: str) -> ModelFile:
     """The ModelFile of the JSON document under "striate"."""
     try:
-        about = _strict_json(text)
+        about = strict_json(text)
     except (ValueError, RecursionError) as error:
-        raise ModelFileError(f"its description is not JSON ({_one_line(error)})") from None
+        raise ModelFileError(f"its description is not JSON ({one_line(error)})") from None
     if not isinstance(about, dict) or type(about.get("version")) is not int:
         raise ModelFileError("its description has no version")
     if about["version"] != VERSION:
@@ -283,7 +233,7 @@ def _parse_about(text: str) -> ModelFile:
     try:
         preprocessing = Preprocessing.from_json(about["preprocessing"])
     except (TypeError, ValueError) as error:  # numbers where sequences should be, and the like
-        raise ModelFileError(f"its preprocessing makes no sense: {_one_line(error)}") from None
+        raise ModelFileError(f"its preprocessing makes no sense: {one_line(error)}") from None
     return ModelFile(
         network=network["name"],
         config=network["config"],
@@ -292,48 +242,6 @@ def _parse_about(text: str) -> ModelFile:
         task=about["task"],
         provenance=about["provenance"],
     )
-
-
-def _strict_json(text: str) -> Any:
-    """Parsed JSON; ValueError for keys that occur twice and for NaN or infinity."""
-
-    def without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        values = dict(pairs)
-        if len(values) != len(pairs):
-            raise ValueError("a key occurs twice")
-        return values
-
-    def refuse(constant: str) -> None:
-        raise ValueError(f"{constant} is no JSON number")
-
-    return json.loads(text, object_pairs_hook=without_duplicates, parse_constant=refuse)
-
-
-def _parse_tensor(name: str, entry: Any) -> TensorInfo:
-    try:
-        if set(entry) != {"dtype", "shape", "data_offsets"}:
-            raise ValueError
-        dtype, shape, (start, stop) = DTYPES[entry["dtype"]], tuple(entry["shape"]), entry["data_offsets"]
-        if not all(type(number) is int and number >= 0 for number in (*shape, start, stop)):
-            raise ValueError
-    except (KeyError, TypeError, ValueError):
-        raise ModelFileError(f"the entry of the tensor {name!r} is not dtype, shape and data_offsets") from None
-    if stop - start != math.prod(shape) * dtype.itemsize or start % dtype.itemsize:
-        raise ModelFileError(f"the tensor {name!r} cannot lie at bytes {start} to {stop}")
-    return TensorInfo(dtype, shape, start, stop)
-
-
-def _check_offsets(table: dict[str, TensorInfo], data_bytes: int) -> None:
-    """The tensors must fill the rest of the file: no gap, no overlap, nothing behind them."""
-    end = 0
-    for name, info in sorted(table.items(), key=lambda item: (item[1].start, item[1].stop)):
-        if info.start != end:
-            raise ModelFileError(f"the tensor {name!r} starts at byte {info.start} but the one before it ends at {end}")
-        end = info.stop
-    if data_bytes < end:
-        raise ModelFileError(f"it is cut off: its tensors should have {end} bytes but have {data_bytes}")
-    if data_bytes > end:
-        raise ModelFileError(f"{data_bytes - end} bytes follow its last tensor")
 
 
 def _check_against_network(model_file: ModelFile, table: dict[str, TensorInfo]) -> None:
@@ -378,7 +286,7 @@ def _restore_config(default: Any, values: Mapping[str, Any]) -> Any:
     try:
         return dataclasses.replace(default, **restored)
     except (StriateError, TypeError, ValueError) as error:
-        raise ModelFileError(f"its network settings make no sense: {_one_line(error)}") from None
+        raise ModelFileError(f"its network settings make no sense: {one_line(error)}") from None
 
 
 def _as_tuples(value: Any) -> Any:
@@ -391,21 +299,6 @@ def _numbers_in(value: Any) -> list[float]:
     return [value] if isinstance(value, (int, float)) else []
 
 
-def _tensor_bytes(tensor: Tensor) -> bytes:
-    return tensor.reshape(-1).view(torch.uint8).numpy().tobytes()
-
-
-def _tensor_from(data: bytearray, info: TensorInfo) -> Tensor:
-    count = math.prod(info.shape)
-    if count == 0:
-        return torch.empty(info.shape, dtype=info.dtype)
-    return torch.frombuffer(data, dtype=info.dtype, count=count, offset=info.start).view(info.shape)
-
-
 def _some(names: list[str], most: int = 3) -> str:
     more = f" and {len(names) - most} more" if len(names) > most else ""
     return ", ".join(name if name.isprintable() else repr(name) for name in names[:most]) + more
-
-
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split())[:200]

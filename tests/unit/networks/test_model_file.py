@@ -15,13 +15,13 @@ from striate.data.preprocessing import Preprocessing
 from striate.errors import ModelFileError
 from striate.networks.catalogue import CATALOGUE, build_network
 from striate.networks.model_file import (
-    MAX_HEADER_BYTES,
     ModelFile,
     is_model_file,
     read_header,
     read_model_file,
     write_model_file,
 )
+from striate.networks.tensor_table import MAX_HEADER_BYTES
 
 NAMES = tuple(f"class {k}" for k in range(10))
 PREPROCESSING = Preprocessing(channels=1, resize_size=28, crop_size=(28, 28), mean=(0.1,), std=(0.3,))
