@@ -8,6 +8,7 @@ import multiprocessing.forkserver
 import os
 import signal
 import sys
+from pathlib import Path
 
 import pytest
 import safetensors.torch
