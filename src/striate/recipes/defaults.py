@@ -18,6 +18,8 @@ SMALL_PX = 40
 """Images with a typical short side of up to this many pixels are trained at 32 x 32."""
 PHOTO_PX = 128
 """Side that photos are trained at from scratch, where the network allows it: a third of the work of 224."""
+SMALL_NETWORK_PX = 64
+"""Side that small images are enlarged to for a network made for photos: its stem halves them twice at once."""
 FEW_IMAGES, MANY_IMAGES = 1_000, 20_000
 SEEN_IMAGES = 450_000
 """How many images a run from scratch shows the network in all, between 10 and 40 epochs."""
@@ -54,13 +56,14 @@ def default_network(facts: Facts) -> str:
 def default_preprocessing(facts: Facts, entry: Entry, image_size: int | None) -> Preprocessing:
     """Preprocessing for training from scratch, mean and std still to be measured (0 and 1).
 
-    Photos keep the field's margin, a short side of 256 for a crop of 224; small images are used whole.
+    `image_size` is the side asked for. Photos keep the field's margin, a short side of 256 for a crop of 224; small
+    images are used whole.
     """
     height, width = entry.input_size[1:]
     if image_size is not None:
         height = width = image_size
-    elif not entry.is_fixed_size and height > PHOTO_PX and max(entry.min_size) <= PHOTO_PX:
-        height = width = PHOTO_PX
+    elif not entry.is_fixed_size and height > PHOTO_PX:
+        height = width = max(SMALL_NETWORK_PX if facts.is_small else PHOTO_PX, *entry.min_size)
     side = max(height, width)
     resize_size = side if side <= 2 * SMALL_PX else round(side * 256 / 224)
     zeros, ones = (0.0,) * facts.channels, (1.0,) * facts.channels

@@ -69,6 +69,8 @@ def prepare(source: str, choices: Choices, access: Access) -> Prepared:
     dry_splits = _split(data, np.ones(len(data.dataset), bool), choices)  # refuses hopeless data before any decoding
     facts = _look(data.dataset, dry_splits)
     entry = _choose_entry(choices, facts)
+    if choices.image_size is not None:
+        check_input_size(entry, (choices.image_size, choices.image_size))
     seed = choices.seed or 0
     preprocessing = default_preprocessing(facts, entry, choices.image_size)
     network, are_ready = _build(entry, facts, seed), False

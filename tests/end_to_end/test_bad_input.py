@@ -1,0 +1,201 @@
+"""Every wrong request: one line that says what was expected, what came and what to do, exit code 2, nothing lost."""
+
+import pickle
+import zlib
+
+import pytest
+from end_to_end.conftest import striped, write_folder
+
+QUICK = ("--epochs", 1, "--batch-size", 4, "--no-checks")
+
+
+def refused(striate_command, *words):
+    return striate_command(*words).refused()
+
+
+def test_empty_folder(striate_command, tmp_path):
+    (tmp_path / "empty").mkdir()
+    assert "empty" in refused(striate_command, "train", tmp_path / "empty")
+
+
+def test_folder_without_class_folders(striate_command, tmp_path):
+    (tmp_path / "flat").mkdir()
+    striped(32, 32, True, 0).save(tmp_path / "flat" / "a.png")
+    assert "each class into a folder" in refused(striate_command, "train", tmp_path / "flat")
+
+
+def test_one_class(striate_command, tmp_path):
+    assert "one class" in refused(striate_command, "train", write_folder(tmp_path / "one", {"only": 9}))
+
+
+@pytest.mark.parametrize("counts", [{"a": 1, "b": 1}, {"a": 1, "b": 1, "c": 1, "d": 1}])
+def test_one_image_per_class(striate_command, tmp_path, counts):
+    assert "too few" in refused(striate_command, "train", write_folder(tmp_path / "few", counts))
+
+
+def test_class_only_in_test(striate_command, tmp_path):
+    write_folder(tmp_path / "set" / "train", {"a": 9, "b": 9})
+    write_folder(tmp_path / "set" / "test", {"a": 2, "c": 2}, seed=500)
+    line = refused(striate_command, "train", tmp_path / "set")
+    assert "'c'" in line
+    assert "train" in line
+
+
+def test_nothing_but_broken_images(striate_command, tmp_path):
+    for name, content in (("a", b""), ("b", b"words"), ("c", b"\xff\xd8\xff\xe0 torn")):
+        (tmp_path / "broken" / name).mkdir(parents=True)
+        for place in range(3):
+            (tmp_path / "broken" / name / f"{place}.jpg").write_bytes(content + b"!" * place)
+    line = refused(striate_command, "train", tmp_path / "broken", *QUICK)
+    assert "can be read" in line
+
+
+def test_an_image_of_huge_dimensions_is_refused_by_name(striate_command, stripes, tmp_path):
+    def chunk(kind: bytes, body: bytes) -> bytes:
+        return len(body).to_bytes(4, "big") + kind + body + zlib.crc32(kind + body).to_bytes(4, "big")
+
+    side = (60_000).to_bytes(4, "big")
+    header = chunk(b"IHDR", side + side + b"\x08\x02\x00\x00\x00")
+    bomb = b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", zlib.compress(b"\0" * 1000)) + chunk(b"IEND", b"")
+    (stripes / "along" / "bomb.png").write_bytes(bomb)
+    broken = striate_command("data", stripes, "--json").json["broken"]
+    ((name, reason),) = broken
+    assert name == "along/bomb.png"
+    assert "60000" in reason.replace(",", "")
+    assert "100" in reason
+
+
+def test_wrong_network_offers_near_misses(striate_command, stripes):
+    assert "did you mean" in refused(striate_command, "train", stripes, "--network", "rasnet18")
+    assert "resnet18" in refused(striate_command, "describe", "rasnet18")
+
+
+@pytest.mark.parametrize("size", ["8", "0", "-3"])
+def test_wrong_image_size(striate_command, stripes, size):
+    assert "32" in refused(striate_command, "train", stripes, "--network", "lenet5", "--image-size", size)
+
+
+def test_wrong_input_size_of_describe(striate_command):
+    assert "3x224x224" in refused(striate_command, "describe", "resnet18", "--input-size", "224")
+    assert "227" in refused(striate_command, "describe", "alexnet_two_towers", "--input-size", "3x100x100")
+
+
+def test_csv_with_missing_files(striate_command, tmp_path):
+    striped(32, 32, True, 0).save(tmp_path / "a.png")
+    (tmp_path / "list.csv").write_text("path,label\na.png,x\nb.png,y\n")
+    assert "b.png" in refused(striate_command, "train", tmp_path / "list.csv")
+
+
+@pytest.mark.parametrize("path", ["../secret.png", "/etc/hostname", "sub/../../secret.png"])
+def test_csv_with_paths_that_leave_the_folder(striate_command, tmp_path, path):
+    (tmp_path / "set").mkdir()
+    striped(32, 32, True, 0).save(tmp_path / "secret.png")
+    (tmp_path / "set" / "list.csv").write_text(f"path,label\n{path},x\n")
+    line = refused(striate_command, "train", tmp_path / "set" / "list.csv")
+    assert path in line
+
+
+def test_output_folder_that_cannot_be_written(striate_command, stripes, tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    assert "cannot be written" in refused(striate_command, "train", stripes, "--run", tmp_path / "file" / "run", *QUICK)
+
+
+def test_existing_run_folder_is_left_alone(striate_command, stripes, tmp_path):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "mine.txt").write_text("precious")
+    assert "exists already" in refused(striate_command, "train", stripes, "--run", tmp_path / "run", *QUICK)
+    assert [path.name for path in (tmp_path / "run").iterdir()] == ["mine.txt"]
+
+
+def test_batch_larger_than_the_data(striate_command, stripes):
+    assert "--batch-size 32" in refused(striate_command, "train", stripes, "--batch-size", 500)
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "word"),
+    [
+        ("--optimizer", "adamm", "adamw"),
+        ("--schedule", "cosinus", "cosine"),
+        ("--freeze", "all", "gradual"),
+        ("--learning-rate", "-1", "learning_rate"),
+        ("--epochs", "0", "epochs"),
+        ("--label-smoothing", "1.5", "label_smoothing"),
+        ("--device", "tpu9", "tpu9"),
+        ("--precision", "8-bit", "bf16-mixed"),
+        ("--cutout", "-2", "cutout"),
+        ("--weights", "nowhere.pt", "nowhere.pt"),
+    ],
+)
+def test_options_out_of_range(striate_command, stripes, option, value, word):
+    words = ["train", stripes, "--no-checks", option, value]
+    if option != "--epochs":
+        words += ["--epochs", 1]
+    assert word in refused(striate_command, *words)
+
+
+def test_unknown_source(striate_command):
+    assert "mnist" in refused(striate_command, "train", "mnits")
+    assert "--download" in refused(striate_command, "train", "mnist")
+
+
+def test_resume_of_what_is_no_run(striate_command, tmp_path):
+    assert "not a run" in refused(striate_command, "train", "--resume", tmp_path)
+    assert "nothing else" in refused(striate_command, "train", "digits", "--resume", tmp_path)
+    assert "SOURCE" in refused(striate_command, "train")
+
+
+def test_models_that_are_none(striate_command, stripes, tmp_path):
+    (tmp_path / "words.safetensors").write_text("these are not weights at all")
+    picture = stripes / "along" / "000.png"
+    assert "words.safetensors" in refused(striate_command, "predict", tmp_path / "words.safetensors", picture)
+    assert "WEIGHTS" in refused(striate_command, "predict", "resnet18", picture)
+    assert "neither" in refused(striate_command, "predict", "nothing-here", picture)
+
+
+class Bomb:
+    """What a pickle from a stranger may hold: unpickling it would make a file."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return (open, (str(self.path), "w"))
+
+
+def test_pickled_code_is_never_run(striate_command, stripes, tmp_path):
+    evil = tmp_path / "evil.pt"
+    evil.write_bytes(pickle.dumps({"conv1.weight": Bomb(tmp_path / "pwned")}, protocol=2))
+    refused(striate_command, "train", stripes, "--network", "lenet5", "--weights", evil, *QUICK)
+    refused(striate_command, "predict", f"lenet5:{evil}", stripes / "along" / "000.png")
+    assert not (tmp_path / "pwned").exists()
+
+
+def test_weights_and_labels_of_something_else(striate_command, stripes, tmp_path):
+    done = striate_command("train", stripes, "--run", tmp_path / "run", *QUICK)
+    assert done.code == 0, done.err
+    model = tmp_path / "run" / "model.safetensors"
+    assert "lenet5" in refused(striate_command, "train", stripes, "--network", "resnet20_cifar", "--weights", model)
+    other = write_folder(tmp_path / "other", {"across": 3, "diagonal": 3}, seed=9, channels=1)
+    line = refused(striate_command, "evaluate", tmp_path / "run", other)
+    assert "'diagonal'" in line
+    assert "test" in refused(striate_command, "evaluate", tmp_path / "run", "--split", "tset")
+
+
+def test_data_that_changed_since_training(striate_command, stripes, tmp_path):
+    assert striate_command("train", stripes, "--run", tmp_path / "run", *QUICK).code == 0
+    striped(32, 32, True, 12345, 1).save(stripes / "across" / "000.png")
+    assert "changed" in refused(striate_command, "evaluate", tmp_path / "run")
+
+
+def test_a_thousand_classes_work(striate_command, tmp_path):
+    folder = write_folder(tmp_path / "many", {f"class {number}": 2 for number in range(1000)}, size=(8, 8), channels=1)
+    done = striate_command(
+        "train", folder, "--network", "lenet_300_100", "--run", tmp_path / "run", "--epochs", 1, "--no-checks", "--json"
+    )
+    assert done.code == 0, done.err
+    assert done.json["evaluation"]["top5_accuracy"] is not None
+
+
+def test_two_images_are_too_few(striate_command, tmp_path):
+    assert "too few" in refused(striate_command, "train", write_folder(tmp_path / "two", {"a": 1, "b": 1}))
+    assert "one class" in refused(striate_command, "train", write_folder(tmp_path / "pair", {"a": 2}))

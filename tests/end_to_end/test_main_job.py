@@ -1,0 +1,174 @@
+"""The main job from the command line, on real files: look, train, evaluate, predict, report."""
+
+import json
+
+import numpy as np
+import pytest
+from end_to_end.conftest import striped, write_folder
+from PIL import Image
+from safetensors import safe_open
+
+import striate
+
+QUICK = ("--epochs", 6, "--batch-size", 8, "--no-checks")
+
+
+@pytest.fixture
+def run(striate_command, stripes, tmp_path):
+    done = striate_command("train", stripes, "--run", tmp_path / "run", *QUICK, "--json")
+    assert done.code == 0, done.err
+    return tmp_path / "run"
+
+
+def test_train_writes_a_whole_run_folder(run, striate_command):
+    there = {path.name for path in run.iterdir()}
+    assert {
+        "run.json",
+        "splits.json",
+        "metrics.jsonl",
+        "model.safetensors",
+        "checkpoint",
+        "events",
+        "report.html",
+    } <= there
+    described = json.loads((run / "run.json").read_text())
+    assert described["status"] == "finished"
+    assert described["command"][1] == "train"
+    assert described["recipe"]["epochs"] == 6
+    assert described["seed"] == 0
+    assert len(described["data"]["fingerprint"]) >= 32
+    assert described["versions"]["torch"]
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    assert [line["epoch"] for line in lines] == [1, 2, 3, 4, 5, 6]
+    splits = json.loads((run / "splits.json").read_text())
+    names = [name for part in splits.values() for name in part]
+    assert len(names) == len(set(names)) == 40
+    assert list((run / "events").iterdir())
+
+
+def test_the_model_file_alone_predicts_and_evaluates(run, striate_command, stripes, tmp_path):
+    model = (run / "model.safetensors").rename(tmp_path / "mine.safetensors")
+    with safe_open(model, "pt") as file:
+        assert "striate" in file.metadata()
+    evaluated = striate_command("evaluate", model, "--json").json
+    assert evaluated["split"] == "test"
+    assert evaluated["num_images"] == 4
+    low, high = evaluated["top1_interval"]
+    assert 0 <= low <= evaluated["top1_accuracy"] <= high <= 1
+    assert evaluated["top5_accuracy"] is None
+    assert {row["name"] for row in evaluated["per_class"]} == {"across", "along"}
+    predicted = striate_command("predict", model, stripes / "along", "--json")
+    assert predicted.code == 0
+    assert len(predicted.json["predictions"]) == 20
+    first = predicted.json["predictions"][0]
+    assert first["path"].endswith("along/000.png")
+    assert [guess["index"] for guess in first["classes"]] in ([0, 1], [1, 0])
+    assert sum(guess["probability"] for guess in first["classes"]) == pytest.approx(1)
+
+
+def test_training_evaluation_and_prediction_give_the_same_answers(run, striate_command, stripes):
+    """What the run measured on its test part is what evaluate measures and what predict answers, file by file."""
+    measured = json.loads((run / "evaluation.json").read_text())
+    evaluated = striate_command("evaluate", run, "--json").json
+    assert evaluated["top1_accuracy"] == measured["top1_accuracy"]
+    assert evaluated["negative_log_likelihood"] == pytest.approx(measured["negative_log_likelihood"], abs=1e-6)
+    names = json.loads((run / "splits.json").read_text())["test"]
+    predicted = striate_command("predict", run, *(stripes / name for name in names), "--json").json["predictions"]
+    losses = []
+    for name, prediction in zip(names, predicted, strict=True):
+        label = name.split("/")[0]
+        (share,) = (guess["probability"] for guess in prediction["classes"] if guess["name"] == label)
+        losses.append(-np.log(share))
+    assert np.mean(losses) == pytest.approx(measured["negative_log_likelihood"], abs=1e-5)
+
+
+def test_evaluation_matches_labels_by_name_not_by_order(run, striate_command, tmp_path):
+    """A source that lacks the first class: its only class must not slide into the first one's place."""
+    other = write_folder(tmp_path / "other", {"along": 6}, seed=77, channels=1)
+    for image in (other / "along").iterdir():
+        striped(32, 32, False, hash(image.name) % 1000, 1).save(image)
+    evaluated = striate_command("evaluate", run, other, "--json").json
+    assert evaluated["split"] == "all"
+    by_name = {row["name"]: row for row in evaluated["per_class"]}
+    assert by_name["along"]["support"] == 6
+    assert by_name["across"]["support"] == 0
+    assert by_name["along"]["recall"] == evaluated["top1_accuracy"]
+
+
+def test_unreadable_images_never_stop_the_readable_ones(run, striate_command, stripes, tmp_path):
+    torn = tmp_path / "torn.png"
+    torn.write_bytes((stripes / "along" / "001.png").read_bytes()[:300])
+    words = tmp_path / "words.jpg"
+    words.write_text("not a picture")
+    predicted = striate_command(
+        "predict", run, torn, stripes / "along" / "000.png", words, tmp_path / "none.png", "--json"
+    )
+    assert predicted.code == 1
+    assert [prediction["path"] for prediction in predicted.json["predictions"]] == [str(stripes / "along" / "000.png")]
+    assert [error["path"] for error in predicted.json["errors"]] == [str(torn), str(words), str(tmp_path / "none.png")]
+    assert all(error["reason"] for error in predicted.json["errors"])
+
+
+def test_every_command_shows_a_person_something(run, striate_command, stripes):
+    assert "across" in striate_command("data", stripes).out
+    assert "top-1 accuracy" in striate_command("evaluate", run).out
+    assert "along" in striate_command("predict", run, stripes / "along" / "000.png").out
+    assert "lenet5" in striate_command("networks").out
+    assert "conv1" in striate_command("describe", "lenet5").out
+    assert "conv1" in striate_command("describe", run).out
+    assert "report.html" in striate_command("report", run).out
+
+
+def test_data_counts_what_is_there(striate_command, stripes):
+    (stripes / "along" / "000.png").write_bytes(b"")
+    (stripes / "along" / "copy.png").write_bytes((stripes / "across" / "000.png").read_bytes())
+    looked = striate_command("data", stripes, "--json")
+    assert looked.code == 0
+    assert looked.json["num_images"] == 41
+    assert [name for name, _ in looked.json["broken"]] == ["along/000.png"]
+    assert looked.json["conflicts"] == [["across/000.png", "along/copy.png"]]
+
+
+def test_a_broken_image_costs_that_image_and_is_named(striate_command, stripes, tmp_path):
+    (stripes / "along" / "000.png").write_bytes(b"")
+    done = striate_command("train", stripes, "--run", tmp_path / "run", *QUICK)
+    assert done.code == 0
+    assert "left out 1 unreadable image: along/000.png is empty" in done.err
+    assert json.loads((tmp_path / "run" / "run.json").read_text())["data"]["broken"] == [["along/000.png", "is empty"]]
+
+
+def test_grey_and_colour_and_spaces_and_foreign_letters(striate_command, tmp_path):
+    folder = write_folder(tmp_path / "Bilder mit Räumen", {"größe ä": 10, "日本 語": 10})
+    Image.open(folder / "größe ä" / "000.png").convert("L").save(folder / "größe ä" / "grau in grau.png")
+    done = striate_command(
+        "train", folder, "--network", "lenet5", "--run", tmp_path / "läufe" / "ein lauf", *QUICK, "--json"
+    )
+    assert done.code == 0, done.err
+    predicted = striate_command("predict", tmp_path / "läufe" / "ein lauf", folder / "日本 語", "--json")
+    assert {guess["name"] for guess in predicted.json["predictions"][0]["classes"]} == {"größe ä", "日本 語"}
+
+
+def test_python_does_the_same(run, stripes):
+    model = striate.load_model(run)
+    assert model.class_names == ("across", "along")
+    assert striate.evaluate(model).evaluation.num_images == 4
+    (prediction,) = model.predict(stripes / "along" / "000.png").predictions
+    assert prediction.classes[0].probability >= 0.5
+
+
+def test_transfer_from_a_striate_model_with_other_classes(run, striate_command, tmp_path):
+    other = write_folder(tmp_path / "three", {"a": 8, "b": 8, "c": 8}, channels=1)
+    done = striate_command("train", other, "--weights", run, "--run", tmp_path / "second", *QUICK)
+    assert done.code == 0, done.err
+    assert "the last layer, fc2, with 2 outputs is replaced by a new one with 3" in done.err
+    assert "head only" in done.err
+    before, after = striate.load_model(run).network, striate.load_model(tmp_path / "second").network
+    assert before.conv1.weight.equal(after.conv1.weight)
+    assert after.fc2.weight.shape[0] == 3
+
+
+def test_find_rate_suggests_and_writes_nothing(striate_command, stripes, tmp_path):
+    done = striate_command("train", stripes, "--find-rate", "--batch-size", 8)
+    assert done.code == 0, done.err
+    assert "--learning-rate" in done.out
+    assert not (tmp_path / "runs").exists()

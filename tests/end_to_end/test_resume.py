@@ -1,0 +1,111 @@
+"""SIGKILL at any moment, Ctrl-C, then `striate train --resume`: the run that was never stopped, bit for bit."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from safetensors.torch import load_file
+
+LAUNCH = (sys.executable, "-m", "striate", "train")
+# everything random at once: augmentation, mixup, dropout of the network, momentum, moving average, several batches an update
+OPTIONS = (
+    *("--network", "alexnet_small", "--epochs", "4", "--batch-size", "4", "--learning-rate", "0.001", "--no-checks"),
+    *("--flip", "--shift", "2", "--mixup", "0.2", "--ema-decay", "0.9", "--accumulate-steps", "2", "--seed", "3"),
+)
+
+
+def environment(tmp_path: Path) -> dict[str, str]:
+    return os.environ | {"STRIATE_CACHE": str(tmp_path / "cache"), "OMP_NUM_THREADS": "1"}
+
+
+def start(tmp_path: Path, *words: object) -> subprocess.Popen:
+    return subprocess.Popen(
+        [*LAUNCH, *map(str, words)], env=environment(tmp_path), cwd=tmp_path, stderr=subprocess.PIPE, text=True
+    )
+
+
+def wait_for(path: Path, process: subprocess.Popen, *, timeout_s: float = 120) -> None:
+    deadline = time.monotonic() + timeout_s
+    while not path.exists():
+        assert process.poll() is None, process.stderr.read()
+        assert time.monotonic() < deadline, f"{path} never came"
+        time.sleep(0.005)
+
+
+def finish(process: subprocess.Popen) -> str:
+    _, err = process.communicate(timeout=240)
+    assert process.returncode == 0, err
+    return err
+
+
+def epochs(run: Path) -> list[dict]:
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    return [{key: value for key, value in line.items() if key not in ("elapsed_s", "images_per_s")} for line in lines]
+
+
+def assert_same_run(one: Path, other: Path) -> None:
+    assert epochs(one) == epochs(other)
+    newest = [sorted((run / "checkpoint").glob("*.safetensors"))[-1] for run in (one, other)]
+    for files in ([run / "model.safetensors" for run in (one, other)], newest):
+        left, right = map(load_file, files)
+        assert left.keys() == right.keys()
+        for name in left:
+            assert left[name].equal(right[name]), name
+    for name in ("evaluation.json", "splits.json"):
+        assert json.loads((one / name).read_text()) == json.loads((other / name).read_text())
+
+
+@pytest.mark.slow
+def test_killed_again_and_again_the_run_comes_out_bit_for_bit(tmp_path, stripes):
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    finish(start(tmp_path, stripes, "--run", whole, *OPTIONS))
+    process = start(tmp_path, stripes, "--run", broken, *OPTIONS)
+    wait_for(broken / "checkpoint" / "step-00000004.json", process)
+    rng = random.Random(7)
+    for _ in range(2):
+        time.sleep(rng.uniform(0, 0.3))
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+        process = start(tmp_path, "--resume", broken)
+        wait_for(broken / "run.json", process)
+        time.sleep(rng.uniform(2, 4))
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    finish(start(tmp_path, "--resume", broken))
+    assert_same_run(whole, broken)
+
+
+@pytest.mark.slow
+def test_ctrl_c_finishes_cleanly_and_says_how_to_go_on(tmp_path, stripes):
+    run = tmp_path / "run"
+    process = start(tmp_path, stripes, "--run", run, *OPTIONS, "--epochs", "400")
+    wait_for(run / "checkpoint" / "step-00000004.json", process)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=120)
+    assert process.returncode == 1
+    assert f"go on with: striate train --resume {run}" in err
+    assert "Traceback" not in err
+    assert json.loads((run / "run.json").read_text())["status"] == "interrupted"
+
+
+def test_a_finished_run_is_left_as_it_is(striate_command, stripes, tmp_path):
+    run = tmp_path / "run"
+    assert striate_command("train", stripes, "--run", run, "--epochs", 2, "--batch-size", 8, "--no-checks").code == 0
+    before = (run / "model.safetensors").read_bytes()
+    again = striate_command("train", "--resume", run, "--json")
+    assert again.code == 0, again.err
+    assert again.json["status"] == "finished"
+    assert (run / "model.safetensors").read_bytes() == before
+
+
+def test_a_run_whose_data_changed_is_not_resumed(striate_command, stripes, tmp_path):
+    run = tmp_path / "run"
+    assert striate_command("train", stripes, "--run", run, "--epochs", 1, "--batch-size", 8, "--no-checks").code == 0
+    (stripes / "along" / "000.png").rename(stripes / "across" / "moved.png")
+    assert "are not those" in striate_command("train", "--resume", run).refused()

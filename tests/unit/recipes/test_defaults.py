@@ -1,0 +1,75 @@
+"""What is chosen when nothing is said."""
+
+import pytest
+
+from striate.errors import InputError
+from striate.networks.catalogue import CATALOGUE
+from striate.recipes.choices import Choices
+from striate.recipes.defaults import (
+    Facts,
+    default_freeze,
+    default_network,
+    default_preprocessing,
+    default_recipe,
+    resized_preprocessing,
+)
+
+DIGITS = Facts(num_train=54_000, num_classes=10, channels=1, height=28, width=28)
+THUMBNAILS = Facts(num_train=45_000, num_classes=10, channels=3, height=32, width=32)
+PHOTOS = Facts(num_train=244, num_classes=2, channels=3, height=256, width=341)
+
+
+@pytest.mark.parametrize(
+    ("facts", "name"), [(DIGITS, "lenet5"), (THUMBNAILS, "airbench94_cifar"), (PHOTOS, "resnet18")]
+)
+def test_network_by_size_and_colour(facts, name):
+    assert default_network(facts) == name
+
+
+def test_signs_are_never_mirrored_and_photos_are():
+    assert not default_recipe(DIGITS, CATALOGUE["lenet5"], Choices()).augmentation.flip
+    assert default_recipe(PHOTOS, CATALOGUE["resnet18"], Choices()).augmentation.flip
+
+
+@pytest.mark.parametrize(("num_train", "freeze"), [(200, "base"), (5_000, "gradual"), (50_000, "nothing")])
+def test_what_stays_frozen_follows_data_size(num_train, freeze):
+    assert default_freeze(num_train) == freeze
+
+
+def test_weights_bring_a_frozen_base_and_smaller_rates_for_earlier_layers():
+    recipe = default_recipe(PHOTOS, CATALOGUE["squeezenet1_1"], Choices(weights="imagenet"))
+    assert recipe.freeze == "base"
+    assert recipe.weights == "imagenet"
+    tuned = default_recipe(PHOTOS, CATALOGUE["squeezenet1_1"], Choices(weights="imagenet", freeze="nothing"))
+    assert 0.1 <= tuned.layer_rate_factor < 1
+    assert tuned.optimizer.learning_rate < recipe.optimizer.learning_rate
+
+
+@pytest.mark.parametrize("num_train", [2, 9, 77, 1_437, 54_000, 1_281_167])
+def test_a_recipe_can_always_be_run(num_train):
+    for name, entry in CATALOGUE.items():
+        facts = Facts(num_train, 10, entry.input_size[0], *entry.input_size[1:])
+        recipe = default_recipe(facts, entry, Choices())
+        assert 1 <= recipe.batch_size <= num_train, name
+        assert 10 <= recipe.epochs <= 40, name
+
+
+def test_a_batch_larger_than_the_data_is_refused():
+    with pytest.raises(
+        InputError, match="a batch of 99 is larger than the 77 training images; use --batch-size 77 or less"
+    ):
+        default_recipe(Facts(77, 2, 3, 32, 32), CATALOGUE["lenet5"], Choices(batch_size=99))
+
+
+def test_photos_keep_a_margin_and_small_images_do_not():
+    photos = default_preprocessing(PHOTOS, CATALOGUE["resnet18"], None)
+    assert (photos.resize_size, photos.crop_size) == (146, (128, 128))
+    small = default_preprocessing(DIGITS, CATALOGUE["lenet5"], None)
+    assert (small.resize_size, small.crop_size, small.channels) == (32, (32, 32), 1)
+    asked = default_preprocessing(PHOTOS, CATALOGUE["resnet18"], 224)
+    assert (asked.resize_size, asked.crop_size) == (256, (224, 224))
+    assert resized_preprocessing(asked, 112).resize_size == 128
+
+
+def test_small_images_are_not_blown_up_to_the_size_of_photos():
+    assert default_preprocessing(THUMBNAILS, CATALOGUE["resnet18"], None).crop_size == (64, 64)
