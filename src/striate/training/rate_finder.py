@@ -4,7 +4,6 @@ arXiv:1506.01186, section 3.3).
 
 import contextlib
 import copy
-import math
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from itertools import count
@@ -29,17 +28,17 @@ NUM_STEPS = 120
 SMOOTHING = 0.9
 DIVERGED = 4.0
 """The scan ends where the smoothed loss is this many times its lowest value."""
+CAREFUL = 10.0
 LEAST_GAIN = 0.02
 """A scan in which the loss falls by a smaller share than this found nothing."""
 
 
 @dataclass(frozen=True)
 class RateScan:
-    """The smoothed training loss at each rate tried, in rising order. `suggested_learning_rate` is None where no rate
-    helped.
+    """The smoothed training loss at each rate tried, in rising order. `suggested_learning_rate` is None where no rate helped.
 
-    The suggestion is a peak rate: the geometric mean of the rate at which the loss falls fastest and a tenth of that
-    at which it is lowest, since at its lowest it is about to turn.
+    The suggestion is a tenth of the rate at which the smoothed loss is lowest: there it is about to turn, and smoothing
+    lags behind. It is meant as a peak rate and errs on the careful side.
     """
 
     rates: tuple[float, ...]
@@ -107,14 +106,9 @@ def find_rate(
 
 
 def suggest_rate(rates: Sequence[float], losses: Sequence[float]) -> float | None:
-    """The peak rate that a curve of smoothed losses speaks for, as `RateScan` explains; None when the loss never
-    falls.
-    """
+    """The peak rate that a curve of smoothed losses speaks for, see `RateScan`; None when the loss never falls."""
     lowest = int(np.argmin(losses))
-    if lowest < 2 or losses[lowest] > (1 - LEAST_GAIN) * losses[0]:
-        return None
-    slopes = np.gradient(np.asarray(losses[: lowest + 1]), np.log(rates[: lowest + 1]))
-    return math.sqrt(rates[int(np.argmin(slopes))] * rates[lowest] / 10)
+    return None if losses[lowest] > (1 - LEAST_GAIN) * losses[0] else rates[lowest] / CAREFUL
 
 
 def _endless_batches(feed: Feed, recipe: Recipe, fabric: Fabric) -> Generator[Batch, None, None]:
