@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 _HOMES = {
+    "Access": "striate.data.opening",
     "Augmentation": "striate.data.augmentation",
+    "Choices": "striate.recipes.choices",
     "Evaluation": "striate.evaluation.evaluate",
     "Model": "striate.tasks.model",
     "OptimizerConfig": "striate.training.recipe",
@@ -29,21 +31,29 @@ _HOMES = {
     "train": "striate.recipes.train",
 }
 
-__all__ = [*sorted(_HOMES), "__version__"]  # noqa: PLE0604
+__all__ = [*sorted(_HOMES), "__version__"]
 
 if TYPE_CHECKING:
-    from striate.data.augmentation import Augmentation
-    from striate.data.preprocessing import Preprocessing
-    from striate.data.sources import open_source
-    from striate.data.summary import summarize
-    from striate.errors import StriateError
-    from striate.evaluation.evaluate import Evaluation
-    from striate.networks.catalogue import build_network
-    from striate.inspection.describe import describe
-    from striate.evaluation.on_source import evaluate
-    from striate.recipes.train import Run, resume, train
-    from striate.tasks.model import Model, load_model, save_model
-    from striate.training.recipe import OptimizerConfig, Recipe, ScheduleConfig
+    from striate.data.augmentation import Augmentation as Augmentation
+    from striate.data.opening import Access as Access
+    from striate.data.preprocessing import Preprocessing as Preprocessing
+    from striate.data.sources import open_source as open_source
+    from striate.data.summary import summarize as summarize
+    from striate.errors import StriateError as StriateError
+    from striate.evaluation.evaluate import Evaluation as Evaluation
+    from striate.evaluation.on_source import evaluate as evaluate
+    from striate.inspection.describe import describe as describe
+    from striate.networks.catalogue import build_network as build_network
+    from striate.recipes.choices import Choices as Choices
+    from striate.recipes.train import Run as Run
+    from striate.recipes.train import resume as resume
+    from striate.recipes.train import train as train
+    from striate.tasks.model import Model as Model
+    from striate.tasks.model import load_model as load_model
+    from striate.tasks.model import save_model as save_model
+    from striate.training.recipe import OptimizerConfig as OptimizerConfig
+    from striate.training.recipe import Recipe as Recipe
+    from striate.training.recipe import ScheduleConfig as ScheduleConfig
 
 
 def __getattr__(name: str) -> Any:

@@ -17,7 +17,7 @@ class Track(Protocol):
         ...
 
 
-def tell_nobody(line: str) -> None:  # noqa: ARG001
+def tell_nobody(line: str) -> None:
     """The Tell of a caller who wants to hear nothing."""
 
 

@@ -4,6 +4,7 @@ import pickle
 import zlib
 
 import pytest
+
 from end_to_end.conftest import striped, write_folder
 
 QUICK = ("--epochs", 1, "--batch-size", 4, "--no-checks")
@@ -50,7 +51,7 @@ def test_nothing_but_broken_images(striate_command, tmp_path):
     assert "can be read" in line
 
 
-def test_an_image_of_huge_dimensions_is_refused_by_name(striate_command, stripes, tmp_path):
+def test_an_image_of_huge_dimensions_is_refused_by_name(striate_command, stripes):
     def chunk(kind: bytes, body: bytes) -> bytes:
         return len(body).to_bytes(4, "big") + kind + body + zlib.crc32(kind + body).to_bytes(4, "big")
 

@@ -4,11 +4,11 @@ import json
 
 import numpy as np
 import pytest
-from end_to_end.conftest import striped, write_folder
 from PIL import Image
 from safetensors import safe_open
 
 import striate
+from end_to_end.conftest import striped, write_folder
 
 QUICK = ("--epochs", 6, "--batch-size", 8, "--no-checks")
 
@@ -20,7 +20,7 @@ def run(striate_command, stripes, tmp_path):
     return tmp_path / "run"
 
 
-def test_train_writes_a_whole_run_folder(run, striate_command):
+def test_train_writes_a_whole_run_folder(run):
     there = {path.name for path in run.iterdir()}
     assert {
         "run.json",
@@ -165,6 +165,15 @@ def test_transfer_from_a_striate_model_with_other_classes(run, striate_command, 
     before, after = striate.load_model(run).network, striate.load_model(tmp_path / "second").network
     assert before.conv1.weight.equal(after.conv1.weight)
     assert after.fc2.weight.shape[0] == 3
+
+
+def test_a_head_for_other_classes_is_replaced_even_where_there_are_as_many(run, striate_command, tmp_path):
+    other = write_folder(tmp_path / "two", {"cats": 8, "dogs": 8}, channels=1)
+    done = striate_command("train", other, "--weights", run, "--run", tmp_path / "second", *QUICK)
+    assert done.code == 0, done.err
+    assert "answered for other classes and is replaced" in done.err
+    again = striate_command("train", other, "--weights", tmp_path / "second", "--run", tmp_path / "third", *QUICK)
+    assert "replaced" not in again.err
 
 
 def test_find_rate_suggests_and_writes_nothing(striate_command, stripes, tmp_path):

@@ -90,8 +90,8 @@ class LiveDisplay:
             share = (loss - lowest) / (highest - lowest) if highest > lowest else 0.0
             table.add_row(f"{rate:.2e}", f"{loss:.4f}", "█" * round(40 * share))
         out.print(table)
-        rate = scan.suggested_learning_rate
-        line = "no rate lowered the loss" if rate is None else f"suggested: --learning-rate {rate:.2g}"
+        best = scan.suggested_learning_rate
+        line = "no rate lowered the loss" if best is None else f"suggested: --learning-rate {best:.2g}"
         out.print(line, style="bold", highlight=False)
 
 

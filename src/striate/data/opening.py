@@ -66,7 +66,9 @@ def pack_data(data: OpenedData, preprocessing: Preprocessing, access: Access) ->
         track=access.track,
     )
     if packed.broken:
-        named = [f"{data.dataset.images.name(index)} {reason}" for index, reason in list(packed.broken.items())[:_NAMED]]
+        named = [
+            f"{data.dataset.images.name(index)} {reason}" for index, reason in list(packed.broken.items())[:_NAMED]
+        ]
         more = f" and {len(packed.broken) - _NAMED} more" if len(packed.broken) > _NAMED else ""
         plural = "" if len(packed.broken) == 1 else "s"
         access.tell(f"left out {len(packed.broken)} unreadable image{plural}: {'; '.join(named)}{more}")

@@ -53,8 +53,6 @@ def evaluate(
     if split is not None and split not in (*SPLITS, ALL):
         raise InputError(f"split must be one of {', '.join((*SPLITS, ALL))} but is {split!r}")
     trained_on = model.provenance.get("data")
-    if source is None and not trained_on:
-        raise InputError("this model does not say which data it was trained on; name a SOURCE to evaluate on")
     data = open_data(_source_of(trained_on, access) if source is None else source, access)
     is_own = trained_on is not None and data.fingerprint == trained_on["fingerprint"]
     if source is None and not is_own:
@@ -85,7 +83,9 @@ def evaluate(
     return SourceEvaluation(data.dataset.source, split, evaluation, names)
 
 
-def _source_of(trained_on: dict[str, Any], access: Access) -> str:
+def _source_of(trained_on: dict[str, Any] | None, access: Access) -> str:
+    if not trained_on:
+        raise InputError("this model does not say which data it was trained on; name a SOURCE to evaluate on")
     source = str(trained_on["source"])
     if Path(source).is_absolute() and not Path(source).exists():
         raise DataError(f"the model was trained on {source}, which is not there any more; name a SOURCE to evaluate on")
@@ -109,7 +109,12 @@ def _own_parts(data: OpenedData, usable: np.ndarray, trained_on: dict[str, Any])
             f"the splits of {data.dataset.source} come out differently from those of the training run, perhaps because other "
             "images can be read here; name another SOURCE with its own test folder"
         )
-    return {"train": splits.train, "validation": splits.validation, "test": splits.test, ALL: np.arange(len(data.dataset))}
+    return {
+        "train": splits.train,
+        "validation": splits.validation,
+        "test": splits.test,
+        ALL: np.arange(len(data.dataset)),
+    }
 
 
 def _given_parts(dataset: Dataset) -> dict[str, np.ndarray]:

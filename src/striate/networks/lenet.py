@@ -5,8 +5,8 @@ N images, C channels, K classes.
 Departures, all of them what is trained under these names today: ReLU instead of scaled tanh; 2x2 max pooling instead
 of averages with a trained gain and bias; every map of the second convolution sees all six maps before it (the paper
 leaves some out, Table I); a linear last layer with cross-entropy instead of radial basis functions. Weights are drawn
-as He et al. 2015 (arXiv:1502.01852) for ReLU, biases start at zero. Inputs are larger than 0, strokes bright, as the
-data sets have them.
+as He et al. 2015 (arXiv:1502.01852) for ReLU, small ones in the last layer; biases start at zero. Inputs are larger
+than 0, strokes bright, as the data sets have them.
 """
 
 from dataclasses import dataclass
@@ -18,6 +18,7 @@ from striate.networks.entry import Entry, Published
 
 LENET5_SIZE = (32, 32)
 LENET_300_100_SIZE = (28, 28)
+HEAD_STD = 0.01
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,7 @@ class LeNet5(nn.Module):
         self.fc1 = nn.Linear(120, 84)
         self.relu4 = nn.ReLU()
         self.fc2 = nn.Linear(84, config.num_classes)
-        draw_for_relu(self)
+        draw_for_relu(self, head=self.fc2)
 
     def forward(self, images: Tensor) -> Tensor:
         """Images (N, C, 32, 32) -> logits (N, K); InputError for any other size."""
@@ -73,7 +74,7 @@ class LeNet300100(nn.Module):
         self.fc2 = nn.Linear(300, 100)
         self.relu2 = nn.ReLU()
         self.fc3 = nn.Linear(100, config.num_classes)
-        draw_for_relu(self)
+        draw_for_relu(self, head=self.fc3)
 
     def forward(self, images: Tensor) -> Tensor:
         """Images (N, C, 28, 28) -> logits (N, K); InputError for any other size."""
@@ -82,11 +83,17 @@ class LeNet300100(nn.Module):
         return self.fc3(self.relu2(self.fc2(hidden)))
 
 
-def draw_for_relu(network: nn.Module) -> None:
-    """Draw weights for ReLU (He et al., eq. 10: normal, variance 2 / fan in) and set biases to zero, in place."""
+def draw_for_relu(network: nn.Module, *, head: nn.Linear) -> None:
+    """Draw weights for ReLU (He et al., eq. 10: normal, variance 2 / fan in) and set biases to zero, in place.
+
+    The head's are small, so that training starts from even odds and not from confident mistakes.
+    """
     for module in network.modules():
         if isinstance(module, nn.Conv2d | nn.Linear):
-            nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+            if module is head:
+                nn.init.normal_(module.weight, std=HEAD_STD)
+            else:
+                nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
 

@@ -32,6 +32,7 @@ class Choices:
     accumulate_steps: int | None = None
     ema_decay: float | None = None
     precision: str | None = None
+    use_channels_last: bool | None = None
     freeze: str | None = None
     layer_rate_factor: float | None = None
     seed: int | None = None
@@ -53,17 +54,16 @@ class Choices:
         """The recipe with every explicit wish in place of the default."""
         wishes = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         wishes = {name: wish for name, wish in wishes.items() if wish is not None}
-        optimizer_name = {"name": self.optimizer} if self.optimizer else {}
-        schedule_name = {"name": self.schedule} if self.schedule else {}
-        parts = {
-            "optimizer": dataclasses.replace(recipe.optimizer, **_named(recipe.optimizer, wishes), **optimizer_name),
-            "schedule": dataclasses.replace(recipe.schedule, **_named(recipe.schedule, wishes), **schedule_name),
+        parts: dict[str, Any] = {
+            "optimizer": dataclasses.replace(recipe.optimizer, **_named(recipe.optimizer, wishes, name=self.optimizer)),
+            "schedule": dataclasses.replace(recipe.schedule, **_named(recipe.schedule, wishes, name=self.schedule)),
             "augmentation": dataclasses.replace(recipe.augmentation, **_named(recipe.augmentation, wishes)),
         }
         return dataclasses.replace(recipe, **{**_named(recipe, wishes), **parts})
 
 
-def _named(part: Any, wishes: dict[str, Any]) -> dict[str, Any]:
-    """The wishes that are fields of `part`."""
-    names = {field.name for field in dataclasses.fields(part)}
-    return {name: wish for name, wish in wishes.items() if name in names}
+def _named(part: Any, wishes: dict[str, Any], *, name: str | None = None) -> dict[str, Any]:
+    """The wishes that are fields of `part`; its own `name` where one is wished for."""
+    fields = {field.name for field in dataclasses.fields(part)}
+    named = {key: wish for key, wish in wishes.items() if key in fields}
+    return named if name is None else {**named, "name": name}

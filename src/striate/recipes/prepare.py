@@ -22,6 +22,7 @@ from striate.networks.deep_compression_file import NETWORK as DEEP_COMPRESSED
 from striate.networks.deep_compression_file import is_deep_compression_file
 from striate.networks.entry import Entry
 from striate.networks.model_file import is_model_file, read_header
+from striate.progress import Tell
 from striate.recipes.choices import Choices
 from striate.recipes.defaults import (
     Facts,
@@ -73,19 +74,13 @@ def prepare(source: str, choices: Choices, access: Access) -> Prepared:
         check_input_size(entry, (choices.image_size, choices.image_size))
     seed = choices.seed or 0
     preprocessing = default_preprocessing(facts, entry, choices.image_size)
-    network, are_ready = _build(entry, facts, seed), False
-    if choices.weights is not None:
-        pretrained = load_pretrained(
-            entry.name,
-            choices.weights,
-            num_classes=facts.num_classes,
-            in_channels=facts.channels,
-            seed=seed,
-            tell=tell,
-        )
-        network = pretrained.network
-        if pretrained.preprocessing is not None:
-            preprocessing, are_ready = _resized(pretrained.preprocessing, choices.image_size), True
+    are_ready = False
+    if choices.weights is None:
+        network = build_network(entry.name, num_classes=facts.num_classes, in_channels=facts.channels, seed=seed)
+    else:
+        network, own = _load_weights(entry, choices.weights, data.dataset.class_names, facts.channels, seed, tell)
+        if own is not None:
+            preprocessing, are_ready = _resized(own, choices.image_size), True
     check_input_size(entry, preprocessing.crop_size)
     default_recipe(facts, entry, choices)  # refuses impossible choices before any decoding
     packed = pack_data(data, preprocessing, telling)
@@ -111,17 +106,35 @@ def prepare_again(
         seed=recipe.seed, validation_fraction=recipe.validation_fraction, test_fraction=recipe.test_fraction
     )
     splits = _split(data, packed.usable, choices)
-    counts = {"num_classes": len(data.dataset.class_names), "in_channels": preprocessing.channels}
+    class_names, channels = data.dataset.class_names, preprocessing.channels
     if recipe.weights is None or has_checkpoint:
-        network = build_network(entry.name, **counts, seed=recipe.seed)
+        network = build_network(entry.name, num_classes=len(class_names), in_channels=channels, seed=recipe.seed)
         _initialize_from_images(entry, network, packed, splits, preprocessing)
     else:
-        network = load_pretrained(entry.name, recipe.weights, **counts, seed=recipe.seed, tell=access.tell).network
+        network, _ = _load_weights(entry, recipe.weights, class_names, channels, recipe.seed, access.tell)
     return Prepared(data, packed, splits, entry, network, preprocessing, recipe, ())
 
 
-def _build(entry: Entry, facts: Facts, seed: int) -> nn.Module:
-    return build_network(entry.name, num_classes=facts.num_classes, in_channels=facts.channels, seed=seed)
+def _load_weights(
+    entry: Entry, weights: str, class_names: tuple[str, ...], channels: int, seed: int, tell: Tell
+) -> tuple[nn.Module, Preprocessing | None]:
+    """The network with weights from elsewhere, and the preprocessing they want, as far as they say.
+
+    A head that answers for other classes is replaced, also where there happen to be as many: labels travel by name.
+    """
+    pretrained = load_pretrained(
+        entry.name, weights, num_classes=len(class_names), in_channels=channels, seed=seed, tell=tell
+    )
+    if not pretrained.has_new_head and pretrained.class_names != class_names:
+        if pretrained.class_names is None:
+            tell(
+                f"{weights} does not name its {len(class_names)} classes: its last layer, {entry.head}, is kept as it is"
+            )
+        else:
+            fresh = build_network(entry.name, num_classes=len(class_names), in_channels=channels, seed=seed)
+            pretrained.network.get_submodule(entry.head).load_state_dict(fresh.get_submodule(entry.head).state_dict())
+            tell(f"{entry.name}: the last layer, {entry.head}, answered for other classes and is replaced by a new one")
+    return pretrained.network, pretrained.preprocessing
 
 
 def _initialize_from_images(

@@ -48,7 +48,7 @@ from striate.training.loop import train_network
 from striate.training.observer import Observer, Observers, SilentObserver
 from striate.training.rate_finder import RateScan
 from striate.training.rate_finder import find_rate as scan_rates
-from striate.training.recipe import Recipe
+from striate.training.recipe import Recipe, check_precision
 from striate.training.tensorboard import TensorBoardWriter
 
 _VERSIONS = ("torch", "torchvision", "lightning-fabric", "numpy", "pillow", "safetensors")
@@ -364,7 +364,7 @@ def _make_fabric(device: str, precision: str | None) -> Fabric:
     if device == "auto":
         device = pick_device(device).type
     accelerator = {"cuda": "gpu"}.get(pick_device(device).type, device)
-    fabric = Fabric(accelerator=accelerator, devices=1, precision=precision or "32-true")
+    fabric = Fabric(accelerator=accelerator, devices=1, precision=check_precision(precision or "32-true"))
     fabric.launch()
     return fabric
 

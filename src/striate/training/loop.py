@@ -66,6 +66,8 @@ def train_network(
         stack.enter_context(restored_modes(network))
         stack.callback(own_observer.on_end)
         fabric.to_device(network)
+        if recipe.use_channels_last:
+            network.to(memory_format=torch.channels_last)
         groups = layer_groups(network, head=head)
         run = Session(
             recipe=recipe,

@@ -3,7 +3,7 @@
 import dataclasses
 import math
 from dataclasses import dataclass, field
-from typing import Any, Literal, get_args
+from typing import Any, Literal, cast, get_args
 
 from striate.data.augmentation import Augmentation
 from striate.errors import InputError
@@ -57,7 +57,8 @@ class Recipe:
     """A whole run. `layer_rate_factor` multiplies the rate of each earlier layer group in fine-tuning (1 = all alike).
 
     `freeze`: "base" trains the head only; "gradual" starts with the head and unfreezes one earlier group at a time.
-    `ema_decay` 0 keeps no average. Fractions lie in [0, 1]. Raises InputError for values out of range.
+    `ema_decay` 0 keeps no average. `use_channels_last` lays activations out pixel by pixel, which is faster for all but tiny
+    networks and rounds differently. Fractions lie in [0, 1]. Raises InputError for values out of range.
     """
 
     network: str
@@ -73,6 +74,7 @@ class Recipe:
     accumulate_steps: int = 1
     ema_decay: float = 0.0
     precision: Precision = "32-true"
+    use_channels_last: bool = False
     freeze: Freeze = "nothing"
     layer_rate_factor: float = 1.0
     weights: str | None = None
@@ -112,6 +114,12 @@ class Recipe:
             return cls(**values)
         except (KeyError, TypeError, AttributeError) as error:
             raise InputError(f"this is not a recipe that this version of striate can read: {error}") from None
+
+
+def check_precision(precision: str) -> Precision:
+    """The precision of this name; InputError where there is none such."""
+    _check_choice("precision", precision, Precision)
+    return cast(Precision, precision)
 
 
 def _check_choice(name: str, value: str, choices: Any) -> None:
