@@ -150,10 +150,19 @@ def restore(
     state.optimizer.load_state_dict(
         {"state": optimizer_state, "param_groups": state.optimizer.state_dict()["param_groups"]}
     )
+    _lay_out_alike(state.optimizer)
     fabric.strategy.precision.load_state_dict(unpack_tree(checkpoint.values["precision"], checkpoint.tensors))
     state.progress = Progress.from_json(checkpoint.values["progress"])
     if not fabric.is_global_zero:
         state.progress.sums = EpochSums()  # the checkpoint holds the sums of all, and the first process has them now
+
+
+def _lay_out_alike(optimizer: Optimizer) -> None:
+    """Give what belongs to a parameter its memory layout: PyTorch's fused steps read them side by side, unchecked."""
+    for param, values in optimizer.state.items():
+        for name, value in values.items():
+            if isinstance(value, Tensor) and value.shape == param.shape:
+                values[name] = torch.empty_like(param, dtype=value.dtype).copy_(value)
 
 
 def _check_same_run(saved: dict[str, Any], own: dict[str, Any], tell: Tell) -> None:

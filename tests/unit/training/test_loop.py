@@ -222,6 +222,21 @@ def test_a_signal_ends_the_run_between_steps_and_it_goes_on_exactly(tmp_path, nu
     assert equal_states(network, train_tiny(tmp_path / "other", full_recipe())[0])
 
 
+@pytest.mark.parametrize("name", ["nesterov", "adamw", "rmsprop"])
+def test_a_network_laid_out_channels_last_goes_on_exactly(tmp_path, name):
+    def network():
+        return TinyNet().to(memory_format=torch.channels_last)
+
+    def interrupt(info):
+        if info.step == 10:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    recipe = full_recipe(optimizer=OptimizerConfig(name, learning_rate=0.01))
+    train_tiny(tmp_path, recipe, network=network(), observer=Recorder(interrupt))
+    resumed, _ = train_tiny(tmp_path, recipe, network=network(), resume=True)
+    assert equal_states(resumed, train_tiny(tmp_path / "other", recipe, network=network())[0])
+
+
 def test_a_signal_during_validation_repeats_only_the_validation(tmp_path, monkeypatch):
     real = validation.evaluate
 
