@@ -1,14 +1,10 @@
-"""From packed images to batches: the order of an epoch, its batches, their pixels, and a thread that reads ahead.
+"""From packed images to batches: the order of an epoch, its batches, their pixels.
 
 Nothing here keeps state. The order of an epoch is a function of the seed and the epoch, and the crops of a batch are a
 function of the generator given, so that a run can be taken up anywhere.
 """
 
 import math
-from collections import deque
-from collections.abc import Callable, Generator, Iterable
-from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TypeVar
 
 import numpy as np
 import torch
@@ -17,8 +13,6 @@ from torch import Tensor
 from striate.data.packed import PackedImages
 from striate.data.preprocessing import center, crop_center, resample
 from striate.errors import InputError
-
-T = TypeVar("T")
 
 CROP_ASPECT = (3 / 4, 4 / 3)
 """Smallest and largest width : height of a random crop."""
@@ -130,27 +124,6 @@ def random_crop_boxes(shapes: np.ndarray, scale: tuple[float, float], generator:
     tries = np.stack([tops, lefts, crop_heights, crop_widths], axis=2).astype(np.int64)  # (n, tries, 4)
     boxes = np.take_along_axis(tries, first, axis=1)[:, 0]
     return np.where(fits.any(axis=1, keepdims=True), boxes, _largest_boxes(shapes))
-
-
-def prefetch(thunks: Iterable[Callable[[], T]], *, depth: int = 2, num_workers: int = 1) -> Generator[T, None, None]:
-    """The results of calling each thunk, in order, computed in `num_workers` threads up to `depth` results ahead.
-
-    The thunks are drawn in the caller's thread and run only as far ahead as `depth`, so memory stays bounded. What a
-    thunk raises is raised when its turn comes. Leaving early (break, an error, `close`) cancels what has not begun and
-    waits for the threads to end.
-    """
-    waiting: deque[Future[T]] = deque()
-    with ThreadPoolExecutor(num_workers, thread_name_prefix="striate-prefetch") as executor:
-        try:
-            for thunk in thunks:
-                waiting.append(executor.submit(thunk))
-                if len(waiting) > depth:
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
-        finally:
-            for future in waiting:
-                future.cancel()
 
 
 def _shuffle(indices: np.ndarray, bits: np.random.PCG64) -> np.ndarray:

@@ -14,7 +14,6 @@ import PIL
 
 from striate.data.dataset import Dataset, ImageReader
 from striate.data.decoding import MAX_PIXELS, decode_image
-from striate.data.feeding import prefetch
 from striate.data.hashing import hash_image
 from striate.data.pack_folder import (
     MEMORY_LIMIT_BYTES,
@@ -28,7 +27,7 @@ from striate.data.pack_folder import (
     sole_writer,
 )
 from striate.data.packed import PackedImages, has_no_color
-from striate.data.parallel import num_processors
+from striate.data.parallel import num_processors, prefetch
 from striate.data.preprocessing import MAX_ASPECT, Preprocessing
 from striate.errors import DataError, InputError, RunError
 from striate.progress import Tell, Track, tell_nobody, track_silently

@@ -2,8 +2,10 @@
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
+from functools import partial
 from typing import TypeVar
 
 S = TypeVar("S")
@@ -17,26 +19,38 @@ def num_processors() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def map_in_order(job: Callable[[S], T], items: Sequence[S], *, num_workers: int | None = None) -> Iterator[T]:
-    """`job` of every item, in order, run in `num_workers` threads (as many as processors when None) ahead of the
-    caller.
+def prefetch(thunks: Iterable[Callable[[], T]], *, depth: int = 2, num_workers: int = 1) -> Generator[T, None, None]:
+    """The results of calling each thunk, in order, computed in `num_workers` threads up to `depth` results ahead.
 
-    Not more than a few dozen results a thread wait for the caller. What a job raises is raised in its turn, or up to
-    15 items earlier. Leaving early cancels what has not begun and waits for what has.
+    The thunks are drawn in the caller's thread and run only as far ahead as `depth`, so memory stays bounded. What a
+    thunk raises is raised when its turn comes. Leaving early (break, an error, `close`) cancels what has not begun and
+    waits for the threads to end.
     """
-    num_workers = num_workers or num_processors()
-    waiting: deque[Future[list[T]]] = deque()
-    with ThreadPoolExecutor(num_workers) as pool:
+    waiting: deque[Future[T]] = deque()
+    with ThreadPoolExecutor(num_workers, thread_name_prefix="striate-prefetch") as executor:
         try:
-            for start in range(0, len(items), _SPAN):
-                waiting.append(pool.submit(_run_span, job, items[start : start + _SPAN]))
-                if len(waiting) > 2 * num_workers:
-                    yield from waiting.popleft().result()
+            for thunk in thunks:
+                waiting.append(executor.submit(thunk))
+                if len(waiting) > depth:
+                    yield waiting.popleft().result()
             while waiting:
-                yield from waiting.popleft().result()
+                yield waiting.popleft().result()
         finally:
             for future in waiting:
                 future.cancel()
+
+
+def map_in_order(
+    job: Callable[[S], T], items: Sequence[S], *, num_workers: int | None = None
+) -> Generator[T, None, None]:
+    """`job` of every item, in order, run in `num_workers` threads (as many as processors when None) ahead of the
+    caller, as by `prefetch`. What a job raises is raised in its turn, or up to 15 items earlier.
+    """
+    num_workers = num_workers or num_processors()
+    spans = (partial(_run_span, job, items[start : start + _SPAN]) for start in range(0, len(items), _SPAN))
+    with closing(prefetch(spans, depth=2 * num_workers, num_workers=num_workers)) as results:
+        for part in results:
+            yield from part
 
 
 def _run_span(job: Callable[[S], T], items: Sequence[S]) -> list[T]:

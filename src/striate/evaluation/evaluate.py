@@ -11,8 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from striate.data.dataset import Dataset
-from striate.data.feeding import prefetch, read_batch
+from striate.data.feeding import read_batch
 from striate.data.packed import PackedImages
+from striate.data.parallel import prefetch
 from striate.data.preprocessing import Preprocessing
 from striate.errors import DataError, InputError, NonFiniteLoss
 from striate.evaluation import metrics

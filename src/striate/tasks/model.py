@@ -16,7 +16,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from striate.data.decoding import decode_image, image_pixels, image_suffixes
-from striate.data.feeding import prefetch
+from striate.data.parallel import prefetch
 from striate.data.preprocessing import Preprocessing
 from striate.errors import InputError, ModelFileError, StriateError
 from striate.networks.adapting import find_counts, load_pretrained

@@ -15,8 +15,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from striate.data.augmentation import augment, mixup
-from striate.data.feeding import batch_bounds, epoch_order, prefetch, read_batch, read_random_crops, shard
+from striate.data.feeding import batch_bounds, epoch_order, read_batch, read_random_crops, shard
 from striate.data.packed import PackedImages
+from striate.data.parallel import prefetch
 from striate.data.preprocessing import Preprocessing
 from striate.errors import InputError
 from striate.training.randomness import generator_for

@@ -1,9 +1,12 @@
 import threading
 import time
+from collections.abc import Callable, Iterator
+from functools import partial
 
 import pytest
 
-from striate.data.parallel import map_in_order, num_processors
+from striate.data.parallel import map_in_order, num_processors, prefetch
+from striate.errors import DataError
 
 
 def test_results_are_in_order():
@@ -37,3 +40,72 @@ def test_work_runs_only_a_little_ahead():
 
 def test_there_is_a_processor():
     assert num_processors() >= 1
+
+
+def count_threads() -> int:
+    return sum(thread.name.startswith("striate-prefetch") for thread in threading.enumerate())
+
+
+def test_results_come_in_order_whoever_is_faster() -> None:
+    def slow(number: int) -> int:
+        time.sleep(0.002 * (number % 3))
+        return number
+
+    for num_workers in (1, 4):
+        results = prefetch((partial(slow, n) for n in range(30)), depth=5, num_workers=num_workers)
+        assert list(results) == list(range(30))
+    assert list(prefetch([])) == []
+    assert count_threads() == 0
+
+
+def test_no_further_ahead_than_asked() -> None:
+    begun = []
+    results = prefetch((partial(begun.append, n) for n in range(100)), depth=3)
+    for taken in range(1, 20):
+        next(results)
+        time.sleep(0.001)
+        assert len(begun) <= taken + 3
+    results.close()
+
+
+def test_work_is_done_while_the_caller_is_busy() -> None:
+    done = threading.Event()
+    results = prefetch([lambda: None, done.set], depth=1)
+    next(results)
+    assert done.wait(5)
+    results.close()
+
+
+def test_errors_travel_at_their_turn() -> None:
+    def fail() -> int:
+        raise DataError("the third fails")
+
+    results = prefetch([lambda: 1, lambda: 2, fail, lambda: 4], depth=4)
+    assert [next(results), next(results)] == [1, 2]
+    with pytest.raises(DataError, match="the third fails"):
+        next(results)
+    assert count_threads() == 0
+
+
+def test_errors_of_the_source_of_thunks_travel_too() -> None:
+    def thunks() -> Iterator[Callable[[], int]]:
+        yield lambda: 1
+        raise OSError("the disk is gone")
+
+    with pytest.raises(OSError, match="the disk is gone"):
+        list(prefetch(thunks()))
+    assert count_threads() == 0
+
+
+def test_leaving_early_leaves_no_thread() -> None:
+    calls = []
+    for result in prefetch((partial(calls.append, n) for n in range(1000)), depth=4, num_workers=2):
+        assert result is None
+        break
+    assert count_threads() == 0
+    assert len(calls) <= 6
+
+
+def test_a_generator_never_started_starts_no_thread() -> None:
+    prefetch([lambda: 1]).close()
+    assert count_threads() == 0
