@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from PIL import ExifTags, Image, ImageFile, TiffImagePlugin
+from PIL import ExifTags, Image, ImageFile, PngImagePlugin, TiffImagePlugin
 
 from striate.errors import InputError
 
@@ -69,8 +69,11 @@ def decode_image(data: bytes | np.ndarray, channels: int, *, max_pixels: int = M
         return image_pixels(image, channels, max_pixels=max_pixels)
 
 
-def image_facts(data: bytes | np.ndarray) -> ImageFacts:
-    """Size, mode and format, from the header alone; InputError like `decode_image` where even that cannot be read."""
+def image_facts(data: bytes | np.ndarray, *, max_pixels: int = MAX_PIXELS) -> ImageFacts:
+    """Size, mode and format, from the header; InputError like `decode_image` where even that cannot be read.
+
+    A PNG may say only after its pixels that it lies on its side, so it is decoded, and refused where it is too large.
+    """
     if isinstance(data, np.ndarray):
         pixels = _checked_pixels(data)
         height, width, num_channels = pixels.shape
@@ -78,6 +81,8 @@ def image_facts(data: bytes | np.ndarray) -> ImageFacts:
         return ImageFacts(width=width, height=height, mode=mode, format="pixels")
     with _strict_pillow:
         image = _open(data)
+        if isinstance(image, PngImagePlugin.PngImageFile):
+            _check_size(image.size, max_pixels)
         width, height = image.size
         if isinstance(image, TiffImagePlugin.TiffImageFile):  # the one kind whose size may be that after turning
             width, height = image.tag_v2[TiffImagePlugin.IMAGEWIDTH], image.tag_v2[TiffImagePlugin.IMAGELENGTH]

@@ -125,7 +125,7 @@ def _look(dataset: Dataset, index: int, max_pixels: int) -> _Look:
         return _Look(bytes(HASH_BYTES), None, f"cannot be read ({error.strerror or error})")
     digest = hash_image(data)
     try:
-        facts = image_facts(data)
+        facts = image_facts(data, max_pixels=max_pixels)
         decode_image(data, data.shape[-1] if isinstance(data, np.ndarray) else 3, max_pixels=max_pixels)
     except InputError as error:
         return _Look(digest, None, str(error))

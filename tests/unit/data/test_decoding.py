@@ -447,3 +447,15 @@ def test_pixels_that_do_not_fit(pixels, channels, reason):
 def test_suffixes_are_of_what_can_be_read():
     assert {".jpg", ".jpeg", ".png", ".webp", ".tif", ".bmp", ".gif"} <= image_suffixes()
     assert not {".eps", ".pdf", ".txt", ".h5", ".mpg"} & image_suffixes()
+
+
+def test_the_facts_of_a_bomb_are_refused_before_its_pixels_are_made(monkeypatch):
+    """Pillow decodes a PNG to look for its orientation; the limit must come first."""
+    side = (60_000).to_bytes(4, "big")
+    header = b"IHDR" + side + side + b"\x08\x02\x00\x00\x00"
+    bomb = b"\x89PNG\r\n\x1a\n" + (13).to_bytes(4, "big") + header + zlib.crc32(header).to_bytes(4, "big")
+    end = b"IDAT" + zlib.compress(bytes(1000))
+    bomb += (len(end) - 4).to_bytes(4, "big") + end + zlib.crc32(end).to_bytes(4, "big")
+    monkeypatch.setattr(ImageFile.ImageFile, "load", lambda self: pytest.fail("decoded"))
+    with pytest.raises(InputError, match="has 60000x60000 pixels, over the limit of 100000000"):
+        image_facts(bomb)
