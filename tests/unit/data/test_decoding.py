@@ -456,6 +456,6 @@ def test_the_facts_of_a_bomb_are_refused_before_its_pixels_are_made(monkeypatch)
     bomb = b"\x89PNG\r\n\x1a\n" + (13).to_bytes(4, "big") + header + zlib.crc32(header).to_bytes(4, "big")
     end = b"IDAT" + zlib.compress(bytes(1000))
     bomb += (len(end) - 4).to_bytes(4, "big") + end + zlib.crc32(end).to_bytes(4, "big")
-    monkeypatch.setattr(ImageFile.ImageFile, "load", lambda self: pytest.fail("decoded"))
+    monkeypatch.setattr(ImageFile.ImageFile, "load", lambda _: pytest.fail("decoded"))
     with pytest.raises(InputError, match="has 60000x60000 pixels, over the limit of 100000000"):
         image_facts(bomb)

@@ -1,0 +1,46 @@
+"""Documents that cannot lie: the code in them runs, the commands in them work, the files they name are there."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+from end_to_end.conftest import write_folder
+
+ROOT = Path(__file__).resolve().parents[2]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+QUICK = ["--epochs", "2", "--batch-size", "8", "--no-checks"]
+
+
+def blocks(text: str, language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", text, flags=re.MULTILINE | re.DOTALL)
+
+
+@pytest.mark.parametrize("name", ["README.md", "docs/conventions.md", "docs/model-file.md"])
+def test_python_blocks_run(name, capsys):
+    scope: dict[str, object] = {}
+    for block in blocks((ROOT / name).read_text(encoding="utf-8"), "python"):
+        exec(compile(block, name, "exec"), scope)
+    capsys.readouterr()
+
+
+def test_every_command_of_the_readme_works(striate_command, tmp_path):
+    """In the README's own order, on a small folder of that name; what fetches published weights is only parsed."""
+    write_folder(tmp_path / "photos", {"cats": 12, "dogs": 12})
+    commands = [line.split("#")[0] for block in blocks(README, "sh") for line in block.splitlines()]
+    commands = [shlex.split(line) for line in commands if line.startswith("striate ")]
+    assert len(commands) >= 10
+    for words in (command[1:] for command in commands):
+        if "imagenet" in words:
+            assert words[-2:] == ["--network", "squeezenet1_1"]
+            continue
+        is_training = words[0] == "train" and not {"--help", "--resume", "--find-rate"} & set(words)
+        done = striate_command(*words, *(QUICK if is_training else []))
+        assert done.code == 0, (words, done.err)
+
+
+@pytest.mark.parametrize("name", [str(path.relative_to(ROOT)) for path in [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]])
+def test_links_lead_somewhere(name):
+    text = (ROOT / name).read_text(encoding="utf-8")
+    for target in re.findall(r"\]\((?!http)([^)#]+)\)", text):
+        assert ((ROOT / name).parent / target).exists(), target
