@@ -5,6 +5,7 @@ import shlex
 from pathlib import Path
 
 import pytest
+
 from end_to_end.conftest import write_folder
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -39,7 +40,9 @@ def test_every_command_of_the_readme_works(striate_command, tmp_path):
         assert done.code == 0, (words, done.err)
 
 
-@pytest.mark.parametrize("name", [str(path.relative_to(ROOT)) for path in [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]])
+@pytest.mark.parametrize(
+    "name", [str(path.relative_to(ROOT)) for path in [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]]
+)
 def test_links_lead_somewhere(name):
     text = (ROOT / name).read_text(encoding="utf-8")
     for target in re.findall(r"\]\((?!http)([^)#]+)\)", text):

@@ -181,3 +181,24 @@ def test_find_rate_suggests_and_writes_nothing(striate_command, stripes, tmp_pat
     assert done.code == 0, done.err
     assert "--learning-rate" in done.out
     assert not (tmp_path / "runs").exists()
+
+
+def test_a_named_set_is_found_again_where_it_was(striate_command, shared_data, tmp_path):
+    """Trained with --data-dir, evaluated without: the model remembers."""
+    mini = shared_data / "fashion-mnist-mini"
+    done = striate_command("train", "fashion-mnist", "--data-dir", mini, "--run", tmp_path / "run", *QUICK)
+    assert done.code == 0, done.err
+    evaluated = striate_command("evaluate", tmp_path / "run", "--json")
+    assert evaluated.code == 0, evaluated.err
+    assert evaluated.json["num_images"] == 120
+    assert evaluated.json["per_class"][0]["name"] == "T-shirt/top"
+
+
+def test_real_weights_on_real_photos(striate_command, shared_data):
+    """NETWORK:WEIGHTS predicts, and its head is replaced for other classes."""
+    weights = shared_data / "squeezenet-v1.0-deep-compressed" / "compressed_SqueezeNet.net"
+    photo = shared_data / "imagenet-samples" / "n01440764_tench.JPEG"
+    predicted = striate_command("predict", f"squeezenet1_0:{weights}", photo, "--json")
+    assert predicted.code == 0, predicted.err
+    assert predicted.json["predictions"][0]["classes"][0]["name"] == "tench"
+    assert len(predicted.json["predictions"][0]["classes"]) == 5

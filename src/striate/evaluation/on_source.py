@@ -1,5 +1,6 @@
 """Evaluate a model on a source: find the right images, match the labels by name, measure."""
 
+import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -53,7 +54,7 @@ def evaluate(
     if split is not None and split not in (*SPLITS, ALL):
         raise InputError(f"split must be one of {', '.join((*SPLITS, ALL))} but is {split!r}")
     trained_on = model.provenance.get("data")
-    data = open_data(_source_of(trained_on, access) if source is None else source, access)
+    data = _open_own(trained_on, access) if source is None else open_data(source, access)
     is_own = trained_on is not None and data.fingerprint == trained_on["fingerprint"]
     if source is None and not is_own:
         raise DataError(
@@ -61,6 +62,8 @@ def evaluate(
             "name it as SOURCE to evaluate on it as it is"
         )
     labels = map_labels(data.dataset, model.class_names, tell=access.tell)
+    if is_own and trained_on:
+        access = dataclasses.replace(access, max_pixels=trained_on["max_pixels"])  # the same images could be read then
     packed = pack_data(data, model.preprocessing, access)
     parts = _own_parts(data, packed.usable, trained_on) if is_own and trained_on else _given_parts(data.dataset)
     split = split or _default_split(parts)
@@ -83,14 +86,16 @@ def evaluate(
     return SourceEvaluation(data.dataset.source, split, evaluation, names)
 
 
-def _source_of(trained_on: dict[str, Any] | None, access: Access) -> str:
+def _open_own(trained_on: dict[str, Any] | None, access: Access) -> OpenedData:
+    """The data the model was trained on, found where they were then unless the caller says otherwise."""
     if not trained_on:
         raise InputError("this model does not say which data it was trained on; name a SOURCE to evaluate on")
     source = str(trained_on["source"])
     if Path(source).is_absolute() and not Path(source).exists():
         raise DataError(f"the model was trained on {source}, which is not there any more; name a SOURCE to evaluate on")
     access.tell(f"evaluating on {source}, which the model was trained on")
-    return source
+    data_dir = trained_on["data_dir"] if access.data_dir is None else access.data_dir
+    return open_data(source, dataclasses.replace(access, data_dir=data_dir))
 
 
 def _own_parts(data: OpenedData, usable: np.ndarray, trained_on: dict[str, Any]) -> dict[str, np.ndarray]:

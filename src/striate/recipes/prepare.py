@@ -66,6 +66,8 @@ def prepare(source: str, choices: Choices, access: Access) -> Prepared:
         access.tell(line)
 
     telling = dataclasses.replace(access, tell=tell)
+    if choices.weights is not None and Path(choices.weights).exists():
+        choices = dataclasses.replace(choices, weights=str(Path(choices.weights).absolute()))  # found from anywhere
     data = open_data(source, telling)
     dry_splits = _split(data, np.ones(len(data.dataset), bool), choices)  # refuses hopeless data before any decoding
     facts = _look(data.dataset, dry_splits)

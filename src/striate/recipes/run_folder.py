@@ -2,6 +2,7 @@
 
 import json
 import re
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,33 +14,37 @@ RUN_FILE, SPLITS_FILE, MODEL_FILE, EVALUATION_FILE = "run.json", "splits.json", 
 _TRIES = 10_000
 
 
-def new_run_dir(wanted: Path | None, source: str, network: str) -> Path:
-    """Make the folder of a new run: the one asked for, or the first free runs/SOURCE-NETWORK-NUMBER.
-
-    Raises RunError where the folder holds anything already or cannot be written.
-    """
+def make_run_dir(wanted: Path) -> Path:
+    """Make the folder asked for. Raises RunError where it holds anything already or cannot be written."""
     try:
-        if wanted is not None:
-            if wanted.exists() and (not wanted.is_dir() or any(wanted.iterdir())):
-                going_on = (
-                    f"go on with it by `striate train --resume {wanted}` or " if (wanted / RUN_FILE).is_file() else ""
-                )
-                raise RunError(
-                    f"the run folder {wanted} exists already and is not empty; {going_on}choose another with --run"
-                )
-            wanted.mkdir(parents=True, exist_ok=True)
-            _try_writing(wanted)
-            return wanted
-        stem = re.sub(r"[^\w.]+", "-", Path(source).stem if Path(source).exists() else source).strip("-.") or "run"
+        if wanted.exists() and (not wanted.is_dir() or any(wanted.iterdir())):
+            is_run = (wanted / RUN_FILE).is_file()
+            going_on = f"go on with it by `striate train --resume {wanted}` or " if is_run else ""
+            raise RunError(
+                f"the run folder {wanted} exists already and is not empty; {going_on}choose another with --run"
+            )
+        wanted.mkdir(parents=True, exist_ok=True)
+        probe = wanted / ".striate-probe"
+        probe.touch()
+        probe.unlink()
+        return wanted
+    except OSError as error:
+        raise RunError(
+            f"the run folder {wanted} cannot be written: {error.strerror}; choose another with --run"
+        ) from None
+
+
+def make_numbered_run_dir(source: str, network: str) -> Path:
+    """Make the first free runs/SOURCE-NETWORK-NUMBER below the working directory. Raises RunError where that fails."""
+    stem = re.sub(r"[^\w.]+", "-", Path(source).stem if Path(source).exists() else source).strip("-.") or "run"
+    try:
         for number in range(1, _TRIES):
             path = Path("runs") / f"{stem}-{network}-{number}"
-            if not path.exists():
+            with suppress(FileExistsError):
                 path.mkdir(parents=True)
                 return path
     except OSError as error:
-        raise RunError(
-            f"the run folder {wanted or 'runs/'} cannot be written: {error.strerror}; choose another with --run"
-        ) from None
+        raise RunError(f"runs/ cannot be written: {error.strerror}; choose a folder with --run") from None
     raise RunError(f"runs/ holds {_TRIES} runs of this name; choose a folder with --run")
 
 
@@ -66,9 +71,3 @@ def write_json(path: Path, document: Any) -> None:
         write_atomically(path, text.encode("utf-8", "surrogateescape"))
     except OSError as error:
         raise RunError(f"{path} cannot be written: {error.strerror}; free some space and resume the run") from None
-
-
-def _try_writing(folder: Path) -> None:
-    probe = folder / ".striate-probe"
-    probe.touch()
-    probe.unlink()

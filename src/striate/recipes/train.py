@@ -4,7 +4,7 @@ import dataclasses
 import platform
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -35,7 +35,8 @@ from striate.recipes.run_folder import (
     MODEL_FILE,
     RUN_FILE,
     SPLITS_FILE,
-    new_run_dir,
+    make_numbered_run_dir,
+    make_run_dir,
     read_run,
     write_json,
 )
@@ -105,8 +106,16 @@ def train(
     access, observer = access or Access(), observer or SilentObserver()
     started_at = datetime.now(UTC)
     fabric = _make_fabric(device, choices.precision if choices else None)
-    prepared = prepare(str(source), choices or Choices(), access)
-    run_dir = new_run_dir(None if run is None else Path(run), str(source), prepared.entry.name)
+    wanted = (
+        None if run is None else make_run_dir(Path(run))
+    )  # before anything slow, so that a wrong folder costs nothing
+    try:
+        prepared = prepare(str(source), choices or Choices(), access)
+    except BaseException:
+        if wanted is not None:
+            wanted.rmdir()
+        raise
+    run_dir = wanted or make_numbered_run_dir(str(source), prepared.entry.name)
     described = _describe(prepared, access, fabric, started_at, run_checks)
     write_json(run_dir / SPLITS_FILE, _split_names(prepared))
     write_json(run_dir / RUN_FILE, described)
@@ -184,7 +193,8 @@ def _run(
             observer=observers,
         )
     except StriateError as error:
-        keeper.write(status="failed", failure=str(error))
+        with suppress(RunError):  # what failed may be the disk itself
+            keeper.write(status="failed", failure=str(error))
         raise
     best = None if result.best is None else asdict(result.best)
     keeper.write(status=result.status, elapsed_s=result.elapsed_s, best=best)
