@@ -85,7 +85,7 @@ def prepare(source: str, choices: Choices, access: Access) -> Prepared:
             preprocessing, are_ready = _resized(own, choices.image_size), True
     check_input_size(entry, preprocessing.crop_size)
     default_recipe(facts, entry, choices)  # refuses impossible choices before any decoding
-    packed = pack_data(data, preprocessing, telling)
+    packed = pack_data(data, preprocessing, access)
     splits = _split(data, packed.usable, choices)
     for notice in splits.notices:
         tell(notice)

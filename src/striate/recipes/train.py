@@ -287,6 +287,7 @@ def _describe(
 ) -> dict[str, Any]:
     """The first run.json."""
     dataset, recipe, packed = prepared.data.dataset, prepared.recipe, prepared.packed
+    data_notices = [*dataset.notices, *prepared.splits.notices]
     config = asdict(prepared.entry.config) | {
         "in_channels": prepared.preprocessing.channels,
         "num_classes": len(dataset.class_names),
@@ -319,7 +320,7 @@ def _describe(
                 "validation_fraction": recipe.validation_fraction,
                 "test_fraction": recipe.test_fraction,
             },
-            "notices": [*dataset.notices, *prepared.splits.notices],
+            "notices": data_notices,
         },
         "versions": {"python": platform.python_version(), **{name: version(name) for name in _VERSIONS}},
         "machine": {
@@ -329,7 +330,7 @@ def _describe(
             "threads": torch.get_num_threads(),
         },
         "checks": [] if run_checks else None,
-        "notices": list(prepared.notices),
+        "notices": [line for line in prepared.notices if line not in data_notices],
         "status": "running",
         "started_at": started_at.isoformat(timespec="seconds"),
         "elapsed_s": 0.0,

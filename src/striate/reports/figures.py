@@ -54,8 +54,16 @@ def rate_curve(epochs: Sequence[dict[str, Any]]) -> str:
         figure, axes = _figure(len(epochs))
         _line(axes, epochs, "learning_rate", VALIDATION, "")
         axes.set_ylim(bottom=0)
-        axes.yaxis.set_major_formatter("{x:.3g}")
+        axes.yaxis.set_major_formatter(lambda rate, _: _short_rate(rate))
         return _svg(figure, "rate")
+
+
+def _short_rate(rate: float) -> str:
+    """At most five characters, which is what the margin holds: 0.045, 7.5e-4."""
+    if rate == 0 or rate >= 0.001:
+        return f"{rate:.3g}"
+    digits, exponent = f"{rate:.1e}".split("e")
+    return f"{digits.removesuffix('.0')}e{int(exponent)}"
 
 
 def reliability_chart(bins: Sequence[dict[str, Any]]) -> str:
