@@ -120,7 +120,7 @@ def train(
     write_json(run_dir / SPLITS_FILE, _split_names(prepared))
     write_json(run_dir / RUN_FILE, described)
     access.tell(_summary_line(prepared))
-    return _run(run_dir, described, prepared, fabric, observer, is_resumed=False, run_checks=run_checks)
+    return _run(run_dir, described, prepared, fabric, access, observer, is_resumed=False, run_checks=run_checks)
 
 
 def resume(
@@ -153,7 +153,7 @@ def resume(
             raise RunError(
                 f"the images of {described['source']} are not those that {run_dir} was started with; put them back or start a new run"
             )
-        return _run(run_dir, described, prepared, fabric, observer, is_resumed=True, run_checks=False)
+        return _run(run_dir, described, prepared, fabric, access, observer, is_resumed=True, run_checks=False)
 
 
 def find_rate(
@@ -171,6 +171,7 @@ def _run(
     described: dict[str, Any],
     prepared: Prepared,
     fabric: Fabric,
+    access: Access,
     observer: Observer,
     *,
     is_resumed: bool,
@@ -201,7 +202,7 @@ def _run(
     if result.status != "finished":
         return Run(run_dir, result.status)
     keeper.write(status="judging")
-    split, evaluation = _judge(run_dir, prepared, fabric)
+    split, evaluation = _judge(run_dir, prepared, fabric, access)
     keeper.write(status="finished")
     write_report(run_dir)
     return Run(run_dir, "finished", split, evaluation)
@@ -250,7 +251,7 @@ class _Keeper(SilentObserver):
             raise RunError(cannot_write(self.run_dir / MODEL_FILE, error)) from error
 
 
-def _judge(run_dir: Path, prepared: Prepared, fabric: Fabric) -> tuple[str, Evaluation]:
+def _judge(run_dir: Path, prepared: Prepared, fabric: Fabric, access: Access) -> tuple[str, Evaluation]:
     """Measure the best model on the test part, or validation where there is none; leave evaluation.json and the worst mistakes."""
     about, weights = read_model_file(run_dir / MODEL_FILE)
     prepared.network.load_state_dict(weights)
@@ -264,6 +265,7 @@ def _judge(run_dir: Path, prepared: Prepared, fabric: Fabric) -> tuple[str, Eval
         prepared.data.dataset.labels,
         about.class_names,
         device=fabric.device,
+        track=access.track,
     )
     mistakes = write_mistakes(run_dir, evaluation.mistakes, prepared.packed, prepared.preprocessing, images.name)
     write_json(run_dir / EVALUATION_FILE, {"split": split, **evaluation.to_json(), "mistakes": mistakes})
