@@ -1,0 +1,1 @@
+"""Whole runs: what is chosen, prepared, trained, judged and reported."""

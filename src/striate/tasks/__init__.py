@@ -1,0 +1,1 @@
+"""What a network is asked for, and the model that answers."""

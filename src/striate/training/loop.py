@@ -94,8 +94,6 @@ def train_network(
 
 
 def _check_request(recipe: Recipe, fabric: Fabric, run_dir: Path, *, resume: bool) -> None:
-    if recipe.schedule.name == "one_cycle" and recipe.schedule.warmup > 0:
-        raise InputError("one_cycle rises by itself; set warmup to 0, or take the cosine schedule with it")
     if recipe.optimizer.name == "lbfgs" and (fabric.world_size > 1 or recipe.precision == "16-mixed"):
         raise InputError("lbfgs runs in one process and without 16-bit loss scaling; use adamw, or precision 32-true")
     if recipe.batch_size < 2 * fabric.world_size > 2:

@@ -50,6 +50,11 @@ class ScheduleConfig:
         _check_within("warmup", self.warmup, 0, 1)
         _check_within("rise", self.rise, 0, 1)
         _check_within("factor", self.factor, 0, 1)
+        _check_within("patience", self.patience, 0, math.inf)
+        for milestone in self.milestones:
+            _check_within("each of milestones", milestone, 0, 1)
+        if self.name == "one_cycle" and self.warmup > 0:
+            raise InputError("one_cycle rises by itself; set warmup to 0, or take the cosine schedule with it")
 
 
 @dataclass(frozen=True)

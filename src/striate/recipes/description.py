@@ -1,0 +1,110 @@
+"""What a run says of itself: run.json, splits.json, and the line that tells its choices."""
+
+import platform
+import sys
+from dataclasses import asdict
+from datetime import datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from lightning_fabric import Fabric
+
+import striate
+from striate.data.dataset import SPLITS, Dataset
+from striate.data.opening import Access
+from striate.data.splits import digest
+from striate.recipes.prepare import Prepared
+from striate.recipes.run_folder import FORMAT, SPLITS_FILE
+
+_VERSIONS = ("torch", "torchvision", "lightning-fabric", "numpy", "pillow", "safetensors")
+
+
+def describe_run(
+    prepared: Prepared, access: Access, fabric: Fabric, started_at: datetime, run_checks: bool
+) -> dict[str, Any]:
+    """The first run.json."""
+    dataset, recipe, packed = prepared.data.dataset, prepared.recipe, prepared.packed
+    data_notices = [*dataset.notices, *prepared.splits.notices]
+    config = asdict(prepared.entry.config) | {
+        "in_channels": prepared.preprocessing.channels,
+        "num_classes": len(dataset.class_names),
+    }
+    return {
+        "format": FORMAT,
+        "striate": striate.__version__,
+        "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
+        "source": _lasting_source(dataset),
+        "recipe": recipe.to_json(),
+        "seed": recipe.seed,
+        "network": {
+            "name": prepared.entry.name,
+            "config": config,
+            "num_params": sum(param.numel() for param in prepared.network.parameters()),
+        },
+        "class_names": list(dataset.class_names),
+        "preprocessing": prepared.preprocessing.to_json(),
+        "data": {
+            "fingerprint": prepared.data.fingerprint,
+            "data_dir": None if access.data_dir is None else str(Path(access.data_dir).absolute()),
+            "max_pixels": access.max_pixels,
+            "num_images": len(dataset),
+            "counts": {name: _count_classes(prepared, name) for name in SPLITS},
+            "broken": [[dataset.images.name(index), reason] for index, reason in packed.broken.items()],
+            "splits": {
+                "file": SPLITS_FILE,
+                "digest": digest(prepared.splits),
+                "seed": recipe.seed,
+                "validation_fraction": recipe.validation_fraction,
+                "test_fraction": recipe.test_fraction,
+            },
+            "notices": data_notices,
+        },
+        "versions": {"python": platform.python_version(), **{name: version(name) for name in _VERSIONS}},
+        "machine": {
+            "system": platform.platform(),
+            "processor": platform.processor() or platform.machine(),
+            "device": fabric.device.type,
+            "threads": torch.get_num_threads(),
+        },
+        "checks": [] if run_checks else None,
+        "notices": [line for line in prepared.notices if line not in data_notices],
+        "status": "running",
+        "started_at": started_at.isoformat(timespec="seconds"),
+        "elapsed_s": 0.0,
+        "best": None,
+    }
+
+
+def _count_classes(prepared: Prepared, split: str) -> dict[str, int]:
+    names = prepared.data.dataset.class_names
+    counts = np.bincount(prepared.data.dataset.labels[prepared.splits[split]], minlength=len(names))
+    return dict(zip(names, counts.tolist(), strict=True))
+
+
+def split_names(prepared: Prepared) -> dict[str, list[str]]:
+    """What the user calls every image of every split."""
+    name = prepared.data.dataset.images.name
+    return {split: [name(int(index)) for index in prepared.splits[split]] for split in SPLITS}
+
+
+def _lasting_source(dataset: Dataset) -> str:
+    """The source as it can be found again from any folder: a name stays, a path becomes absolute."""
+    path = Path(dataset.source)
+    return str(path.absolute()) if path.exists() else dataset.source
+
+
+def summary_line(prepared: Prepared) -> str:
+    """The choices of a run in one line."""
+    recipe, splits = prepared.recipe, prepared.splits
+    size = "x".join(map(str, (prepared.preprocessing.channels, *prepared.preprocessing.crop_size)))
+    sizes = " + ".join(f"{len(splits[name]):,} {name}" for name in SPLITS if len(splits[name]))
+    frozen = {"nothing": "", "base": ", head only", "gradual": ", gradually unfrozen"}[recipe.freeze]
+    changes = [name for name, value in asdict(recipe.augmentation).items() if value]
+    return (
+        f"{recipe.network} at {size}{frozen} on {sizes} images of {len(prepared.data.dataset.class_names)} classes: "
+        f"{recipe.epochs} epochs in batches of {recipe.batch_size}, {recipe.optimizer.name} at {recipe.optimizer.learning_rate:.3g}, "
+        f"{recipe.schedule.name}; augmentation: {', '.join(changes) or 'none'}"
+    )
