@@ -1,0 +1,85 @@
+"""What is shown: JSON that any parser reads, numbers as people read them."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from striate.cli.console import show_json, track
+from striate.cli.describe import _parse_size, _size
+from striate.cli.live import LiveDisplay, _clock
+from striate.cli.networks import _short
+from striate.errors import InputError
+
+
+def test_json_has_no_nan_and_keeps_letters(capsys):
+    show_json({"loss": float("nan"), "rates": (float("inf"), 1.5), "name": "größe"})
+    text = capsys.readouterr().out
+    assert json.loads(text) == {"loss": None, "rates": [None, 1.5], "name": "größe"}
+    assert "größe" in text
+
+
+def test_track_hands_everything_on(capsys):
+    assert list(track(range(5), "counting", 5)) == [0, 1, 2, 3, 4]
+    assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize(("elapsed_s", "shown"), [(0, "0:00"), (59.6, "1:00"), (3_725, "1:02:05")])
+def test_clock(elapsed_s, shown):
+    assert _clock(elapsed_s) == shown
+
+
+@pytest.mark.parametrize(
+    ("count", "shown"), [(999, "999"), (61_706, "61.7 k"), (1_235_496, "1.24 M"), (4_089_184_256, "4.09 G")]
+)
+def test_short_counts(count, shown):
+    assert _short(count) == shown
+
+
+@pytest.mark.parametrize(("size_bytes", "shown"), [(480, "480 B"), (18_816, "18.8 kB"), (1_250_000, "1.2 MB")])
+def test_sizes(size_bytes, shown):
+    assert _size(size_bytes) == shown
+
+
+def test_input_size_is_channels_height_width():
+    assert _parse_size("3x227X100") == (3, 227, 100)
+    assert _parse_size(None) is None
+    for wrong in ("224", "3x0x5", "axbxc", "3x-2x5"):
+        with pytest.raises(InputError, match="such as 3x224x224"):
+            _parse_size(wrong)
+
+
+def test_the_display_marks_the_best_epochs(capsys):
+    display = LiveDisplay()
+    for epoch, accuracy in enumerate((0.5, 0.9, 0.8), start=1):
+        figures = {"train_loss": 1.0, "validation_loss": 1.0, "images_per_s": 10.0, "elapsed_s": 1.0}
+        display.on_epoch({"epoch": epoch, "validation_accuracy": accuracy, **figures})
+    marks = [line.endswith("*") for line in capsys.readouterr().err.splitlines()]
+    assert marks == [True, True, False]
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux's C library has mallopt")
+def test_kept_memory_is_not_paged_in_again():
+    """Twenty large blocks in turn: page faults for each of them, or for the first alone."""
+    code = (
+        "import ctypes, resource, sys\n"
+        "from striate.cli.memory import keep_freed_memory\n"
+        "libc = ctypes.CDLL(None); libc.malloc.restype = ctypes.c_void_p; libc.free.argtypes = [ctypes.c_void_p]\n"
+        "assert keep_freed_memory() == (sys.argv[1] == 'keep')\n"
+        "before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt\n"
+        "for _ in range(20):\n"
+        "    block = libc.malloc(40_000_000); ctypes.memset(block, 1, 40_000_000); libc.free(block)\n"
+        "print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)\n"
+    )
+    faults = {}
+    for mode, setting in (("keep", ""), ("trim", "1")):
+        done = subprocess.run(
+            [sys.executable, "-c", code, mode],
+            env={"STRIATE_TRIM_MEMORY": setting},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        faults[mode] = int(done.stdout)
+    assert faults["keep"] * 5 < faults["trim"]
