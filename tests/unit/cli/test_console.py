@@ -1,6 +1,7 @@
 """What is shown: JSON that any parser reads, numbers as people read them."""
 
 import json
+import os
 import subprocess
 import sys
 
@@ -76,7 +77,7 @@ def test_kept_memory_is_not_paged_in_again():
     for mode, setting in (("keep", ""), ("trim", "1")):
         done = subprocess.run(
             [sys.executable, "-c", code, mode],
-            env={"STRIATE_TRIM_MEMORY": setting},
+            env=os.environ | {"STRIATE_TRIM_MEMORY": setting},
             capture_output=True,
             text=True,
             check=True,
