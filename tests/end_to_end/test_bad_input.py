@@ -1,5 +1,6 @@
 """Every wrong request: one line that says what was expected, what came and what to do, exit code 2, nothing lost."""
 
+import os
 import pickle
 import zlib
 
@@ -200,3 +201,79 @@ def test_a_thousand_classes_work(striate_command, tmp_path):
 def test_two_images_are_too_few(striate_command, tmp_path):
     assert "too few" in refused(striate_command, "train", write_folder(tmp_path / "two", {"a": 1, "b": 1}))
     assert "one class" in refused(striate_command, "train", write_folder(tmp_path / "pair", {"a": 2}))
+
+
+def test_class_names_that_are_numbers_are_names(striate_command, tmp_path):
+    """Trained on folders 1 2 3: folder 1 of another source is class 1, and folder 0 is unknown, not "the first"."""
+    write_folder(tmp_path / "from one", {"1": 8, "2": 8, "3": 8}, channels=1)
+    write_folder(tmp_path / "from nought", {"0": 4, "1": 4, "2": 4}, seed=99, channels=1)
+    assert striate_command("train", tmp_path / "from one", "--run", tmp_path / "run", *QUICK).code == 0
+    assert "'0'" in refused(striate_command, "evaluate", tmp_path / "run", tmp_path / "from nought")
+
+
+@pytest.mark.parametrize("run", ["made/deep/run", "mine", "."])
+def test_a_refused_run_leaves_folders_as_they_were(striate_command, tmp_path, run):
+    (tmp_path / "mine").mkdir()
+    before = sorted(tmp_path.rglob("*"))
+    refused(striate_command, "train", "nosuch", "--run", run if run != "." else tmp_path / "mine")
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize(
+    ("words", "part"),
+    [
+        (["--optimizer", "lbfgs", "--weight-decay", "0.1"], "lbfgs has no weight decay"),
+        (["--validation-fraction", "0"], "validation_fraction"),
+        (["--seed", "-1"], "seed"),
+        (["--shift", "100"], "shift_px is 100"),
+        (["--learning-rate", "inf"], "learning_rate"),
+        (["--weight-decay", "inf"], "weight_decay"),
+        (["--precision", "16-mixed", "--device", "cpu"], "bf16-mixed"),
+        (["--device", "meta"], "auto, cpu, cuda or mps"),
+    ],
+)
+def test_what_cannot_be_run_is_refused_before_the_run_folder_is_made(striate_command, stripes, tmp_path, words, part):
+    assert part in refused(striate_command, "train", stripes, "--run", tmp_path / "run", *QUICK, *words)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    "words", [["train", "digits", "--epochs", "1.5"], ["predict"], ["nosuch"], ["data", "x", "--max-pixels", "0"]]
+)
+def test_words_that_do_not_fit_get_one_line_too(striate_command, words):
+    assert "--help" in refused(striate_command, *words)
+
+
+def test_runs_inside_the_source_are_not_images(striate_command, stripes):
+    assert striate_command("train", stripes, "--run", stripes / "runs" / "first", *QUICK).code == 0
+    assert striate_command("evaluate", stripes / "runs" / "first", "--json").json["num_images"] == 4
+    assert striate_command("data", stripes, "--json").json["num_images"] == 40
+
+
+def test_links_that_lead_nowhere_and_pipes_are_named(striate_command, stripes):
+    (stripes / "along" / "gone.png").symlink_to(stripes / "nothing.png")
+    os.mkfifo(stripes / "along" / "pipe.png")
+    broken = striate_command("data", stripes, "--json").json["broken"]
+    assert [name for name, _ in broken] == ["along/gone.png", "along/pipe.png"]
+
+
+def test_honest_figures(striate_command, stripes, tmp_path):
+    assert striate_command("train", stripes, "--run", tmp_path / "run", *QUICK).code == 0
+    assert "flatter" in striate_command("evaluate", tmp_path / "run", "--split", "all").err
+    striped(32, 32, True, 777, 1).save(stripes / "across" / "new.png")
+    assert "flatter" in striate_command("evaluate", tmp_path / "run", stripes).err
+    assert (
+        "flatter"
+        not in striate_command(
+            "evaluate", tmp_path / "run", write_folder(tmp_path / "new", {"along": 3}, channels=1)
+        ).err
+    )
+
+
+def test_killed_between_its_first_files_a_run_can_be_resumed(striate_command, stripes, tmp_path):
+    assert striate_command("train", stripes, "--run", tmp_path / "run", *QUICK).code == 0
+    (tmp_path / "run" / "splits.json").unlink()
+    assert striate_command("train", "--resume", tmp_path / "run").code == 0
+    assert (tmp_path / "run" / "splits.json").is_file()
+    (tmp_path / "run" / "model.safetensors").unlink()
+    assert "start a new run" in refused(striate_command, "train", "--resume", tmp_path / "run")

@@ -56,12 +56,18 @@ def main() -> None:
         with warnings.catch_warnings():
             if not wants_traceback:
                 warnings.simplefilter("ignore")
-            app()
+            sys.exit(app(standalone_mode=False) or 0)
+    except (KeyboardInterrupt, typer.Abort):
+        complain("stopped")
+        sys.exit(1)
     except StriateError as error:
         if wants_traceback:
             traceback.print_exc()
         complain(str(error))
     except Exception as error:
+        if hasattr(error, "format_message"):  # the words on the command line do not fit; typer's own kind moved about
+            complain(f"{error.format_message().rstrip('.')}; see striate {' '.join(sys.argv[1:2])} --help")
+            sys.exit(2)
         if wants_traceback:
             traceback.print_exc()
         complain(f"striate met an error of its own, {type(error).__name__}: {error}; add --debug for the traceback")

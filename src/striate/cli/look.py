@@ -22,7 +22,7 @@ def look_at_data(
     data_dir: DataDir = None,
     download: Download = False,
     max_pixels: Annotated[
-        int, typer.Option("--max-pixels", help="Refuse images with more pixels than this.")
+        int, typer.Option("--max-pixels", min=1, help="Refuse images with more pixels than this.")
     ] = 100_000_000,
     as_json: AsJson = False,
 ) -> None:
@@ -84,7 +84,7 @@ def _show_findings(summary: "DataSummary") -> None:
         ("the same image in several classes", [" = ".join(group) for group in summary.conflicts]),
         ("copies", [" = ".join(group) for group in summary.copies]),
         (
-            "classes without images",
+            "parts that lack classes",
             [_shortened(split, names) for split, names in summary.missing_classes.items() if names],
         ),
         ("worth knowing", list(summary.notices)),

@@ -72,7 +72,8 @@ def train(
         float | None, _option("--test-fraction", DATA, "Share set aside for the test. [default: 0.1]")
     ] = None,
     max_pixels: Annotated[
-        int, _option("--max-pixels", DATA, "Refuse images with more pixels than this.")
+        int,
+        typer.Option("--max-pixels", min=1, help="Refuse images with more pixels than this.", rich_help_panel=DATA),
     ] = 100_000_000,
     balanced: Annotated[
         bool | None, _option("--balanced-sampling/--no-balanced-sampling", DATA, "Draw every class equally often.")
@@ -153,7 +154,7 @@ def train(
     display = LiveDisplay()
     access = Access(data_dir=data_dir, download=download, max_pixels=max_pixels, tell=tell, track=track)
     if resume is not None:
-        if source is not None or run is not None or choices != Choices():
+        if source is not None or run is not None or find_rate or choices != Choices():
             raise InputError(
                 "--resume goes on with the run exactly as it was started; give it the run folder and nothing else"
             )
@@ -173,4 +174,6 @@ def train(
     else:
         display.show_run(finished)
     if finished.status != "finished":
+        if as_json:
+            tell(f"stopped; go on with: striate train --resume {finished.path}")
         raise typer.Exit(1)

@@ -28,6 +28,8 @@ SPLIT_NAMES = {
     "testing": "test",
 }
 """What people call the splits, in lower case, and what striate calls them."""
+RUN_FILE = "run.json"
+"""The file that makes a folder a run."""
 
 
 @dataclass
@@ -121,15 +123,19 @@ def _why_no_images(root: Path) -> str:
 
 
 def _files(root: Path, below: str, above: frozenset[str] = frozenset()) -> Iterator[str]:
-    """The visible files at any depth below `root / below`, relative to root; circles of links end at `above`."""
+    """The visible files at any depth below `root / below`, relative to root; circles of links end at `above`.
+
+    What a run of striate wrote, such as the pictures of its mistakes, is passed over. Links that lead nowhere and pipes
+    count as files, so that reading names them.
+    """
     here = os.path.realpath(root / below)
-    if here in above:
+    if here in above or os.path.isfile(os.path.join(here, RUN_FILE)):
         return
     for entry in _entries(root / below):
         path = f"{below}/{entry.name}"
         if entry.is_dir():
             yield from _files(root, path, above | {here})
-        elif entry.is_file():
+        else:
             yield path
 
 

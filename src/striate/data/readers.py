@@ -1,5 +1,6 @@
 """Random access to the images of a source: held in arrays, or in files below a folder."""
 
+import errno
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -64,7 +65,10 @@ class FileImages:
         return printable(self.paths[index])
 
     def read(self, index: int) -> bytes:
-        return (self.root / self.paths[index]).read_bytes()
+        path = self.root / self.paths[index]
+        if path.exists() and not path.is_file():  # reading a pipe would wait for ever
+            raise OSError(errno.EINVAL, "Not a regular file")
+        return path.read_bytes()
 
 
 def printable(name: str) -> str:

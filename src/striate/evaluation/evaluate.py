@@ -162,8 +162,8 @@ def map_labels(dataset: Dataset, class_names: tuple[str, ...], *, tell: Tell = t
     """The data set's labels (N,) int64 as output indices of a model with these class names, matched by name.
 
     Classes without images may be unknown to the model. Where a source names its classes only by number (an index
-    column, folders called 0, 1, 2) and the model by other names, the numbers are output indices, and a line says so.
-    DataError names the classes that do not fit.
+    column, folders called 0, 1, 2) and the model has no class that is called by a number, the numbers are output
+    indices, and a line says so. DataError names the classes that do not fit.
     """
     index_of = {name: index for index, name in enumerate(class_names)}
     in_use = np.unique(dataset.labels).tolist()
@@ -171,6 +171,8 @@ def map_labels(dataset: Dataset, class_names: tuple[str, ...], *, tell: Tell = t
     unknown = [name for name in names.values() if name not in index_of]
     if not unknown:
         outputs = {label: index_of[name] for label, name in names.items()}
+    elif any(name.isdecimal() for name in class_names):  # numbers that are names: 3 never stands for "the fourth"
+        raise DataError(_unknown_classes_line(dataset.source, unknown, class_names))
     elif dataset.has_index_labels:
         outputs = {label: label for label in in_use}
     elif all(name.isdecimal() for name in names.values()):

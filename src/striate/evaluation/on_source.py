@@ -13,7 +13,7 @@ from striate.data.splits import digest, split_dataset
 from striate.errors import DataError, InputError
 from striate.evaluation.evaluate import Evaluation, map_labels
 from striate.evaluation.evaluate import evaluate as evaluate_network
-from striate.tasks.model import Model
+from striate.tasks.model import Model, load_model
 
 ALL = "all"
 
@@ -36,14 +36,14 @@ class SourceEvaluation:
 
 
 def evaluate(
-    model: Model,
+    model: Model | str | Path,
     source: str | Path | None = None,
     *,
     split: str | None = None,
     batch_size: int = 256,
     access: Access | None = None,
 ) -> SourceEvaluation:
-    """Figures of a model on a source; without one, on the data it was trained on.
+    """Figures of a model, or of what `load_model` takes for one, on a source; without one, on the data it was trained on.
 
     On the data of its own training the run's splits are made again, and `split` is "test" unless said otherwise ("validation"
     where there was no test part). Another source's own splits are respected, "test" before "validation"; one without splits is
@@ -51,6 +51,10 @@ def evaluate(
     does not know, for a split without images, and for training data that have changed since.
     """
     access = access or Access()
+    if batch_size < 1:
+        raise InputError(f"batch_size must be at least 1 but is {batch_size}")
+    if not isinstance(model, Model):
+        model = load_model(model, tell=access.tell)
     if split is not None and split not in (*SPLITS, ALL):
         raise InputError(f"split must be one of {', '.join((*SPLITS, ALL))} but is {split!r}")
     trained_on = model.provenance.get("data")
@@ -67,6 +71,7 @@ def evaluate(
     packed = pack_data(data, model.preprocessing, access)
     parts = _own_parts(data, packed.usable, trained_on) if is_own and trained_on else _given_parts(data.dataset)
     split = split or _default_split(parts)
+    _tell_of_training_images(data.dataset, split, trained_on, is_own, access)
     indices = parts[split]
     if not len(indices):
         there_are = ", ".join(name for name, part in parts.items() if len(part))
@@ -84,6 +89,23 @@ def evaluate(
     )
     names = tuple(data.dataset.images.name(mistake.index) for mistake in evaluation.mistakes)
     return SourceEvaluation(data.dataset.source, split, evaluation, names)
+
+
+def _tell_of_training_images(
+    dataset: Dataset, split: str, trained_on: dict[str, Any] | None, is_own: bool, access: Access
+) -> None:
+    """Say so where the figures flatter, because the model was trained on these very images."""
+    if is_own and split in ("train", ALL):
+        access.tell(f"the {split} part includes the images that the model was trained on: these figures flatter")
+    elif not is_own and trained_on and _is_same_place(dataset.source, str(trained_on["source"])):
+        access.tell(
+            f"{dataset.source} has changed since the model was trained on it, so images that it was trained on are among "
+            "these: the figures flatter"
+        )
+
+
+def _is_same_place(source: str, other: str) -> bool:
+    return source == other or (Path(source).exists() and Path(source).resolve() == Path(other).resolve())
 
 
 def _open_own(trained_on: dict[str, Any] | None, access: Access) -> OpenedData:

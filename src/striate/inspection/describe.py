@@ -2,6 +2,9 @@
 
 from pathlib import Path
 
+from torch import nn
+
+from striate.errors import InputError
 from striate.inspection.layers import NetworkDescription, describe_network
 from striate.networks.catalogue import CATALOGUE, build_network, check_input_size
 from striate.progress import Tell, tell_nobody
@@ -9,13 +12,20 @@ from striate.tasks.model import load_model
 
 
 def describe(
-    reference: str | Path, *, input_size: tuple[int, int, int] | None = None, tell: Tell = tell_nobody
+    reference: str | Path | nn.Module, *, input_size: tuple[int, int, int] | None = None, tell: Tell = tell_nobody
 ) -> NetworkDescription:
-    """What a network is made of, layer by layer: a catalogue name, or a model as `load_model` takes it.
+    """What a network is made of, layer by layer: any module, a catalogue name, or a model as `load_model` takes it.
 
-    `input_size` (C, H, W) is the entry's, or the one the model was trained at, unless given. A catalogue network takes as many
-    channels as `input_size` says. Raises InputError for unknown names and sizes that the network cannot take.
+    `input_size` (C, H, W) must be given for a module; else it is the entry's, or the one the model was trained at, unless
+    given. A catalogue network takes as many channels as `input_size` says. Raises InputError for unknown names and sizes
+    that the network cannot take.
     """
+    if input_size is not None and (len(input_size) != 3 or not all(isinstance(n, int) and n > 0 for n in input_size)):
+        raise InputError(f"input_size must be (channels, height, width) such as (3, 224, 224) but is {input_size!r}")
+    if isinstance(reference, nn.Module):
+        if input_size is None:
+            raise InputError("a module does not say what it takes; give input_size=(channels, height, width)")
+        return describe_network(reference, input_size)
     if str(reference) in CATALOGUE or not _may_be_model(str(reference)):
         entry = CATALOGUE.find(str(reference))
         size = input_size or entry.input_size

@@ -138,7 +138,7 @@ def fetch_published(entry: Entry, weights: Weights, *, download: bool, tell: Tel
     size = f"{weights.size_bytes / 1e6:.1f} MB"
     if not download:
         raise InputError(
-            f"{entry.name}'s weights {weights.name!r} ({size}) are not at {path}; allow the download, "
+            f"{entry.name}'s weights {weights.name!r} ({size}) are not at {path}; allow the download (--download), "
             f"or fetch {weights.url} yourself and put it there"
         )
     tell(f"downloading {entry.name}'s weights {weights.name!r}, {size}, from {weights.url} to {path}")

@@ -4,7 +4,7 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
-from striate.training.recipe import Recipe
+from striate.training.recipe import Recipe, check_whole
 
 
 @dataclass(frozen=True)
@@ -49,6 +49,10 @@ class Choices:
     pca_color: float | None = None
     cutout_px: int | None = None
     mixup: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.seed is not None:
+            check_whole("seed", self.seed, 0)
 
     def applied_to(self, recipe: Recipe) -> Recipe:
         """The recipe with every explicit wish in place of the default."""

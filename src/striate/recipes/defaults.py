@@ -23,8 +23,22 @@ SMALL_NETWORK_PX = 64
 FEW_IMAGES, MANY_IMAGES = 1_000, 20_000
 SEEN_IMAGES = 450_000
 """How many images a run from scratch shows the network in all, between 10 and 40 epochs."""
+TINY_MACS = 2_000_000
+"""Multiply-adds of one image below which one thread computes: LeNet-5 has 0.4 million, ResNet-20 forty."""
 WITHOUT_NORM = ("alexnet", "squeezenet")
 """Families without batch norm: they need a smaller rate and an adaptive optimiser to start at all."""
+
+OTHER_OPTIMIZERS: dict[str, OptimizerConfig] = {
+    config.name: config
+    for config in (
+        OptimizerConfig("adagrad", learning_rate=1e-2),
+        OptimizerConfig("rmsprop", learning_rate=1e-3, momentum=0.0),
+        OptimizerConfig("adam", learning_rate=1e-3),
+        OptimizerConfig("adamw", learning_rate=1e-3, weight_decay=1e-2),
+        OptimizerConfig("lbfgs", learning_rate=1.0),
+    )
+}
+"""Rates and decays for optimisers asked for by name: those of plain SGD would be ten to fifty times too high."""
 
 
 @dataclass(frozen=True)
@@ -85,7 +99,7 @@ def default_recipe(facts: Facts, entry: Entry, choices: Choices) -> Recipe:
 
     Raises InputError when a choice is out of range or the batch is larger than the training part.
     """
-    recipe = _from_weights(facts, entry, choices) if choices.weights else _from_scratch(facts, entry)
+    recipe = _from_weights(facts, entry, choices) if choices.weights else _from_scratch(facts, entry, choices)
     recipe = choices.applied_to(recipe)
     if recipe.batch_size > facts.num_train:
         raise InputError(
@@ -95,6 +109,13 @@ def default_recipe(facts: Facts, entry: Entry, choices: Choices) -> Recipe:
     return recipe
 
 
+def default_num_threads(entry: Entry, num_available: int) -> int:
+    """How many threads compute. A tiny network gains nothing from the second, and loses most of its speed with it
+    wherever another program wants that processor: threads that wait for each other at every layer spin.
+    """
+    return 1 if entry.macs < TINY_MACS else num_available
+
+
 def default_freeze(num_train: int) -> Freeze:
     """What stays fixed when published weights are given and nothing is said: a few hundred photos train the head only."""
     if num_train < FEW_IMAGES:
@@ -102,9 +123,11 @@ def default_freeze(num_train: int) -> Freeze:
     return "gradual" if num_train < MANY_IMAGES else "nothing"
 
 
-def _from_scratch(facts: Facts, entry: Entry) -> Recipe:
+def _from_scratch(facts: Facts, entry: Entry, choices: Choices) -> Recipe:
     batch_size = _batch_size(facts, 64 if facts.num_train < FEW_IMAGES * 10 else 128)
     optimizer, label_smoothing = _scratch_optimizer(entry, batch_size)
+    if choices.optimizer is not None:
+        optimizer = OTHER_OPTIMIZERS.get(choices.optimizer, optimizer)
     return Recipe(
         network=entry.name,
         epochs=min(40, max(10, math.ceil(SEEN_IMAGES / facts.num_train))),
@@ -135,7 +158,7 @@ def _from_weights(facts: Facts, entry: Entry, choices: Choices) -> Recipe:
         network=entry.name,
         epochs=20 if facts.num_train < MANY_IMAGES else 10,
         batch_size=_batch_size(facts, 32),
-        optimizer=OptimizerConfig("adamw", learning_rate=1e-3 if head_only else 3e-4, weight_decay=1e-2),
+        optimizer=_transfer_optimizer(choices.optimizer, head_only),
         schedule=ScheduleConfig("one_cycle", rise=0.2),
         augmentation=_augmentation(facts),
         label_smoothing=0.1,
@@ -144,6 +167,14 @@ def _from_weights(facts: Facts, entry: Entry, choices: Choices) -> Recipe:
         use_channels_last=entry.family != "lenet",
         weights=choices.weights,
     )
+
+
+def _transfer_optimizer(wanted: str | None, head_only: bool) -> OptimizerConfig:
+    """The optimiser for a new head on weights from elsewhere, or for all of them, gently."""
+    default = OptimizerConfig("adamw", learning_rate=1e-3 if head_only else 3e-4, weight_decay=1e-2)
+    if wanted in (None, "adamw"):
+        return default
+    return OTHER_OPTIMIZERS.get(wanted or "", OptimizerConfig("nesterov", learning_rate=0.01, weight_decay=1e-4))
 
 
 def _augmentation(facts: Facts) -> Augmentation:

@@ -5,8 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import torch
 from torch import nn
 
+from striate.data.augmentation import augment
 from striate.data.dataset import Dataset, Splits
 from striate.data.decoding import image_facts
 from striate.data.feeding import read_batch
@@ -16,7 +18,7 @@ from striate.data.preprocessing import Preprocessing
 from striate.data.splits import split_dataset
 from striate.data.statistics import measure_mean_std
 from striate.errors import DataError, InputError
-from striate.networks.adapting import load_pretrained
+from striate.networks.adapting import adapt_preprocessing, load_pretrained
 from striate.networks.catalogue import CATALOGUE, build_network, check_input_size
 from striate.networks.deep_compression_file import NETWORK as DEEP_COMPRESSED
 from striate.networks.deep_compression_file import is_deep_compression_file
@@ -32,11 +34,13 @@ from striate.recipes.defaults import (
     resized_preprocessing,
 )
 from striate.recipes.run_folder import MODEL_FILE
+from striate.training.groups import layer_groups
+from striate.training.optimizers import build_optimizer
 from striate.training.recipe import Recipe
 
 PUBLISHED, DEFAULT_PRETRAINED = "imagenet", "resnet18"
 GREY_MODES = ("1", "L", "LA", "La", "I", "F", "I;16", "I;16B", "I;16L", "I;16N")
-_SAMPLE = 200
+_SAMPLE = 5_000
 _WHITENING_IMAGES = 5_000
 
 
@@ -84,7 +88,7 @@ def prepare(source: str, choices: Choices, access: Access) -> Prepared:
         if own is not None:
             preprocessing, are_ready = _resized(own, choices.image_size), True
     check_input_size(entry, preprocessing.crop_size)
-    default_recipe(facts, entry, choices)  # refuses impossible choices before any decoding
+    _check_recipe(default_recipe(facts, entry, choices), entry, network, preprocessing)  # before any decoding
     packed = pack_data(data, preprocessing, access)
     splits = _split(data, packed.usable, choices)
     for notice in splits.notices:
@@ -136,7 +140,18 @@ def _load_weights(
             fresh = build_network(entry.name, num_classes=len(class_names), in_channels=channels, seed=seed)
             pretrained.network.get_submodule(entry.head).load_state_dict(fresh.get_submodule(entry.head).state_dict())
             tell(f"{entry.name}: the last layer, {entry.head}, answered for other classes and is replaced by a new one")
+    if pretrained.preprocessing is None and entry.weights and entry.weights[0].preprocessing.channels in (1, 3):
+        tell(f"{weights} does not say how images are prepared: as for {entry.name}:{entry.weights[0].name}")
+        return pretrained.network, adapt_preprocessing(entry.weights[0].preprocessing, channels)
     return pretrained.network, pretrained.preprocessing
+
+
+def _check_recipe(recipe: Recipe, entry: Entry, network: nn.Module, preprocessing: Preprocessing) -> None:
+    """Raise InputError for what could only fail once the run has begun: the augmentation and the optimiser are tried."""
+    blank = torch.zeros(2, preprocessing.channels, *preprocessing.crop_size, dtype=torch.uint8)
+    augment(blank, recipe.augmentation, torch.Generator().manual_seed(0))
+    groups = layer_groups(network, head=entry.head)
+    build_optimizer(recipe.optimizer, groups, layer_rate_factor=recipe.layer_rate_factor, use_fused=False)
 
 
 def _initialize_from_images(

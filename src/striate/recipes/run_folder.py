@@ -2,20 +2,22 @@
 
 import json
 import re
+import tempfile
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from striate.data.cache import write_atomically
+from striate.data.folder import RUN_FILE
 from striate.errors import RunError
 
 FORMAT = 1
-RUN_FILE, SPLITS_FILE, MODEL_FILE, EVALUATION_FILE = "run.json", "splits.json", "model.safetensors", "evaluation.json"
+SPLITS_FILE, MODEL_FILE, EVALUATION_FILE = "splits.json", "model.safetensors", "evaluation.json"
 _TRIES = 10_000
 
 
-def make_run_dir(wanted: Path) -> Path:
-    """Make the folder asked for. Raises RunError where it holds anything already or cannot be written."""
+def check_run_dir(wanted: Path) -> None:
+    """Raise RunError where a folder holds anything already, or could not be written; nothing is left behind."""
     try:
         if wanted.exists() and (not wanted.is_dir() or any(wanted.iterdir())):
             is_run = (wanted / RUN_FILE).is_file()
@@ -23,15 +25,21 @@ def make_run_dir(wanted: Path) -> Path:
             raise RunError(
                 f"the run folder {wanted} exists already and is not empty; {going_on}choose another with --run"
             )
-        wanted.mkdir(parents=True, exist_ok=True)
-        probe = wanted / ".striate-probe"
-        probe.touch()
-        probe.unlink()
-        return wanted
+        parent = next(path for path in (wanted, *wanted.absolute().parents) if path.exists())
+        with tempfile.TemporaryFile(dir=parent):
+            pass
     except OSError as error:
-        raise RunError(
-            f"the run folder {wanted} cannot be written: {error.strerror}; choose another with --run"
-        ) from None
+        raise _unwritable(wanted, error) from None
+
+
+def make_run_dir(wanted: Path) -> Path:
+    """Make the folder asked for, empty. Raises RunError as `check_run_dir` does."""
+    check_run_dir(wanted)
+    try:
+        wanted.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _unwritable(wanted, error) from None
+    return wanted
 
 
 def make_numbered_run_dir(source: str, network: str) -> Path:
@@ -53,14 +61,15 @@ def read_run(run_dir: Path) -> dict[str, Any]:
     path = run_dir / RUN_FILE
     try:
         described = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         raise RunError(
-            f"{run_dir} is not a run: it has no {RUN_FILE}; if it was killed in its first seconds, start it again"
+            f"{run_dir} is not a run: it has no {RUN_FILE}; if it was killed before training began, start it again"
         ) from None
     except (OSError, ValueError) as error:
         raise RunError(f"{path} cannot be read: {error}") from None
-    if not isinstance(described, dict) or described.get("format") != FORMAT:
-        raise RunError(f"{path} was not written by this version of striate, which reads format {FORMAT}")
+    needed = {"recipe", "data", "source", "network", "preprocessing", "machine", "class_names", "versions", "notices"}
+    if not isinstance(described, dict) or described.get("format") != FORMAT or needed - described.keys():
+        raise RunError(f"{path} is damaged or was not written by this version of striate, which reads format {FORMAT}")
     return described
 
 
@@ -71,3 +80,7 @@ def write_json(path: Path, document: Any) -> None:
         write_atomically(path, text.encode("utf-8", "surrogateescape"))
     except OSError as error:
         raise RunError(f"{path} cannot be written: {error.strerror}; free some space and resume the run") from None
+
+
+def _unwritable(folder: Path, error: OSError) -> RunError:
+    return RunError(f"the run folder {folder} cannot be written: {error.strerror}; choose another with --run")

@@ -15,13 +15,14 @@ from torch import Tensor
 from striate.data.opening import Access
 from striate.data.preprocessing import Preprocessing
 from striate.data.splits import digest
-from striate.errors import RunError, StriateError
+from striate.errors import InputError, ModelFileError, RunError, StriateError
 from striate.evaluation.evaluate import Evaluation
 from striate.evaluation.evaluate import evaluate as evaluate_network
 from striate.evaluation.mistakes import write_mistakes
 from striate.networks.catalogue import CATALOGUE
 from striate.networks.model_file import ModelFile, read_model_file, write_model_file
 from striate.recipes.choices import Choices
+from striate.recipes.defaults import default_num_threads
 from striate.recipes.description import describe_run, split_names, summary_line
 from striate.recipes.prepare import Prepared, prepare, prepare_again
 from striate.recipes.run_folder import (
@@ -29,6 +30,7 @@ from striate.recipes.run_folder import (
     MODEL_FILE,
     RUN_FILE,
     SPLITS_FILE,
+    check_run_dir,
     make_numbered_run_dir,
     make_run_dir,
     read_run,
@@ -98,21 +100,16 @@ def train(
     access, observer = access or Access(), observer or SilentObserver()
     started_at = datetime.now(UTC)
     fabric = _make_fabric(device, choices.precision if choices else None)
-    wanted = (
-        None if run is None else make_run_dir(Path(run))
-    )  # before anything slow, so that a wrong folder costs nothing
-    try:
-        prepared = prepare(str(source), choices or Choices(), access)
-    except BaseException:
-        if wanted is not None:
-            wanted.rmdir()
-        raise
-    run_dir = wanted or make_numbered_run_dir(str(source), prepared.entry.name)
-    described = describe_run(prepared, access, fabric, started_at, run_checks)
-    write_json(run_dir / SPLITS_FILE, split_names(prepared))
-    write_json(run_dir / RUN_FILE, described)
-    access.tell(summary_line(prepared))
-    return _run(run_dir, described, prepared, fabric, access, observer, is_resumed=False, run_checks=run_checks)
+    if run is not None:
+        check_run_dir(Path(run))  # before anything slow
+    prepared = prepare(str(source), choices or Choices(), access)
+    run_dir = make_numbered_run_dir(str(source), prepared.entry.name) if run is None else make_run_dir(Path(run))
+    with _threads(default_num_threads(prepared.entry, torch.get_num_threads())):
+        described = describe_run(prepared, access, fabric, started_at, run_checks)
+        write_json(run_dir / RUN_FILE, described)
+        write_json(run_dir / SPLITS_FILE, split_names(prepared))
+        access.tell(summary_line(prepared))
+        return _run(run_dir, described, prepared, fabric, access, observer, is_resumed=False, run_checks=run_checks)
 
 
 def resume(
@@ -145,6 +142,7 @@ def resume(
             raise RunError(
                 f"the images of {described['source']} are not those that {run_dir} was started with; put them back or start a new run"
             )
+        write_json(run_dir / SPLITS_FILE, split_names(prepared))  # a kill may have come before it was written
         return _run(run_dir, described, prepared, fabric, access, observer, is_resumed=True, run_checks=False)
 
 
@@ -245,7 +243,10 @@ class _Keeper(SilentObserver):
 
 def _judge(run_dir: Path, prepared: Prepared, fabric: Fabric, access: Access) -> tuple[str, Evaluation]:
     """Measure the best model on the test part, or validation where there is none; leave evaluation.json and the worst mistakes."""
-    about, weights = read_model_file(run_dir / MODEL_FILE)
+    try:
+        about, weights = read_model_file(run_dir / MODEL_FILE)
+    except ModelFileError as error:
+        raise RunError(f"{error}; the run's best weights are lost with it, so start a new run") from None
     prepared.network.load_state_dict(weights)
     split = "test" if len(prepared.splits.test) else "validation"
     images = prepared.data.dataset.images
@@ -281,6 +282,8 @@ def _make_fabric(device: str, precision: str | None) -> Fabric:
     if device == "auto":
         device = pick_device(device).type
     accelerator = {"cuda": "gpu"}.get(pick_device(device).type, device)
+    if precision == "16-mixed" and pick_device(device).type == "cpu":
+        raise InputError("16-mixed needs a GPU, which scales small gradients; on the CPU use bf16-mixed or 32-true")
     fabric = Fabric(accelerator=accelerator, devices=1, precision=check_precision(precision or "32-true"))
     fabric.launch()
     return fabric

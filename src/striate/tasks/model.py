@@ -322,6 +322,8 @@ def pick_device(device: torch.device | str) -> torch.device:
     """The device of this name; "auto" is the first GPU, or else the CPU. InputError where this machine has none."""
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    if str(device).split(":")[0] not in ("cpu", "cuda", "mps"):
+        raise InputError(f"device must be auto, cpu, cuda or mps but is {str(device)!r}")
     try:
         picked = torch.device(device)
         torch.empty(0, device=picked)

@@ -87,15 +87,15 @@ class Feed:
         order = epoch_order(
             self.train, self.labels, seed=recipe.seed, epoch=epoch, use_balanced_sampling=recipe.use_balanced_sampling
         )
-        thunks: list[Callable[[], tuple[Tensor, Tensor, torch.Generator]]] = []
+        thunks: list[Callable[[], Callable[[], Batch]]] = []
         for number, (start, stop) in enumerate(self._bounds(recipe, world_size)):
             if number >= first_batch:
                 indices = shard(order[start:stop], rank, world_size)
                 generator = generator_for(recipe.seed, "augmentation", epoch, number, rank)
-                thunks.append(partial(self._read, recipe, indices, generator, pin=device.type == "cuda"))
+                thunks.append(partial(self._load, recipe, indices, generator, device))
         num_readers = 1 if recipe.augmentation.crop_scale is None else min(MAX_READERS, os.cpu_count() or 1)
-        for pixels, labels, generator in prefetch(thunks, depth=num_readers + 1, num_workers=num_readers):
-            yield self._prepare(recipe, pixels, labels, generator, device)
+        for finish in prefetch(thunks, depth=num_readers + 1, num_workers=num_readers):
+            yield finish()
 
     def plain_batch(self, indices: np.ndarray, device: torch.device) -> Batch:
         """These images as in evaluation, nothing changed at random, with their labels, on `device`."""
@@ -105,17 +105,30 @@ class Feed:
     def _bounds(self, recipe: Recipe, world_size: int) -> list[tuple[int, int]]:
         return batch_bounds(len(self.train), recipe.batch_size, smallest=2 * world_size)
 
+    def _load(
+        self, recipe: Recipe, indices: np.ndarray, generator: torch.Generator, device: torch.device
+    ) -> Callable[[], Batch]:
+        """All that can be done ahead, in another thread: the reading, and on the CPU the rest too. The result gives the
+        batch.
+        """
+        pixels, labels = self._read(recipe, indices, generator, pin=device.type == "cuda")
+        finish = partial(self._prepare, recipe, pixels, labels, generator, device)
+        if device.type != "cpu":
+            return finish
+        batch = finish()
+        return lambda: batch
+
     def _read(
         self, recipe: Recipe, indices: np.ndarray, generator: torch.Generator, *, pin: bool
-    ) -> tuple[Tensor, Tensor, torch.Generator]:
-        """Pixels (n, C, H, W) uint8 and labels (n,) on the CPU, and the batch's generator as the crops have left it."""
+    ) -> tuple[Tensor, Tensor]:
+        """Pixels (n, C, H, W) uint8 and labels (n,) on the CPU; crops draw from the batch's generator."""
         size, scale = self.preprocessing.crop_size, recipe.augmentation.crop_scale
         if scale is None:
             pixels = read_batch(self.packed, indices, size)
         else:
             pixels = read_random_crops(self.packed, indices, size, scale, generator)
         labels = torch.from_numpy(self.labels[indices])
-        return (pixels.pin_memory(), labels.pin_memory(), generator) if pin else (pixels, labels, generator)
+        return (pixels.pin_memory(), labels.pin_memory()) if pin else (pixels, labels)
 
     def _prepare(
         self, recipe: Recipe, pixels: Tensor, labels: Tensor, generator: torch.Generator, device: torch.device

@@ -12,6 +12,7 @@ OptimizerName = Literal["sgd", "momentum", "nesterov", "adagrad", "rmsprop", "ad
 ScheduleName = Literal["constant", "step", "plateau", "cosine", "one_cycle"]
 Precision = Literal["32-true", "bf16-mixed", "16-mixed"]
 Freeze = Literal["nothing", "base", "gradual"]
+_LARGEST = 1e30
 
 
 @dataclass(frozen=True)
@@ -26,8 +27,9 @@ class OptimizerConfig:
     def __post_init__(self) -> None:
         _check_choice("optimizer", self.name, OptimizerName)
         _check_above("learning_rate", self.learning_rate, 0)
+        _check_within("learning_rate", self.learning_rate, 0, _LARGEST)
         _check_within("momentum", self.momentum, 0, 1)
-        _check_within("weight_decay", self.weight_decay, 0, math.inf)
+        _check_within("weight_decay", self.weight_decay, 0, _LARGEST)
 
 
 @dataclass(frozen=True)
@@ -88,15 +90,15 @@ class Recipe:
     test_fraction: float = 0.1
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "batch_size", "accumulate_steps"):
-            if getattr(self, name) < 1:
-                raise InputError(f"{name} must be at least 1 but is {getattr(self, name)}")
+        for name, least in (("epochs", 1), ("batch_size", 1), ("accumulate_steps", 1), ("seed", 0)):
+            check_whole(name, getattr(self, name), least)
         _check_choice("precision", self.precision, Precision)
         _check_choice("freeze", self.freeze, Freeze)
         _check_within("label_smoothing", self.label_smoothing, 0, 1)
         _check_within("ema_decay", self.ema_decay, 0, 1)
         _check_within("layer_rate_factor", self.layer_rate_factor, 0, 1)
         _check_above("max_grad_norm", self.max_grad_norm, 0)
+        _check_above("validation_fraction", self.validation_fraction, 0)
         _check_within("validation_fraction", self.validation_fraction, 0, 0.9)
         _check_within("test_fraction", self.test_fraction, 0, 0.9)
 
@@ -127,16 +129,22 @@ def check_precision(precision: str) -> Precision:
     return cast(Precision, precision)
 
 
+def check_whole(name: str, value: Any, least: int) -> None:
+    """Raise InputError unless `value` is a whole number of at least `least` that 63 bits hold."""
+    if isinstance(value, bool) or not isinstance(value, int) or not least <= value < 2**63:
+        raise InputError(f"{name} must be a whole number of at least {least} but is {value!r}")
+
+
 def _check_choice(name: str, value: str, choices: Any) -> None:
     if value not in get_args(choices):
         raise InputError(f"{name} must be one of {', '.join(get_args(choices))} but is {value!r}")
 
 
 def _check_above(name: str, value: float, low: float) -> None:
-    if not value > low:
-        raise InputError(f"{name} must be above {low:g} but is {value:g}")
+    if isinstance(value, str | bool) or not value > low:
+        raise InputError(f"{name} must be above {low:g} but is {value!r}")
 
 
 def _check_within(name: str, value: float, low: float, high: float) -> None:
-    if not low <= value <= high:
-        raise InputError(f"{name} must lie in [{low:g}, {high:g}] but is {value:g}")
+    if isinstance(value, str | bool) or not low <= value <= high:
+        raise InputError(f"{name} must lie in [{low:g}, {high:g}] but is {value!r}")

@@ -223,7 +223,7 @@ def test_published_weights_are_fetched_once(server: Server, state: dict[str, Ten
 def test_without_leave_nothing_is_fetched(server: Server, tmp_path: Path) -> None:
     entry, weights = published(server)
     with pytest.raises(
-        InputError, match=r"lenet5's weights 'digits' \(0.3 MB\) are not at .*; allow the download, or "
+        InputError, match=r"lenet5's weights 'digits' \(0.3 MB\) are not at .*; allow the download \(--download\), or "
     ):
         load_weights(entry, "digits", download=False)
     assert server.num_requests == 0

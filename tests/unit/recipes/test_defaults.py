@@ -9,6 +9,7 @@ from striate.recipes.defaults import (
     Facts,
     default_freeze,
     default_network,
+    default_num_threads,
     default_preprocessing,
     default_recipe,
     resized_preprocessing,
@@ -73,3 +74,21 @@ def test_photos_keep_a_margin_and_small_images_do_not():
 
 def test_small_images_are_not_blown_up_to_the_size_of_photos():
     assert default_preprocessing(THUMBNAILS, CATALOGUE["resnet18"], None).crop_size == (64, 64)
+
+
+def test_another_optimiser_gets_a_rate_of_its_own():
+    rates = {}
+    for name in ("sgd", "nesterov", "rmsprop", "adam", "adamw", "lbfgs"):
+        recipe = default_recipe(DIGITS, CATALOGUE["lenet5"], Choices(optimizer=name))
+        rates[recipe.optimizer.name] = recipe.optimizer.learning_rate
+    assert rates["rmsprop"] == rates["adam"] == rates["adamw"] == 1e-3
+    assert rates["lbfgs"] == 1
+    assert rates["sgd"] == rates["nesterov"] > 0.01
+    assert default_recipe(DIGITS, CATALOGUE["lenet5"], Choices(optimizer="lbfgs")).optimizer.weight_decay == 0
+    transfer = default_recipe(PHOTOS, CATALOGUE["resnet18"], Choices(optimizer="sgd", weights="imagenet"))
+    assert (transfer.optimizer.name, transfer.optimizer.learning_rate) == ("sgd", 0.01)
+
+
+def test_tiny_networks_compute_in_one_thread():
+    assert default_num_threads(CATALOGUE["lenet5"], 8) == 1
+    assert default_num_threads(CATALOGUE["resnet20_cifar"], 8) == 8
