@@ -22,7 +22,7 @@ SMALL_NETWORK_PX = 64
 """Side that small images are enlarged to for a network made for photos: its stem halves them twice at once."""
 FEW_IMAGES, MANY_IMAGES = 1_000, 20_000
 SEEN_IMAGES = 450_000
-"""How many images a run from scratch shows the network in all, between 10 and 40 epochs."""
+"""How many images a run from scratch shows the network in all, between 10 and 30 epochs."""
 TINY_MACS = 2_000_000
 """Multiply-adds of one image below which one thread computes: LeNet-5 has 0.4 million, ResNet-20 forty."""
 WITHOUT_NORM = ("alexnet", "squeezenet")
@@ -130,7 +130,7 @@ def _from_scratch(facts: Facts, entry: Entry, choices: Choices) -> Recipe:
         optimizer = OTHER_OPTIMIZERS.get(choices.optimizer, optimizer)
     return Recipe(
         network=entry.name,
-        epochs=min(40, max(10, math.ceil(SEEN_IMAGES / facts.num_train))),
+        epochs=min(30, max(10, math.ceil(SEEN_IMAGES / facts.num_train))),
         batch_size=batch_size,
         optimizer=optimizer,
         schedule=ScheduleConfig("one_cycle"),

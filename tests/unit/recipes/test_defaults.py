@@ -52,7 +52,7 @@ def test_a_recipe_can_always_be_run(num_train):
         facts = Facts(num_train, 10, entry.input_size[0], *entry.input_size[1:])
         recipe = default_recipe(facts, entry, Choices())
         assert 1 <= recipe.batch_size <= num_train, name
-        assert 10 <= recipe.epochs <= 40, name
+        assert 10 <= recipe.epochs <= 30, name
 
 
 def test_a_batch_larger_than_the_data_is_refused():
