@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -109,3 +110,21 @@ def test_a_run_whose_data_changed_is_not_resumed(striate_command, stripes, tmp_p
     assert striate_command("train", stripes, "--run", run, "--epochs", 1, "--batch-size", 8, "--no-checks").code == 0
     (stripes / "along" / "000.png").rename(stripes / "across" / "moved.png")
     assert "are not those" in striate_command("train", "--resume", run).refused()
+
+
+def test_a_run_whose_data_are_gone_says_so(striate_command, stripes, tmp_path):
+    run = tmp_path / "run"
+    assert striate_command("train", stripes, "--run", run, "--epochs", 1, "--batch-size", 8, "--no-checks").code == 0
+    stripes.rename(tmp_path / "elsewhere")
+    assert "not there any more" in striate_command("train", "--resume", run).refused()
+
+
+def test_checks_that_a_kill_prevented_are_made_up_for(striate_command, stripes, tmp_path):
+    run = tmp_path / "run"
+    assert striate_command("train", stripes, "--run", run, "--epochs", 1, "--batch-size", 8).code == 0
+    described = json.loads((run / "run.json").read_text())
+    assert len(described["checks"]) == 4
+    shutil.rmtree(run / "checkpoint")
+    (run / "run.json").write_text(json.dumps(described | {"checks": [], "status": "running"}))
+    assert striate_command("train", "--resume", run).code == 0
+    assert len(json.loads((run / "run.json").read_text())["checks"]) == 4

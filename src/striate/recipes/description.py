@@ -1,5 +1,6 @@
 """What a run says of itself: run.json, splits.json, and the line that tells its choices."""
 
+import os
 import platform
 import sys
 from dataclasses import asdict
@@ -93,7 +94,7 @@ def split_names(prepared: Prepared) -> dict[str, list[str]]:
 def _lasting_source(dataset: Dataset) -> str:
     """The source as it can be found again from any folder: a name stays, a path becomes absolute."""
     path = Path(dataset.source)
-    return str(path.absolute()) if path.exists() else dataset.source
+    return os.path.abspath(path) if path.exists() else dataset.source
 
 
 def summary_line(prepared: Prepared) -> str:

@@ -44,7 +44,9 @@ def make_run_dir(wanted: Path) -> Path:
 
 def make_numbered_run_dir(source: str, network: str) -> Path:
     """Make the first free runs/SOURCE-NETWORK-NUMBER below the working directory. Raises RunError where that fails."""
-    stem = re.sub(r"[^\w.]+", "-", Path(source).stem if Path(source).exists() else source).strip("-.") or "run"
+    stem = (
+        re.sub(r"[^\w.]+", "-", Path(source).resolve().stem if Path(source).exists() else source).strip("-.") or "run"
+    )
     try:
         for number in range(1, _TRIES):
             path = Path("runs") / f"{stem}-{network}-{number}"

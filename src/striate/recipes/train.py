@@ -128,6 +128,9 @@ def resume(
     if access.data_dir is None and stored["data_dir"] is not None:
         access = dataclasses.replace(access, data_dir=stored["data_dir"])
     access = dataclasses.replace(access, max_pixels=stored["max_pixels"])
+    if Path(described["source"]).is_absolute() and not Path(described["source"]).exists():
+        raise RunError(f"the images of {described['source']} are not there any more; put them back or start a new run")
+    has_checkpoint = has_checkpoints(run_dir / "checkpoint")
     fabric = _make_fabric(described["machine"]["device"] if device == "auto" else device, recipe.precision)
     with _threads(described["machine"]["threads"]):
         prepared = prepare_again(
@@ -136,14 +139,17 @@ def resume(
             Preprocessing.from_json(described["preprocessing"]),
             CATALOGUE.find(described["network"]["name"]),
             access,
-            has_checkpoint=has_checkpoints(run_dir / "checkpoint"),
+            has_checkpoint=has_checkpoint,
         )
         if prepared.data.fingerprint != stored["fingerprint"] or digest(prepared.splits) != stored["splits"]["digest"]:
             raise RunError(
                 f"the images of {described['source']} are not those that {run_dir} was started with; put them back or start a new run"
             )
         write_json(run_dir / SPLITS_FILE, split_names(prepared))  # a kill may have come before it was written
-        return _run(run_dir, described, prepared, fabric, access, observer, is_resumed=True, run_checks=False)
+        has_yet_to_check = described.get("checks") == [] and not has_checkpoint
+        return _run(
+            run_dir, described, prepared, fabric, access, observer, is_resumed=True, run_checks=has_yet_to_check
+        )
 
 
 def find_rate(
