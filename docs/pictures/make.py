@@ -5,6 +5,7 @@ Needs the programs tmux and chromium.
 """
 
 import io
+import re
 import subprocess
 import tempfile
 import time
@@ -62,7 +63,10 @@ def draw_terminal(screen: str, path: Path) -> None:
     """The screen as an SVG."""
     console = Console(record=True, width=WIDTH, file=io.StringIO())
     console.print(Text.from_ansi(screen))
-    path.write_text(console.export_svg(title="striate"), encoding="utf-8")
+    drawn = re.sub(
+        r"@font-face \{.*?\}\s*", "", console.export_svg(title="striate"), flags=re.DOTALL
+    )  # no fonts from elsewhere
+    path.write_text(drawn, encoding="utf-8")
 
 
 def shoot_page(page: Path, folder: Path) -> Image.Image:

@@ -40,7 +40,7 @@ from striate.training.recipe import Recipe
 
 PUBLISHED, DEFAULT_PRETRAINED = "imagenet", "resnet18"
 GREY_MODES = ("1", "L", "LA", "La", "I", "F", "I;16", "I;16B", "I;16L", "I;16N")
-_SAMPLE = 5_000
+_SAMPLE = 1_000
 _WHITENING_IMAGES = 5_000
 
 
