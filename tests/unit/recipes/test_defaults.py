@@ -92,3 +92,10 @@ def test_another_optimiser_gets_a_rate_of_its_own():
 def test_tiny_networks_compute_in_one_thread():
     assert default_num_threads(CATALOGUE["lenet5"], 8) == 1
     assert default_num_threads(CATALOGUE["resnet20_cifar"], 8) == 8
+
+
+def test_networks_without_norms_start_gently():
+    """A SqueezeNet from scratch died at 3e-4 on ants and bees: docs/results/classification.md."""
+    for name in ("squeezenet1_0", "alexnet"):
+        optimizer = default_recipe(PHOTOS, CATALOGUE[name], Choices()).optimizer
+        assert (optimizer.name, optimizer.learning_rate) == ("adamw", 1e-4)
