@@ -26,7 +26,3 @@ class RunError(StriateError):
 
 class NonFiniteLoss(StriateError):
     """The loss or a gradient became NaN or infinite; nothing was updated with it."""
-
-
-class MissingExtra(StriateError):
-    """An optional dependency is not installed; the message names the `pip install 'striate[...]'` to run."""

@@ -1,4 +1,4 @@
-"""Keep freed memory in the process, which is worth up to half the time of training on a CPU.
+"""Keep freed memory in the process, which saves much of the time of training on a CPU (docs/decisions/0004).
 
 The C library of Linux hands every large block back to the kernel when it is freed, so each big activation is paged in anew at every
 step: zeroed by the kernel, a page fault for every 4 kB. The process of a `striate` command keeps its memory instead. It is set

@@ -38,6 +38,8 @@ from striate.networks.tensor_table import (
 )
 
 VERSION = 1
+MODEL_FILE = "model.safetensors"
+"""What the file is called in a run folder."""
 MAX_CONFIG_NUMBER, MAX_CONFIG_PART = 1_000_000, 4096
 """No number in a network's configuration is larger, and none within a sequence of it (depths, widths).
 

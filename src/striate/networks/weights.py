@@ -31,7 +31,7 @@ from striate.networks.deep_compression_file import (
 )
 from striate.networks.entry import Entry, Weights
 from striate.networks.imagenet import imagenet_class_names
-from striate.networks.model_file import is_model_file, read_model_file
+from striate.networks.model_file import MODEL_FILE, is_model_file, read_model_file
 from striate.progress import Tell, tell_nobody
 
 _WRAPPERS = ("state_dict", "model_state_dict", "model")
@@ -66,8 +66,8 @@ def load_weights(entry: Entry, spec: str | Path, *, download: bool = True, tell:
     if str(spec) in published:
         return _load_published(entry, published[str(spec)], download=download, tell=tell)
     path = Path(spec).expanduser()
-    if path.is_dir() and (path / "model.safetensors").is_file():
-        path = path / "model.safetensors"
+    if path.is_dir() and (path / MODEL_FILE).is_file():
+        path = path / MODEL_FILE
     if not path.is_file():
         choices = f"{', '.join(published)} or a path" if published else "a path, for there are no published ones"
         raise InputError(f"{entry.name} has no weights {str(spec)!r}, nor is that a file; give {choices}")

@@ -23,7 +23,7 @@ from striate.networks.catalogue import CATALOGUE, build_network, check_input_siz
 from striate.networks.deep_compression_file import NETWORK as DEEP_COMPRESSED
 from striate.networks.deep_compression_file import is_deep_compression_file
 from striate.networks.entry import Entry
-from striate.networks.model_file import is_model_file, read_header
+from striate.networks.model_file import MODEL_FILE, is_model_file, read_header
 from striate.progress import Tell
 from striate.recipes.choices import Choices
 from striate.recipes.defaults import (
@@ -33,7 +33,6 @@ from striate.recipes.defaults import (
     default_recipe,
     resized_preprocessing,
 )
-from striate.recipes.run_folder import MODEL_FILE
 from striate.training.groups import layer_groups
 from striate.training.optimizers import build_optimizer
 from striate.training.recipe import Recipe
@@ -140,7 +139,7 @@ def _load_weights(
             fresh = build_network(entry.name, num_classes=len(class_names), in_channels=channels, seed=seed)
             pretrained.network.get_submodule(entry.head).load_state_dict(fresh.get_submodule(entry.head).state_dict())
             tell(f"{entry.name}: the last layer, {entry.head}, answered for other classes and is replaced by a new one")
-    if pretrained.preprocessing is None and entry.weights and entry.weights[0].preprocessing.channels in (1, 3):
+    if pretrained.preprocessing is None and entry.weights:
         tell(f"{weights} does not say how images are prepared: as for {entry.name}:{entry.weights[0].name}")
         return pretrained.network, adapt_preprocessing(entry.weights[0].preprocessing, channels)
     return pretrained.network, pretrained.preprocessing
@@ -204,7 +203,7 @@ def _network_of(weights: str) -> str:
 
 
 def _look(dataset: Dataset, splits: Splits) -> Facts:
-    """Size and colour of an even sample of the images, from their headers alone."""
+    """Size and colour of an even sample of the images, from their headers where these say it."""
     sizes, channels = [], set()
     for index in np.unique(np.linspace(0, len(dataset) - 1, min(_SAMPLE, len(dataset))).astype(int)):
         try:

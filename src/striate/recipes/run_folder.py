@@ -12,7 +12,7 @@ from striate.data.folder import RUN_FILE
 from striate.errors import RunError
 
 FORMAT = 1
-SPLITS_FILE, MODEL_FILE, EVALUATION_FILE = "splits.json", "model.safetensors", "evaluation.json"
+SPLITS_FILE, EVALUATION_FILE = "splits.json", "evaluation.json"
 _TRIES = 10_000
 
 

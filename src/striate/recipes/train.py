@@ -20,14 +20,13 @@ from striate.evaluation.evaluate import Evaluation
 from striate.evaluation.evaluate import evaluate as evaluate_network
 from striate.evaluation.mistakes import write_mistakes
 from striate.networks.catalogue import CATALOGUE
-from striate.networks.model_file import ModelFile, read_model_file, write_model_file
+from striate.networks.model_file import MODEL_FILE, ModelFile, read_model_file, write_model_file
 from striate.recipes.choices import Choices
 from striate.recipes.defaults import default_num_threads
 from striate.recipes.description import describe_run, split_names, summary_line
 from striate.recipes.prepare import Prepared, prepare, prepare_again
 from striate.recipes.run_folder import (
     EVALUATION_FILE,
-    MODEL_FILE,
     RUN_FILE,
     SPLITS_FILE,
     check_run_dir,

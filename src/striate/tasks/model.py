@@ -22,13 +22,12 @@ from striate.errors import InputError, ModelFileError, StriateError
 from striate.networks.adapting import find_counts, load_pretrained
 from striate.networks.catalogue import CATALOGUE
 from striate.networks.entry import Entry
-from striate.networks.model_file import ModelFile, read_model_file, write_model_file
+from striate.networks.model_file import MODEL_FILE, ModelFile, read_model_file, write_model_file
 from striate.networks.modes import evaluating
 from striate.progress import Tell, Track, tell_nobody, track_silently
 from striate.tasks.classification import top_classes
 
 T = TypeVar("T")
-MODEL_FILE = "model.safetensors"
 ImageLike: TypeAlias = str | Path | Image.Image | np.ndarray
 """A file, a folder of files, a Pillow image, or pixels (H, W) or (H, W, C) uint8."""
 
