@@ -84,7 +84,8 @@ def fit_weights(
         if name.endswith("num_batches_tracked"):
             fitted.setdefault(name, value)
     _fit_stem(entry, target, fitted, tell)
-    _fit_head(entry, target, fitted, tell)
+    for head in (entry.head, *entry.auxiliary_heads):
+        _fit_head(entry, head, target, fitted, tell)
     _check_match(entry, target, fitted, state)
     return {name: fitted[name].to(value.dtype) for name, value in target.items()}
 
@@ -170,18 +171,19 @@ def _fit_stem(entry: Entry, target: Mapping[str, Tensor], fitted: dict[str, Tens
     tell(f"{entry.name}: the {found[0]} input channels of the first layer, {entry.stem}, are {how} {wanted[0]}")
 
 
-def _fit_head(entry: Entry, target: Mapping[str, Tensor], fitted: dict[str, Tensor], tell: Tell) -> None:
-    """Put the network's own head in place of one with another number of classes."""
-    weight = f"{entry.head}.weight"
+def _fit_head(entry: Entry, head: str, target: Mapping[str, Tensor], fitted: dict[str, Tensor], tell: Tell) -> None:
+    """Put the network's own layer `head` in place of one with another number of classes."""
+    weight = f"{head}.weight"
     if weight not in fitted or fitted[weight].shape[1:] != target[weight].shape[1:]:
         return
     old, new = fitted[weight].shape[0], target[weight].shape[0]
     if old == new:
         return
-    for name in (weight, f"{entry.head}.bias"):
+    for name in (weight, f"{head}.bias"):
         if name in target:
             fitted[name] = target[name]
-    tell(f"{entry.name}: the last layer, {entry.head}, with {old} outputs is replaced by a new one with {new}")
+    what = "the last layer" if head == entry.head else "an auxiliary head"
+    tell(f"{entry.name}: {what}, {head}, with {old} outputs is replaced by a new one with {new}")
 
 
 def _check_match(

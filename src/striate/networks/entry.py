@@ -41,7 +41,9 @@ class Entry:
     `build(config)` makes it; `config` is the frozen dataclass of the family with the paper's values and always has the
     fields `in_channels` and `num_classes`. `input_size` is (C, H, W) in pixels. `stem` and `head` name, as in
     `named_modules`, the first convolution (or linear layer) and the last layer with `num_classes` outputs. `num_params` and `macs`
-    (multiply-adds of one image at `input_size`) are those of the default configuration; a test recounts them.
+    (multiply-adds of one image at `input_size`) are those of the default configuration in evaluation; a test recounts
+    them. `auxiliary_heads` name the last layers of heads that only training uses, and `num_auxiliary_params` counts the
+    parameters that belong to those heads alone: they come on top of `num_params`.
     `min_size` is the smallest legal height and width. `is_fixed_size` says that only `input_size` is legal. Where first weights are
     measured on data, `initialize_from_images(network, images)` sets them from preprocessed training images (N, C, H, W).
     """
@@ -60,6 +62,8 @@ class Entry:
     head: str
     min_size: tuple[int, int]
     is_fixed_size: bool = False
+    auxiliary_heads: tuple[str, ...] = ()
+    num_auxiliary_params: int = 0
     published: Published | None = None
     weights: tuple[Weights, ...] = ()
     initialize_from_images: Callable[[nn.Module, Tensor], None] | None = None

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from striate.networks.auxiliary import WithAuxiliary
 from striate.tasks.classification import balanced_class_weights, classification_loss
 from striate.training.feed import Feed
 from striate.training.recipe import Recipe
@@ -19,10 +20,15 @@ class ClassificationLoss:
     label_smoothing: float = 0.0
     class_weights: Tensor | None = None
 
-    def __call__(self, logits: Tensor, targets: Tensor) -> Tensor:
-        """The mean over the batch by weight, a scalar: logits (N, K), targets (N,) labels or (N, K) shares."""
+    def __call__(self, answer: Tensor | WithAuxiliary, targets: Tensor) -> Tensor:
+        """The mean over the batch by weight, a scalar: logits (N, K), targets (N,) labels or (N, K) shares.
+
+        The losses of auxiliary heads are added, times their weight.
+        """
+        if isinstance(answer, WithAuxiliary):
+            return self(answer.logits, targets) + answer.weight * sum(self(each, targets) for each in answer.auxiliary)
         return classification_loss(
-            logits, targets, label_smoothing=self.label_smoothing, class_weights=self.class_weights
+            answer, targets, label_smoothing=self.label_smoothing, class_weights=self.class_weights
         )
 
     def weight(self, targets: Tensor) -> Tensor | float:

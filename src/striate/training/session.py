@@ -241,6 +241,7 @@ class Session:
         progress.sums = own_sums.over_all_processes(self.fabric)
         if self.fabric.is_global_zero:
             save_checkpoint(self.checkpoint_dir, to_checkpoint(self.state, self.identity, self.fabric))
+        self.fabric.barrier()  # else another process could end, and take the run up again, from the checkpoint before
         progress.sums = own_sums
         self.saved_at = time.monotonic()
 

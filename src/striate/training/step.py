@@ -13,6 +13,7 @@ from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 from torch.optim import LBFGS, Optimizer
 
 from striate.errors import NonFiniteLoss
+from striate.networks.auxiliary import WithAuxiliary, main_logits
 from striate.training.randomness import seed_device
 
 
@@ -27,7 +28,7 @@ class Batch:
 class LossFn(Protocol):
     """A mean over a batch, and what it was divided by; see training.loss."""
 
-    def __call__(self, logits: Tensor, targets: Tensor) -> Tensor: ...
+    def __call__(self, answer: Tensor | WithAuxiliary, targets: Tensor) -> Tensor: ...
 
     def weight(self, targets: Tensor) -> Tensor | float: ...
 
@@ -98,12 +99,12 @@ def _accumulate_gradients(
     num_correct = torch.zeros((), device=fabric.device)
     for number, (batch, weight) in enumerate(zip(batches, weights, strict=True), start=1):
         with _gradients_shared(fabric, model, is_last=number == len(batches)):
-            logits = model(batch.images)
-            loss = loss_fn(logits, batch.targets)
+            answer = model(batch.images)
+            loss = loss_fn(answer, batch.targets)
             # processes average their gradients, and each has only its share of the weight
             fabric.backward(loss * (fabric.world_size * weight / total_weight))
         loss_sum += loss.detach() * weight
-        num_correct += _count_hits(logits.detach(), batch.targets)
+        num_correct += _count_hits(main_logits(answer).detach(), batch.targets)
     fabric.strategy.precision.unscale_gradients(optimizer)
     params = [param for group in optimizer.param_groups for param in group["params"] if param.grad is not None]
     grad_norm = get_total_norm([param.grad for param in params if param.grad is not None], foreach=True)

@@ -1,0 +1,1 @@
+"""Arithmetic that PyTorch lacks or hides, one idea a file."""

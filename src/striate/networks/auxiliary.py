@@ -1,0 +1,21 @@
+"""What a network with auxiliary heads answers while it is trained. N images, K classes."""
+
+from typing import NamedTuple
+
+from torch import Tensor
+
+
+class WithAuxiliary(NamedTuple):
+    """Logits (N, K), and those of earlier heads, (N, K) each, whose losses count `weight` times as much.
+
+    Networks with auxiliary heads answer so in training mode and with plain logits in evaluation mode.
+    """
+
+    logits: Tensor
+    auxiliary: tuple[Tensor, ...]
+    weight: float
+
+
+def main_logits(answer: Tensor | WithAuxiliary) -> Tensor:
+    """The logits (N, K) of the last head, whatever the network answers."""
+    return answer.logits if isinstance(answer, WithAuxiliary) else answer
