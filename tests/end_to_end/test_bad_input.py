@@ -277,3 +277,19 @@ def test_killed_between_its_first_files_a_run_can_be_resumed(striate_command, st
     assert (tmp_path / "run" / "splits.json").is_file()
     (tmp_path / "run" / "model.safetensors").unlink()
     assert "start a new run" in refused(striate_command, "train", "--resume", tmp_path / "run")
+
+
+def test_a_single_sigmoid_for_three_classes(striate_command, tmp_path):
+    folder = write_folder(tmp_path / "three", {"a": 6, "b": 6, "c": 6})
+    line = refused(striate_command, "train", folder, "--output", "sigmoid", *QUICK)
+    assert "a single sigmoid output tells two classes apart but there are 3; use softmax" in line
+    assert "output must be one of softmax, sigmoid" in refused(striate_command, "train", folder, "--output", "tanh")
+
+
+def test_what_is_subtracted_is_not_both_given_and_asked_for(striate_command, stripes, tmp_path):
+    assert "channel_mean or mean_image but is 'mean'" in refused(
+        striate_command, "train", stripes, "--subtract", "mean"
+    )
+    assert striate_command("train", stripes, "--run", tmp_path / "first", *QUICK).code == 0
+    words = ("train", stripes, "--weights", tmp_path / "first", "--subtract", "mean_image", *QUICK)
+    assert "leave --subtract out" in refused(striate_command, *words)

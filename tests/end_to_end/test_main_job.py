@@ -82,6 +82,32 @@ def test_training_evaluation_and_prediction_give_the_same_answers(run, striate_c
     assert np.mean(losses) == pytest.approx(measured["negative_log_likelihood"], abs=1e-5)
 
 
+def test_mean_image_and_a_single_sigmoid_travel_with_the_model(striate_command, stripes, tmp_path):
+    run = tmp_path / "sigmoid"
+    done = striate_command(
+        "train", stripes, "--run", run, "--subtract", "mean_image", "--output", "sigmoid", "--epochs", 6,
+        "--batch-size", 8, "--json",
+    )  # fmt: skip
+    assert done.code == 0, done.err
+    model = striate.load_model(run)
+    assert model.preprocessing.mean_image is not None
+    assert model.network_config["num_classes"] == 1
+    assert model.class_names == ("across", "along")
+    assert done.json["evaluation"]["top1_accuracy"] == 1
+    measured = json.loads((run / "evaluation.json").read_text())
+    names = json.loads((run / "splits.json").read_text())["test"]
+    predicted = striate_command("predict", run, *(stripes / name for name in names), "--json").json["predictions"]
+    losses = []
+    for name, prediction in zip(names, predicted, strict=True):
+        shares = {guess["name"]: guess["probability"] for guess in prediction["classes"]}
+        assert sum(shares.values()) == pytest.approx(1)
+        losses.append(-np.log(shares[name.split("/")[0]]))
+    assert np.mean(losses) == pytest.approx(measured["negative_log_likelihood"], abs=1e-5)
+    again = striate_command("train", stripes, "--weights", run, "--output", "sigmoid", *QUICK, "--json")
+    assert again.code == 0, again.err
+    assert "replaced" not in again.err  # the same classes, the same single output: the head is kept
+
+
 def test_evaluation_matches_labels_by_name_not_by_order(run, striate_command, tmp_path):
     """A source that lacks the first class: its only class must not slide into the first one's place."""
     other = write_folder(tmp_path / "other", {"along": 6}, seed=77, channels=1)

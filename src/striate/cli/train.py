@@ -65,6 +65,9 @@ def train(
     image_size: Annotated[
         int | None, _option("--image-size", DATA, "Side of the square the network sees.", "PIXELS")
     ] = None,
+    subtract: Annotated[
+        str | None, _option("--subtract", DATA, "What is subtracted from images.", "channel_mean|mean_image")
+    ] = None,
     validation_fraction: Annotated[
         float | None, _option("--validation-fraction", DATA, "Share set aside for validation. [default: 0.1]")
     ] = None,
@@ -75,6 +78,10 @@ def train(
         int,
         typer.Option("--max-pixels", min=1, help="Refuse images with more pixels than this.", rich_help_panel=DATA),
     ] = 100_000_000,
+    output: Annotated[
+        str | None,
+        _option("--output", DATA, "sigmoid: one output for two classes. [default: softmax]", "softmax|sigmoid"),
+    ] = None,
     balanced: Annotated[
         bool | None, _option("--balanced-sampling/--no-balanced-sampling", DATA, "Draw every class equally often.")
     ] = None,
@@ -142,7 +149,7 @@ def train(
     from striate.recipes.train import train as train_source
 
     choices = Choices(
-        network=network, weights=weights, image_size=image_size, epochs=epochs, batch_size=batch_size,
+        network=network, weights=weights, image_size=image_size, subtract=subtract, output=output, epochs=epochs, batch_size=batch_size,
         optimizer=optimizer, learning_rate=learning_rate, momentum=momentum, weight_decay=weight_decay,
         schedule=schedule, warmup=warmup, label_smoothing=label_smoothing, use_class_weights=class_weights,
         use_balanced_sampling=balanced, max_grad_norm=max_grad_norm, accumulate_steps=accumulate_steps,

@@ -15,6 +15,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from striate.data.mean_image import decode_mean_image
 from striate.errors import InputError
 
 Interpolation = Literal["bilinear", "bicubic", "lanczos"]
@@ -35,7 +36,8 @@ class Preprocessing:
     `resize` brings the short side ("short_side", aspect kept) or both sides ("stretch") to `resize_size` pixels,
     antialiased; then the centre of `crop_size` (height, width) is cut out. Pixels 0..255 are multiplied by `scale`, put
     in `channel_order`, and `mean` is subtracted and `std` divided by, one number a channel, in the units after scaling
-    and the order after ordering. Raises InputError when the parts do not fit together.
+    and the order after ordering. `mean_image`, a PNG in base64 of `crop_size` and `channels` (see data.mean_image), is
+    subtracted from the pixels before all that. Raises InputError when the parts do not fit together.
     """
 
     channels: int
@@ -47,6 +49,7 @@ class Preprocessing:
     interpolation: Interpolation = "bilinear"
     channel_order: Literal["RGB", "BGR"] = "RGB"
     scale: float = 1 / 255
+    mean_image: str | None = None
 
     def __post_init__(self) -> None:
         for name, whole in (
@@ -77,6 +80,8 @@ class Preprocessing:
             )
         if not min(*self.std, self.scale) > 0:
             raise InputError(f"scale and every std must be above 0 but they are {self.scale} and {self.std}")
+        if self.mean_image is not None:
+            self._mean_pixels()
 
     def resize_image(self, image: np.ndarray) -> np.ndarray:
         """The image (H, W, C) uint8, resized and its overlong ends cut: (h, w, C) uint8. This is what gets packed."""
@@ -114,6 +119,9 @@ class Preprocessing:
                 f"expected images (N, {self.channels}, H, W) but got {tuple(images.shape)}; "
                 "give pixels 0..255 with the model's number of channels"
             )
+        if self.mean_image is not None:
+            mean_pixels = torch.tensor(self._mean_pixels(), dtype=torch.float32, device=images.device)
+            images = images - mean_pixels.permute(2, 0, 1)
         if self.channel_order == "BGR":
             images = images.flip(1)
         shape = (1, self.channels, 1, 1)
@@ -140,6 +148,10 @@ class Preprocessing:
             return cls(**{**values, **tuples})
         except (KeyError, TypeError) as error:
             raise InputError(f"preprocessing is incomplete: {error}") from None
+
+    def _mean_pixels(self) -> np.ndarray:
+        """The mean image, (crop height, crop width, C) uint8."""
+        return decode_mean_image(self.mean_image or "", self.crop_size, self.channels)
 
     def _kept(self, length: int) -> int:
         """How much of a resized side is kept: all, or MAX_ASPECT short sides and up to three pixels more.

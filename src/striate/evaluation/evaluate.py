@@ -20,7 +20,7 @@ from striate.evaluation import metrics
 from striate.evaluation.metrics import Answers, CalibrationBin, ClassFigures, Share
 from striate.networks.modes import evaluating
 from striate.progress import Tell, Track, tell_nobody, track_silently
-from striate.tasks.classification import first_best, rank_of_labels
+from striate.tasks.classification import class_logits, first_best, rank_of_labels
 
 MAX_DENSE_CLASSES = 100
 NUM_MISTAKES = 24
@@ -127,7 +127,7 @@ def evaluate(
     with evaluating(network), torch.inference_mode():
         for start, images in zip(starts, track(batches, "evaluating", len(starts)), strict=True):
             with torch.autocast(torch.device(device).type, dtype=autocast_dtype, enabled=autocast_dtype is not None):
-                logits = network(preprocessing.normalize(images.to(device)))
+                logits = class_logits(network(preprocessing.normalize(images.to(device))))
             answers.append(_answers_to(logits, torch.from_numpy(own_labels[start : start + batch_size]).to(device)))
     return figures_of(_joined(answers), indices, class_names)
 

@@ -9,9 +9,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
+from striate.data.mean_image import decode_mean_image, encode_mean_image
 from striate.data.preprocessing import Preprocessing
 from striate.errors import ModelFileError
 from striate.networks.catalogue import CATALOGUE, build_network, entry_for
@@ -134,9 +136,15 @@ def adapt_preprocessing(preprocessing: Preprocessing, channels: int) -> Preproce
             return tuple(values[i % old] for i in range(channels))
         return tuple(sum(values[i::channels]) / len(values[i::channels]) for i in range(channels))
 
+    mean_image = preprocessing.mean_image
+    if mean_image is not None:
+        pixels = decode_mean_image(mean_image, preprocessing.crop_size, old)
+        spread_pixels = pixels[..., np.arange(channels) % old] if channels > old else pixels.mean(2, keepdims=True)
+        mean_image = encode_mean_image(spread_pixels.round().astype(np.uint8))
     return dataclasses.replace(
         preprocessing,
         channels=channels,
+        mean_image=mean_image,
         mean=spread(preprocessing.mean),
         std=spread(preprocessing.std),
         channel_order=preprocessing.channel_order if channels == 3 else "RGB",

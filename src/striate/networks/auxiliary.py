@@ -14,8 +14,3 @@ class WithAuxiliary(NamedTuple):
     logits: Tensor
     auxiliary: tuple[Tensor, ...]
     weight: float
-
-
-def main_logits(answer: Tensor | WithAuxiliary) -> Tensor:
-    """The logits (N, K) of the last head, whatever the network answers."""
-    return answer.logits if isinstance(answer, WithAuxiliary) else answer

@@ -73,7 +73,7 @@ class ModelFile:
         if self.network not in CATALOGUE:
             raise ModelFileError(f"the network is {self.network!r}, which this version of striate does not have")
         config = _restore_config(CATALOGUE[self.network].config, self.config)
-        if len(self.class_names) != config.num_classes:
+        if len(self.class_names) != max(2, config.num_classes):  # a single output tells two classes apart
             raise ModelFileError(f"there are {len(self.class_names)} class names for {config.num_classes} outputs")
         if not all(isinstance(name, str) and name for name in self.class_names):
             raise ModelFileError("a class name is empty or not a string")

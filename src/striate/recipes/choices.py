@@ -4,6 +4,7 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
+from striate.errors import InputError
 from striate.training.recipe import Recipe, check_whole
 
 
@@ -11,12 +12,14 @@ from striate.training.recipe import Recipe, check_whole
 class Choices:
     """Explicit wishes for a run; the fields mean what their namesakes in Recipe and its parts mean.
 
-    `image_size`: height and width in pixels that the network sees.
+    `image_size`: height and width in pixels that the network sees. `subtract`: "channel_mean", one number a channel (the
+    default), or "mean_image", one a pixel.
     """
 
     network: str | None = None
     weights: str | None = None
     image_size: int | None = None
+    subtract: str | None = None
     epochs: int | None = None
     batch_size: int | None = None
     optimizer: str | None = None
@@ -35,6 +38,7 @@ class Choices:
     use_channels_last: bool | None = None
     freeze: str | None = None
     layer_rate_factor: float | None = None
+    output: str | None = None
     seed: int | None = None
     validation_fraction: float | None = None
     test_fraction: float | None = None
@@ -53,6 +57,8 @@ class Choices:
     def __post_init__(self) -> None:
         if self.seed is not None:
             check_whole("seed", self.seed, 0)
+        if self.subtract not in (None, "channel_mean", "mean_image"):
+            raise InputError(f"subtract must be channel_mean or mean_image but is {self.subtract!r}")
 
     def applied_to(self, recipe: Recipe) -> Recipe:
         """The recipe with every explicit wish in place of the default."""

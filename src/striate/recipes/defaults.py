@@ -8,7 +8,8 @@ import math
 from dataclasses import dataclass
 
 from striate.data.augmentation import Augmentation
-from striate.data.preprocessing import Preprocessing
+from striate.data.mean_image import decode_mean_image, encode_mean_image
+from striate.data.preprocessing import Preprocessing, resample
 from striate.errors import InputError
 from striate.networks.entry import Entry
 from striate.recipes.choices import Choices
@@ -87,8 +88,13 @@ def default_preprocessing(facts: Facts, entry: Entry, image_size: int | None) ->
 def resized_preprocessing(preprocessing: Preprocessing, image_size: int) -> Preprocessing:
     """The same preprocessing for another input size, its margin kept in proportion."""
     factor = image_size / max(preprocessing.crop_size)
+    mean_image = preprocessing.mean_image
+    if mean_image is not None:
+        pixels = decode_mean_image(mean_image, preprocessing.crop_size, preprocessing.channels)
+        mean_image = encode_mean_image(resample(pixels, (image_size, image_size), "bilinear"))
     return dataclasses.replace(
         preprocessing,
+        mean_image=mean_image,
         crop_size=(image_size, image_size),
         resize_size=max(image_size, round(preprocessing.resize_size * factor)),
     )

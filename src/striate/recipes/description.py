@@ -19,6 +19,7 @@ from striate.data.opening import Access
 from striate.data.splits import digest
 from striate.recipes.prepare import Prepared
 from striate.recipes.run_folder import FORMAT, SPLITS_FILE
+from striate.training.recipe import count_outputs
 
 _VERSIONS = ("torch", "torchvision", "lightning-fabric", "numpy", "pillow", "safetensors")
 
@@ -31,7 +32,7 @@ def describe_run(
     data_notices = [*dataset.notices, *prepared.splits.notices]
     config = asdict(prepared.entry.config) | {
         "in_channels": prepared.preprocessing.channels,
-        "num_classes": len(dataset.class_names),
+        "num_classes": count_outputs(recipe.output, len(dataset.class_names)),
     }
     return {
         "format": FORMAT,

@@ -12,11 +12,12 @@ from striate.data.augmentation import augment
 from striate.data.dataset import Dataset, Splits
 from striate.data.decoding import image_facts
 from striate.data.feeding import read_batch
+from striate.data.mean_image import encode_mean_image
 from striate.data.opening import Access, OpenedData, open_data, pack_data
 from striate.data.packed import PackedImages
 from striate.data.preprocessing import Preprocessing
 from striate.data.splits import split_dataset
-from striate.data.statistics import measure_mean_std
+from striate.data.statistics import measure_mean_image, measure_mean_std
 from striate.errors import DataError, InputError
 from striate.networks.adapting import adapt_preprocessing, load_pretrained
 from striate.networks.catalogue import CATALOGUE, build_network, check_input_size
@@ -35,7 +36,7 @@ from striate.recipes.defaults import (
 )
 from striate.training.groups import layer_groups
 from striate.training.optimizers import build_optimizer
-from striate.training.recipe import Recipe
+from striate.training.recipe import Recipe, count_outputs
 
 PUBLISHED, DEFAULT_PRETRAINED = "imagenet", "resnet18"
 GREY_MODES = ("1", "L", "LA", "La", "I", "F", "I;16", "I;16B", "I;16L", "I;16N")
@@ -78,14 +79,21 @@ def prepare(source: str, choices: Choices, access: Access) -> Prepared:
     if choices.image_size is not None:
         check_input_size(entry, (choices.image_size, choices.image_size))
     seed = choices.seed or 0
+    num_outputs = count_outputs(choices.output, facts.num_classes)
     preprocessing = default_preprocessing(facts, entry, choices.image_size)
     are_ready = False
     if choices.weights is None:
-        network = build_network(entry.name, num_classes=facts.num_classes, in_channels=facts.channels, seed=seed)
+        network = build_network(entry.name, num_classes=num_outputs, in_channels=facts.channels, seed=seed)
     else:
-        network, own = _load_weights(entry, choices.weights, data.dataset.class_names, facts.channels, seed, tell)
+        network, own = _load_weights(
+            entry, choices.weights, data.dataset.class_names, num_outputs, facts.channels, seed, tell
+        )
         if own is not None:
             preprocessing, are_ready = _resized(own, choices.image_size), True
+            if choices.subtract is not None:
+                raise InputError(
+                    f"{choices.weights} says itself what is subtracted from images; leave --subtract out, or the weights"
+                )
     check_input_size(entry, preprocessing.crop_size)
     _check_recipe(default_recipe(facts, entry, choices), entry, network, preprocessing)  # before any decoding
     packed = pack_data(data, preprocessing, access)
@@ -93,8 +101,7 @@ def prepare(source: str, choices: Choices, access: Access) -> Prepared:
     for notice in splits.notices:
         tell(notice)
     if not are_ready:
-        mean, std = measure_mean_std(packed, splits.train)
-        preprocessing = dataclasses.replace(preprocessing, mean=mean, std=std)
+        preprocessing = _measured(preprocessing, packed, splits, choices)
     recipe = default_recipe(dataclasses.replace(facts, num_train=len(splits.train)), entry, choices)
     if choices.weights is None:
         _initialize_from_images(entry, network, packed, splits, preprocessing)
@@ -112,23 +119,30 @@ def prepare_again(
     )
     splits = _split(data, packed.usable, choices)
     class_names, channels = data.dataset.class_names, preprocessing.channels
+    num_outputs = count_outputs(recipe.output, len(class_names))
     if recipe.weights is None or has_checkpoint:
-        network = build_network(entry.name, num_classes=len(class_names), in_channels=channels, seed=recipe.seed)
+        network = build_network(entry.name, num_classes=num_outputs, in_channels=channels, seed=recipe.seed)
         _initialize_from_images(entry, network, packed, splits, preprocessing)
     else:
-        network, _ = _load_weights(entry, recipe.weights, class_names, channels, recipe.seed, access.tell)
+        network, _ = _load_weights(entry, recipe.weights, class_names, num_outputs, channels, recipe.seed, access.tell)
     return Prepared(data, packed, splits, entry, network, preprocessing, recipe, ())
 
 
 def _load_weights(
-    entry: Entry, weights: str, class_names: tuple[str, ...], channels: int, seed: int, tell: Tell
+    entry: Entry,
+    weights: str,
+    class_names: tuple[str, ...],
+    num_outputs: int,
+    channels: int,
+    seed: int,
+    tell: Tell,
 ) -> tuple[nn.Module, Preprocessing | None]:
     """The network with weights from elsewhere, and the preprocessing they want, as far as they say.
 
     A head that answers for other classes is replaced, also where there happen to be as many: labels travel by name.
     """
     pretrained = load_pretrained(
-        entry.name, weights, num_classes=len(class_names), in_channels=channels, seed=seed, tell=tell
+        entry.name, weights, num_classes=num_outputs, in_channels=channels, seed=seed, tell=tell
     )
     if not pretrained.has_new_head and pretrained.class_names != class_names:
         if pretrained.class_names is None:
@@ -136,7 +150,7 @@ def _load_weights(
                 f"{weights} does not name its {len(class_names)} classes: its last layer, {entry.head}, is kept as it is"
             )
         else:
-            fresh = build_network(entry.name, num_classes=len(class_names), in_channels=channels, seed=seed)
+            fresh = build_network(entry.name, num_classes=num_outputs, in_channels=channels, seed=seed)
             pretrained.network.get_submodule(entry.head).load_state_dict(fresh.get_submodule(entry.head).state_dict())
             tell(f"{entry.name}: the last layer, {entry.head}, answered for other classes and is replaced by a new one")
     if pretrained.preprocessing is None and entry.weights:
@@ -160,6 +174,15 @@ def _initialize_from_images(
     if entry.initialize_from_images is not None:
         images = read_batch(packed, splits.train[:_WHITENING_IMAGES], preprocessing.crop_size)
         entry.initialize_from_images(network, preprocessing.normalize(images))
+
+
+def _measured(preprocessing: Preprocessing, packed: PackedImages, splits: Splits, choices: Choices) -> Preprocessing:
+    """The preprocessing with what is subtracted and divided by measured on the training images."""
+    mean, std = measure_mean_std(packed, splits.train)
+    if choices.subtract != "mean_image":
+        return dataclasses.replace(preprocessing, mean=mean, std=std)
+    pixels = measure_mean_image(packed, splits.train, preprocessing.crop_size)
+    return dataclasses.replace(preprocessing, std=std, mean_image=encode_mean_image(pixels))
 
 
 def _resized(preprocessing: Preprocessing, image_size: int | None) -> Preprocessing:

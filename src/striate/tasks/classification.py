@@ -4,6 +4,18 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from striate.networks.auxiliary import WithAuxiliary
+
+
+def class_logits(answer: Tensor | WithAuxiliary) -> Tensor:
+    """What any network answers, as logits (N, K): those of its last head.
+
+    A single output (N, 1) is the logit z of the second of two classes. It becomes (0, z): the softmax of that is
+    (1 - sigmoid(z), sigmoid(z)) and its cross-entropy the binary one.
+    """
+    logits = answer.logits if isinstance(answer, WithAuxiliary) else answer
+    return F.pad(logits, (1, 0)) if logits.shape[1] == 1 else logits
+
 
 def classification_loss(
     logits: Tensor, targets: Tensor, *, label_smoothing: float = 0.0, class_weights: Tensor | None = None

@@ -25,7 +25,7 @@ from striate.networks.entry import Entry
 from striate.networks.model_file import MODEL_FILE, ModelFile, read_model_file, write_model_file
 from striate.networks.modes import evaluating
 from striate.progress import Tell, Track, tell_nobody, track_silently
-from striate.tasks.classification import top_classes
+from striate.tasks.classification import class_logits, top_classes
 
 T = TypeVar("T")
 ImageLike: TypeAlias = str | Path | Image.Image | np.ndarray
@@ -80,7 +80,7 @@ class Model:
     """A network with what belongs to it. Its mode does not matter: every answer is given in evaluation mode.
 
     `network_config` holds the fields of the network's configuration; the network answers logits (N, K) for
-    `class_names`.
+    `class_names`, or (N, 1) for two classes, see tasks.classification.class_logits.
     """
 
     network: nn.Module
@@ -108,7 +108,7 @@ class Model:
             )
         with evaluating(self.network), torch.no_grad():
             logits = self.network(self.preprocessing.normalize(images.to(self.device)))
-        return logits.float().softmax(dim=1).cpu()
+        return class_logits(logits).float().softmax(dim=1).cpu()
 
     def predict(
         self,
@@ -311,8 +311,8 @@ def _from_weights(entry: Entry, weights: str, download: bool, tell: Tell) -> Mod
         raise ModelFileError(f"{weights} does not say how images are prepared for {entry.name}; a model file would")
     class_names = loaded.class_names
     if class_names is None:
-        class_names = tuple(str(index) for index in range(num_classes))
-        tell(f"{weights} does not name its classes: they are called 0 to {num_classes - 1}")
+        class_names = tuple(str(index) for index in range(max(2, num_classes)))
+        tell(f"{weights} does not name its classes: they are called 0 to {class_names[-1]}")
     config = dataclasses.replace(entry.config, num_classes=num_classes, in_channels=in_channels)
     return Model(loaded.network.eval(), entry.name, asdict(config), class_names, preprocessing)
 

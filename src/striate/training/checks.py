@@ -14,7 +14,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from striate.errors import NonFiniteLoss
-from striate.networks.auxiliary import main_logits
+from striate.tasks.classification import class_logits
 from striate.training.feed import Feed
 from striate.training.groups import layer_groups, num_open_groups, open_groups
 from striate.training.loss import ClassificationLoss
@@ -58,7 +58,7 @@ def run_checks(
         open_groups(trainee, groups, num_open_groups(recipe.freeze, 0, recipe.epochs, len(groups)))
         seed_device(device, seed_for(recipe.seed, "checks"))
         answer = trainee(batch.images)
-        loss = F.cross_entropy(main_logits(answer).float(), batch.targets)
+        loss = F.cross_entropy(class_logits(answer).float(), batch.targets)
         if not loss.isfinite():
             raise NonFiniteLoss(
                 f"the loss is {loss.item()} before any training; look at the weights the run starts from and at the preprocessing"
@@ -150,7 +150,7 @@ def _losses_learning(network: nn.Module, batch: Batch, rate: float, seed: int, s
     seed_device(batch.images.device, seed)
     losses: list[float] = []
     while True:
-        loss = F.cross_entropy(main_logits(network(batch.images)).float(), batch.targets)
+        loss = F.cross_entropy(class_logits(network(batch.images)).float(), batch.targets)
         losses.append(loss.item())
         is_over = len(losses) > OVERFIT_STEPS or time.monotonic() >= stop_at
         if is_over or losses[-1] < OVERFIT_LOSS or not math.isfinite(losses[-1]):

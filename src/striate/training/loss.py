@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from striate.networks.auxiliary import WithAuxiliary
-from striate.tasks.classification import balanced_class_weights, classification_loss
+from striate.tasks.classification import balanced_class_weights, class_logits, classification_loss
 from striate.training.feed import Feed
 from striate.training.recipe import Recipe
 
@@ -28,7 +28,7 @@ class ClassificationLoss:
         if isinstance(answer, WithAuxiliary):
             return self(answer.logits, targets) + answer.weight * sum(self(each, targets) for each in answer.auxiliary)
         return classification_loss(
-            answer, targets, label_smoothing=self.label_smoothing, class_weights=self.class_weights
+            class_logits(answer), targets, label_smoothing=self.label_smoothing, class_weights=self.class_weights
         )
 
     def weight(self, targets: Tensor) -> Tensor | float:

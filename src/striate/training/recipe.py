@@ -12,6 +12,7 @@ OptimizerName = Literal["sgd", "momentum", "nesterov", "adagrad", "rmsprop", "ad
 ScheduleName = Literal["constant", "step", "plateau", "cosine", "one_cycle"]
 Precision = Literal["32-true", "bf16-mixed", "16-mixed"]
 Freeze = Literal["nothing", "base", "gradual"]
+Output = Literal["softmax", "sigmoid"]
 _LARGEST = 1e30
 
 
@@ -64,8 +65,9 @@ class Recipe:
     """A whole run. `layer_rate_factor` multiplies the rate of each earlier layer group in fine-tuning (1 = all alike).
 
     `freeze`: "base" trains the head only; "gradual" starts with the head and unfreezes one earlier group at a time.
-    `ema_decay` 0 keeps no average. `use_channels_last` lays activations out pixel by pixel, which is faster for all but tiny
-    networks and rounds differently. Fractions lie in [0, 1]. Raises InputError for values out of range.
+    `output`: softmax has one output a class, sigmoid a single one for the second of two classes. `ema_decay` 0 keeps no
+    average. `use_channels_last` lays activations out pixel by pixel, which is faster for all but tiny networks and rounds
+    differently. Fractions lie in [0, 1]. Raises InputError for values out of range.
     """
 
     network: str
@@ -85,6 +87,7 @@ class Recipe:
     freeze: Freeze = "nothing"
     layer_rate_factor: float = 1.0
     weights: str | None = None
+    output: Output = "softmax"
     seed: int = 0
     validation_fraction: float = 0.1
     test_fraction: float = 0.1
@@ -94,6 +97,7 @@ class Recipe:
             check_whole(name, getattr(self, name), least)
         _check_choice("precision", self.precision, Precision)
         _check_choice("freeze", self.freeze, Freeze)
+        _check_choice("output", self.output, Output)
         _check_within("label_smoothing", self.label_smoothing, 0, 1)
         _check_within("ema_decay", self.ema_decay, 0, 1)
         _check_within("layer_rate_factor", self.layer_rate_factor, 0, 1)
@@ -121,6 +125,15 @@ class Recipe:
             return cls(**values)
         except (KeyError, TypeError, AttributeError) as error:
             raise InputError(f"this is not a recipe that this version of striate can read: {error}") from None
+
+
+def count_outputs(output: str | None, num_classes: int) -> int:
+    """Outputs of a network for `num_classes`; InputError where a single sigmoid is wished for other than two."""
+    if output != "sigmoid":
+        return num_classes
+    if num_classes != 2:
+        raise InputError(f"a single sigmoid output tells two classes apart but there are {num_classes}; use softmax")
+    return 1
 
 
 def check_precision(precision: str) -> Precision:

@@ -13,7 +13,8 @@ from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 from torch.optim import LBFGS, Optimizer
 
 from striate.errors import NonFiniteLoss
-from striate.networks.auxiliary import WithAuxiliary, main_logits
+from striate.networks.auxiliary import WithAuxiliary
+from striate.tasks.classification import class_logits
 from striate.training.randomness import seed_device
 
 
@@ -104,7 +105,7 @@ def _accumulate_gradients(
             # processes average their gradients, and each has only its share of the weight
             fabric.backward(loss * (fabric.world_size * weight / total_weight))
         loss_sum += loss.detach() * weight
-        num_correct += _count_hits(main_logits(answer).detach(), batch.targets)
+        num_correct += _count_hits(class_logits(answer).detach(), batch.targets)
     fabric.strategy.precision.unscale_gradients(optimizer)
     params = [param for group in optimizer.param_groups for param in group["params"] if param.grad is not None]
     grad_norm = get_total_norm([param.grad for param in params if param.grad is not None], foreach=True)
