@@ -13,7 +13,7 @@ from striate.data.preprocessing import Preprocessing, resample
 from striate.errors import InputError
 from striate.networks.entry import Entry
 from striate.recipes.choices import Choices
-from striate.training.recipe import Freeze, OptimizerConfig, Recipe, ScheduleConfig
+from striate.training.recipe import Freeze, OptimizerConfig, Precision, Recipe, ScheduleConfig
 
 SMALL_PX = 40
 """Images with a typical short side of up to this many pixels are trained at 32 x 32."""
@@ -44,13 +44,17 @@ OTHER_OPTIMIZERS: dict[str, OptimizerConfig] = {
 
 @dataclass(frozen=True)
 class Facts:
-    """What the choice rests on: sizes in pixels are medians of a sample, `is_grey` holds for all of it."""
+    """What the choice rests on: sizes in pixels are medians of a sample, `is_grey` holds for all of it.
+
+    `has_fast_bf16`: the device computes bfloat16 natively.
+    """
 
     num_train: int
     num_classes: int
     channels: int
     height: int
     width: int
+    has_fast_bf16: bool = False
 
     @property
     def is_small(self) -> bool:
@@ -106,13 +110,19 @@ def default_recipe(facts: Facts, entry: Entry, choices: Choices) -> Recipe:
     Raises InputError when a choice is out of range or the batch is larger than the training part.
     """
     recipe = _from_weights(facts, entry, choices) if choices.weights else _from_scratch(facts, entry, choices)
-    recipe = choices.applied_to(recipe)
+    recipe = choices.applied_to(dataclasses.replace(recipe, precision=_precision(facts, entry, choices)))
     if recipe.batch_size > facts.num_train:
         raise InputError(
             f"a batch of {recipe.batch_size} is larger than the {facts.num_train} training images; "
             f"use --batch-size {facts.num_train} or less"
         )
     return recipe
+
+
+def _precision(facts: Facts, entry: Entry, choices: Choices) -> Precision:
+    """16-bit products with 32-bit sums and weights where the device has them and the network is large enough to gain."""
+    is_worth_it = facts.has_fast_bf16 and entry.macs >= TINY_MACS and choices.optimizer != "lbfgs"
+    return "bf16-mixed" if is_worth_it else "32-true"
 
 
 def default_num_threads(entry: Entry, num_available: int) -> int:

@@ -36,6 +36,7 @@ from striate.recipes.defaults import (
 )
 from striate.training.groups import layer_groups
 from striate.training.optimizers import build_optimizer
+from striate.training.precision import has_fast_bf16
 from striate.training.recipe import Recipe, count_outputs
 
 PUBLISHED, DEFAULT_PRETRAINED = "imagenet", "resnet18"
@@ -58,8 +59,8 @@ class Prepared:
     notices: tuple[str, ...]
 
 
-def prepare(source: str, choices: Choices, access: Access) -> Prepared:
-    """Data, network and recipe for a new run, each open choice made from what the data are.
+def prepare(source: str, choices: Choices, access: Access, device: torch.device) -> Prepared:
+    """Data, network and recipe for a new run on `device`, each open choice made from what the data are.
 
     Raises DataError, InputError or ModelFileError with one line when they do not fit together.
     """
@@ -74,7 +75,7 @@ def prepare(source: str, choices: Choices, access: Access) -> Prepared:
         choices = dataclasses.replace(choices, weights=str(Path(choices.weights).absolute()))  # found from anywhere
     data = open_data(source, telling)
     dry_splits = _split(data, np.ones(len(data.dataset), bool), choices)  # refuses hopeless data before any decoding
-    facts = _look(data.dataset, dry_splits)
+    facts = _look(data.dataset, dry_splits, device)
     entry = _choose_entry(choices, facts)
     if choices.image_size is not None:
         check_input_size(entry, (choices.image_size, choices.image_size))
@@ -225,7 +226,7 @@ def _network_of(weights: str) -> str:
     raise InputError(f"the weights {weights} do not say which network they belong to; add --network NAME")
 
 
-def _look(dataset: Dataset, splits: Splits) -> Facts:
+def _look(dataset: Dataset, splits: Splits, device: torch.device) -> Facts:
     """Size and colour of an even sample of the images, from their headers where these say it."""
     sizes, channels = [], set()
     for index in np.unique(np.linspace(0, len(dataset) - 1, min(_SAMPLE, len(dataset))).astype(int)):
@@ -245,4 +246,11 @@ def _look(dataset: Dataset, splits: Splits) -> Facts:
             f"none of the images of {dataset.source} that were tried can be read; see: striate data {dataset.source}"
         )
     height, width = np.median(np.array(sizes), axis=0)
-    return Facts(len(splits.train), len(dataset.class_names), max(channels), int(height), int(width))
+    return Facts(
+        len(splits.train),
+        len(dataset.class_names),
+        max(channels),
+        int(height),
+        int(width),
+        has_fast_bf16=has_fast_bf16(device),
+    )

@@ -44,7 +44,7 @@ from striate.training.loop import train_network
 from striate.training.observer import Observer, Observers, SilentObserver
 from striate.training.rate_finder import RateScan
 from striate.training.rate_finder import find_rate as scan_rates
-from striate.training.recipe import Recipe, check_precision
+from striate.training.recipe import Precision, Recipe, check_precision
 from striate.training.tensorboard import TensorBoardWriter
 
 
@@ -98,10 +98,11 @@ def train(
     """
     access, observer = access or Access(), observer or SilentObserver()
     started_at = datetime.now(UTC)
-    fabric = _make_fabric(device, choices.precision if choices else None)
+    place = _check_device(device, choices.precision if choices else None)
     if run is not None:
         check_run_dir(Path(run))  # before anything slow
-    prepared = prepare(str(source), choices or Choices(), access)
+    prepared = prepare(str(source), choices or Choices(), access, place)
+    fabric = _make_fabric(place, prepared.recipe.precision)
     run_dir = make_numbered_run_dir(str(source), prepared.entry.name) if run is None else make_run_dir(Path(run))
     with _threads(default_num_threads(prepared.entry, torch.get_num_threads())):
         described = describe_run(prepared, access, fabric, started_at, run_checks)
@@ -130,7 +131,8 @@ def resume(
     if Path(described["source"]).is_absolute() and not Path(described["source"]).exists():
         raise RunError(f"the images of {described['source']} are not there any more; put them back or start a new run")
     has_checkpoint = has_checkpoints(run_dir / "checkpoint")
-    fabric = _make_fabric(described["machine"]["device"] if device == "auto" else device, recipe.precision)
+    place = _check_device(described["machine"]["device"] if device == "auto" else device, recipe.precision)
+    fabric = _make_fabric(place, recipe.precision)
     with _threads(described["machine"]["threads"]):
         prepared = prepare_again(
             described["source"],
@@ -155,8 +157,9 @@ def find_rate(
     source: str | Path, choices: Choices | None = None, *, device: str = "auto", access: Access | None = None
 ) -> RateScan:
     """Scan learning rates for the run that `train` would make, on a copy of its network; nothing is written."""
-    fabric = _make_fabric(device, choices.precision if choices else None)
-    prepared = prepare(str(source), choices or Choices(), access or Access())
+    place = _check_device(device, choices.precision if choices else None)
+    prepared = prepare(str(source), choices or Choices(), access or Access(), place)
+    fabric = _make_fabric(place, prepared.recipe.precision)
     feed = _feed(prepared)
     return scan_rates(prepared.network, prepared.recipe, feed, fabric=fabric, head=prepared.entry.head)
 
@@ -282,14 +285,18 @@ def _feed(prepared: Prepared) -> Feed:
     )
 
 
-def _make_fabric(device: str, precision: str | None) -> Fabric:
-    """One process on the device asked for. InputError where this machine has none such."""
-    if device == "auto":
-        device = pick_device(device).type
-    accelerator = {"cuda": "gpu"}.get(pick_device(device).type, device)
-    if precision == "16-mixed" and pick_device(device).type == "cpu":
+def _check_device(device: str, precision: str | None) -> torch.device:
+    """The device asked for. InputError where this machine has none such, or the precision asked for needs another."""
+    place = pick_device(device)
+    if check_precision(precision or "32-true") == "16-mixed" and place.type == "cpu":
         raise InputError("16-mixed needs a GPU, which scales small gradients; on the CPU use bf16-mixed or 32-true")
-    fabric = Fabric(accelerator=accelerator, devices=1, precision=check_precision(precision or "32-true"))
+    return place
+
+
+def _make_fabric(place: torch.device, precision: Precision) -> Fabric:
+    """One process on this device."""
+    accelerator = {"cuda": "gpu"}.get(place.type, place.type)
+    fabric = Fabric(accelerator=accelerator, devices=1, precision=precision)
     fabric.launch()
     return fabric
 

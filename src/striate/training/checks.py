@@ -30,6 +30,8 @@ PENALTY = 1e-3
 OVERFIT_RATES = (1e-3, 1e-4)
 OVERFIT_STEPS = 150
 OVERFIT_LOSS = 0.1
+STILL_EPOCH, STILL_SHARE = 2, 0.005
+"""When a run is asked whether it learns at all, and how near to guessing counts as guessing."""
 BUDGET_S = 10.0
 """After this the handful has had its chance: on a slow machine it need only have come half of the way."""
 
@@ -87,6 +89,20 @@ def check_first_loss(loss: float, num_classes: int) -> CheckResult:
     else:
         return CheckResult("loss at start", True, detail)
     return CheckResult("loss at start", False, detail)
+
+
+def standing_still(train_loss: float, num_classes: int, epoch: int) -> str | None:
+    """A line when the mean loss of the second epoch (counted from 1) is still that of guessing; else None.
+
+    So it looks when the units before the last layer are all dead, or when the rate is far too low.
+    """
+    guessing = math.log(num_classes)
+    if epoch != STILL_EPOCH or abs(train_loss - guessing) > STILL_SHARE * guessing:
+        return None
+    return (
+        f"after {epoch} epochs the loss is {train_loss:.4f}, still that of guessing, ln({num_classes}) = {guessing:.4f}: the rate is probably too "
+        "high, so that all units of a layer are dead, or far too low; scan for a good one with --find-rate"
+    )
 
 
 def check_regularization(network: nn.Module, loss: float, weight_decay: float) -> CheckResult:

@@ -4,6 +4,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.nn.modules.batchnorm import _NormBase
 from torch.optim import Optimizer
 
 from striate.errors import InputError
@@ -78,6 +79,12 @@ def split_by_decay(params: tuple[nn.Parameter, ...]) -> tuple[list[nn.Parameter]
     return [param for param in params if param.ndim > 1], [param for param in params if param.ndim <= 1]
 
 
+def norm_params(module: nn.Module) -> list[nn.Parameter]:
+    """The shifts and scales of all norms in a module."""
+    norms = (part for part in module.modules() if isinstance(part, _NormBase | nn.LayerNorm | nn.GroupNorm))
+    return [param for norm in norms for param in norm.parameters(recurse=False)]
+
+
 def _param_groups(
     config: OptimizerConfig, groups: tuple[LayerGroup, ...], layer_rate_factor: float
 ) -> list[dict[str, Any]]:
@@ -87,9 +94,17 @@ def _param_groups(
     by_setting: dict[tuple[float, float], list[nn.Parameter]] = {}
     for distance, group in enumerate(reversed(groups)):
         rate = config.learning_rate * layer_rate_factor**distance
-        for params, weight_decay in zip(split_by_decay(group.params), (config.weight_decay, 0.0), strict=True):
+        in_norms = {id(param) for module in group.modules for param in norm_params(module)}
+        decayed, others = split_by_decay(group.params)
+        norms = [param for param in others if id(param) in in_norms]
+        plain = [param for param in others if id(param) not in in_norms]
+        for params, own_rate, weight_decay in (
+            (decayed, rate, config.weight_decay),
+            (plain, rate, 0.0),
+            (norms, rate * config.norm_rate_factor, 0.0),
+        ):
             if params:
-                by_setting.setdefault((rate, weight_decay), []).extend(params)
+                by_setting.setdefault((own_rate, weight_decay), []).extend(params)
     return [
         {"params": params, "lr": rate, "peak_rate": rate, "weight_decay": weight_decay}
         for (rate, weight_decay), params in by_setting.items()
@@ -101,6 +116,11 @@ def _build_lbfgs(config: OptimizerConfig, groups: tuple[LayerGroup, ...], layer_
     if config.weight_decay > 0:
         raise InputError(
             f"lbfgs has no weight decay but {config.weight_decay:g} was asked for; set it to 0 or take adamw"
+        )
+    if config.norm_rate_factor != 1:
+        raise InputError(
+            f"lbfgs has one rate for all parameters but a norm rate factor of {config.norm_rate_factor:g} was asked for; "
+            "set it to 1 or take adamw"
         )
     if layer_rate_factor != 1:
         raise InputError(

@@ -18,12 +18,16 @@ _LARGEST = 1e30
 
 @dataclass(frozen=True)
 class OptimizerConfig:
-    """Which optimiser, its peak learning rate and its decay. Norms and biases are never decayed."""
+    """Which optimiser, its peak learning rate and its decay. Norms and biases are never decayed.
+
+    `norm_rate_factor` multiplies the rate of the norms' shifts and scales (64 in arXiv:2404.00498; 1 = as all weights).
+    """
 
     name: OptimizerName = "nesterov"
     learning_rate: float = 0.1
     momentum: float = 0.9
     weight_decay: float = 0.0
+    norm_rate_factor: float = 1.0
 
     def __post_init__(self) -> None:
         _check_choice("optimizer", self.name, OptimizerName)
@@ -31,6 +35,8 @@ class OptimizerConfig:
         _check_within("learning_rate", self.learning_rate, 0, _LARGEST)
         _check_within("momentum", self.momentum, 0, 1)
         _check_within("weight_decay", self.weight_decay, 0, _LARGEST)
+        _check_above("norm_rate_factor", self.norm_rate_factor, 0)
+        _check_within("norm_rate_factor", self.norm_rate_factor, 0, _LARGEST)
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from striate.errors import NonFiniteLoss
 from striate.training.checkpoints import load_newest_checkpoint, save_checkpoint
-from striate.training.checks import CheckResult
+from striate.training.checks import CheckResult, standing_still
 from striate.training.feed import Feed
 from striate.training.groups import LayerGroup, num_open_groups, open_groups
 from striate.training.interrupts import StopRequest
@@ -184,7 +184,7 @@ class Session:
             raise NonFiniteLoss(f"{error} (validation after epoch {progress.epoch + 1})") from None
         sums = progress.sums.over_all_processes(self.fabric)
         progress.elapsed_s = self._elapsed_s()
-        record = {
+        record: dict[str, Any] = {
             "kind": "epoch",
             "epoch": progress.epoch + 1,
             "step": progress.step,
@@ -212,6 +212,8 @@ class Session:
             progress.metrics_position = self.metrics.position
         self._save()
         self.observer.on_epoch(record)
+        if notice := standing_still(record["train_loss"], self.feed.num_classes, progress.epoch):
+            self.observer.on_notice(notice)
 
     def _stopping(self, items: Iterable[T], what: str, total: int) -> Iterator[T]:  # noqa: ARG002
         """A Track that raises Stopped on request; several processes would have to agree first, so they go on to the

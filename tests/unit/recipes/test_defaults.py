@@ -1,5 +1,7 @@
 """What is chosen when nothing is said."""
 
+import dataclasses
+
 import pytest
 
 from striate.errors import InputError
@@ -35,6 +37,16 @@ def test_signs_are_never_mirrored_and_photos_are():
 @pytest.mark.parametrize(("num_train", "freeze"), [(200, "base"), (5_000, "gradual"), (50_000, "nothing")])
 def test_what_stays_frozen_follows_data_size(num_train, freeze):
     assert default_freeze(num_train) == freeze
+
+
+def test_16_bits_where_the_device_has_them_and_the_network_gains():
+    fast = dataclasses.replace(THUMBNAILS, has_fast_bf16=True)
+    resnet, lenet = CATALOGUE["resnet20_cifar"], CATALOGUE["lenet5"]
+    assert default_recipe(fast, resnet, Choices()).precision == "bf16-mixed"
+    assert default_recipe(fast, resnet, Choices(precision="32-true")).precision == "32-true"
+    assert default_recipe(THUMBNAILS, resnet, Choices()).precision == "32-true"
+    assert default_recipe(fast, lenet, Choices()).precision == "32-true"
+    assert default_recipe(fast, resnet, Choices(optimizer="lbfgs", weight_decay=0.0)).precision == "32-true"
 
 
 def test_weights_bring_a_frozen_base_and_smaller_rates_for_earlier_layers():

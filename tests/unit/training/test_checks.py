@@ -12,8 +12,9 @@ from striate.training.checks import (
     check_overfitting,
     check_regularization,
     run_checks,
+    standing_still,
 )
-from training_cases import TinyNet, tiny_feed, tiny_recipe
+from training_cases import Recorder, TinyNet, tiny_feed, tiny_recipe, train_tiny
 
 CPU = torch.device("cpu")
 
@@ -127,3 +128,30 @@ def test_weights_that_are_not_finite_stop_at_once():
     network.weight.grad = torch.tensor([[math.inf]])
     with pytest.raises(NonFiniteLoss, match=r"^the gradient of weight is not finite before any training; look at"):
         check_gradients(network)
+
+
+@pytest.mark.parametrize(
+    ("loss", "num_classes", "epoch", "says_so"),
+    [(0.6931, 2, 2, True), (0.6931, 2, 3, False), (0.68, 2, 2, False), (2.3026, 10, 2, True), (2.25, 10, 2, False)],
+)
+def test_a_loss_that_stands_at_guessing_is_noticed_once(loss, num_classes, epoch, says_so):
+    line = standing_still(loss, num_classes, epoch)
+    assert (line is not None) == says_so
+    if line:
+        assert f"ln({num_classes})" in line
+        assert "--find-rate" in line
+
+
+def test_a_run_whose_units_are_dead_says_so(tmp_path):
+    """The last ReLU's inputs are all negative: nothing ever moves."""
+
+    class Dead(TinyNet):
+        def forward(self, images):
+            return (super().forward(images) - 100).relu()
+
+    recorder = Recorder()
+    train_tiny(tmp_path, network=Dead(), observer=recorder)
+    assert [line for line in recorder.notices if "still that of guessing, ln(3) = 1.0986" in line]
+    quiet = Recorder()
+    train_tiny(tmp_path / "alive", observer=quiet)
+    assert not [line for line in quiet.notices if "guessing" in line]

@@ -31,6 +31,16 @@ def test_earlier_groups_have_smaller_rates():
     assert [group["lr"] for group in optimizer.param_groups] == pytest.approx([0.08, 0.04, 0.02])
 
 
+def test_norms_may_have_a_rate_of_their_own():
+    network = TinyNet()
+    optimizer = build(network, factor=0.5, learning_rate=0.8, norm_rate_factor=64.0)
+    rates = {id(p): group["peak_rate"] for group in optimizer.param_groups for p in group["params"]}
+    assert rates[id(network.bn1.weight)] == rates[id(network.bn1.bias)] == pytest.approx(64 * 0.2)
+    assert rates[id(network.conv1.weight)] == rates[id(network.conv1.bias)] == pytest.approx(0.2)
+    with pytest.raises(InputError, match="a norm rate factor of 64 was asked for"):
+        build(network, "lbfgs", norm_rate_factor=64.0)
+
+
 def test_equal_settings_share_one_parameter_group():
     assert len(build(TinyNet()).param_groups) == 1
     assert len(build(TinyNet(), weight_decay=0.1).param_groups) == 2
