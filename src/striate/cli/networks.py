@@ -1,26 +1,51 @@
 """`striate networks`: the catalogue."""
 
+import re
 from typing import Annotated
 
 import typer
 from rich.table import Table
 
 from striate.cli.console import AsJson, out, show_json
+from striate.errors import InputError
 
 
 def networks(
     family: Annotated[str | None, typer.Option("--family", help="Only this family, such as resnet.")] = None,
+    since: Annotated[int | None, typer.Option("--since", metavar="YEAR", help="Only of this year or later.")] = None,
+    until: Annotated[int | None, typer.Option("--until", metavar="YEAR", help="Only of this year or earlier.")] = None,
+    max_params: Annotated[
+        str | None, typer.Option("--max-params", metavar="COUNT", help="At most so many parameters, such as 5M.")
+    ] = None,
+    max_macs: Annotated[
+        str | None, typer.Option("--max-macs", metavar="COUNT", help="At most so many multiply-adds, such as 300M.")
+    ] = None,
+    weights: Annotated[bool, typer.Option("--weights", help="Only those with published weights.")] = False,
+    sort: Annotated[
+        str | None, typer.Option("--sort", metavar="year|name|params|macs|error", help="Smallest first.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """The networks in the catalogue, with their papers' figures.
 
-    Example: striate networks --family resnet
+    Example: striate networks --max-params 5M --sort error
     """
     from striate.networks.catalogue import list_networks
 
-    rows = list_networks(family=family)
+    rows = list_networks(
+        family=family,
+        since=since,
+        until=until,
+        max_params=_parse_count("--max-params", max_params),
+        max_macs=_parse_count("--max-macs", max_macs),
+        only_with_weights=weights,
+        sort=sort,
+    )
     if as_json:
         show_json(rows)
+        return
+    if not rows:
+        out.print("no network of the catalogue is like that")
         return
     table = Table(box=None, header_style="bold")
     for heading in ("name", "year", "input", "parameters", "MACs", "top-1 error", "weights"):
@@ -41,6 +66,16 @@ def networks(
             ", ".join(row["weights"]),
         )
     out.print(table)
+
+
+def _parse_count(option: str, text: str | None) -> int | None:
+    """5000000, 5M, 1.2G or 300k as a number."""
+    if text is None:
+        return None
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([kKmMgGbB]?)", text.strip())
+    if found is None:
+        raise InputError(f"{option} needs a count such as 300k, 5M or 1.2G but got {text!r}")
+    return round(float(found[1]) * {"": 1, "k": 1e3, "m": 1e6, "g": 1e9, "b": 1e9}[found[2].lower()])
 
 
 def _short(count: int) -> str:

@@ -1,8 +1,10 @@
 """Every network of striate by name: list them, find one, build one."""
 
 import dataclasses
+import math
+from collections.abc import Callable
 from contextlib import nullcontext
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import nn
@@ -18,33 +20,71 @@ CATALOGUE: Registry[Entry] = Registry(
 )
 
 
-def list_networks(*, family: str | None = None) -> list[dict[str, Any]]:
-    """The catalogue as rows of plain values, whole or one family; InputError, naming the families, where there is none.
+Sort = Literal["year", "name", "params", "macs", "error"]
+_SORT_KEYS: dict[str, Callable[[Entry], Any]] = {
+    "year": lambda entry: entry.year,
+    "name": lambda entry: entry.name,
+    "params": lambda entry: entry.num_params,
+    "macs": lambda entry: entry.macs,
+    "error": lambda entry: math.inf if _top1_error(entry) is None else _top1_error(entry),
+}
 
-    Keys: name, family, year, title, paper, input_size [C, H, W], min_size [H, W], is_fixed_size, num_params, macs,
-    published (null, or source, top1_error and top5_error as fractions), weights (their names).
+
+def list_networks(
+    *,
+    family: str | None = None,
+    since: int | None = None,
+    until: int | None = None,
+    max_params: int | None = None,
+    max_macs: int | None = None,
+    only_with_weights: bool = False,
+    sort: Sort | str | None = None,
+) -> list[dict[str, Any]]:
+    """The catalogue as rows of plain values: all, or those of one family, of the years from `since` to `until`, with at
+    most so many parameters or multiply-adds, or with published weights.
+
+    In the order of their years, or by `sort`: year, name, params, macs or error (top-1; those without come last), smallest
+    first. Keys: name, family, year, title, paper, input_size [C, H, W], min_size [H, W], is_fixed_size, num_params, macs,
+    published (null, or source, top1_error and top5_error as fractions), weights (their names). InputError for an unknown
+    family or order, naming the known ones.
     """
     families = dict.fromkeys(entry.family for entry in CATALOGUE.values())
     if family is not None and family not in families:
         raise InputError(f"no family is called {family!r}; there are: {', '.join(families)}")
-    return [
-        {
-            "name": entry.name,
-            "family": entry.family,
-            "year": entry.year,
-            "title": entry.title,
-            "paper": entry.paper,
-            "input_size": list(entry.input_size),
-            "min_size": list(entry.min_size),
-            "is_fixed_size": entry.is_fixed_size,
-            "num_params": entry.num_params,
-            "macs": entry.macs,
-            "published": None if entry.published is None else dataclasses.asdict(entry.published),
-            "weights": [weights.name for weights in entry.weights],
-        }
+    if sort is not None and sort not in _SORT_KEYS:
+        raise InputError(f"networks are sorted by {', '.join(_SORT_KEYS)} but not by {sort!r}")
+    chosen = [
+        entry
         for entry in CATALOGUE.values()
         if family in (None, entry.family)
+        and (since is None or entry.year >= since)
+        and (until is None or entry.year <= until)
+        and (max_params is None or entry.num_params <= max_params)
+        and (max_macs is None or entry.macs <= max_macs)
+        and (entry.weights or not only_with_weights)
     ]
+    return [_row(entry) for entry in sorted(chosen, key=_SORT_KEYS[sort or "year"])]
+
+
+def _row(entry: Entry) -> dict[str, Any]:
+    return {
+        "name": entry.name,
+        "family": entry.family,
+        "year": entry.year,
+        "title": entry.title,
+        "paper": entry.paper,
+        "input_size": list(entry.input_size),
+        "min_size": list(entry.min_size),
+        "is_fixed_size": entry.is_fixed_size,
+        "num_params": entry.num_params,
+        "macs": entry.macs,
+        "published": None if entry.published is None else dataclasses.asdict(entry.published),
+        "weights": [weights.name for weights in entry.weights],
+    }
+
+
+def _top1_error(entry: Entry) -> float | None:
+    return None if entry.published is None else entry.published.top1_error
 
 
 def entry_for(name: str) -> Entry:

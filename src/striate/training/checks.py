@@ -100,8 +100,9 @@ def standing_still(train_loss: float, num_classes: int, epoch: int) -> str | Non
     if epoch != STILL_EPOCH or abs(train_loss - guessing) > STILL_SHARE * guessing:
         return None
     return (
-        f"after {epoch} epochs the loss is {train_loss:.4f}, still that of guessing, ln({num_classes}) = {guessing:.4f}: the rate is probably too "
-        "high, so that all units of a layer are dead, or far too low; scan for a good one with --find-rate"
+        f"after {epoch} epochs the loss is {train_loss:.4f}, still that of guessing, ln({num_classes}) = {guessing:.4f}: "
+        "the rate is probably too high, so that all units of a layer are dead, or far too low; "
+        "scan for a good one with --find-rate"
     )
 
 

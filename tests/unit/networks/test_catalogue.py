@@ -88,3 +88,31 @@ def test_images_without_a_batch_are_refused() -> None:
 def test_strange_counts_are_refused(count: object) -> None:
     with pytest.raises(InputError, match=f"num_classes must be a whole number of at least 1 but is {count}"):
         build_network("lenet5", num_classes=count)  # type: ignore[arg-type]
+
+
+def test_networks_are_chosen_by_year_size_and_weights():
+    for row in list_networks(since=2014, until=2016, max_params=2_000_000, max_macs=10**9):
+        assert 2014 <= row["year"] <= 2016
+        assert row["num_params"] <= 2_000_000
+        assert row["macs"] <= 10**9
+    names = {row["name"] for row in list_networks(since=2014, until=2016, max_params=2_000_000)}
+    assert {"squeezenet1_1", "resnet20_cifar"} <= names
+    assert not names & {"lenet5", "resnet18", "airbench94_cifar"}
+    assert all(row["weights"] for row in list_networks(only_with_weights=True))
+
+
+@pytest.mark.parametrize(
+    ("sort", "key"), [("params", "num_params"), ("macs", "macs"), ("name", "name"), (None, "year")]
+)
+def test_networks_are_sorted(sort, key):
+    values = [row[key] for row in list_networks(sort=sort)]
+    assert values == sorted(values)
+    assert len(values) == len(CATALOGUE)
+
+
+def test_networks_without_a_published_error_come_last():
+    errors = [(row["published"] or {}).get("top1_error") for row in list_networks(sort="error")]
+    known = [error for error in errors if error is not None]
+    assert errors == sorted(known) + [None] * (len(errors) - len(known))
+    with pytest.raises(InputError, match="sorted by year, name, params, macs, error but not by 'size'"):
+        list_networks(sort="size")
