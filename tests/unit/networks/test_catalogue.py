@@ -23,7 +23,7 @@ def test_the_catalogue_holds_these_networks() -> None:
 def test_rows_are_plain_and_complete() -> None:
     rows = list_networks()
     assert json.loads(json.dumps(rows)) == rows
-    assert [row["name"] for row in rows] == list(CATALOGUE)
+    assert sorted(row["name"] for row in rows) == sorted(CATALOGUE)
     (row,) = (row for row in rows if row["name"] == "resnet50")
     assert row["family"] == "resnet"
     assert row["year"] == 2015
@@ -35,8 +35,9 @@ def test_rows_are_plain_and_complete() -> None:
 
 
 def test_rows_of_one_family() -> None:
-    assert [row["name"] for row in list_networks(family="lenet")] == ["lenet5", "lenet_300_100"]
-    with pytest.raises(InputError, match="no family is called 'lenets'; there are: lenet, alexnet, squeezenet, resnet"):
+    assert {"lenet5", "lenet_300_100"} <= {row["name"] for row in list_networks(family="lenet")}
+    assert {row["family"] for row in list_networks(family="lenet")} == {"lenet"}
+    with pytest.raises(InputError, match="no family is called 'lenets'; there are: .*lenet, .*resnet"):
         list_networks(family="lenets")
 
 
