@@ -37,7 +37,7 @@ def test_rows_are_plain_and_complete() -> None:
 def test_rows_of_one_family() -> None:
     assert {"lenet5", "lenet_300_100"} <= {row["name"] for row in list_networks(family="lenet")}
     assert {row["family"] for row in list_networks(family="lenet")} == {"lenet"}
-    with pytest.raises(InputError, match="no family is called 'lenets'; there are: .*lenet, .*resnet"):
+    with pytest.raises(InputError, match=r"no family is called 'lenets'; there are: .*lenet, .*resnet"):
         list_networks(family="lenets")
 
 
