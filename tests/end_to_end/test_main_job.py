@@ -228,3 +228,39 @@ def test_real_weights_on_real_photos(striate_command, shared_data):
     assert predicted.code == 0, predicted.err
     assert predicted.json["predictions"][0]["classes"][0]["name"] == "tench"
     assert len(predicted.json["predictions"][0]["classes"]) == 5
+
+
+def test_a_frozen_base_runs_once_for_each_view(striate_command, run, stripes, tmp_path):
+    """The report says so, the base is untouched, and the run is judged as any other."""
+    words = (
+        "train",
+        stripes,
+        "--weights",
+        run,
+        "--freeze",
+        "base",
+        "--epochs",
+        5,
+        "--batch-size",
+        8,
+        "--no-checks",
+        "--json",
+    )
+    done = striate_command(*words, "--views", 2, "--run", tmp_path / "head")
+    assert done.code == 0, done.err
+    line = "the frozen base ran once over 2 views of each of 32 training images"
+    assert line in " ".join(done.err.split())
+    assert line in (tmp_path / "head" / "report.html").read_text()
+    assert json.loads((tmp_path / "head" / "run.json").read_text())["recipe"]["views"] == 2
+    first, second = (striate.load_model(path).network.state_dict() for path in (run, tmp_path / "head"))
+    changed = {name for name in first if not first[name].equal(second[name])}
+    assert changed == {"fc2.weight", "fc2.bias"}
+    evaluated = striate_command("evaluate", tmp_path / "head", "--json").json
+    assert evaluated["top1_accuracy"] == done.json["evaluation"]["top1_accuracy"]
+    again = striate_command("train", "--resume", tmp_path / "head", "--json")
+    assert again.code == 0, again.err
+
+
+def test_views_that_cannot_be_kept_are_refused(striate_command, stripes, run):
+    line = striate_command("train", stripes, "--weights", run, "--freeze", "nothing", "--views", 2, *QUICK).refused()
+    assert "only behind a frozen base" in line

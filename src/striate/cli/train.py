@@ -60,6 +60,10 @@ def train(
         float | None,
         _option("--layer-rate-factor", TRANSFER, "Rate of each earlier layer group, relative to the next."),
     ] = None,
+    views: Annotated[
+        int | None,
+        _option("--views", TRANSFER, "Views of each image that a frozen base sees, once; 0 runs it every epoch.", "K"),
+    ] = None,
     data_dir: DataDir = None,
     download: Download = False,
     image_size: Annotated[
@@ -153,7 +157,7 @@ def train(
         optimizer=optimizer, learning_rate=learning_rate, momentum=momentum, weight_decay=weight_decay,
         schedule=schedule, warmup=warmup, label_smoothing=label_smoothing, use_class_weights=class_weights,
         use_balanced_sampling=balanced, max_grad_norm=max_grad_norm, accumulate_steps=accumulate_steps,
-        ema_decay=ema_decay, precision=precision, freeze=freeze, layer_rate_factor=layer_rate_factor, seed=seed,
+        ema_decay=ema_decay, precision=precision, freeze=freeze, views=views, layer_rate_factor=layer_rate_factor, seed=seed,
         validation_fraction=validation_fraction, test_fraction=test_fraction, crop_scale=crop_scale, flip=flip,
         shift_px=shift_px, rotation_degrees=rotation_degrees, brightness=brightness, contrast=contrast,
         saturation=saturation, hue=hue, pca_color=pca_color, cutout_px=cutout_px, mixup=mixup,

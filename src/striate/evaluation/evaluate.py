@@ -1,7 +1,8 @@
 """Measure a classifier on images that have labels."""
 
+import contextlib
 import difflib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any
@@ -119,17 +120,42 @@ def evaluate(
         raise InputError(
             f"labels must lie in [0, {len(class_names) - 1}] but run from {own_labels.min()} to {own_labels.max()}"
         )
+    batches = plain_batches(packed, indices, preprocessing, batch_size, torch.device(device))
+    num_batches = -(-len(indices) // batch_size)
+    tracked = track(batches, "evaluating", num_batches)
+    return figures_of(answer(network, tracked, own_labels, autocast_dtype=autocast_dtype), indices, class_names)
+
+
+def plain_batches(
+    packed: PackedImages, indices: np.ndarray, preprocessing: Preprocessing, batch_size: int, device: torch.device
+) -> Iterator[Tensor]:
+    """These images, read ahead and prepared for the network, nothing changed at random: batches (n, C, H, W) on `device`."""
     starts = range(0, len(indices), batch_size)
-    batches = prefetch(
+    thunks = (
         partial(read_batch, packed, indices[start : start + batch_size], preprocessing.crop_size) for start in starts
     )
-    answers = []
+    with contextlib.closing(prefetch(thunks)) as batches:
+        for images in batches:
+            yield preprocessing.normalize(images.to(device))
+
+
+def answer(
+    network: nn.Module,
+    batches: Iterable[Tensor],
+    labels: np.ndarray,
+    *,
+    autocast_dtype: torch.dtype | None = None,
+) -> Answers:
+    """What the network answers, in evaluation mode, to batches of its input, whose labels (N,) follow one another."""
+    answers, start = [], 0
     with evaluating(network), torch.inference_mode():
-        for start, images in zip(starts, track(batches, "evaluating", len(starts)), strict=True):
-            with torch.autocast(torch.device(device).type, dtype=autocast_dtype, enabled=autocast_dtype is not None):
-                logits = class_logits(network(preprocessing.normalize(images.to(device))))
-            answers.append(_answers_to(logits, torch.from_numpy(own_labels[start : start + batch_size]).to(device)))
-    return figures_of(_joined(answers), indices, class_names)
+        for images in batches:
+            device, stop = images.device, start + len(images)
+            with torch.autocast(device.type, dtype=autocast_dtype, enabled=autocast_dtype is not None):
+                logits = class_logits(network(images))
+            answers.append(_answers_to(logits, torch.from_numpy(labels[start:stop]).to(device)))
+            start = stop
+    return _joined(answers)
 
 
 def figures_of(answers: Answers, indices: np.ndarray, class_names: tuple[str, ...]) -> Evaluation:

@@ -37,6 +37,7 @@ class Choices:
     precision: str | None = None
     use_channels_last: bool | None = None
     freeze: str | None = None
+    views: int | None = None
     layer_rate_factor: float | None = None
     output: str | None = None
     seed: int | None = None

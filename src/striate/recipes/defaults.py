@@ -24,6 +24,8 @@ SMALL_NETWORK_PX = 64
 FEW_IMAGES, MANY_IMAGES = 1_000, 20_000
 SEEN_IMAGES = 450_000
 """How many images a run from scratch shows the network in all, between 10 and 30 epochs."""
+VIEWS = 4
+"""Augmented views of each image that go through a frozen base before the first epoch."""
 TINY_MACS = 2_000_000
 """Multiply-adds of one image below which one thread computes: LeNet-5 has 0.4 million, ResNet-20 forty."""
 WITHOUT_NORM = ("alexnet", "squeezenet")
@@ -171,15 +173,17 @@ def _scratch_optimizer(entry: Entry, batch_size: int) -> tuple[OptimizerConfig, 
 def _from_weights(facts: Facts, entry: Entry, choices: Choices) -> Recipe:
     freeze = default_freeze(facts.num_train)
     head_only = (choices.freeze or freeze) == "base"
+    epochs = 20 if facts.num_train < MANY_IMAGES else 10
     return Recipe(
         network=entry.name,
-        epochs=20 if facts.num_train < MANY_IMAGES else 10,
+        epochs=epochs,
         batch_size=_batch_size(facts, 32),
         optimizer=_transfer_optimizer(choices.optimizer, head_only),
         schedule=ScheduleConfig("one_cycle", rise=0.2),
         augmentation=_augmentation(facts),
         label_smoothing=0.1,
         freeze=freeze,
+        views=min(VIEWS, choices.epochs or epochs) if head_only and not choices.mixup else 0,
         layer_rate_factor=1.0 if head_only else 0.3,
         use_channels_last=entry.family != "lenet",
         weights=choices.weights,

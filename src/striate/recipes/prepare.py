@@ -35,6 +35,7 @@ from striate.recipes.defaults import (
     resized_preprocessing,
 )
 from striate.training.groups import layer_groups
+from striate.training.head_only import HeadOnly, find_tail
 from striate.training.optimizers import build_optimizer
 from striate.training.precision import has_fast_bf16
 from striate.training.recipe import Recipe, count_outputs
@@ -43,6 +44,8 @@ PUBLISHED, DEFAULT_PRETRAINED = "imagenet", "resnet18"
 GREY_MODES = ("1", "L", "LA", "La", "I", "F", "I;16", "I;16B", "I;16L", "I;16N")
 _SAMPLE = 1_000
 _WHITENING_IMAGES = 5_000
+MAX_FEATURE_BYTES = 2 << 30
+"""What the features of a frozen base may take in memory."""
 
 
 @dataclass(frozen=True)
@@ -106,6 +109,7 @@ def prepare(source: str, choices: Choices, access: Access, device: torch.device)
     recipe = default_recipe(dataclasses.replace(facts, num_train=len(splits.train)), entry, choices)
     if choices.weights is None:
         _initialize_from_images(entry, network, packed, splits, preprocessing)
+    recipe = _with_possible_views(recipe, entry, network, preprocessing, splits, choices, tell)
     return Prepared(data, packed, splits, entry, network, preprocessing, recipe, tuple(notices))
 
 
@@ -166,6 +170,37 @@ def _check_recipe(recipe: Recipe, entry: Entry, network: nn.Module, preprocessin
     augment(blank, recipe.augmentation, torch.Generator().manual_seed(0))
     groups = layer_groups(network, head=entry.head)
     build_optimizer(recipe.optimizer, groups, layer_rate_factor=recipe.layer_rate_factor, use_fused=False)
+
+
+def _with_possible_views(
+    recipe: Recipe,
+    entry: Entry,
+    network: nn.Module,
+    preprocessing: Preprocessing,
+    splits: Splits,
+    choices: Choices,
+    tell: Tell,
+) -> Recipe:
+    """The recipe with as many views as the network allows and memory holds; InputError where more were asked for."""
+    if recipe.views == 0:
+        return recipe
+    images = torch.randn(
+        2, preprocessing.channels, *preprocessing.crop_size, generator=torch.Generator().manual_seed(0)
+    )
+    tail = find_tail(network, entry.head, images)
+    if isinstance(tail, str):
+        views, reason = 0, f"{entry.name} cannot have its base run only once for each view of an image: {tail}"
+    else:
+        one = 4 * HeadOnly(network, tail).features(images[:1]).numel()
+        views = min(recipe.views, (MAX_FEATURE_BYTES // one - len(splits.validation)) // len(splits.train))
+        views = max(0, views)
+        reason = f"memory for features ({MAX_FEATURE_BYTES // 2**30} GiB) holds {views} views of each image, not {recipe.views}"
+    if views == recipe.views:
+        return recipe
+    if choices.views:
+        raise InputError(f"{reason}; use --views {views}")
+    tell(reason)
+    return dataclasses.replace(recipe, views=views)
 
 
 def _initialize_from_images(

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -39,13 +40,16 @@ from striate.reports.report import write_report
 from striate.tasks.model import pick_device
 from striate.training.checkpoints import cannot_write, has_checkpoints
 from striate.training.checks import CheckResult
+from striate.training.feature_feed import with_features
 from striate.training.feed import Feed
+from striate.training.head_only import HeadOnly, find_tail, whole_state
 from striate.training.loop import train_network
 from striate.training.observer import Observer, Observers, SilentObserver
 from striate.training.rate_finder import RateScan
 from striate.training.rate_finder import find_rate as scan_rates
 from striate.training.recipe import Precision, Recipe, check_precision
 from striate.training.tensorboard import TensorBoardWriter
+from striate.training.validation import autocast_dtype
 
 
 @dataclass(frozen=True)
@@ -178,16 +182,21 @@ def _run(
     """Train from wherever the folder stands, then judge the best epoch and write the report."""
     keeper = _Keeper(run_dir, described, prepared)
     observers = Observers([keeper, TensorBoardWriter(run_dir / "events"), observer])
+    feed = _feed(prepared)
+    trainee = _head_only(prepared)
     try:
         result = train_network(
-            prepared.network,
+            trainee or prepared.network,
             prepared.recipe,
-            _feed(prepared),
+            feed,
             run_dir,
             fabric=fabric,
             resume=is_resumed,
             use_checks=run_checks,
-            head=prepared.entry.head,
+            head=f"network.{prepared.entry.head}" if trainee else prepared.entry.head,
+            make_feed=None
+            if trainee is None
+            else partial(_features, trainee, prepared, feed, fabric, access, observers),
             on_best=keeper.keep_best,
             observer=observers,
         )
@@ -243,10 +252,40 @@ class _Keeper(SilentObserver):
             preprocessing=self.prepared.preprocessing,
             provenance=provenance,
         )
+        if self.prepared.recipe.views > 0:
+            weights = whole_state(weights)
         try:
             write_model_file(self.run_dir / MODEL_FILE, about, weights)
         except OSError as error:
             raise RunError(cannot_write(self.run_dir / MODEL_FILE, error)) from error
+
+
+def _head_only(prepared: Prepared) -> HeadOnly | None:
+    """The network with only its head to run, where its frozen base runs once for each view of an image."""
+    if prepared.recipe.views == 0:
+        return None
+    preprocessing = prepared.preprocessing
+    images = torch.randn(
+        2, preprocessing.channels, *preprocessing.crop_size, generator=torch.Generator().manual_seed(0)
+    )
+    tail = find_tail(prepared.network, prepared.entry.head, images)
+    assert not isinstance(tail, str), tail  # `prepare` has made sure
+    return HeadOnly(prepared.network, tail)
+
+
+def _features(
+    trainee: HeadOnly, prepared: Prepared, feed: Feed, fabric: Fabric, access: Access, observer: Observer
+) -> Feed:
+    """The features that the head is trained on, and a line that says so."""
+    recipe = prepared.recipe
+    made = with_features(
+        feed, recipe, trainee, fabric.device, autocast_dtype=autocast_dtype(fabric), track=access.track
+    )
+    observer.on_notice(
+        f"the frozen base ran once over {recipe.views} views of each of {len(feed.train):,} training images, and over the "
+        f"{len(feed.validation):,} validation images; epochs train the head on what it gave"
+    )
+    return made
 
 
 def _judge(run_dir: Path, prepared: Prepared, fabric: Fabric, access: Access) -> tuple[str, Evaluation]:

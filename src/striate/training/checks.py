@@ -17,6 +17,7 @@ from striate.errors import NonFiniteLoss
 from striate.tasks.classification import class_logits
 from striate.training.feed import Feed
 from striate.training.groups import layer_groups, num_open_groups, open_groups
+from striate.training.head_only import HeadOnly
 from striate.training.loss import ClassificationLoss
 from striate.training.optimizers import split_by_decay
 from striate.training.randomness import preserved_randomness, seed_device, seed_for
@@ -28,6 +29,8 @@ NUM_HANDFUL = 8
 PENALTY = 1e-3
 """The weight decay that the check of regularisation uses when the recipe has less."""
 OVERFIT_RATES = (1e-3, 1e-4)
+HEAD_RATES = (1e-2, 1e-1)
+"""For a head alone, which has few weights and no layers below it that could blow up."""
 OVERFIT_STEPS = 150
 OVERFIT_LOSS = 0.1
 STILL_EPOCH, STILL_SHARE = 2, 0.005
@@ -70,7 +73,12 @@ def run_checks(
             check_first_loss(loss.item(), feed.num_classes),
             check_regularization(trainee, loss.item(), recipe.optimizer.weight_decay),
             check_gradients(trainee),
-            check_overfitting(network, _handful(feed, device), seed=recipe.seed),
+            check_overfitting(
+                network,
+                _handful(feed, device),
+                seed=recipe.seed,
+                rates=HEAD_RATES if isinstance(network, HeadOnly) else OVERFIT_RATES,
+            ),
         )
 
 
@@ -136,12 +144,19 @@ def check_gradients(network: nn.Module) -> CheckResult:
     )
 
 
-def check_overfitting(network: nn.Module, batch: Batch, *, seed: int, budget_s: float = BUDGET_S) -> CheckResult:
+def check_overfitting(
+    network: nn.Module,
+    batch: Batch,
+    *,
+    seed: int,
+    budget_s: float = BUDGET_S,
+    rates: tuple[float, ...] = OVERFIT_RATES,
+) -> CheckResult:
     """A copy of the network, without dropout and with nothing frozen, must be able to learn a handful of images by
     heart.
     """
     stop_at = time.monotonic() + budget_s
-    for rate in OVERFIT_RATES:
+    for rate in rates:
         losses = _losses_learning(copy.deepcopy(network), batch, rate, seed, stop_at)
         num_images, last = len(batch.images), losses[-1]
         detail = f"{num_images} images: loss {losses[0]:.2f} -> {last:.2f} in {len(losses) - 1} steps"
@@ -180,7 +195,7 @@ def _losses_learning(network: nn.Module, batch: Batch, rate: float, seed: int, s
 def _handful(feed: Feed, device: torch.device) -> Batch:
     """A few training images that differ: no network can give equal ones different labels."""
     batch = feed.plain_batch(_pick(feed, NUM_HANDFUL), device)
-    _, first = np.unique(batch.images.flatten(1).cpu().numpy(), axis=0, return_index=True)
+    _, first = np.unique(batch.images.flatten(1).float().cpu().numpy(), axis=0, return_index=True)
     chosen = torch.from_numpy(np.sort(first)).to(device)
     return Batch(batch.images[chosen], batch.targets[chosen]) if len(chosen) > 1 else batch
 

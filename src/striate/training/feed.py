@@ -5,7 +5,7 @@ n images of a batch, C channels, K classes.
 
 import hashlib
 import os
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from functools import partial
 
@@ -20,6 +20,7 @@ from striate.data.packed import PackedImages
 from striate.data.parallel import prefetch
 from striate.data.preprocessing import Preprocessing
 from striate.errors import InputError
+from striate.evaluation.evaluate import plain_batches
 from striate.training.randomness import generator_for
 from striate.training.recipe import Recipe
 from striate.training.step import Batch
@@ -67,7 +68,7 @@ class Feed:
 
     def num_batches(self, recipe: Recipe, world_size: int = 1) -> int:
         """How many batches an epoch has."""
-        return len(self._bounds(recipe, world_size))
+        return len(self.bounds(recipe, world_size))
 
     def train_batches(
         self,
@@ -88,7 +89,7 @@ class Feed:
             self.train, self.labels, seed=recipe.seed, epoch=epoch, use_balanced_sampling=recipe.use_balanced_sampling
         )
         thunks: list[Callable[[], Callable[[], Batch]]] = []
-        for number, (start, stop) in enumerate(self._bounds(recipe, world_size)):
+        for number, (start, stop) in enumerate(self.bounds(recipe, world_size)):
             if number >= first_batch:
                 indices = shard(order[start:stop], rank, world_size)
                 generator = generator_for(recipe.seed, "augmentation", epoch, number, rank)
@@ -97,12 +98,17 @@ class Feed:
         for finish in prefetch(thunks, depth=num_readers + 1, num_workers=num_readers):
             yield finish()
 
+    def validation_batches(self, indices: np.ndarray, batch_size: int, device: torch.device) -> Iterator[Tensor]:
+        """These images as in evaluation, without labels: batches (n, C, H, W) on `device`, in order."""
+        return plain_batches(self.packed, indices, self.preprocessing, batch_size, device)
+
     def plain_batch(self, indices: np.ndarray, device: torch.device) -> Batch:
         """These images as in evaluation, nothing changed at random, with their labels, on `device`."""
         pixels = read_batch(self.packed, indices, self.preprocessing.crop_size).to(device)
         return Batch(self.preprocessing.normalize(pixels), torch.from_numpy(self.labels[indices]).to(device))
 
-    def _bounds(self, recipe: Recipe, world_size: int) -> list[tuple[int, int]]:
+    def bounds(self, recipe: Recipe, world_size: int) -> list[tuple[int, int]]:
+        """(start, stop) of each batch of an epoch."""
         return batch_bounds(len(self.train), recipe.batch_size, smallest=2 * world_size)
 
     def _load(
@@ -129,6 +135,11 @@ class Feed:
             pixels = read_random_crops(self.packed, indices, size, scale, generator)
         labels = torch.from_numpy(self.labels[indices])
         return (pixels.pin_memory(), labels.pin_memory()) if pin else (pixels, labels)
+
+    def random_images(self, recipe: Recipe, indices: np.ndarray, generator: torch.Generator) -> Tensor:
+        """These images changed at random as in training, mixup aside, as the network gets them: (n, C, H, W) float32."""
+        pixels, _ = self._read(recipe, indices, generator, pin=False)
+        return self.preprocessing.normalize(augment(pixels, recipe.augmentation, generator))
 
     def _prepare(
         self, recipe: Recipe, pixels: Tensor, labels: Tensor, generator: torch.Generator, device: torch.device

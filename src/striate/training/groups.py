@@ -82,7 +82,7 @@ def open_groups(network: nn.Module, groups: tuple[LayerGroup, ...], num_open: in
             param.requires_grad_(number >= first_open)
         if number < first_open:
             for module in group.modules:
-                _hold_norms(module)
+                hold_norms(module)
 
 
 @contextmanager
@@ -101,7 +101,8 @@ def restored_modes(network: nn.Module) -> Iterator[None]:
             param.requires_grad_(need)
 
 
-def _hold_norms(module: nn.Module) -> None:
+def hold_norms(module: nn.Module) -> None:
+    """Batch norms in evaluation mode: they neither use nor change a batch's own statistics."""
     for part in module.modules():
         if isinstance(part, _NormBase):
             part.eval()

@@ -5,6 +5,7 @@ the seed and the place, and all else is in `TrainingState`. The loop itself is i
 """
 
 import contextlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,7 @@ def train_network(
     resume: bool = False,
     use_checks: bool = True,
     head: str | None = None,
+    make_feed: Callable[[], Feed] | None = None,
     on_best: OnBest = ignore_best,
     observer: Observer | None = None,
     checkpoint_every_s: float = 60.0,
@@ -53,7 +55,8 @@ def train_network(
     Writes run_dir/metrics.jsonl and run_dir/checkpoint/, the latter after every epoch, every `checkpoint_every_s`
     seconds, and when Ctrl-C or SIGTERM asks to stop: the status is then "interrupted", otherwise "finished".
     `on_best` is called after each epoch that is the best so far by validation accuracy, of equal ones by loss. `head`
-    names the layer that counts as head in transfer learning; the last one without it. The network ends on the device
+    names the layer that counts as head in transfer learning; the last one without it. `make_feed` is called once the
+    weights that the session starts from are in place, and gives what it is fed instead of `feed`. The network ends on the device
     of `fabric`, which must have been launched; its modes and `requires_grad` and torch's random streams come back as
     they were. `resume` goes on from the newest checkpoint, or starts where there is none yet. Raises NonFiniteLoss,
     RunError when files cannot be written or do not fit, InputError for a recipe that cannot be run.
@@ -86,8 +89,10 @@ def train_network(
         )
         stack.callback(run.state.optimizer.zero_grad)  # the network is given back without gradients
         has_begun = resume and run.take_up()
+        if make_feed is not None:
+            run.feed = make_feed()
         if use_checks and not has_begun and fabric.is_global_zero:
-            run.checks = run_checks(network, recipe, feed, device=fabric.device, head=head)
+            run.checks = run_checks(network, recipe, run.feed, device=fabric.device, head=head)
             own_observer.on_checks(run.checks)
         fabric.barrier()
         return run.train()

@@ -71,9 +71,11 @@ class Recipe:
     """A whole run. `layer_rate_factor` multiplies the rate of each earlier layer group in fine-tuning (1 = all alike).
 
     `freeze`: "base" trains the head only; "gradual" starts with the head and unfreezes one earlier group at a time.
-    `output`: softmax has one output a class, sigmoid a single one for the second of two classes. `ema_decay` 0 keeps no
-    average. `use_channels_last` lays activations out pixel by pixel, which is faster for all but tiny networks and rounds
-    differently. Fractions lie in [0, 1]. Raises InputError for values out of range.
+    `views`: with a frozen base, how many augmented views of each image go through it, once, before the first epoch; epoch
+    e trains on view e modulo `views`; 0 runs the base anew at every step. `output`: softmax has one output a class,
+    sigmoid a single one for the second of two classes. `ema_decay` 0 keeps no average. `use_channels_last` lays
+    activations out pixel by pixel, which is faster for all but tiny networks and rounds differently. Fractions lie in
+    [0, 1]. Raises InputError for values out of range.
     """
 
     network: str
@@ -91,6 +93,7 @@ class Recipe:
     precision: Precision = "32-true"
     use_channels_last: bool = False
     freeze: Freeze = "nothing"
+    views: int = 0
     layer_rate_factor: float = 1.0
     weights: str | None = None
     output: Output = "softmax"
@@ -99,7 +102,7 @@ class Recipe:
     test_fraction: float = 0.1
 
     def __post_init__(self) -> None:
-        for name, least in (("epochs", 1), ("batch_size", 1), ("accumulate_steps", 1), ("seed", 0)):
+        for name, least in (("epochs", 1), ("batch_size", 1), ("accumulate_steps", 1), ("seed", 0), ("views", 0)):
             check_whole(name, getattr(self, name), least)
         _check_choice("precision", self.precision, Precision)
         _check_choice("freeze", self.freeze, Freeze)
@@ -111,6 +114,11 @@ class Recipe:
         _check_above("validation_fraction", self.validation_fraction, 0)
         _check_within("validation_fraction", self.validation_fraction, 0, 0.9)
         _check_within("test_fraction", self.test_fraction, 0, 0.9)
+        if self.views > 0 and (self.freeze != "base" or self.augmentation.mixup > 0):
+            raise InputError(
+                f"views of images are kept only behind a frozen base and without mixup, but {self.views} are asked for with freeze "
+                f"{self.freeze} and mixup {self.augmentation.mixup:g}; use --freeze base --mixup 0, or --views 0"
+            )
 
     def to_json(self) -> dict[str, Any]:
         """A dictionary of plain values; no limit on the gradient is written as null."""

@@ -4,7 +4,7 @@ import torch
 from lightning_fabric import Fabric
 from torch import nn
 
-from striate.evaluation.evaluate import evaluate
+from striate.evaluation.evaluate import answer, figures_of
 from striate.progress import Track, track_silently
 from striate.training.feed import Feed
 
@@ -24,18 +24,12 @@ def validate(
     totals = torch.zeros(3, dtype=torch.float64)
     indices = feed.validation[fabric.global_rank :: fabric.world_size]
     if len(indices):
-        found = evaluate(
-            network,
-            feed.preprocessing,
-            feed.packed,
-            indices,
-            feed.labels,
-            feed.class_names,
-            batch_size=max(batch_size, SMALLEST_BATCH),
-            device=fabric.device,
-            autocast_dtype=autocast_dtype(fabric),
-            track=track,
+        batch_size = max(batch_size, SMALLEST_BATCH)
+        batches = track(
+            feed.validation_batches(indices, batch_size, fabric.device), "evaluating", -(-len(indices) // batch_size)
         )
+        answers = answer(network, batches, feed.labels[indices], autocast_dtype=autocast_dtype(fabric))
+        found = figures_of(answers, indices, feed.class_names)
         means = torch.tensor([1.0, found.top1_accuracy, found.negative_log_likelihood], dtype=torch.float64)
         totals = means * found.num_images
     if fabric.world_size > 1:

@@ -181,7 +181,7 @@ def test_validation_that_is_not_finite_says_after_which_epoch(tmp_path, monkeypa
     def fail(*_arguments, **_options):
         raise NonFiniteLoss("the network answers image 3 with NaN or infinity")
 
-    monkeypatch.setattr(validation, "evaluate", fail)
+    monkeypatch.setattr(validation, "figures_of", fail)
     with pytest.raises(NonFiniteLoss, match=r"image 3 with NaN or infinity \(validation after epoch 1\)$"):
         train_tiny(tmp_path)
 
