@@ -14,6 +14,11 @@ PARAMS = [
     ("resnet20_cifar", 269_722, "arXiv:1512.03385, Table 6: 0.27M"),
     ("resnet18_cifar", 11_173_962, "resnet18 less 9,408 + 513,000 and plus 1,728 + 5,130 of stem and head"),
     ("airbench94_cifar", 1_972_792, "arXiv:2404.00498, section 3: 1.97 million"),
+    (
+        "airbench95_cifar",
+        4_606_520,
+        "by hand: filters 9*(24*128 + 128*128 + 128*384 + 3*384*384), 24*(12 + 1) whitening, norms 2*2*(128 + 2*384), head 3840",
+    ),
 ]
 
 MACS = [

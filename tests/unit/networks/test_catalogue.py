@@ -11,7 +11,7 @@ from striate.networks.catalogue import CATALOGUE, build_network, check_input_siz
 
 NAMES = {
     "lenet5", "lenet_300_100", "alexnet", "alexnet_two_towers", "alexnet_small", "squeezenet1_0", "squeezenet1_1",
-    "resnet18", "resnet34", "resnet50", "resnet20_cifar", "resnet18_cifar", "airbench94_cifar",
+    "resnet18", "resnet34", "resnet50", "resnet20_cifar", "resnet18_cifar", "airbench94_cifar", "airbench95_cifar",
 }  # fmt: skip
 
 
