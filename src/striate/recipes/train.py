@@ -1,6 +1,7 @@
 """A whole run: from a source to a trained, judged and reported model in one folder."""
 
 import dataclasses
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
@@ -335,8 +336,14 @@ def _check_device(device: str, precision: str | None) -> torch.device:
 def _make_fabric(place: torch.device, precision: Precision) -> Fabric:
     """One process on this device."""
     accelerator = {"cuda": "gpu"}.get(place.type, place.type)
-    fabric = Fabric(accelerator=accelerator, devices=1, precision=precision)
-    fabric.launch()
+    log = logging.getLogger("lightning_fabric.utilities.rank_zero")
+    level = log.level
+    log.setLevel(logging.WARNING)  # it would print a line on 16-bit arithmetic, which the run's own line tells
+    try:
+        fabric = Fabric(accelerator=accelerator, devices=1, precision=precision)
+        fabric.launch()
+    finally:
+        log.setLevel(level)
     return fabric
 
 
