@@ -15,7 +15,9 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from striate.networks.checking import check_counts, check_images
+from striate.layers.dense_classifier import dense_classifier
+from striate.layers.local_response_norm import local_response_norm
+from striate.networks.checking import check_counts, check_dropout, check_images
 from striate.networks.entry import Entry, Published
 from striate.networks.imagenet import imagenet_weights
 
@@ -34,6 +36,7 @@ class AlexNetConfig:
 
     def __post_init__(self) -> None:
         check_counts(self.in_channels, self.num_classes)
+        check_dropout(dropout=self.dropout)
 
 
 class AlexNet(nn.Module):
@@ -65,17 +68,15 @@ class AlexNetTwoTowers(nn.Module):
         super().__init__()
         self.config = config
         self.features = nn.Sequential(
-            nn.Conv2d(config.in_channels, 96, 11, stride=4), nn.ReLU(), response_norm(), nn.MaxPool2d(3, stride=2),
-            nn.Conv2d(96, 256, 5, padding=2, groups=2), nn.ReLU(), response_norm(), nn.MaxPool2d(3, stride=2),
+            nn.Conv2d(config.in_channels, 96, 11, stride=4), nn.ReLU(), local_response_norm(),
+            nn.MaxPool2d(3, stride=2),
+            nn.Conv2d(96, 256, 5, padding=2, groups=2), nn.ReLU(), local_response_norm(),
+            nn.MaxPool2d(3, stride=2),
             nn.Conv2d(256, 384, 3, padding=1), nn.ReLU(),
             nn.Conv2d(384, 384, 3, padding=1, groups=2), nn.ReLU(),
             nn.Conv2d(384, 256, 3, padding=1, groups=2), nn.ReLU(), nn.MaxPool2d(3, stride=2),
         )  # fmt: skip
-        self.classifier = nn.Sequential(
-            nn.Linear(256 * 6 * 6, 4096), nn.ReLU(), nn.Dropout(config.dropout),
-            nn.Linear(4096, 4096), nn.ReLU(), nn.Dropout(config.dropout),
-            nn.Linear(4096, config.num_classes),
-        )  # fmt: skip
+        self.classifier = dense_classifier(256 * 6 * 6, config.num_classes, dropout=config.dropout)
         draw_as_2012(self)
 
     def forward(self, images: Tensor) -> Tensor:
@@ -112,14 +113,6 @@ def hidden_layers(num_features: int, config: AlexNetConfig) -> nn.Sequential:
         nn.Dropout(config.dropout), nn.Linear(4096, 4096), nn.ReLU(),
         nn.Linear(4096, config.num_classes),
     )  # fmt: skip
-
-
-def response_norm() -> nn.LocalResponseNorm:
-    """Section 3.3: divide by (2 + 1e-4 * the sum of squares over 5 neighbouring maps) ** 0.75.
-
-    PyTorch takes the mean over the neighbours where the paper takes the sum, hence 5 times the paper's alpha.
-    """
-    return nn.LocalResponseNorm(5, alpha=5 * 1e-4, beta=0.75, k=2.0)
 
 
 def draw_as_2012(network: AlexNetTwoTowers) -> None:

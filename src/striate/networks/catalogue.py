@@ -10,13 +10,21 @@ import torch
 from torch import nn
 
 from striate.errors import InputError
-from striate.networks import airbench, alexnet, lenet, resnet, squeezenet
+from striate.networks import airbench, alexnet, lenet, overfeat, resnet, squeezenet, vgg, zfnet
 from striate.networks.checking import check_size
 from striate.networks.entry import Entry
 from striate.registry import Registry
 
 CATALOGUE: Registry[Entry] = Registry(
-    "network", lenet.ENTRIES, alexnet.ENTRIES, squeezenet.ENTRIES, resnet.ENTRIES, airbench.ENTRIES
+    "network",
+    lenet.ENTRIES,
+    alexnet.ENTRIES,
+    zfnet.ENTRIES,
+    overfeat.ENTRIES,
+    vgg.ENTRIES,
+    squeezenet.ENTRIES,
+    resnet.ENTRIES,
+    airbench.ENTRIES,
 )
 
 

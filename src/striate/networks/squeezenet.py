@@ -1,16 +1,18 @@
-"""SqueezeNet 1.0 and 1.1 (Iandola et al. 2016, arXiv:1602.07360). N images, C channels, K classes.
+"""SqueezeNet 1.0 and 1.1 and two forms with bypasses (Iandola et al. 2016, arXiv:1602.07360).
 
-Parameter names and initialisation are torchvision's, so that its published weights load. Departures: pooling rounds
-its size up, as the authors' Caffe network does and the paper does not say; 1.1 is the authors' later form, described
-in their repository only.
+N images, C channels, K classes. Parameter names and initialisation are torchvision's, so that its published weights
+load. Departures: pooling rounds its size up, as the authors' Caffe network does and the paper does not say; 1.1 is the
+authors' later form, described in their repository only. The complex bypass follows section 6 and figure 2, which give
+it 1.59 million parameters, or 6.1 MB; the 7.7 MB of Table 3 do not follow from them.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
-from striate.networks.checking import check_counts, check_images
+from striate.networks.checking import check_counts, check_dropout, check_images
 from striate.networks.entry import Entry, Published
 from striate.networks.imagenet import imagenet_weights
 
@@ -28,6 +30,7 @@ class SqueezeNetConfig:
 
     def __post_init__(self) -> None:
         check_counts(self.in_channels, self.num_classes)
+        check_dropout(dropout=self.dropout)
 
 
 class Fire(nn.Module):
@@ -48,6 +51,23 @@ class Fire(nn.Module):
         narrow = self.expand1x1_activation(self.expand1x1(squeezed))
         wide = self.expand3x3_activation(self.expand3x3(squeezed))
         return torch.cat([narrow, wide], dim=1)
+
+
+class BypassedFire(nn.Module):
+    """A Fire module beside a bypass, added up (section 6): (N, C, H, W) -> (N, 2 * expand, H, W)."""
+
+    def __init__(self, fire: Fire, bypass: nn.Module) -> None:
+        super().__init__()
+        self.fire = fire
+        self.bypass = bypass
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """What the module makes of the maps plus what the bypass leaves of them."""
+        return self.fire(maps) + self.bypass(maps)
+
+
+MakeFire = Callable[[int, int, int], nn.Module]
+"""Takes channels in, channels squeezed to, and those of each half of the expansion."""
 
 
 class SqueezeNet(nn.Module):
@@ -71,14 +91,43 @@ class SqueezeNet(nn.Module):
 
 
 def squeezenet1_0(config: SqueezeNetConfig) -> SqueezeNet:
-    """Table 1: 7x7 stem of 96 filters, pooling after conv1, fire4 and fire8."""
-    features = nn.Sequential(
-        nn.Conv2d(config.in_channels, 96, 7, stride=2), nn.ReLU(), pool(),
-        Fire(96, 16, 64), Fire(128, 16, 64), Fire(128, 32, 128), pool(),
-        Fire(256, 32, 128), Fire(256, 48, 192), Fire(384, 48, 192), Fire(384, 64, 256), pool(),
-        Fire(512, 64, 256),
+    """Table 1, without bypasses."""
+    return SqueezeNet(config, features_1_0(config.in_channels, Fire, Fire), MIN_SIZE_1_0, "squeezenet1_0")
+
+
+def squeezenet1_0_simple_bypass(config: SqueezeNetConfig) -> SqueezeNet:
+    """Figure 2, middle: fire3, 5, 7 and 9 add their input, which has as many maps, to their output."""
+    features = features_1_0(config.in_channels, Fire, simple_bypass)
+    return SqueezeNet(config, features, MIN_SIZE_1_0, "squeezenet1_0_simple_bypass")
+
+
+def squeezenet1_0_complex_bypass(config: SqueezeNetConfig) -> SqueezeNet:
+    """Figure 2, right: fire2, 4, 6 and 8 have a bypass too, a 1x1 convolution to as many maps as they give."""
+    features = features_1_0(config.in_channels, complex_bypass, simple_bypass)
+    return SqueezeNet(config, features, MIN_SIZE_1_0, "squeezenet1_0_complex_bypass")
+
+
+def features_1_0(in_channels: int, widen: MakeFire, keep: MakeFire) -> nn.Sequential:
+    """Table 1: 7x7 stem of 96 filters, pooling after conv1, fire4 and fire8: (N, C, H, W) -> (N, 512, h, w).
+
+    `widen` makes fire2, 4, 6 and 8, which give more maps than they take; `keep` makes fire3, 5, 7 and 9.
+    """
+    return nn.Sequential(
+        nn.Conv2d(in_channels, 96, 7, stride=2), nn.ReLU(), pool(),
+        widen(96, 16, 64), keep(128, 16, 64), widen(128, 32, 128), pool(),
+        keep(256, 32, 128), widen(256, 48, 192), keep(384, 48, 192), widen(384, 64, 256), pool(),
+        keep(512, 64, 256),
     )  # fmt: skip
-    return SqueezeNet(config, features, MIN_SIZE_1_0, "squeezenet1_0")
+
+
+def simple_bypass(in_channels: int, squeeze: int, expand: int) -> BypassedFire:
+    """A Fire module that adds what it took to what it gives, without parameters."""
+    return BypassedFire(Fire(in_channels, squeeze, expand), nn.Identity())
+
+
+def complex_bypass(in_channels: int, squeeze: int, expand: int) -> BypassedFire:
+    """A Fire module beside a 1x1 convolution."""
+    return BypassedFire(Fire(in_channels, squeeze, expand), nn.Conv2d(in_channels, 2 * expand, 1))
 
 
 def squeezenet1_1(config: SqueezeNetConfig) -> SqueezeNet:
@@ -120,6 +169,18 @@ ENTRIES = (
         stem="features.0", head="classifier.1", min_size=MIN_SIZE_1_0,
         published=Published(top1_error=0.425, top5_error=0.197, source="arXiv:1602.07360, Table 2"),
         weights=(imagenet_weights("squeezenet1_0-b66bff10.pth", size_mib=4.778, top1=0.58092, top5=0.80420),),
+    ),
+    Entry(
+        name="squeezenet1_0_simple_bypass", family="squeezenet", year=2016, title=_TITLE, paper=_PAPER,
+        build=squeezenet1_0_simple_bypass, config=SqueezeNetConfig(), input_size=(3, 224, 224),
+        num_params=1_248_424, macs=818_924_576, stem="features.0", head="classifier.1", min_size=MIN_SIZE_1_0,
+        published=Published(top1_error=0.396, top5_error=0.175, source="arXiv:1602.07360, Table 3"),
+    ),
+    Entry(
+        name="squeezenet1_0_complex_bypass", family="squeezenet", year=2016, title=_TITLE, paper=_PAPER,
+        build=squeezenet1_0_complex_bypass, config=SqueezeNetConfig(), input_size=(3, 224, 224),
+        num_params=1_589_672, macs=1_165_298_720, stem="features.0", head="classifier.1", min_size=MIN_SIZE_1_0,
+        published=Published(top1_error=0.412, top5_error=0.180, source="arXiv:1602.07360, Table 3"),
     ),
     Entry(
         name="squeezenet1_1", family="squeezenet", year=2016, title=_TITLE, paper=_PAPER, build=squeezenet1_1,

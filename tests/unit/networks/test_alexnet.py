@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from striate.networks.alexnet import response_norm
+from striate.layers.local_response_norm import local_response_norm
 from striate.networks.catalogue import build_network
 
 
@@ -14,7 +14,7 @@ def test_response_norm_is_the_papers_formula() -> None:
     for i in range(7):
         neighbours = maps[:, max(0, i - 2) : min(6, i + 2) + 1]
         expected[:, i] = maps[:, i] / (2 + 1e-4 * neighbours.square().sum(dim=1)) ** 0.75
-    torch.testing.assert_close(response_norm()(maps), expected)
+    torch.testing.assert_close(local_response_norm()(maps), expected)
 
 
 def test_towers_meet_only_in_the_third_convolution() -> None:
