@@ -8,13 +8,36 @@ import torch
 from torch import nn
 
 from striate.errors import InputError
-from striate.networks import airbench, alexnet, lenet, resnet, squeezenet
+from striate.networks import (
+    airbench,
+    alexnet,
+    allconv,
+    lenet,
+    maxout,
+    mlp,
+    neocognitron,
+    nin,
+    resnet,
+    squeezenet,
+    tdnn,
+)
 from striate.networks.checking import check_size
 from striate.networks.entry import Entry
 from striate.registry import Registry
 
 CATALOGUE: Registry[Entry] = Registry(
-    "network", lenet.ENTRIES, alexnet.ENTRIES, squeezenet.ENTRIES, resnet.ENTRIES, airbench.ENTRIES
+    "network",
+    neocognitron.ENTRIES,
+    mlp.ENTRIES,
+    tdnn.ENTRIES,
+    lenet.ENTRIES,
+    alexnet.ENTRIES,
+    maxout.ENTRIES,
+    nin.ENTRIES,
+    allconv.ENTRIES,
+    squeezenet.ENTRIES,
+    resnet.ENTRIES,
+    airbench.ENTRIES,
 )
 
 
