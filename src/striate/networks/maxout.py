@@ -5,11 +5,12 @@ on the pixels and on both hidden layers. `maxout_cifar` is that of section 5.2: 
 max pooling in space, a dense maxout layer and a softmax layer, dropout before each.
 
 Left open by the paper, and taken from the configuration files in the authors' pylearn2: all widths, numbers of pieces,
-filters, paddings and pools, pooling that rounds sizes up, dropout of 0.2 on the input and 0.5 elsewhere. Departures: pylearn2
-does not scale the input's dropout up, here everything kept is scaled by 1 / (1 - p); weights are drawn as He et al. 2015
-(arXiv:1502.01852), small ones in the last layer, where pylearn2 has +-0.005 uniformly, which needs its rates. What belongs
-to training or to the data is not here: the bound on each unit's weights (norms of 0.9 to 1.9365), contrast
-normalisation and whitening of CIFAR-10.
+filters, paddings and pools, pooling that rounds sizes up, dropout of 0.2 on the input and 0.5 elsewhere.
+
+Departures: pylearn2 does not scale the input's dropout up, here everything kept is scaled by 1 / (1 - p). Weights are
+normal with variance 1 / (2 fan in), which suits maxima over pieces and places, small ones in the last layer, where pylearn2
+draws within 0.005 of zero. What belongs to training or to the data is not here: the bound on each unit's weights
+(norms of 0.9 to 1.9365), contrast normalisation and whitening of CIFAR-10.
 """
 
 from dataclasses import dataclass
@@ -125,13 +126,11 @@ def pool(size: int) -> nn.MaxPool2d:
 
 
 def draw_weights(network: nn.Module, *, head: nn.Linear) -> None:
-    """He et al. by fan in, small ones in the head, biases zero; in place."""
+    """Normal with variance 1 / (2 fan in), since a maximum of k is larger than one; small ones in the head; in place."""
     for module in network.modules():
         if isinstance(module, nn.Conv2d | nn.Linear):
-            if module is head:
-                nn.init.normal_(module.weight, std=HEAD_STD)
-            else:
-                nn.init.kaiming_normal_(module.weight)
+            fan_in = module.weight[0].numel()
+            nn.init.normal_(module.weight, std=HEAD_STD if module is head else (2 * fan_in) ** -0.5)
             nn.init.zeros_(module.get_parameter("bias"))
 
 

@@ -23,7 +23,12 @@ PARAMS = [
 ]
 
 MACS = [
-    ("lenet1", 1e5, 0.1, "doi:10.1109/5.726791, section III.C: about 100,000 multiply/add steps, additions of biases too"),
+    (
+        "lenet1",
+        1e5,
+        0.1,
+        "doi:10.1109/5.726791, section III.C: about 100,000 multiply/add steps, additions of biases too",
+    ),
 ]
 
 SHAPES = [
