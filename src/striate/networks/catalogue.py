@@ -10,20 +10,41 @@ import torch
 from torch import nn
 
 from striate.errors import InputError
-from striate.networks import airbench, alexnet, lenet, overfeat, resnet, squeezenet, vgg, zfnet
+from striate.networks import (
+    airbench,
+    alexnet,
+    allconv,
+    lenet,
+    maxout,
+    mlp,
+    neocognitron,
+    nin,
+    overfeat,
+    resnet,
+    squeezenet,
+    tdnn,
+    vgg,
+    zfnet,
+)
 from striate.networks.checking import check_size
 from striate.networks.entry import Entry
 from striate.registry import Registry
 
 CATALOGUE: Registry[Entry] = Registry(
     "network",
+    neocognitron.ENTRIES,
+    mlp.ENTRIES,
+    tdnn.ENTRIES,
     lenet.ENTRIES,
     alexnet.ENTRIES,
+    maxout.ENTRIES,
+    nin.ENTRIES,
     zfnet.ENTRIES,
     overfeat.ENTRIES,
     vgg.ENTRIES,
-    squeezenet.ENTRIES,
+    allconv.ENTRIES,
     resnet.ENTRIES,
+    squeezenet.ENTRIES,
     airbench.ENTRIES,
 )
 
