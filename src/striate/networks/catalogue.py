@@ -8,13 +8,36 @@ import torch
 from torch import nn
 
 from striate.errors import InputError
-from striate.networks import airbench, alexnet, lenet, resnet, squeezenet
+from striate.networks import (
+    airbench,
+    alexnet,
+    googlenet,
+    inception_resnet,
+    inception_v2,
+    inception_v3,
+    inception_v4,
+    lenet,
+    resnet,
+    squeezenet,
+    xception,
+)
 from striate.networks.checking import check_size
 from striate.networks.entry import Entry
 from striate.registry import Registry
 
 CATALOGUE: Registry[Entry] = Registry(
-    "network", lenet.ENTRIES, alexnet.ENTRIES, squeezenet.ENTRIES, resnet.ENTRIES, airbench.ENTRIES
+    "network",
+    lenet.ENTRIES,
+    alexnet.ENTRIES,
+    googlenet.ENTRIES,
+    inception_v2.ENTRIES,
+    inception_v3.ENTRIES,
+    squeezenet.ENTRIES,
+    resnet.ENTRIES,
+    inception_v4.ENTRIES,
+    inception_resnet.ENTRIES,
+    xception.ENTRIES,
+    airbench.ENTRIES,
 )
 
 

@@ -12,6 +12,13 @@ def check_counts(in_channels: int, num_classes: int) -> None:
             raise InputError(f"{name} must be a whole number of at least 1 but is {count!r}")
 
 
+def check_dropout(**shares: float) -> None:
+    """Raise InputError unless each share of activations to drop, by its name, is at least 0 and below 1."""
+    for name, share in shares.items():
+        if not 0 <= share < 1:
+            raise InputError(f"{name} must be at least 0 and below 1 but is {share!r}")
+
+
 def check_images(
     images: Tensor,
     in_channels: int,
