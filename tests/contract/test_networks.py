@@ -144,7 +144,9 @@ def test_auxiliary_heads_answer_in_training_only_and_are_counted_apart(entry: En
     images = torch.empty(2, *entry.input_size, device="meta")
     answer = network(images)
     assert isinstance(answer, WithAuxiliary)
-    assert [logits.shape for logits in (answer.logits, *answer.auxiliary)] == [(2, 3)] * (1 + len(entry.auxiliary_heads))
+    assert [logits.shape for logits in (answer.logits, *answer.auxiliary)] == [(2, 3)] * (
+        1 + len(entry.auxiliary_heads)
+    )
     assert 0 < answer.weight < 1
     assert network.eval()(images).shape == (2, 3)
     heads = tuple(f"{head.rpartition('.')[0]}." for head in entry.auxiliary_heads)

@@ -117,6 +117,35 @@ def test_training_mode_gives_the_same_gradients() -> None:
         torch.testing.assert_close(buffer, oracle.get_buffer(name), msg=name)
 
 
+def without_dropout(network: nn.Module) -> nn.Module:
+    for module in network.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = 0.0
+    return network
+
+
+def test_auxiliary_heads_of_googlenet_answer_as_torchvisions() -> None:
+    oracle = without_dropout(theirs("googlenet", num_classes=5))
+    shake_norms(oracle)
+    network = without_dropout(with_weights_of(oracle, "googlenet", num_classes=5))
+    images = torch.randn(2, 3, 64, 50, generator=torch.Generator().manual_seed(1))
+    with torch.inference_mode():
+        answer, expected = network(images), oracle(images)
+    assert answer.weight == 0.3
+    torch.testing.assert_close(answer.logits, expected.logits, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(answer.auxiliary[0], expected.aux_logits1, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(answer.auxiliary[1], expected.aux_logits2, rtol=1e-4, atol=1e-4)
+
+
+def test_auxiliary_head_of_inception_v3_answers_as_torchvisions() -> None:
+    """The head alone, at the size that it gets from 299x299 images and more."""
+    oracle = theirs("inception_v3", num_classes=5)
+    network = with_weights_of(oracle, "inception_v3", num_classes=5)
+    maps = torch.randn(2, 768, 17, 20, generator=torch.Generator().manual_seed(1))
+    with torch.inference_mode():
+        torch.testing.assert_close(network.AuxLogits(maps), oracle.AuxLogits(maps), rtol=1e-4, atol=1e-4)
+
+
 def test_resnet18_cifar_is_resnet18_but_for_its_stem() -> None:
     oracle = theirs("resnet18", num_classes=10)
     oracle.conv1 = nn.Conv2d(3, 64, 3, padding=1, bias=False)

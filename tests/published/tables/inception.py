@@ -1,18 +1,27 @@
-"""Inception networks and Xception: what papers and their makers print. GoogLeNet's Table 1 is in test_googlenet_table.py."""
+"""Inception networks and Xception: what papers and their makers print. GoogLeNet's Table 1 is in test_inception.py."""
 
 PARAMS = [
-    ("googlenet_lrn", 6_998_552, "by hand in test_googlenet_table.py; arXiv:1409.4842, Table 1 adds up to 6.8 million"),
+    ("googlenet_lrn", 6_998_552, "by hand in test_inception.py; arXiv:1409.4842, Table 1 adds up to 6.8 million"),
     ("googlenet", 6_624_904, "torchvision, GoogLeNet_Weights"),
-    ("inception_v2", 11_194_984, "by hand in test_inception_params.py from arXiv:1502.03167, figure 5"),
-    ("inception_v3", 23_834_568, "torchvision, 27,161,264 less its auxiliary head; arXiv:1512.00567: less than 25 million"),
+    ("inception_v2", 11_194_984, "by hand in test_inception.py from arXiv:1502.03167, figure 5"),
+    (
+        "inception_v3",
+        23_834_568,
+        "torchvision, 27,161,264 less its auxiliary head; arXiv:1512.00567: less than 25 million",
+    ),
     ("inception_v4", 42_679_816, "timm, inception_v4"),
-    ("inception_resnet_v1", 22_756_328, "by hand in test_inception_params.py from arXiv:1602.07261, figures 10 to 15"),
+    ("inception_resnet_v1", 22_756_328, "by hand in test_inception.py from arXiv:1602.07261, figures 10 to 15"),
     ("inception_resnet_v2", 55_843_464, "timm, inception_resnet_v2"),
     ("xception", 22_855_952, "arXiv:1610.02357, Table 3: 22,855,952"),
 ]
 
 MACS = [
-    ("googlenet_lrn", 1.5e9, 0.06, "arXiv:1409.4842, section 1: 1.5 billion, as Table 1 adds up, its first row too low"),
+    (
+        "googlenet_lrn",
+        1.5e9,
+        0.06,
+        "arXiv:1409.4842, section 1: 1.5 billion, as Table 1 adds up, its first row too low",
+    ),
     ("inception_v2", 2.0e9, 0.02, "usually printed as 2 billion"),
     ("inception_v3", 5e9, 0.15, "arXiv:1512.00567, abstract: 5 billion; torchvision counts 5.713"),
     ("xception", 8.4e9, 0.01, "usually printed as 8.4 billion"),
