@@ -9,6 +9,7 @@ from torch import nn
 from striate.errors import InputError
 from striate.inspection.counting import count_params
 from striate.inspection.layers import describe_network
+from striate.networks.auxiliary import WithAuxiliary
 from striate.networks.catalogue import CATALOGUE, build_network, check_input_size
 from striate.networks.entry import Entry
 from striate.training.loss import ClassificationLoss
@@ -66,8 +67,13 @@ def test_every_activation_is_its_own_module_and_never_in_place(entry: Entry) -> 
     network = build_network(entry.name, device="meta")
     activations = {name for name, module in network.named_modules() if isinstance(module, ACTIVATIONS)}
     assert not [name for name in activations if getattr(network.get_submodule(name), "inplace", False)]
+    training_only = tuple(f"{head.rpartition('.')[0]}." for head in entry.auxiliary_heads)
     layers = {layer.name: layer for layer in describe_network(network, entry.input_size).layers}
-    assert all(layers[name].num_calls == 1 and layers[name].activation_bytes > 0 for name in activations)
+    for name in activations:
+        if name.startswith(training_only):
+            assert name not in layers
+        else:
+            assert (layers[name].num_calls, layers[name].activation_bytes > 0) == (1, True), name
 
 
 @every_entry
@@ -134,6 +140,24 @@ def test_gradient_reaches_every_parameter_of_large_networks(entry: Entry) -> Non
     images = torch.empty(2, entry.input_size[0], *small_size(entry), device="meta")
     ClassificationLoss()(network(images), torch.empty(2, dtype=torch.long, device="meta")).backward()
     assert not [name for name, param in network.named_parameters() if param.requires_grad and param.grad is None]
+
+
+@pytest.mark.parametrize("entry", [e for e in ENTRIES if e.auxiliary_heads], ids=lambda entry: entry.name)
+def test_auxiliary_heads_answer_in_training_only_and_are_counted_apart(entry: Entry) -> None:
+    network = build_network(entry.name, num_classes=3, device="meta")
+    images = torch.empty(2, *entry.input_size, device="meta")
+    answer = network(images)
+    assert isinstance(answer, WithAuxiliary)
+    assert [logits.shape for logits in (answer.logits, *answer.auxiliary)] == [(2, 3)] * (
+        1 + len(entry.auxiliary_heads)
+    )
+    assert 0 < answer.weight < 1
+    assert network.eval()(images).shape == (2, 3)
+    heads = tuple(f"{head.rpartition('.')[0]}." for head in entry.auxiliary_heads)
+    whole = build_network(entry.name, device="meta")
+    num_params = sum(param.numel() for name, param in whole.named_parameters() if name.startswith(heads))
+    assert num_params == entry.num_auxiliary_params
+    assert all(isinstance(network.get_submodule(head), nn.Linear) for head in entry.auxiliary_heads)
 
 
 @every_small_entry

@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 import torchvision
+import torchvision.transforms.functional as F
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -31,6 +32,9 @@ OPTIONS: dict[str, dict[str, bool]] = {
     "inception_v3": {"aux_logits": True, "init_weights": True},
 }
 """What torchvision must be told so that it builds the whole network and does not warn."""
+TRANSFORMED_INSIDE = ("googlenet", "inception_v3")
+"""Networks of torchvision's that map ImageNet's normalisation of their images to [-1, 1] themselves, where weights were
+published so; ours have it in the weights' preprocessing, and are compared with theirs without it."""
 
 
 def theirs(name: str, *, num_classes: int = 1000) -> nn.Module:
@@ -90,7 +94,7 @@ def test_macs_and_params_are_those_torchvision_prints(name: str) -> None:
         assert count_params(network) - num_auxiliary == meta["num_params"]
 
 
-@pytest.mark.parametrize("name", ["squeezenet1_0", "resnet18"])
+@pytest.mark.parametrize("name", ["squeezenet1_0", "resnet18", "googlenet"])
 def test_same_seed_draws_the_same_weights(name: str) -> None:
     """Initialisation is torchvision's, number by number: the same draws in the same order."""
     oracle = theirs(name).state_dict()
@@ -113,6 +117,35 @@ def test_training_mode_gives_the_same_gradients() -> None:
         torch.testing.assert_close(ours.grad, other.grad, rtol=1e-3, atol=tolerance, msg=name)
     for name, buffer in network.named_buffers():
         torch.testing.assert_close(buffer, oracle.get_buffer(name), msg=name)
+
+
+def without_dropout(network: nn.Module) -> nn.Module:
+    for module in network.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = 0.0
+    return network
+
+
+def test_auxiliary_heads_of_googlenet_answer_as_torchvisions() -> None:
+    oracle = without_dropout(theirs("googlenet", num_classes=5))
+    shake_norms(oracle)
+    network = without_dropout(with_weights_of(oracle, "googlenet", num_classes=5))
+    images = torch.randn(2, 3, 64, 50, generator=torch.Generator().manual_seed(1))
+    with torch.inference_mode():
+        answer, expected = network(images), oracle(images)
+    assert answer.weight == 0.3
+    torch.testing.assert_close(answer.logits, expected.logits, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(answer.auxiliary[0], expected.aux_logits1, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(answer.auxiliary[1], expected.aux_logits2, rtol=1e-4, atol=1e-4)
+
+
+def test_auxiliary_head_of_inception_v3_answers_as_torchvisions() -> None:
+    """The head alone, at the size that it gets from 299x299 images and more."""
+    oracle = theirs("inception_v3", num_classes=5)
+    network = with_weights_of(oracle, "inception_v3", num_classes=5)
+    maps = torch.randn(2, 768, 17, 20, generator=torch.Generator().manual_seed(1))
+    with torch.inference_mode():
+        torch.testing.assert_close(network.AuxLogits(maps), oracle.AuxLogits(maps), rtol=1e-4, atol=1e-4)
 
 
 def test_resnet18_cifar_is_resnet18_but_for_its_stem() -> None:
@@ -173,8 +206,23 @@ def test_published_weights_are_described_as_torchvision_does(name: str) -> None:
         preprocessing = ours.preprocessing
         assert [preprocessing.resize_size] == transforms.resize_size
         assert [preprocessing.crop_size[0]] == transforms.crop_size
-        assert (list(preprocessing.mean), list(preprocessing.std)) == (transforms.mean, transforms.std)
+        if name in TRANSFORMED_INSIDE:
+            assert preprocessing.mean == preprocessing.std == (0.5, 0.5, 0.5)
+        else:
+            assert (list(preprocessing.mean), list(preprocessing.std)) == (transforms.mean, transforms.std)
         assert preprocessing.interpolation == transforms.interpolation.value
+
+
+@pytest.mark.parametrize("name", [name for name in TRANSFORMED_INSIDE if name in NAMES])
+def test_preprocessing_is_theirs_and_what_their_network_does_to_it(name: str) -> None:
+    with torch.device("meta"):
+        oracle = torchvision.models.get_model(name, transform_input=True, **OPTIONS[name])
+    (others,) = torchvision.models.get_model_weights(name)
+    transforms = others.transforms()
+    pixels = torch.arange(256, dtype=torch.uint8).repeat(3, 1, 1)[None]  # (1, 3, 1, 256): every value of each channel
+    normalised = F.normalize(pixels / 255, transforms.mean, transforms.std)
+    ours = CATALOGUE[name].weights[0].preprocessing.normalize(pixels)
+    torch.testing.assert_close(ours, oracle._transform_input(normalised), rtol=0, atol=1e-6)  # float32 rounding near 1
 
 
 def test_class_names_are_a_thousand_and_all_different() -> None:

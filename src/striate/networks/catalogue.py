@@ -14,6 +14,11 @@ from striate.networks import (
     airbench,
     alexnet,
     allconv,
+    googlenet,
+    inception_resnet,
+    inception_v2,
+    inception_v3,
+    inception_v4,
     lenet,
     maxout,
     mlp,
@@ -24,6 +29,7 @@ from striate.networks import (
     squeezenet,
     tdnn,
     vgg,
+    xception,
     zfnet,
 )
 from striate.networks.checking import check_size
@@ -43,8 +49,14 @@ CATALOGUE: Registry[Entry] = Registry(
     overfeat.ENTRIES,
     vgg.ENTRIES,
     allconv.ENTRIES,
+    googlenet.ENTRIES,
+    inception_v2.ENTRIES,
+    inception_v3.ENTRIES,
     resnet.ENTRIES,
+    inception_v4.ENTRIES,
+    inception_resnet.ENTRIES,
     squeezenet.ENTRIES,
+    xception.ENTRIES,
     airbench.ENTRIES,
 )
 

@@ -6,11 +6,19 @@ from striate.networks.entry import Weights
 _FOLDER = "https://download.pytorch.org/models/"
 MEAN = (0.485, 0.456, 0.406)
 STD = (0.229, 0.224, 0.225)
+HALF = (0.5, 0.5, 0.5)
+"""Mean and deviation that bring [0, 1] to [-1, 1], as Google's networks take it."""
 
 
-def imagenet_preprocessing(*, resize_size: int = 256, crop_size: int = 224) -> Preprocessing:
-    """Short side to `resize_size`, centre crop, RGB in [0, 1] normalised by ImageNet's mean and deviation."""
-    return Preprocessing(channels=3, resize_size=resize_size, crop_size=(crop_size, crop_size), mean=MEAN, std=STD)
+def imagenet_preprocessing(
+    *,
+    resize_size: int = 256,
+    crop_size: int = 224,
+    mean: tuple[float, float, float] = MEAN,
+    std: tuple[float, float, float] = STD,
+) -> Preprocessing:
+    """Short side to `resize_size`, centre crop, RGB in [0, 1] less `mean`, divided by `std`: ImageNet's unless said."""
+    return Preprocessing(channels=3, resize_size=resize_size, crop_size=(crop_size, crop_size), mean=mean, std=std)
 
 
 def imagenet_class_names() -> tuple[str, ...]:
@@ -21,18 +29,26 @@ def imagenet_class_names() -> tuple[str, ...]:
 
 
 def imagenet_weights(
-    file_name: str, *, size_mib: float, top1: float, top5: float, name: str = "imagenet", resize_size: int = 256
+    file_name: str,
+    *,
+    size_mib: float,
+    top1: float,
+    top5: float,
+    name: str = "imagenet",
+    preprocessing: Preprocessing | None = None,
+    resize_size: int = 256,
 ) -> Weights:
     """One of torchvision's files, whose name ends in the first eight digits of its SHA-256.
 
-    `size_mib` is torchvision's own figure, rounded to a thousandth of 2**20 bytes.
+    `size_mib` is torchvision's own figure, rounded to a thousandth of 2**20 bytes. `preprocessing` is that of
+    `imagenet_preprocessing` with `resize_size` unless given.
     """
     return Weights(
         name=name,
         url=_FOLDER + file_name,
         size_bytes=round(size_mib * 2**20),
         sha256_prefix=file_name.removesuffix(".pth").rpartition("-")[2],
-        preprocessing=imagenet_preprocessing(resize_size=resize_size),
+        preprocessing=preprocessing or imagenet_preprocessing(resize_size=resize_size),
         class_names=imagenet_class_names,
         source=f"torchvision; {top1:.2%} top-1 and {top5:.2%} top-5 on ImageNet's validation images",
     )

@@ -1,0 +1,19 @@
+"""How the weights of convolutions and linear layers are drawn before training, where more than one family does it so."""
+
+from torch import nn
+
+
+def draw_he_normal(network: nn.Module) -> None:
+    """Normal with variance 2 / fan in (He et al. 2015, arXiv:1502.01852, eq. 10), biases zero, in place."""
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d | nn.Linear):
+            nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+
+
+def draw_truncated_normal(network: nn.Module, std: float, *, other_stds: dict[nn.Module, float] | None = None) -> None:
+    """Normal within [-2, 2], of deviation `std`, or of a layer's own in `other_stds`; biases stay; in place."""
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d | nn.Linear):
+            nn.init.trunc_normal_(module.weight, std=(other_stds or {}).get(module, std), a=-2, b=2)
