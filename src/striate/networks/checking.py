@@ -12,6 +12,12 @@ def check_counts(in_channels: int, num_classes: int) -> None:
             raise InputError(f"{name} must be a whole number of at least 1 but is {count!r}")
 
 
+def check_depths(depths: tuple[int, ...], *, num_stages: int) -> None:
+    """Raise InputError unless there is a number of blocks, at least 1, for every stage."""
+    if len(depths) != num_stages or min(depths) < 1:
+        raise InputError(f"depths must be {num_stages} numbers of at least 1 but are {depths}")
+
+
 def check_images(
     images: Tensor,
     in_channels: int,
