@@ -1,27 +1,27 @@
 """What every network of the catalogue promises, one test over every entry."""
 
 import dataclasses
+from collections.abc import Iterable
+from functools import cache
+from math import prod
 
 import pytest
 import torch
 from torch import nn
+from torch.nn.modules.dropout import _DropoutNd
 
 from striate.errors import InputError
 from striate.inspection.counting import count_params
-from striate.inspection.layers import describe_network
+from striate.inspection.layers import NetworkDescription, describe_network
 from striate.networks.auxiliary import WithAuxiliary
 from striate.networks.catalogue import CATALOGUE, build_network, check_input_size
 from striate.networks.entry import Entry
 from striate.training.loss import ClassificationLoss
 
-ENTRIES = list(CATALOGUE.values())
-SMALL = [entry for entry in ENTRIES if entry.num_params < 11_500_000]
-LARGE = [entry for entry in ENTRIES if entry not in SMALL]
-every_entry = pytest.mark.parametrize("entry", ENTRIES, ids=lambda entry: entry.name)
-every_small_entry = pytest.mark.parametrize("entry", SMALL, ids=lambda entry: entry.name)
-every_large_entry = pytest.mark.parametrize("entry", LARGE, ids=lambda entry: entry.name)
-
-ACTIVATIONS = (nn.ReLU, nn.GELU)
+DEEP = ("resnet1202_cifar", "preact_resnet1001_cifar")
+"""A thousand layers take seconds each time. They are counted; in all else they are the code of shallower ones."""
+ENTRIES = [entry for entry in CATALOGUE.values() if entry.name not in DEEP]
+ACTIVATIONS = (nn.ReLU, nn.ReLU6, nn.GELU, nn.SiLU, nn.Sigmoid, nn.Tanh, nn.Hardswish, nn.Hardsigmoid)
 
 
 def small_size(entry: Entry) -> tuple[int, int]:
@@ -31,17 +31,45 @@ def small_size(entry: Entry) -> tuple[int, int]:
     return max(entry.min_size[0], 33), max(entry.min_size[1], 40)
 
 
+def is_small(entry: Entry) -> bool:
+    """Whether real numbers cost little: by parameters, and by the multiply-adds of one image of `small_size`."""
+    share = prod(small_size(entry)) / prod(entry.input_size[1:])
+    return entry.num_params < 11_500_000 and share * entry.macs < 1e9
+
+
+def over(entries: Iterable[Entry]) -> pytest.MarkDecorator:
+    """A test for each of these entries."""
+    return pytest.mark.parametrize("entry", list(entries), ids=lambda entry: entry.name)
+
+
+every_entry = over(ENTRIES)
+every_small_entry = over(entry for entry in ENTRIES if is_small(entry))
+every_large_entry = over(entry for entry in ENTRIES if not is_small(entry))
+
+
+@cache
+def without_memory(name: str) -> nn.Module:
+    """The network on the meta device in evaluation mode, built once: tests only look at it."""
+    return build_network(name, device="meta").eval()
+
+
+@cache
+def described(name: str) -> NetworkDescription:
+    """The network at its own input size."""
+    return describe_network(without_memory(name), CATALOGUE[name].input_size)
+
+
 @every_entry
-@pytest.mark.parametrize(("in_channels", "num_classes"), [(1, 2), (3, 5), (4, 1)])
+@pytest.mark.parametrize(("in_channels", "num_classes"), [(1, 2), (4, 1)])
 def test_any_number_of_channels_and_classes(entry: Entry, in_channels: int, num_classes: int) -> None:
     network = build_network(entry.name, in_channels=in_channels, num_classes=num_classes, device="meta").eval()
     logits = network(torch.empty(2, in_channels, *small_size(entry), device="meta"))
     assert logits.shape == (2, num_classes)
 
 
-@every_entry
+@over(CATALOGUE.values())
 def test_params_and_macs_are_those_stored(entry: Entry) -> None:
-    description = describe_network(build_network(entry.name, device="meta"), entry.input_size)
+    description = described(entry.name)
     num_params = entry.num_params + entry.num_auxiliary_params
     assert (description.num_params, description.macs) == (num_params, entry.macs)
     assert sum(layer.num_params for layer in description.layers) == num_params
@@ -52,9 +80,7 @@ def test_params_and_macs_are_those_stored(entry: Entry) -> None:
 def test_stem_and_head_are_the_first_and_last_layer_with_weights(entry: Entry) -> None:
     network = build_network(entry.name, in_channels=2, num_classes=7, device="meta")
     weights = {name: getattr(module, "weight", None) for name, module in network.named_modules()}
-    weighted = {
-        name: weight for name, weight in weights.items() if isinstance(weight, nn.Parameter) and weight.ndim > 1
-    }
+    weighted = {name: weight for name, weight in weights.items() if isinstance(weight, nn.Parameter) and weight.ndim > 1}
     assert entry.stem == next(iter(weighted))
     assert entry.head == list(weighted)[-1]
     stem, head = weighted[entry.stem], weighted[entry.head]
@@ -62,13 +88,20 @@ def test_stem_and_head_are_the_first_and_last_layer_with_weights(entry: Entry) -
     assert stem.shape[1] == (2 if stem.ndim > 2 else 2 * 28 * 28)
 
 
+@over(entry for entry in ENTRIES if entry.other_stems)
+def test_other_stems_are_the_other_layers_that_see_the_images(entry: Entry) -> None:
+    narrow, wide = (build_network(entry.name, in_channels=count, device="meta").state_dict() for count in (2, 5))
+    changed = {name for name in narrow if narrow[name].shape != wide[name].shape}
+    assert changed == {f"{stem}.weight" for stem in (entry.stem, *entry.other_stems)}
+
+
 @every_entry
 def test_every_activation_is_its_own_module_and_never_in_place(entry: Entry) -> None:
-    network = build_network(entry.name, device="meta")
+    network = without_memory(entry.name)
     activations = {name for name, module in network.named_modules() if isinstance(module, ACTIVATIONS)}
     assert not [name for name in activations if getattr(network.get_submodule(name), "inplace", False)]
     training_only = tuple(f"{head.rpartition('.')[0]}." for head in entry.auxiliary_heads)
-    layers = {layer.name: layer for layer in describe_network(network, entry.input_size).layers}
+    layers = {layer.name: layer for layer in described(entry.name).layers}
     for name in activations:
         if name.startswith(training_only):
             assert name not in layers
@@ -87,7 +120,7 @@ def test_configuration_is_frozen_and_complete(entry: Entry) -> None:
 
 @every_entry
 def test_too_small_images_are_refused_with_the_smallest_size(entry: Entry) -> None:
-    network = build_network(entry.name, device="meta").eval()
+    network = without_memory(entry.name)
     height, width = entry.min_size
     network(torch.empty(1, entry.input_size[0], height, width, device="meta"))  # the smallest works
     check_input_size(entry, (height, width))
@@ -100,28 +133,26 @@ def test_too_small_images_are_refused_with_the_smallest_size(entry: Entry) -> No
             check_input_size(entry, size)
 
 
-@every_entry
+@over(entry for entry in ENTRIES if entry.is_fixed_size)
 def test_fixed_size_networks_refuse_larger_images(entry: Entry) -> None:
-    network = build_network(entry.name, device="meta").eval()
     larger = (entry.min_size[0] + 1, entry.min_size[1])
-    images = torch.empty(1, entry.input_size[0], *larger, device="meta")
-    if entry.is_fixed_size:
-        with pytest.raises(InputError, match=f"only but got {larger[0]}x{larger[1]}; resize them"):
-            network(images)
-    else:
-        network(images)
+    with pytest.raises(InputError, match=f"only but got {larger[0]}x{larger[1]}; resize them"):
+        without_memory(entry.name)(torch.empty(1, entry.input_size[0], *larger, device="meta"))
 
 
 @every_entry
 def test_wrong_number_of_channels_is_refused(entry: Entry) -> None:
-    network = build_network(entry.name, in_channels=3, device="meta")
-    with pytest.raises(InputError, match=r"expects images \(N, 3, H, W\) but got \(1, 2, "):
-        network(torch.empty(1, 2, *entry.min_size, device="meta"))
+    channels = entry.input_size[0]
+    with pytest.raises(InputError, match=rf"expects images \(N, {channels}, H, W\) but got \(1, {channels + 1}, "):
+        without_memory(entry.name)(torch.empty(1, channels + 1, *entry.min_size, device="meta"))
 
 
 @every_small_entry
 def test_gradient_reaches_every_trainable_parameter(entry: Entry) -> None:
     network = build_network(entry.name, num_classes=3, seed=0)
+    for module in network.modules():
+        if isinstance(module, _DropoutNd):
+            module.eval()  # a path that chance leaves out has no gradient
     images = torch.randn(2, entry.input_size[0], *small_size(entry), generator=torch.Generator().manual_seed(1))
     ClassificationLoss()(network(images), torch.tensor([0, 2])).backward()
     for name, param in network.named_parameters():
@@ -142,7 +173,7 @@ def test_gradient_reaches_every_parameter_of_large_networks(entry: Entry) -> Non
     assert not [name for name, param in network.named_parameters() if param.requires_grad and param.grad is None]
 
 
-@pytest.mark.parametrize("entry", [e for e in ENTRIES if e.auxiliary_heads], ids=lambda entry: entry.name)
+@over(entry for entry in ENTRIES if entry.auxiliary_heads)
 def test_auxiliary_heads_answer_in_training_only_and_are_counted_apart(entry: Entry) -> None:
     network = build_network(entry.name, num_classes=3, device="meta")
     images = torch.empty(2, *entry.input_size, device="meta")
@@ -173,7 +204,7 @@ def test_seed_alone_decides_the_weights_and_global_generators_stay(entry: Entry)
     assert not torch.equal(first[f"{entry.stem}.weight"], other[f"{entry.stem}.weight"])
 
 
-@pytest.mark.parametrize("entry", [e for e in ENTRIES if e.initialize_from_images], ids=lambda entry: entry.name)
+@over(entry for entry in ENTRIES if entry.initialize_from_images)
 def test_weights_measured_on_images_depend_on_the_images_alone(entry: Entry) -> None:
     assert entry.initialize_from_images is not None
     images = torch.randn(20, *entry.input_size, generator=torch.Generator().manual_seed(1))
@@ -201,10 +232,11 @@ def test_channels_last_and_batch_of_one_give_the_same_answers(entry: Entry) -> N
     network = build_network(entry.name, seed=0).eval()
     with torch.inference_mode():
         logits = network(images)
-        # sums in another order: float32 rounding only
-        torch.testing.assert_close(network(images[:1]), logits[:1], rtol=1e-4, atol=1e-5)
+        # sums in another order: float32 rounding only, of the largest numbers where sums cancel
+        atol = 1e-5 * max(1, logits.abs().max().item())
+        torch.testing.assert_close(network(images[:1]), logits[:1], rtol=1e-4, atol=atol)
         last = network.to(memory_format=torch.channels_last)(images.contiguous(memory_format=torch.channels_last))
-        torch.testing.assert_close(last, logits, rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(last, logits, rtol=1e-4, atol=atol)
 
 
 def test_counts_below_one_are_refused() -> None:

@@ -1,6 +1,7 @@
 """Our networks against torchvision's with equal weights, and our counts against torch's own counter."""
 
 import math
+from functools import cache
 
 import pytest
 import torch
@@ -9,16 +10,18 @@ import torchvision.transforms.functional as F
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from striate.inspection.counting import count_params
-from striate.inspection.layers import describe_network
+from striate.inspection.layers import NetworkDescription, describe_network
 from striate.networks.catalogue import CATALOGUE, build_network
 from striate.networks.imagenet import imagenet_class_names
-from striate.networks.resnet import CifarResNet, CifarResNetConfig
+from striate.networks.resnet import CifarResNetConfig, cifar_resnet
 
 NAMES = [name for name in CATALOGUE if name in torchvision.models.list_models()]
 """Every network of ours that torchvision has under the same name."""
 COMPARED = [name for name in NAMES if CATALOGUE[name].num_params < 30_000_000 or name in ("alexnet", "vgg16_bn")]
 """Those whose outputs are compared too: the others are the same code with more blocks."""
+
+DEEP = ("resnet1202_cifar", "preact_resnet1001_cifar")
+"""A thousand layers take torch's counter long; they are of the same operators as all others."""
 
 
 def small_size(name: str) -> tuple[int, int]:
@@ -88,10 +91,16 @@ def test_macs_and_params_are_those_torchvision_prints(name: str) -> None:
     """`_ops` is in billions of multiply-adds, rounded to a thousandth, at the size of its first weights."""
     for weights in torchvision.models.get_model_weights(name):
         meta, size = weights.meta, weights.transforms().crop_size[0]
-        network = build_network(name, device="meta")
-        assert describe_network(network, (3, size, size)).macs / 1e9 == pytest.approx(meta["_ops"], abs=6e-4)
+        description = described(name, size)
+        assert description.macs / 1e9 == pytest.approx(meta["_ops"], abs=6e-4)
         num_auxiliary = 0 if name in OPTIONS and name != "googlenet" else CATALOGUE[name].num_auxiliary_params
-        assert count_params(network) - num_auxiliary == meta["num_params"]
+        assert description.num_params - num_auxiliary == meta["num_params"]
+
+
+@cache
+def described(name: str, size: int) -> NetworkDescription:
+    """Once for all weights made for that size."""
+    return describe_network(build_network(name, device="meta"), (3, size, size))
 
 
 @pytest.mark.parametrize("name", ["squeezenet1_0", "resnet18", "googlenet"])
@@ -162,7 +171,7 @@ def test_resnet18_cifar_is_resnet18_but_for_its_stem() -> None:
 
 def test_pad_shortcut_is_a_projection_with_fixed_weights() -> None:
     """Option A equals option B with a 1x1 filter that copies each map, and no normalisation."""
-    padded = CifarResNet(CifarResNetConfig(depths=(1, 1), widths=(4, 10))).eval()
+    padded = cifar_resnet(CifarResNetConfig(depths=(1, 1), widths=(4, 10))).eval()
     shortcut = padded.get_submodule("layer2.0.downsample")
     projection = nn.Conv2d(4, 10, 1, stride=2, bias=False)
     nn.init.zeros_(projection.weight)
@@ -173,13 +182,14 @@ def test_pad_shortcut_is_a_projection_with_fixed_weights() -> None:
     torch.testing.assert_close(shortcut(maps), projection(maps))
 
 
-@pytest.mark.parametrize("name", CATALOGUE)
+@pytest.mark.parametrize("name", [name for name in CATALOGUE if name not in DEEP])
 def test_macs_are_half_of_what_torch_counts(name: str) -> None:
+    """What is stored, which tests/contract recounts with our own counter."""
     entry = CATALOGUE[name]
     network = build_network(name, device="meta").eval()
     with FlopCounterMode(display=False) as counter:
         network(torch.empty(1, *entry.input_size, device="meta"))
-    assert describe_network(network, entry.input_size).macs * 2 == counter.get_total_flops() == entry.macs * 2
+    assert counter.get_total_flops() == entry.macs * 2
 
 
 @pytest.mark.parametrize("name", ["swin_t", "shufflenet_v2_x1_0", "densenet121"])

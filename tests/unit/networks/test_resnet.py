@@ -5,7 +5,8 @@ import torch
 from torch import nn
 
 from striate.errors import InputError
-from striate.networks.resnet import BasicBlock, CifarResNet, CifarResNetConfig, PadShortcut, ResNetConfig
+from striate.layers.residual import PadShortcut
+from striate.networks.resnet import BasicBlock, CifarResNetConfig, ResNetConfig, cifar_resnet
 
 
 def test_pad_shortcut_on_paper() -> None:
@@ -23,7 +24,7 @@ def test_block_without_weights_is_its_shortcut_rectified() -> None:
 
 
 def test_cifar_stages_halve_and_widen() -> None:
-    network = CifarResNet(CifarResNetConfig(depths=(1, 2, 1), widths=(4, 8, 12))).eval()
+    network = cifar_resnet(CifarResNetConfig(depths=(1, 2, 1), widths=(4, 8, 12))).eval()
     maps = network.relu(network.bn1(network.conv1(torch.zeros(1, 3, 32, 32))))
     shapes = []
     for number in (1, 2, 3):
@@ -37,8 +38,8 @@ def test_cifar_stages_halve_and_widen() -> None:
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: ResNetConfig(block="wide"), "block must be 'basic' or 'bottleneck' but is 'wide'"),
-        (lambda: ResNetConfig(depths=(1, 2)), r"depths must be four numbers of at least 1 but are \(1, 2\)"),
+        (lambda: ResNetConfig(block="wide"), "block must be 'basic', 'bottleneck' or 'bottleneck_v1' but is 'wide'"),
+        (lambda: ResNetConfig(depths=(1, 2)), r"depths must be 4 numbers of at least 1 but are \(1, 2\)"),
         (lambda: CifarResNetConfig(shortcut="none"), "shortcut must be 'pad' or 'project' but is 'none'"),
         (lambda: CifarResNetConfig(depths=(1, 1)), r"depths \(1, 1\) and widths \(16, 32, 64\) must pair up"),
         (lambda: CifarResNetConfig(depths=(), widths=()), r"depths \(\) and widths \(\) must pair up"),
