@@ -18,7 +18,7 @@ SMALL = [entry for entry in ENTRIES if entry.num_params < 11_500_000]
 every_entry = pytest.mark.parametrize("entry", ENTRIES, ids=lambda entry: entry.name)
 every_small_entry = pytest.mark.parametrize("entry", SMALL, ids=lambda entry: entry.name)
 
-ACTIVATIONS = (nn.ReLU, nn.GELU)
+ACTIVATIONS = (nn.ReLU, nn.ReLU6, nn.GELU, nn.Hardswish, nn.Hardsigmoid)
 
 
 def small_size(entry: Entry) -> tuple[int, int]:

@@ -8,13 +8,36 @@ import torch
 from torch import nn
 
 from striate.errors import InputError
-from striate.networks import airbench, alexnet, lenet, resnet, squeezenet
+from striate.networks import (
+    airbench,
+    alexnet,
+    densenet,
+    lenet,
+    mobilenet_v1,
+    mobilenet_v2,
+    mobilenet_v3,
+    resnet,
+    shufflenet,
+    shufflenet_v2,
+    squeezenet,
+)
 from striate.networks.checking import check_size
 from striate.networks.entry import Entry
 from striate.registry import Registry
 
 CATALOGUE: Registry[Entry] = Registry(
-    "network", lenet.ENTRIES, alexnet.ENTRIES, squeezenet.ENTRIES, resnet.ENTRIES, airbench.ENTRIES
+    "network",
+    lenet.ENTRIES,
+    alexnet.ENTRIES,
+    squeezenet.ENTRIES,
+    resnet.ENTRIES,
+    densenet.ENTRIES,
+    mobilenet_v1.ENTRIES,
+    shufflenet.ENTRIES,
+    mobilenet_v2.ENTRIES,
+    shufflenet_v2.ENTRIES,
+    mobilenet_v3.ENTRIES,
+    airbench.ENTRIES,
 )
 
 

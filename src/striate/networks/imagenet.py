@@ -23,7 +23,7 @@ def imagenet_class_names() -> tuple[str, ...]:
 def imagenet_weights(
     file_name: str, *, size_mib: float, top1: float, top5: float, name: str = "imagenet", resize_size: int = 256
 ) -> Weights:
-    """One of torchvision's files, whose name ends in the first eight digits of its SHA-256.
+    """One of torchvision's files, whose name ends in the first digits of its SHA-256.
 
     `size_mib` is torchvision's own figure, rounded to a thousandth of 2**20 bytes.
     """

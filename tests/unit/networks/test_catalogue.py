@@ -12,6 +12,13 @@ from striate.networks.catalogue import CATALOGUE, build_network, check_input_siz
 NAMES = {
     "lenet5", "lenet_300_100", "alexnet", "alexnet_two_towers", "alexnet_small", "squeezenet1_0", "squeezenet1_1",
     "resnet18", "resnet34", "resnet50", "resnet20_cifar", "resnet18_cifar", "airbench94_cifar",
+    "densenet121", "densenet161", "densenet169", "densenet201", "densenet_40_12_cifar", "densenet_100_12_cifar",
+    "densenet_bc_40_12_cifar", "densenet_bc_100_12_cifar", "densenet_bc_250_24_cifar", "densenet_bc_190_40_cifar",
+    "mobilenet_v1", "mobilenet_v1_x0_75", "mobilenet_v1_x0_5", "mobilenet_v1_x0_25", "mobilenet_v2",
+    "mobilenet_v2_cifar", "mobilenet_v3_large", "mobilenet_v3_small",
+    "shufflenet_v1_g1", "shufflenet_v1_g2", "shufflenet_v1_g3", "shufflenet_v1_g4", "shufflenet_v1_g8",
+    "shufflenet_v1_g3_x0_5", "shufflenet_v1_g3_x1_5", "shufflenet_v1_g3_x2_0",
+    "shufflenet_v2_x0_5", "shufflenet_v2_x1_0", "shufflenet_v2_x1_5", "shufflenet_v2_x2_0", "shufflenet_v2_cifar",
 }  # fmt: skip
 
 
