@@ -1,6 +1,7 @@
 """What every network of the catalogue promises, one test over every entry."""
 
 import dataclasses
+import functools
 
 import pytest
 import torch
@@ -8,15 +9,10 @@ from torch import nn
 
 from striate.errors import InputError
 from striate.inspection.counting import count_params
-from striate.inspection.layers import describe_network
+from striate.inspection.layers import NetworkDescription, describe_network
 from striate.networks.catalogue import CATALOGUE, build_network, check_input_size
 from striate.networks.entry import Entry
 from striate.training.loss import ClassificationLoss
-
-ENTRIES = list(CATALOGUE.values())
-SMALL = [entry for entry in ENTRIES if entry.num_params < 11_500_000]
-every_entry = pytest.mark.parametrize("entry", ENTRIES, ids=lambda entry: entry.name)
-every_small_entry = pytest.mark.parametrize("entry", SMALL, ids=lambda entry: entry.name)
 
 ACTIVATIONS = (nn.ReLU, nn.ReLU6, nn.GELU, nn.Hardswish, nn.Hardsigmoid)
 
@@ -28,8 +24,34 @@ def small_size(entry: Entry) -> tuple[int, int]:
     return max(entry.min_size[0], 33), max(entry.min_size[1], 40)
 
 
+def is_small(entry: Entry) -> bool:
+    """Whether weights and an image of the small size cost little."""
+    share = small_size(entry)[0] * small_size(entry)[1] / (entry.input_size[1] * entry.input_size[2])
+    return entry.num_params < 11_500_000 and share * entry.macs < 1e9
+
+
+ENTRIES = list(CATALOGUE.values())
+SMALL = [entry for entry in ENTRIES if is_small(entry)]
+every_entry = pytest.mark.parametrize("entry", ENTRIES, ids=lambda entry: entry.name)
+every_small_entry = pytest.mark.parametrize("entry", SMALL, ids=lambda entry: entry.name)
+every_fixed_entry = pytest.mark.parametrize(
+    "entry", [entry for entry in ENTRIES if entry.is_fixed_size], ids=lambda entry: entry.name
+)
+
+
+@functools.cache
+def without_memory(name: str) -> nn.Module:
+    """The network on the meta device in evaluation mode, built once: tests only look at it."""
+    return build_network(name, device="meta").eval()
+
+
+@functools.cache
+def described(name: str) -> NetworkDescription:
+    return describe_network(without_memory(name), CATALOGUE[name].input_size)
+
+
 @every_entry
-@pytest.mark.parametrize(("in_channels", "num_classes"), [(1, 2), (3, 5), (4, 1)])
+@pytest.mark.parametrize(("in_channels", "num_classes"), [(1, 2), (4, 1)])
 def test_any_number_of_channels_and_classes(entry: Entry, in_channels: int, num_classes: int) -> None:
     network = build_network(entry.name, in_channels=in_channels, num_classes=num_classes, device="meta").eval()
     logits = network(torch.empty(2, in_channels, *small_size(entry), device="meta"))
@@ -38,7 +60,7 @@ def test_any_number_of_channels_and_classes(entry: Entry, in_channels: int, num_
 
 @every_entry
 def test_params_and_macs_are_those_stored(entry: Entry) -> None:
-    description = describe_network(build_network(entry.name, device="meta"), entry.input_size)
+    description = described(entry.name)
     num_params = entry.num_params + entry.num_auxiliary_params
     assert (description.num_params, description.macs) == (num_params, entry.macs)
     assert sum(layer.num_params for layer in description.layers) == num_params
@@ -58,10 +80,10 @@ def test_stem_and_head_are_the_first_and_last_layer_with_weights(entry: Entry) -
 
 @every_entry
 def test_every_activation_is_its_own_module_and_never_in_place(entry: Entry) -> None:
-    network = build_network(entry.name, device="meta")
+    network = without_memory(entry.name)
     activations = {name for name, module in network.named_modules() if isinstance(module, ACTIVATIONS)}
     assert not [name for name in activations if getattr(network.get_submodule(name), "inplace", False)]
-    layers = {layer.name: layer for layer in describe_network(network, entry.input_size).layers}
+    layers = {layer.name: layer for layer in described(entry.name).layers}
     assert all(layers[name].num_calls == 1 and layers[name].activation_bytes > 0 for name in activations)
 
 
@@ -76,7 +98,7 @@ def test_configuration_is_frozen_and_complete(entry: Entry) -> None:
 
 @every_entry
 def test_too_small_images_are_refused_with_the_smallest_size(entry: Entry) -> None:
-    network = build_network(entry.name, device="meta").eval()
+    network = without_memory(entry.name)
     height, width = entry.min_size
     network(torch.empty(1, entry.input_size[0], height, width, device="meta"))  # the smallest works
     check_input_size(entry, (height, width))
@@ -89,23 +111,18 @@ def test_too_small_images_are_refused_with_the_smallest_size(entry: Entry) -> No
             check_input_size(entry, size)
 
 
-@every_entry
+@every_fixed_entry
 def test_fixed_size_networks_refuse_larger_images(entry: Entry) -> None:
-    network = build_network(entry.name, device="meta").eval()
     larger = (entry.min_size[0] + 1, entry.min_size[1])
-    images = torch.empty(1, entry.input_size[0], *larger, device="meta")
-    if entry.is_fixed_size:
-        with pytest.raises(InputError, match=f"only but got {larger[0]}x{larger[1]}; resize them"):
-            network(images)
-    else:
-        network(images)
+    with pytest.raises(InputError, match=f"only but got {larger[0]}x{larger[1]}; resize them"):
+        without_memory(entry.name)(torch.empty(1, entry.input_size[0], *larger, device="meta"))
 
 
 @every_entry
 def test_wrong_number_of_channels_is_refused(entry: Entry) -> None:
-    network = build_network(entry.name, in_channels=3, device="meta")
-    with pytest.raises(InputError, match=r"expects images \(N, 3, H, W\) but got \(1, 2, "):
-        network(torch.empty(1, 2, *entry.min_size, device="meta"))
+    channels = entry.input_size[0]
+    with pytest.raises(InputError, match=rf"expects images \(N, {channels}, H, W\) but got \(1, {channels + 1}, "):
+        without_memory(entry.name)(torch.empty(1, channels + 1, *entry.min_size, device="meta"))
 
 
 @every_small_entry

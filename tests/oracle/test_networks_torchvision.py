@@ -6,7 +6,6 @@ import torchvision
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from striate.inspection.counting import count_params
 from striate.inspection.layers import describe_network
 from striate.networks.catalogue import CATALOGUE, build_network
 from striate.networks.imagenet import imagenet_class_names
@@ -79,16 +78,21 @@ def test_names_and_shapes_are_torchvisions(name: str) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_macs_and_params_are_those_torchvision_prints(name: str) -> None:
-    """`_ops` is in billions of multiply-adds, rounded to a thousandth, at the size of its first weights."""
+    """`_ops` is in billions of multiply-adds, rounded to a thousandth; our entry's own are recounted elsewhere."""
+    entry = CATALOGUE[name]
     for weights in torchvision.models.get_model_weights(name):
         meta, size = weights.meta, weights.transforms().crop_size[0]
-        network = build_network(name, device="meta")
-        assert describe_network(network, (3, size, size)).macs / 1e9 == pytest.approx(meta["_ops"], abs=6e-4)
-        num_auxiliary = 0 if name in OPTIONS and name != "googlenet" else CATALOGUE[name].num_auxiliary_params
-        assert count_params(network) - num_auxiliary == meta["num_params"]
+        macs = entry.macs
+        if entry.input_size != (3, size, size):
+            macs = describe_network(build_network(name, device="meta"), (3, size, size)).macs
+        assert macs / 1e9 == pytest.approx(meta["_ops"], abs=6e-4)
+        num_auxiliary = entry.num_auxiliary_params if name in OPTIONS and name != "googlenet" else 0
+        assert entry.num_params + num_auxiliary == meta["num_params"]
 
 
-@pytest.mark.parametrize("name", ["squeezenet1_0", "resnet18"])
+@pytest.mark.parametrize(
+    "name", ["squeezenet1_0", "resnet18", "densenet121", "mobilenet_v2", "mobilenet_v3_small", "shufflenet_v2_x0_5"]
+)
 def test_same_seed_draws_the_same_weights(name: str) -> None:
     """Initialisation is torchvision's, number by number: the same draws in the same order."""
     oracle = theirs(name).state_dict()
@@ -140,11 +144,12 @@ def test_pad_shortcut_is_a_projection_with_fixed_weights() -> None:
 
 @pytest.mark.parametrize("name", CATALOGUE)
 def test_macs_are_half_of_what_torch_counts(name: str) -> None:
+    """That they are what we count is a promise of every entry, held with the others."""
     entry = CATALOGUE[name]
     network = build_network(name, device="meta").eval()
     with FlopCounterMode(display=False) as counter:
         network(torch.empty(1, *entry.input_size, device="meta"))
-    assert describe_network(network, entry.input_size).macs * 2 == counter.get_total_flops() == entry.macs * 2
+    assert counter.get_total_flops() == entry.macs * 2
 
 
 @pytest.mark.parametrize("name", ["swin_t", "shufflenet_v2_x1_0", "densenet121"])

@@ -21,9 +21,7 @@ def conv_norm(
     has no bias, since the norm has one.
     """
     layers = [
-        nn.Conv2d(
-            in_channels, out_channels, kernel_size, stride, padding=kernel_size // 2, groups=groups, bias=False
-        ),
+        nn.Conv2d(in_channels, out_channels, kernel_size, stride, padding=kernel_size // 2, groups=groups, bias=False),
         norm(out_channels),
     ]
     return nn.Sequential(*layers) if activation is None else nn.Sequential(*layers, activation())

@@ -5,6 +5,7 @@ outputs before and after, whatever the numbers of channels.
 """
 
 import dataclasses
+import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -231,10 +232,16 @@ def find_fitting_networks(state: Mapping[str, Tensor]) -> list[str]:
         renamed = {entry.rename(name): value for name, value in state.items()} if entry.rename else state
         if (counts := find_counts(entry, renamed)) is None:
             continue
-        network = build_network(entry.name, in_channels=counts[0], num_classes=counts[1], device="meta")
-        if _shapes(renamed) == _shapes(network.state_dict()):
+        if _shapes(renamed) == _shapes_of(entry.name, *counts):
             fitting.append(entry.name)
     return fitting
+
+
+@functools.cache
+def _shapes_of(name: str, in_channels: int, num_classes: int) -> dict[str, tuple[int, ...]]:
+    """Those of the catalogue's network with these counts; kept, since building a deep one takes a tenth of a second."""
+    network = build_network(name, in_channels=in_channels, num_classes=num_classes, device="meta")
+    return _shapes(network.state_dict())
 
 
 def _shapes(state: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:

@@ -167,9 +167,7 @@ def densenet_cifar(config: CifarDenseNetConfig) -> DenseNet:
 def dense_block(layer: Layer, in_channels: int, growth_rate: int, depth: int) -> nn.Sequential:
     """`depth` layers, each of which sees the maps of all before it: (N, C, H, W) -> (N, C + depth * k, H, W)."""
     return nn.Sequential(
-        OrderedDict(
-            (f"denselayer{i + 1}", layer(in_channels + i * growth_rate, growth_rate)) for i in range(depth)
-        )
+        OrderedDict((f"denselayer{i + 1}", layer(in_channels + i * growth_rate, growth_rate)) for i in range(depth))
     )
 
 
