@@ -80,7 +80,9 @@ def test_params_and_macs_are_those_stored(entry: Entry) -> None:
 def test_stem_and_head_are_the_first_and_last_layer_with_weights(entry: Entry) -> None:
     network = build_network(entry.name, in_channels=2, num_classes=7, device="meta")
     weights = {name: getattr(module, "weight", None) for name, module in network.named_modules()}
-    weighted = {name: weight for name, weight in weights.items() if isinstance(weight, nn.Parameter) and weight.ndim > 1}
+    weighted = {
+        name: weight for name, weight in weights.items() if isinstance(weight, nn.Parameter) and weight.ndim > 1
+    }
     assert entry.stem == next(iter(weighted))
     assert entry.head == list(weighted)[-1]
     stem, head = weighted[entry.stem], weighted[entry.head]

@@ -5,6 +5,7 @@ outputs before and after, whatever the numbers of channels.
 """
 
 import dataclasses
+import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -230,14 +231,27 @@ def _check_match(
 
 
 def find_fitting_networks(state: Mapping[str, Tensor]) -> list[str]:
-    """The names of the catalogue's networks whose parameters have just these names and shapes, for any counts."""
-    found = {name: tuple(value.shape) for name, value in state.items() if not name.endswith("num_batches_tracked")}
+    """The names of the catalogue's networks whose parameters have just these names and shapes, for any counts.
+
+    The names may be the old ones of published files.
+    """
     fitting = []
     for entry in CATALOGUE.values():
-        if (counts := find_counts(entry, state)) is None:
+        renamed = {entry.rename(name): value for name, value in state.items()} if entry.rename else state
+        if (counts := find_counts(entry, renamed)) is None:
             continue
-        network = build_network(entry.name, in_channels=counts[0], num_classes=counts[1], device="meta")
-        shapes = {name: tuple(value.shape) for name, value in network.state_dict().items()}
-        if found == {name: shape for name, shape in shapes.items() if not name.endswith("num_batches_tracked")}:
+        if _shapes(renamed) == _shapes_of(entry.name, *counts):
             fitting.append(entry.name)
     return fitting
+
+
+@functools.cache
+def _shapes_of(name: str, in_channels: int, num_classes: int) -> dict[str, tuple[int, ...]]:
+    """Those of the catalogue's network with these counts; kept, since building a deep one takes a tenth of a second."""
+    network = build_network(name, in_channels=in_channels, num_classes=num_classes, device="meta")
+    return _shapes(network.state_dict())
+
+
+def _shapes(state: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
+    """By name, without batch norms' counters, which old files lack."""
+    return {name: tuple(value.shape) for name, value in state.items() if not name.endswith("num_batches_tracked")}

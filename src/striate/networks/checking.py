@@ -17,6 +17,8 @@ def check_dropout(**shares: float) -> None:
     for name, share in shares.items():
         if not 0 <= share < 1:
             raise InputError(f"{name} must be at least 0 and below 1 but is {share!r}")
+
+
 def check_depths(depths: tuple[int, ...], *, num_stages: int) -> None:
     """Raise InputError unless there is a number of blocks, at least 1, for every stage."""
     if len(depths) != num_stages or min(depths) < 1:

@@ -46,6 +46,7 @@ class Entry:
     parameters that belong to those heads alone: they come on top of `num_params`.
     `min_size` is the smallest legal height and width. `is_fixed_size` says that only `input_size` is legal. Where first weights are
     measured on data, `initialize_from_images(network, images)` sets them from preprocessed training images (N, C, H, W).
+    Where published files have other parameter names, `rename(name)` gives a parameter's name here for that in the file.
     """
 
     name: str
@@ -67,3 +68,4 @@ class Entry:
     published: Published | None = None
     weights: tuple[Weights, ...] = ()
     initialize_from_images: Callable[[nn.Module, Tensor], None] | None = None
+    rename: Callable[[str], str] | None = None

@@ -38,7 +38,7 @@ def imagenet_weights(
     preprocessing: Preprocessing | None = None,
     resize_size: int = 256,
 ) -> Weights:
-    """One of torchvision's files, whose name ends in the first eight digits of its SHA-256.
+    """One of torchvision's files, whose name ends in the first digits of its SHA-256.
 
     `size_mib` is torchvision's own figure, rounded to a thousandth of 2**20 bytes. `preprocessing` is that of
     `imagenet_preprocessing` with `resize_size` unless given.
