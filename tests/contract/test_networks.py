@@ -18,7 +18,7 @@ SMALL = [entry for entry in ENTRIES if entry.num_params < 11_500_000]
 every_entry = pytest.mark.parametrize("entry", ENTRIES, ids=lambda entry: entry.name)
 every_small_entry = pytest.mark.parametrize("entry", SMALL, ids=lambda entry: entry.name)
 
-ACTIVATIONS = (nn.ReLU, nn.GELU)
+ACTIVATIONS = (nn.ReLU, nn.GELU, nn.SiLU, nn.Sigmoid, nn.Tanh)
 
 
 def small_size(entry: Entry) -> tuple[int, int]:
@@ -111,6 +111,9 @@ def test_wrong_number_of_channels_is_refused(entry: Entry) -> None:
 @every_small_entry
 def test_gradient_reaches_every_trainable_parameter(entry: Entry) -> None:
     network = build_network(entry.name, num_classes=3, seed=0)
+    for module in network.modules():
+        if isinstance(module, nn.modules.dropout._DropoutNd):
+            module.eval()  # a path that chance leaves out has no gradient
     images = torch.randn(2, entry.input_size[0], *small_size(entry), generator=torch.Generator().manual_seed(1))
     ClassificationLoss()(network(images), torch.tensor([0, 2])).backward()
     for name, param in network.named_parameters():

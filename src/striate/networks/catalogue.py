@@ -8,13 +8,19 @@ import torch
 from torch import nn
 
 from striate.errors import InputError
-from striate.networks import airbench, alexnet, lenet, resnet, squeezenet
+from striate.networks import airbench, alexnet, efficientnet, lenet, resnet, squeezenet
 from striate.networks.checking import check_size
 from striate.networks.entry import Entry
 from striate.registry import Registry
 
 CATALOGUE: Registry[Entry] = Registry(
-    "network", lenet.ENTRIES, alexnet.ENTRIES, squeezenet.ENTRIES, resnet.ENTRIES, airbench.ENTRIES
+    "network",
+    lenet.ENTRIES,
+    alexnet.ENTRIES,
+    squeezenet.ENTRIES,
+    resnet.ENTRIES,
+    efficientnet.ENTRIES,
+    airbench.ENTRIES,
 )
 
 

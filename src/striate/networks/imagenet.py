@@ -1,6 +1,6 @@
 """What the weights published by torchvision for ImageNet have in common: address, preprocessing and class names."""
 
-from striate.data.preprocessing import Preprocessing
+from striate.data.preprocessing import Interpolation, Preprocessing
 from striate.networks.entry import Weights
 
 _FOLDER = "https://download.pytorch.org/models/"
@@ -8,9 +8,18 @@ MEAN = (0.485, 0.456, 0.406)
 STD = (0.229, 0.224, 0.225)
 
 
-def imagenet_preprocessing(*, resize_size: int = 256, crop_size: int = 224) -> Preprocessing:
+def imagenet_preprocessing(
+    *, resize_size: int = 256, crop_size: int = 224, interpolation: Interpolation = "bilinear"
+) -> Preprocessing:
     """Short side to `resize_size`, centre crop, RGB in [0, 1] normalised by ImageNet's mean and deviation."""
-    return Preprocessing(channels=3, resize_size=resize_size, crop_size=(crop_size, crop_size), mean=MEAN, std=STD)
+    return Preprocessing(
+        channels=3,
+        resize_size=resize_size,
+        crop_size=(crop_size, crop_size),
+        mean=MEAN,
+        std=STD,
+        interpolation=interpolation,
+    )
 
 
 def imagenet_class_names() -> tuple[str, ...]:
@@ -21,9 +30,17 @@ def imagenet_class_names() -> tuple[str, ...]:
 
 
 def imagenet_weights(
-    file_name: str, *, size_mib: float, top1: float, top5: float, name: str = "imagenet", resize_size: int = 256
+    file_name: str,
+    *,
+    size_mib: float,
+    top1: float,
+    top5: float,
+    name: str = "imagenet",
+    resize_size: int = 256,
+    crop_size: int = 224,
+    interpolation: Interpolation = "bilinear",
 ) -> Weights:
-    """One of torchvision's files, whose name ends in the first eight digits of its SHA-256.
+    """One of torchvision's files, whose name ends in the first eight or ten digits of its SHA-256.
 
     `size_mib` is torchvision's own figure, rounded to a thousandth of 2**20 bytes.
     """
@@ -32,7 +49,7 @@ def imagenet_weights(
         url=_FOLDER + file_name,
         size_bytes=round(size_mib * 2**20),
         sha256_prefix=file_name.removesuffix(".pth").rpartition("-")[2],
-        preprocessing=imagenet_preprocessing(resize_size=resize_size),
+        preprocessing=imagenet_preprocessing(resize_size=resize_size, crop_size=crop_size, interpolation=interpolation),
         class_names=imagenet_class_names,
         source=f"torchvision; {top1:.2%} top-1 and {top5:.2%} top-5 on ImageNet's validation images",
     )
