@@ -174,10 +174,11 @@ def test_channels_last_and_batch_of_one_give_the_same_answers(entry: Entry) -> N
     network = build_network(entry.name, seed=0).eval()
     with torch.inference_mode():
         logits = network(images)
-        # sums in another order: float32 rounding only
-        torch.testing.assert_close(network(images[:1]), logits[:1], rtol=1e-4, atol=1e-5)
+        # sums in another order: float32 rounding only, of the largest numbers where sums cancel
+        atol = 1e-5 * max(1, logits.abs().max().item())
+        torch.testing.assert_close(network(images[:1]), logits[:1], rtol=1e-4, atol=atol)
         last = network.to(memory_format=torch.channels_last)(images.contiguous(memory_format=torch.channels_last))
-        torch.testing.assert_close(last, logits, rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(last, logits, rtol=1e-4, atol=atol)
 
 
 def test_counts_below_one_are_refused() -> None:

@@ -5,10 +5,11 @@ from contextlib import nullcontext
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from striate.errors import InputError
-from striate.networks import airbench, alexnet, efficientnet, lenet, resnet, squeezenet
+from striate.networks import airbench, alexnet, efficientnet, lenet, nasnet, resnet, squeezenet
 from striate.networks.checking import check_size
 from striate.networks.entry import Entry
 from striate.registry import Registry
@@ -19,6 +20,7 @@ CATALOGUE: Registry[Entry] = Registry(
     alexnet.ENTRIES,
     squeezenet.ENTRIES,
     resnet.ENTRIES,
+    nasnet.ENTRIES,
     efficientnet.ENTRIES,
     airbench.ENTRIES,
 )
@@ -80,7 +82,8 @@ def build_network(
     with torch.random.fork_rng(devices=[]) if seed is not None else nullcontext():
         if seed is not None:
             torch.default_generator.manual_seed(seed)
-        with torch.device("meta" if wanted.type == "meta" else "cpu"):
+        is_meta = wanted.type == "meta"
+        with torch.device("meta" if is_meta else "cpu"), _Undrawn() if is_meta else nullcontext():
             network = entry.build(config)
     return network.to(wanted)
 
@@ -88,3 +91,12 @@ def build_network(
 def check_input_size(entry: Entry, size: tuple[int, int]) -> None:
     """Raise InputError naming the smallest, or only, legal size unless images of `size` (height, width) fit."""
     check_size(size, entry.min_size, is_fixed_size=entry.is_fixed_size, network=entry.name)
+
+
+class _Undrawn(TorchFunctionMode):
+    """Leaves out the drawing of numbers: for weights without memory it would take most of the time for nothing."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func in (Tensor.normal_, Tensor.uniform_):
+            return args[0]
+        return func(*args, **(kwargs or {}))
