@@ -56,6 +56,13 @@ def test_stem_and_head_are_the_first_and_last_layer_with_weights(entry: Entry) -
     assert stem.weight.shape[1] == (2 if isinstance(stem, nn.Conv2d) else 2 * 28 * 28)
 
 
+@pytest.mark.parametrize("entry", [e for e in ENTRIES if e.other_stems], ids=lambda entry: entry.name)
+def test_other_stems_are_the_other_layers_that_see_the_images(entry: Entry) -> None:
+    narrow, wide = (build_network(entry.name, in_channels=count, device="meta").state_dict() for count in (2, 5))
+    changed = {name for name in narrow if narrow[name].shape != wide[name].shape}
+    assert changed == {f"{stem}.weight" for stem in (entry.stem, *entry.other_stems)}
+
+
 @every_entry
 def test_every_activation_is_its_own_module_and_never_in_place(entry: Entry) -> None:
     network = build_network(entry.name, device="meta")

@@ -9,7 +9,18 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from striate.errors import InputError
-from striate.networks import airbench, alexnet, efficientnet, lenet, nasnet, resnet, squeezenet
+from striate.networks import (
+    airbench,
+    alexnet,
+    efficientnet,
+    fractalnet,
+    highway,
+    lenet,
+    mnasnet,
+    nasnet,
+    resnet,
+    squeezenet,
+)
 from striate.networks.checking import check_size
 from striate.networks.entry import Entry
 from striate.registry import Registry
@@ -19,8 +30,11 @@ CATALOGUE: Registry[Entry] = Registry(
     lenet.ENTRIES,
     alexnet.ENTRIES,
     squeezenet.ENTRIES,
+    highway.ENTRIES,
     resnet.ENTRIES,
+    fractalnet.ENTRIES,
     nasnet.ENTRIES,
+    mnasnet.ENTRIES,
     efficientnet.ENTRIES,
     airbench.ENTRIES,
 )

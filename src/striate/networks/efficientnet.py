@@ -19,13 +19,12 @@ from striate.layers.squeeze_excitation import SqueezeExcitation
 from striate.networks.checking import check_counts, check_images
 from striate.networks.entry import Entry, Published
 from striate.networks.imagenet import imagenet_weights
+from striate.networks.widths import round_width
 
 MIN_SIZE = (1, 1)
 """Every stride is padded, so that even one pixel gives one answer."""
 DEPTH_BASE, WIDTH_BASE, RESOLUTION_BASE = 1.2, 1.1, 1.15
 """alpha, beta and gamma of section 3.3, found by a grid search: alpha * beta**2 * gamma**2 is about 2."""
-WIDTH_STEP = 8
-"""Widths are multiples of this."""
 STEM_WIDTH = 32
 HEAD_FACTOR = 4
 """The last convolution has this many times the maps of the last stage: 1280 of 320."""
@@ -173,12 +172,6 @@ def make_stage(in_channels: int, stage: Stage, rates: list[float], config: Effic
 def scaled(stage: Stage, config: EfficientNetConfig) -> dict[str, int]:
     """Width and depth of a stage of B0 in a network that is `config.width` times wider and `config.depth` deeper."""
     return {"width": round_width(stage.width * config.width), "depth": math.ceil(stage.depth * config.depth)}
-
-
-def round_width(width: float) -> int:
-    """The nearest multiple of eight that is no more than a tenth smaller, and at least eight."""
-    rounded = max(WIDTH_STEP, int(width + WIDTH_STEP / 2) // WIDTH_STEP * WIDTH_STEP)
-    return rounded if rounded >= 0.9 * width else rounded + WIDTH_STEP
 
 
 def compound_scaling(exponent: float) -> Scaling:

@@ -17,15 +17,9 @@ from striate.networks.efficientnet import (
     MBConv,
     Stage,
     compound_scaling,
-    round_width,
 )
 
 NAMES = [f"efficientnet_b{number}" for number in range(8)]
-
-
-@pytest.mark.parametrize(("width", "rounded"), [(1, 8), (32, 32), (35.2, 32), (35.7, 40), (83, 80), (89, 88), (92, 96)])
-def test_widths_are_multiples_of_eight_and_never_a_tenth_smaller(width: float, rounded: int) -> None:
-    assert round_width(width) == rounded
 
 
 def test_one_step_of_compound_scaling_nearly_doubles_the_work() -> None:
