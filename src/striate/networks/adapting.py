@@ -156,28 +156,33 @@ def _to_rgb(
     entry: Entry, state: Mapping[str, Tensor], preprocessing: Preprocessing
 ) -> tuple[Mapping[str, Tensor], Preprocessing]:
     """Weights and preparation that give the same answers with red first; untouched if they have it so already."""
-    stem = f"{entry.stem}.weight"
-    if preprocessing.channel_order == "RGB" or stem not in state:
+    stems = [f"{stem}.weight" for stem in (entry.stem, *entry.other_stems)]
+    if preprocessing.channel_order == "RGB" or not all(stem in state for stem in stems):
         return state, preprocessing
     flipped = dataclasses.replace(
         preprocessing, channel_order="RGB", mean=preprocessing.mean[::-1], std=preprocessing.std[::-1]
     )
-    weight = state[stem]
-    return {**state, stem: weight.reshape(len(weight), 3, -1).flip(1).reshape(weight.shape)}, flipped
+    weights = {stem: state[stem] for stem in stems}
+    turned = {stem: each.reshape(len(each), 3, -1).flip(1).reshape(each.shape) for stem, each in weights.items()}
+    return {**state, **turned}, flipped
 
 
 def _fit_stem(entry: Entry, target: Mapping[str, Tensor], fitted: dict[str, Tensor], tell: Tell) -> None:
-    """Adapt the first layer's input channels where nothing else about it differs."""
-    name = f"{entry.stem}.weight"
+    """Adapt the first layers' input channels where nothing else about them differs."""
     found, wanted = find_counts(entry, fitted), find_counts(entry, target)
     if found is None or wanted is None or found[0] == wanted[0]:
         return
-    adapted = adapt_channels(fitted[name], found[0], wanted[0])
-    if adapted.shape != target[name].shape:
-        return  # _check_match says what is wrong
-    fitted[name] = adapted
     how = "summed into" if wanted[0] < found[0] else "spread over"
-    tell(f"{entry.name}: the {found[0]} input channels of the first layer, {entry.stem}, are {how} {wanted[0]}")
+    width = fitted[f"{entry.stem}.weight"].shape[1]
+    for stem in (entry.stem, *entry.other_stems):
+        name = f"{stem}.weight"
+        if name not in fitted or fitted[name].ndim < 2 or fitted[name].shape[1] != width:
+            continue  # _check_match says what is wrong
+        adapted = adapt_channels(fitted[name], found[0], wanted[0])
+        if adapted.shape != target[name].shape:
+            continue
+        fitted[name] = adapted
+        tell(f"{entry.name}: the {found[0]} input channels of the first layer, {stem}, are {how} {wanted[0]}")
 
 
 def _fit_head(entry: Entry, head: str, target: Mapping[str, Tensor], fitted: dict[str, Tensor], tell: Tell) -> None:

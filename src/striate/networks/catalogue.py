@@ -7,7 +7,8 @@ from contextlib import nullcontext
 from typing import Any, Literal
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from striate.errors import InputError
 from striate.networks import (
@@ -15,7 +16,10 @@ from striate.networks import (
     alexnet,
     allconv,
     densenet,
+    efficientnet,
+    fractalnet,
     googlenet,
+    highway,
     inception_resnet,
     inception_v2,
     inception_v3,
@@ -23,9 +27,11 @@ from striate.networks import (
     lenet,
     maxout,
     mlp,
+    mnasnet,
     mobilenet_v1,
     mobilenet_v2,
     mobilenet_v3,
+    nasnet,
     neocognitron,
     nin,
     overfeat,
@@ -62,6 +68,7 @@ CATALOGUE: Registry[Entry] = Registry(
     allconv.ENTRIES,
     googlenet.ENTRIES,
     inception_v2.ENTRIES,
+    highway.ENTRIES,
     inception_v3.ENTRIES,
     resnet.ENTRIES,
     stochastic_depth.ENTRIES,
@@ -70,15 +77,19 @@ CATALOGUE: Registry[Entry] = Registry(
     inception_resnet.ENTRIES,
     squeezenet.ENTRIES,
     wide_resnet.ENTRIES,
+    fractalnet.ENTRIES,
     densenet.ENTRIES,
     xception.ENTRIES,
     resnext.ENTRIES,
     mobilenet_v1.ENTRIES,
     shufflenet.ENTRIES,
+    nasnet.ENTRIES,
     senet.ENTRIES,
     mobilenet_v2.ENTRIES,
     shufflenet_v2.ENTRIES,
+    mnasnet.ENTRIES,
     mobilenet_v3.ENTRIES,
+    efficientnet.ENTRIES,
     airbench.ENTRIES,
 )
 
@@ -177,7 +188,8 @@ def build_network(
     with torch.random.fork_rng(devices=[]) if seed is not None else nullcontext():
         if seed is not None:
             torch.default_generator.manual_seed(seed)
-        with torch.device("meta" if wanted.type == "meta" else "cpu"):
+        is_meta = wanted.type == "meta"
+        with torch.device("meta" if is_meta else "cpu"), _Undrawn() if is_meta else nullcontext():
             network = entry.build(config)
     return network.to(wanted)
 
@@ -185,3 +197,12 @@ def build_network(
 def check_input_size(entry: Entry, size: tuple[int, int]) -> None:
     """Raise InputError naming the smallest, or only, legal size unless images of `size` (height, width) fit."""
     check_size(size, entry.min_size, is_fixed_size=entry.is_fixed_size, network=entry.name)
+
+
+class _Undrawn(TorchFunctionMode):
+    """Leaves out the drawing of numbers: for weights without memory it would take most of the time for nothing."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func in (Tensor.normal_, Tensor.uniform_):
+            return args[0]
+        return func(*args, **(kwargs or {}))

@@ -43,10 +43,11 @@ class Entry:
     `named_modules`, the first convolution (or linear layer) and the last layer with `num_classes` outputs. `num_params` and `macs`
     (multiply-adds of one image at `input_size`) are those of the default configuration in evaluation; a test recounts
     them. `auxiliary_heads` name the last layers of heads that only training uses, and `num_auxiliary_params` counts the
-    parameters that belong to those heads alone: they come on top of `num_params`.
-    `min_size` is the smallest legal height and width. `is_fixed_size` says that only `input_size` is legal. Where first weights are
-    measured on data, `initialize_from_images(network, images)` sets them from preprocessed training images (N, C, H, W).
-    Where published files have other parameter names, `rename(name)` gives a parameter's name here for that in the file.
+    parameters that belong to those heads alone: they come on top of `num_params`. `other_stems` name the first layers of
+    further paths that see the images. `min_size` is the smallest legal height and width. `is_fixed_size` says that only
+    `input_size` is legal. Where first weights are measured on data, `initialize_from_images(network, images)` sets them
+    from preprocessed training images (N, C, H, W). Where published files have other parameter names, `rename(name)` gives
+    a parameter's name here for that in the file.
     """
 
     name: str
@@ -65,6 +66,7 @@ class Entry:
     is_fixed_size: bool = False
     auxiliary_heads: tuple[str, ...] = ()
     num_auxiliary_params: int = 0
+    other_stems: tuple[str, ...] = ()
     published: Published | None = None
     weights: tuple[Weights, ...] = ()
     initialize_from_images: Callable[[nn.Module, Tensor], None] | None = None

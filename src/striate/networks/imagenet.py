@@ -1,6 +1,6 @@
 """What the weights published by torchvision for ImageNet have in common: address, preprocessing and class names."""
 
-from striate.data.preprocessing import Preprocessing
+from striate.data.preprocessing import Interpolation, Preprocessing
 from striate.networks.entry import Weights
 
 _FOLDER = "https://download.pytorch.org/models/"
@@ -16,9 +16,17 @@ def imagenet_preprocessing(
     crop_size: int = 224,
     mean: tuple[float, float, float] = MEAN,
     std: tuple[float, float, float] = STD,
+    interpolation: Interpolation = "bilinear",
 ) -> Preprocessing:
     """Short side to `resize_size`, centre crop, RGB in [0, 1] less `mean`, divided by `std`: ImageNet's unless said."""
-    return Preprocessing(channels=3, resize_size=resize_size, crop_size=(crop_size, crop_size), mean=mean, std=std)
+    return Preprocessing(
+        channels=3,
+        resize_size=resize_size,
+        crop_size=(crop_size, crop_size),
+        mean=mean,
+        std=std,
+        interpolation=interpolation,
+    )
 
 
 def imagenet_class_names() -> tuple[str, ...]:
@@ -37,18 +45,21 @@ def imagenet_weights(
     name: str = "imagenet",
     preprocessing: Preprocessing | None = None,
     resize_size: int = 256,
+    crop_size: int = 224,
+    interpolation: Interpolation = "bilinear",
 ) -> Weights:
     """One of torchvision's files, whose name ends in the first digits of its SHA-256.
 
     `size_mib` is torchvision's own figure, rounded to a thousandth of 2**20 bytes. `preprocessing` is that of
-    `imagenet_preprocessing` with `resize_size` unless given.
+    `imagenet_preprocessing` with the sizes and interpolation given, unless it is given itself.
     """
     return Weights(
         name=name,
         url=_FOLDER + file_name,
         size_bytes=round(size_mib * 2**20),
         sha256_prefix=file_name.removesuffix(".pth").rpartition("-")[2],
-        preprocessing=preprocessing or imagenet_preprocessing(resize_size=resize_size),
+        preprocessing=preprocessing
+        or imagenet_preprocessing(resize_size=resize_size, crop_size=crop_size, interpolation=interpolation),
         class_names=imagenet_class_names,
         source=f"torchvision; {top1:.2%} top-1 and {top5:.2%} top-5 on ImageNet's validation images",
     )

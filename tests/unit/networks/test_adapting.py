@@ -44,7 +44,14 @@ def test_channels_of_a_linear_layer_on_paper() -> None:
 
 @pytest.mark.parametrize(
     ("name", "new"),
-    [("resnet20_cifar", 1), ("resnet20_cifar", 2), ("resnet20_cifar", 5), ("lenet_300_100", 1), ("lenet_300_100", 4)],
+    [
+        ("resnet20_cifar", 1),
+        ("resnet20_cifar", 2),
+        ("resnet20_cifar", 5),
+        ("lenet_300_100", 1),
+        ("lenet_300_100", 4),
+        ("fractalnet40_cifar100", 1),
+    ],
 )
 def test_equal_channels_give_the_same_answers(name: str, new: int) -> None:
     entry = CATALOGUE[name]
