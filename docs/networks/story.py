@@ -108,7 +108,7 @@ STORY = (
     ),
     Chapter(
         "Several sizes at once, cheaply",
-        ("googlenet", "inception"),
+        ("inception",),
         "Look at 1x1, 3x3 and 5x5 side by side, with 1x1 bottlenecks before the expensive ones: twelve times "
         "fewer parameters than AlexNet. The later versions normalise each layer (v2), factor filters into 3x3 and "
         "1xn (v3), tidy up (v4) and add shortcuts (Inception-ResNet).",

@@ -252,14 +252,14 @@ _AUXILIARY_HEADS = ("aux1.fc2", "aux2.fc2")
 
 ENTRIES = (
     Entry(
-        name="googlenet_lrn", family="googlenet", year=2014, title=_TITLE, paper=_PAPER, build=googlenet_lrn,
+        name="googlenet_lrn", family="inception", year=2014, title=_TITLE, paper=_PAPER, build=googlenet_lrn,
         config=GoogLeNetConfig(), input_size=(3, 224, 224), num_params=6_998_552, macs=1_582_671_872,
         stem="conv1.conv", head="fc", min_size=MIN_SIZE_LRN, auxiliary_heads=_AUXILIARY_HEADS,
         num_auxiliary_params=6_379_728,
         published=Published(top5_error=0.1007, source="arXiv:1409.4842, Table 3, one network, one crop"),
     ),
     Entry(
-        name="googlenet", family="googlenet", year=2014, title=_TITLE, paper=_PAPER, build=googlenet,
+        name="googlenet", family="inception", year=2014, title=_TITLE, paper=_PAPER, build=googlenet,
         config=GoogLeNetConfig(dropout=0.2), input_size=(3, 224, 224), num_params=6_624_904,
         macs=1_498_376_192, stem="conv1.conv", head="fc", min_size=MIN_SIZE, auxiliary_heads=_AUXILIARY_HEADS,
         num_auxiliary_params=6_379_984,

@@ -192,13 +192,13 @@ _PAPER = "arXiv:1602.07261"
 
 ENTRIES = (
     Entry(
-        name="inception_resnet_v1", family="inception_resnet", year=2016, title=_TITLE, paper=_PAPER,
+        name="inception_resnet_v1", family="inception", year=2016, title=_TITLE, paper=_PAPER,
         build=inception_resnet_v1, config=InceptionResNetConfig(), input_size=(3, 299, 299), num_params=22_756_328,
         macs=6_206_361_696, stem="features.stem.0.conv", head="fc", min_size=MIN_SIZE,
         published=Published(top1_error=0.213, top5_error=0.055, source="arXiv:1602.07261, Table 2, one crop"),
     ),
     Entry(
-        name="inception_resnet_v2", family="inception_resnet", year=2016, title=_TITLE, paper=_PAPER,
+        name="inception_resnet_v2", family="inception", year=2016, title=_TITLE, paper=_PAPER,
         build=inception_resnet_v2, config=InceptionResNetConfig(depths=(10, 20, 10)), input_size=(3, 299, 299),
         num_params=55_843_464, macs=13_155_794_016, stem="features.stem.0.conv", head="fc", min_size=MIN_SIZE,
         published=Published(top1_error=0.199, top5_error=0.049, source="arXiv:1602.07261, Table 2, one crop"),

@@ -147,7 +147,7 @@ class InceptionV2(nn.Module):
 
 ENTRIES = (
     Entry(
-        name="inception_v2", family="inception_v2", year=2015,
+        name="inception_v2", family="inception", year=2015,
         title="Batch Normalization: Accelerating Deep Network Training by Reducing Internal Covariate Shift",
         paper="arXiv:1502.03167", build=InceptionV2, config=InceptionV2Config(), input_size=(3, 224, 224),
         num_params=11_194_984, macs=2_018_851_840, stem="conv1.conv", head="fc", min_size=MIN_SIZE,

@@ -233,7 +233,7 @@ class InceptionV3(nn.Module):
 
 ENTRIES = (
     Entry(
-        name="inception_v3", family="inception_v3", year=2015,
+        name="inception_v3", family="inception", year=2015,
         title="Rethinking the Inception Architecture for Computer Vision", paper="arXiv:1512.00567",
         build=InceptionV3, config=InceptionV3Config(), input_size=(3, 299, 299), num_params=23_834_568,
         macs=5_713_216_096, stem="Conv2d_1a_3x3.conv", head="fc", min_size=MIN_SIZE, auxiliary_heads=("AuxLogits.fc",),

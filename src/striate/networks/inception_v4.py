@@ -158,7 +158,7 @@ def average_pool() -> nn.AvgPool2d:
 
 ENTRIES = (
     Entry(
-        name="inception_v4", family="inception_v4", year=2016,
+        name="inception_v4", family="inception", year=2016,
         title="Inception-v4, Inception-ResNet and the Impact of Residual Connections on Learning",
         paper="arXiv:1602.07261", build=InceptionV4, config=InceptionV4Config(), input_size=(3, 299, 299),
         num_params=42_679_816, macs=12_253_974_624, stem="features.stem.0.conv", head="fc", min_size=MIN_SIZE,

@@ -81,24 +81,24 @@ _SOURCE = "arXiv:1704.04861, Table 6"
 
 ENTRIES = (
     Entry(
-        name="mobilenet_v1", family="mobilenet_v1", year=2017, title=_TITLE, paper=_PAPER, build=MobileNetV1,
+        name="mobilenet_v1", family="mobilenet", year=2017, title=_TITLE, paper=_PAPER, build=MobileNetV1,
         config=MobileNetV1Config(), input_size=(3, 224, 224), num_params=4_231_976, macs=568_740_352, stem="features.0.0",
         head="classifier", min_size=MIN_SIZE, published=Published(top1_error=0.294, source=_SOURCE),
     ),
     Entry(
-        name="mobilenet_v1_x0_75", family="mobilenet_v1", year=2017, title=_TITLE, paper=_PAPER, build=MobileNetV1,
+        name="mobilenet_v1_x0_75", family="mobilenet", year=2017, title=_TITLE, paper=_PAPER, build=MobileNetV1,
         config=MobileNetV1Config(width_multiplier=0.75), input_size=(3, 224, 224), num_params=2_585_560, macs=325_400_448,
         stem="features.0.0", head="classifier", min_size=MIN_SIZE,
         published=Published(top1_error=0.316, source=_SOURCE),
     ),
     Entry(
-        name="mobilenet_v1_x0_5", family="mobilenet_v1", year=2017, title=_TITLE, paper=_PAPER, build=MobileNetV1,
+        name="mobilenet_v1_x0_5", family="mobilenet", year=2017, title=_TITLE, paper=_PAPER, build=MobileNetV1,
         config=MobileNetV1Config(width_multiplier=0.5), input_size=(3, 224, 224), num_params=1_331_592, macs=149_497_088,
         stem="features.0.0", head="classifier", min_size=MIN_SIZE,
         published=Published(top1_error=0.363, source=_SOURCE),
     ),
     Entry(
-        name="mobilenet_v1_x0_25", family="mobilenet_v1", year=2017, title=_TITLE, paper=_PAPER, build=MobileNetV1,
+        name="mobilenet_v1_x0_25", family="mobilenet", year=2017, title=_TITLE, paper=_PAPER, build=MobileNetV1,
         config=MobileNetV1Config(width_multiplier=0.25), input_size=(3, 224, 224), num_params=470_072, macs=41_030_272,
         stem="features.0.0", head="classifier", min_size=MIN_SIZE,
         published=Published(top1_error=0.494, source=_SOURCE),

@@ -3,7 +3,8 @@
 N images, C channels, K classes. Parameter names and initialisation are torchvision's, so that its published weights
 load. Departures: pooling rounds its size up, as the authors' Caffe network does and the paper does not say; 1.1 is the
 authors' later form, described in their repository only. The complex bypass follows section 6 and figure 2, which give
-it 1.59 million parameters, or 6.1 MB; the 7.7 MB of Table 3 do not follow from them.
+it 1.59 million parameters, or 6.1 MB; the 7.7 MB of Table 3 do not follow from them. Where a bypass and a Fire module
+are added, one of them starts small: drawn alike, their sums grow from module to module until every output is dead.
 """
 
 from collections.abc import Callable
@@ -18,6 +19,8 @@ from striate.networks.imagenet import imagenet_weights
 
 MIN_SIZE_1_0 = (21, 21)
 MIN_SIZE_1_1 = (17, 17)
+ADDED_SCALE = 0.25
+"""First weights of what is added to a bypass, or of a bypass that has some, against those of other layers."""
 
 
 @dataclass(frozen=True)
@@ -157,6 +160,17 @@ def draw_weights(network: SqueezeNet) -> None:
                 nn.init.kaiming_uniform_(module.weight)
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
+    for module in network.modules():
+        if isinstance(module, BypassedFire):
+            start_small(module)
+
+
+@torch.no_grad()
+def start_small(block: BypassedFire) -> None:
+    """Scale down, in place, the weights of the 1x1 bypass where there is one, else of the module's expansions."""
+    has_weights = isinstance(block.bypass, nn.Conv2d)
+    for layer in (block.bypass,) if has_weights else (block.fire.expand1x1, block.fire.expand3x3):
+        layer.get_parameter("weight").mul_(ADDED_SCALE)
 
 
 _TITLE = "SqueezeNet: AlexNet-level accuracy with 50x fewer parameters and <0.5MB model size"

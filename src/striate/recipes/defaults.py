@@ -6,11 +6,15 @@ The rules are few and stand here in the open; what they chose is printed at the 
 import dataclasses
 import math
 from dataclasses import dataclass
+from functools import cache
+
+from torch.nn.modules.batchnorm import _NormBase
 
 from striate.data.augmentation import Augmentation
 from striate.data.mean_image import decode_mean_image, encode_mean_image
 from striate.data.preprocessing import Preprocessing, resample
 from striate.errors import InputError
+from striate.networks.catalogue import build_network
 from striate.networks.entry import Entry
 from striate.recipes.choices import Choices
 from striate.training.recipe import Freeze, OptimizerConfig, Precision, Recipe, ScheduleConfig
@@ -28,8 +32,6 @@ VIEWS = 4
 """Augmented views of each image that go through a frozen base before the first epoch."""
 TINY_MACS = 2_000_000
 """Multiply-adds of one image below which one thread computes: LeNet-5 has 0.4 million, ResNet-20 forty."""
-WITHOUT_NORM = ("alexnet", "squeezenet")
-"""Families without batch norm: they need a smaller rate and an adaptive optimiser to start at all."""
 
 OTHER_OPTIMIZERS: dict[str, OptimizerConfig] = {
     config.name: config
@@ -155,17 +157,18 @@ def _from_scratch(facts: Facts, entry: Entry, choices: Choices) -> Recipe:
         schedule=ScheduleConfig("one_cycle", rise=0.2 if entry.family == "airbench" else 0.3),
         augmentation=_augmentation(facts),
         label_smoothing=label_smoothing,
-        use_channels_last=entry.family != "lenet",
+        use_channels_last=entry.macs >= TINY_MACS,
     )
 
 
 def _scratch_optimizer(entry: Entry, batch_size: int) -> tuple[OptimizerConfig, float]:
     """The optimiser with its peak rate, in proportion to the batch for SGD, and the label smoothing."""
-    if entry.family == "lenet":
+    if entry.macs < TINY_MACS:
         return OptimizerConfig("nesterov", learning_rate=0.05 * batch_size / 64, weight_decay=1e-4), 0.0
-    if entry.family in WITHOUT_NORM:
+    if not has_norm(entry.name):  # it needs a small rate and an adaptive optimiser to start at all
         # at 3e-4, and with SGD at 0.01, all outputs of a SqueezeNet became negative before its last ReLU, for good
-        return OptimizerConfig("adamw", learning_rate=1e-4, weight_decay=1e-2), 0.1
+        rate = 5e-4 if max(entry.input_size[1:]) <= SMALL_PX else 1e-4
+        return OptimizerConfig("adamw", learning_rate=rate, weight_decay=1e-2), 0.1
     if entry.family == "airbench":  # the paper's, whose rate is for the summed loss of a batch
         optimizer = OptimizerConfig(
             "nesterov",
@@ -176,6 +179,12 @@ def _scratch_optimizer(entry: Entry, batch_size: int) -> tuple[OptimizerConfig, 
         )
         return optimizer, 0.2
     return OptimizerConfig("nesterov", learning_rate=0.1 * batch_size / 128, weight_decay=5e-4), 0.1
+
+
+@cache
+def has_norm(network: str) -> bool:
+    """Whether a network of the catalogue normalises its activations over the batch."""
+    return any(isinstance(module, _NormBase) for module in build_network(network, device="meta").modules())
 
 
 def _from_weights(facts: Facts, entry: Entry, choices: Choices) -> Recipe:
@@ -193,7 +202,7 @@ def _from_weights(facts: Facts, entry: Entry, choices: Choices) -> Recipe:
         freeze=freeze,
         views=min(VIEWS, choices.epochs or epochs) if head_only and not choices.mixup else 0,
         layer_rate_factor=1.0 if head_only else 0.3,
-        use_channels_last=entry.family != "lenet",
+        use_channels_last=entry.macs >= TINY_MACS,
         weights=choices.weights,
     )
 

@@ -10,8 +10,31 @@ from striate.errors import InputError
 from striate.networks.catalogue import CATALOGUE, build_network, check_input_size, list_networks
 
 NAMES = {
-    "lenet5", "lenet_300_100", "alexnet", "alexnet_two_towers", "alexnet_small", "squeezenet1_0", "squeezenet1_1",
-    "resnet18", "resnet34", "resnet50", "resnet20_cifar", "resnet18_cifar", "airbench94_cifar", "airbench95_cifar",
+    "neocognitron", "neocognitron_digits", "mlp", "tdnn", "lenet1", "lenet5_1998", "lenet5", "lenet_300_100",
+    "alexnet", "alexnet_two_towers", "alexnet_small", "maxout_mnist", "maxout_cifar", "nin_cifar", "nin_imagenet",
+    "zfnet", "zfnet_512", "overfeat_fast", "overfeat_accurate", "vgg11", "vgg11_lrn", "vgg11_bn", "vgg13",
+    "vgg13_bn", "vgg16_c", "vgg16", "vgg16_bn", "vgg19", "vgg19_bn", "vgg16_bn_cifar", "strided_cnn_c_cifar",
+    "convpool_cnn_c_cifar", "allcnn_a_cifar", "allcnn_b_cifar", "allcnn_c_cifar", "googlenet_lrn", "googlenet",
+    "inception_v2", "highway_mnist", "highway19_cifar", "inception_v3", "resnet18", "resnet34", "resnet50",
+    "resnet101", "resnet152", "resnet50_v1", "resnet101_v1", "resnet152_v1", "resnet20_cifar", "resnet32_cifar",
+    "resnet44_cifar", "resnet56_cifar", "resnet110_cifar", "resnet1202_cifar", "resnet18_cifar",
+    "resnet110_stochastic_depth_cifar", "preact_resnet110_cifar", "preact_resnet164_cifar",
+    "preact_resnet1001_cifar", "preact_resnet200", "preact_resnet18_cifar", "inception_v4", "inception_resnet_v1",
+    "inception_resnet_v2", "squeezenet1_0", "squeezenet1_0_simple_bypass", "squeezenet1_0_complex_bypass",
+    "squeezenet1_1", "wrn_16_4_cifar", "wrn_16_8_cifar", "wrn_28_10_cifar", "wrn_40_4_cifar", "wide_resnet50_2",
+    "wide_resnet101_2", "fractalnet20_cifar", "fractalnet40_cifar100", "densenet121", "densenet161", "densenet169",
+    "densenet201", "densenet_40_12_cifar", "densenet_100_12_cifar", "densenet_bc_40_12_cifar",
+    "densenet_bc_100_12_cifar", "densenet_bc_250_24_cifar", "densenet_bc_190_40_cifar", "xception",
+    "resnext50_32x4d", "resnext101_32x8d", "resnext101_64x4d", "resnext29_8x64d_cifar", "resnext29_16x64d_cifar",
+    "mobilenet_v1", "mobilenet_v1_x0_75", "mobilenet_v1_x0_5", "mobilenet_v1_x0_25", "shufflenet_v1_g1",
+    "shufflenet_v1_g2", "shufflenet_v1_g3", "shufflenet_v1_g4", "shufflenet_v1_g8", "shufflenet_v1_g3_x0_5",
+    "shufflenet_v1_g3_x1_5", "shufflenet_v1_g3_x2_0", "nasnet_a_mobile", "nasnet_a_large", "nasnet_a_cifar",
+    "se_resnet50", "se_resnet101", "se_resnet152", "se_resnext50_32x4d", "se_resnext101_32x4d", "senet154",
+    "mobilenet_v2", "mobilenet_v2_cifar", "shufflenet_v2_x0_5", "shufflenet_v2_x1_0", "shufflenet_v2_x1_5",
+    "shufflenet_v2_x2_0", "shufflenet_v2_cifar", "mnasnet0_5", "mnasnet0_75", "mnasnet1_0", "mnasnet1_3",
+    "mobilenet_v3_large", "mobilenet_v3_small", "efficientnet_b0", "efficientnet_b1", "efficientnet_b2",
+    "efficientnet_b3", "efficientnet_b4", "efficientnet_b5", "efficientnet_b6", "efficientnet_b7",
+    "airbench94_cifar", "airbench95_cifar",
 }  # fmt: skip
 
 

@@ -53,6 +53,18 @@ def test_bypasses_stand_where_figure_2_has_them(name: str, bypasses: dict[int, s
     assert {place: type(block.bypass).__name__ for place, block in blocks.items()} == bypasses
 
 
+@pytest.mark.parametrize("name", ["squeezenet1_0_simple_bypass", "squeezenet1_0_complex_bypass"])
+def test_sums_do_not_grow_from_module_to_module(name: str) -> None:
+    """Drawn alike, the two paths make the last maps 12 times as large where four modules add, 117 times where eight do."""
+    images = torch.randn(8, 3, 40, 40, generator=torch.Generator().manual_seed(1))
+    sizes = []
+    for each in ("squeezenet1_0", name):
+        features = build_network(each, seed=0).eval().get_submodule("features")
+        with torch.inference_mode():
+            sizes.append(features(images).square().mean().sqrt().item())
+    assert sizes[1] < 10 * sizes[0]
+
+
 def test_impossible_dropout_is_refused() -> None:
     with pytest.raises(InputError, match=r"dropout must be at least 0 and below 1 but is 2\.0"):
         SqueezeNetConfig(dropout=2.0)
