@@ -2,12 +2,20 @@
 
 from torch import nn
 
+HEAD_STD = 0.01
 
-def draw_he_normal(network: nn.Module) -> None:
-    """Normal with variance 2 / fan in (He et al. 2015, arXiv:1502.01852, eq. 10), biases zero, in place."""
+
+def draw_he_normal(network: nn.Module, *, heads: tuple[nn.Module, ...] = ()) -> None:
+    """Normal with variance 2 / fan in (He et al. 2015, arXiv:1502.01852, eq. 10), biases zero, in place.
+
+    The layers in `heads` get small weights, so that training starts from even odds and not from confident mistakes.
+    """
     for module in network.modules():
         if isinstance(module, nn.Conv2d | nn.Linear):
-            nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+            if module in heads:
+                nn.init.normal_(module.weight, std=HEAD_STD)
+            else:
+                nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
 

@@ -4,9 +4,9 @@ N images, C channels, H x W pixels, K classes.
 
 `googlenet_lrn` is the paper's own: filters of 1x1, 3x3 and 5x5 side by side with biases, local response normalisation
 in the stem (figure 3), two auxiliary heads. Departures: pooling rounds its size up, without which the paper's 56x56 do
-not follow from 112x112; the constants of the response normalisation, which the paper does not print, are AlexNet's but
-for k = 1, as in the Caffe network that its readers made; first weights, not printed either, are He et al.'s for ReLU,
-with small ones in the last layers. The auxiliary heads average 5x5 windows as printed where that leaves 4x4 places, as
+not follow from 112x112; the constants of the response normalisation, which the paper does not print, are those of the Caffe
+network that its readers made; first weights, not printed either, are He et al.'s for ReLU, with small ones in the last
+layers. The auxiliary heads average 5x5 windows as printed where that leaves 4x4 places, as
 at 224x224, and other sizes in 4x4 equal parts, so that images of any size can be trained on.
 
 `googlenet` is torchvision's form, with its parameter names and initialisation, so that its published weights load:
@@ -34,7 +34,6 @@ from striate.networks.imagenet import HALF, imagenet_preprocessing, imagenet_wei
 
 MIN_SIZE = (15, 15)
 MIN_SIZE_LRN = (31, 31)
-HEAD_STD = 0.01
 
 
 @dataclass(frozen=True)
@@ -225,9 +224,7 @@ def googlenet_lrn(config: GoogLeNetConfig) -> GoogLeNet:
         min_size=MIN_SIZE_LRN,
         name="googlenet_lrn",
     )
-    draw_he_normal(network)
-    for head in (network.fc, network.aux1.fc2, network.aux2.fc2):
-        nn.init.normal_(head.weight, std=HEAD_STD)
+    draw_he_normal(network, heads=(network.fc, network.aux1.fc2, network.aux2.fc2))
     return network
 
 
@@ -242,7 +239,7 @@ def pool(kernel_size: int) -> nn.MaxPool2d:
 
 
 def response_norm() -> nn.LocalResponseNorm:
-    """x / (1 + 1e-4 / 5 * sum of squares over 5 maps) ** 0.75, as Caffe computes it."""
+    """x / (1 + 1e-4 / 5 * sum of squares over 5 maps) ** 0.75: Caffe's, which divides where AlexNet's paper does not."""
     return nn.LocalResponseNorm(5, alpha=1e-4, beta=0.75, k=1.0)
 
 

@@ -12,7 +12,7 @@ of 5, 10 and 5, on 320, 1088 and 2080 maps instead of 384, 1154 and 2048; residu
 the last neither scaled nor rectified; a 1x1 convolution to 1536 maps comes before the average. Its auxiliary head, absent
 from the paper, is left out.
 
-First weights, of which the paper does not speak, are He et al.'s.
+First weights, of which the paper does not speak, are He et al.'s, small in the last layer.
 """
 
 from collections import OrderedDict
@@ -78,7 +78,7 @@ class InceptionResNet(nn.Module):
         self.avgpool = nn.AdaptiveAvgPool2d(1)
         self.dropout = nn.Dropout(config.dropout)
         self.fc = nn.Linear(num_features, config.num_classes)
-        draw_he_normal(self)
+        draw_he_normal(self, heads=(self.fc,))
 
     def forward(self, images: Tensor) -> Tensor:
         """Images (N, C, H, W) of at least 75x75 -> logits (N, K)."""

@@ -2,9 +2,9 @@
 
 Convolutions and pools that the figures mark "V" are unpadded; all others are padded to keep the size at stride 1.
 
-Departures: the blocks of the last row are drawn in the order of the authors' released network, whose two C branches
-that spread out do so as 1x3 beside 3x1. Averages leave the padding out, as there. First weights, of which the paper does
-not speak, are He et al.'s. The released network's auxiliary head, absent from the paper, is left out.
+Departures: where 1xn and nx1 filters follow each other, their order is that of the authors' released network; averages
+leave the padding out, as there; its auxiliary head, absent from the paper, is left out. First weights, of which the paper
+does not speak, are He et al.'s, small in the last layer.
 """
 
 from collections import OrderedDict
@@ -63,7 +63,7 @@ class InceptionV4(nn.Module):
         self.avgpool = nn.AdaptiveAvgPool2d(1)
         self.dropout = nn.Dropout(config.dropout)
         self.fc = nn.Linear(1536, config.num_classes)
-        draw_he_normal(self)
+        draw_he_normal(self, heads=(self.fc,))
 
     def forward(self, images: Tensor) -> Tensor:
         """Images (N, C, H, W) -> logits (N, K)."""

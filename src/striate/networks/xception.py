@@ -1,8 +1,8 @@
 """Xception, an Inception taken to its extreme (Chollet 2016, arXiv:1610.02357). N images, C channels, K classes.
 
 Every convolution after the stem sees either one map at a time or one pixel at a time. Departures: the paper leaves open
-how strided pooling treats the border; here it is padded by one on each side. First weights and the norms' constants, of
-which the paper does not speak, are He et al.'s and PyTorch's.
+how strided pooling treats the border; here it is padded by one on each side. First weights, of which the paper does
+not speak, are He et al.'s, small in the last layer; the norms' constants are PyTorch's.
 """
 
 from dataclasses import dataclass
@@ -105,7 +105,7 @@ class Xception(nn.Module):
         self.avgpool = nn.AdaptiveAvgPool2d(1)
         self.dropout = nn.Dropout(config.dropout)
         self.fc = nn.Linear(2048, config.num_classes)
-        draw_he_normal(self)
+        draw_he_normal(self, heads=(self.fc,))
 
     def forward(self, images: Tensor) -> Tensor:
         """Images (N, C, H, W) -> logits (N, K)."""
