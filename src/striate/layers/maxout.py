@@ -19,7 +19,7 @@ class Maxout(nn.Module):
         self.num_pieces = num_pieces
 
     def forward(self, pieces: Tensor) -> Tensor:
-        """(N, k * C, ...) -> (N, C, ...); InputError where the channels do not divide. The winner takes the gradient."""
+        """(N, k * C, ...) -> (N, C, ...), the winner taking the gradient; InputError where channels do not divide."""
         if pieces.shape[1] % self.num_pieces:
             raise InputError(f"{pieces.shape[1]} channels cannot be {self.num_pieces} pieces a unit")
         return pieces.unflatten(1, (-1, self.num_pieces)).max(dim=2).values

@@ -1,9 +1,9 @@
-"""Networks of convolutions alone (Springenberg, Dosovitskiy, Brox & Riedmiller 2014, arXiv:1412.6806), for 32x32 images.
+"""Networks of convolutions alone (Springenberg, Dosovitskiy, Brox & Riedmiller 2014, arXiv:1412.6806), for CIFAR-10.
 
-N images, C channels, K classes. Three base networks (Table 1: A, B and C) have two blocks, each followed by 3x3 max pooling,
-then three convolutions and an average. Table 2 changes what follows a block: "stride", no pooling, the block's last
-convolution strides; "conv", a strided 3x3 convolution instead of pooling (All-CNN); "conv_pool", one more 3x3 convolution before the
-pooling, as a control.
+N images, C channels, K classes. Three base networks (Table 1: A, B and C) have two blocks, each followed by 3x3 max
+pooling, then three convolutions and an average. Table 2 changes what follows a block: "stride", no pooling, the block's
+last convolution strides; "conv", a strided 3x3 convolution instead of pooling (All-CNN); "conv_pool", one more 3x3
+convolution before the pooling, as a control.
 
 Departures: the paper does not print paddings. Its averages over 6x6 places follow from padding everything but the third
 part's 3x3 convolution, which is done here; averages are taken over whatever size there is. Weights are drawn as He et
@@ -76,7 +76,10 @@ class AllConv(nn.Module):
 
 
 def make_block(config: AllConvConfig, in_channels: int, width: int) -> list[nn.Module]:
-    """A block of Table 1 with one of Table 2's endings: (N, in_channels, H, W) -> (N, width, H / 2, W / 2), rounded up."""
+    """A block of Table 1 with one of Table 2's endings: (N, in_channels, H, W) -> (N, width, H / 2, W / 2).
+
+    Sizes that are odd are rounded up.
+    """
     kernel_sizes = list(KERNEL_SIZES[config.base])
     if config.reduction in ("conv", "conv_pool"):
         kernel_sizes.append(3)
@@ -111,8 +114,14 @@ def _entry(name: str, config: AllConvConfig, *, num_params: int, macs: int, top1
 
 
 ENTRIES = (
-    _entry("strided_cnn_c_cifar", AllConvConfig(reduction="stride"), num_params=954_730, macs=100_929_024, top1_error=0.1019),
-    _entry("convpool_cnn_c_cifar", AllConvConfig(reduction="conv_pool"), num_params=1_369_738, macs=398_200_320, top1_error=0.0931),
+    _entry(
+        "strided_cnn_c_cifar", AllConvConfig(reduction="stride"),
+        num_params=954_730, macs=100_929_024, top1_error=0.1019,
+    ),
+    _entry(
+        "convpool_cnn_c_cifar", AllConvConfig(reduction="conv_pool"),
+        num_params=1_369_738, macs=398_200_320, top1_error=0.0931,
+    ),
     _entry("allcnn_a_cifar", AllConvConfig(base="A"), num_params=1_254_250, macs=181_145_088, top1_error=0.1030),
     _entry("allcnn_b_cifar", AllConvConfig(base="B"), num_params=1_300_618, macs=200_019_456, top1_error=0.0910),
     _entry("allcnn_c_cifar", AllConvConfig(), num_params=1_369_738, macs=270_798_336, top1_error=0.0908),

@@ -1,16 +1,21 @@
 """LeNets for handwritten digits, as they were and as they are trained today. N images, C channels, K classes.
 
 `lenet1` is the network of LeCun et al. 1989 (Handwritten Digit Recognition with a Back-Propagation Network, NIPS 2),
-called LeNet-1 in the paper of 1998. Its form here is that paper's own: 2,578 parameters, 98,442 connections, a table of which maps see
-which (Table 1). Forms with other counts go by the same name: the network for zip codes of the same year (16x16 pixels,
-9,760 parameters), and later ones whose second convolution sees everything.
-`lenet5_1998` is LeNet-5 as LeCun, Bottou, Bengio & Haffner 1998 (doi:10.1109/5.726791) print it in section II.B: 60,000
-trained parameters, 340,908 connections. `lenet5` and `lenet_300_100` are what is trained under these names now.
+called LeNet-1 in the paper of 1998. Its form here is that paper's own: 2,578 parameters, 98,442 connections, a table of
+which maps see which (Table 1). Forms with other counts go by the same name: the network for zip codes of the same year
+(16x16 pixels, 9,760 parameters), and later ones whose second convolution sees everything.
 
-Departures of the first two: cross-entropy on logits, where the 1989 paper has squared errors of ten more squashed units. In 1998
-outputs are squared distances from fixed codes; here they are negated, and cross-entropy of them is equation 9 without
-its constant j, the distance of a class for rubbish. Pictures of the digits are drawn anew (lenet_codes.py). All parameters,
-biases and gains too, are drawn uniformly within 2.4 / fan in, as appendix A of the 1998 paper has it for weights.
+`lenet5_1998` is LeNet-5 as
+LeCun, Bottou, Bengio & Haffner 1998 (doi:10.1109/5.726791) print it in section II.B: 60,000 trained parameters, 340,908
+connections.
+
+`lenet5` and `lenet_300_100` are what is trained under these names now.
+
+Departures of the first two: cross-entropy on logits, where the 1989 paper has squared errors of ten more squashed
+units. In 1998 outputs are squared distances from fixed codes; here they are negated, and cross-entropy of them is
+equation 9 without its constant j, the distance of a class for rubbish. Pictures of the digits are drawn anew
+(lenet_codes.py). All parameters, biases and gains too, are drawn uniformly within 2.4 / fan in, as appendix A of the
+1998 paper has it for weights.
 
 Departures of `lenet5` and `lenet_300_100`: ReLU instead of scaled tanh; 2x2 max pooling instead of sums with a trained
 gain and bias; every map of the second convolution sees all six maps before it (the paper leaves some out, Table I); a
@@ -69,7 +74,7 @@ class ScaledTanh(nn.Module):
 
 
 class Subsampling(nn.Module):
-    """Sums over 2x2 pixels, times a gain, plus a bias, both trained, one each a map: (N, C, H, W) -> (N, C, H/2, W/2)."""
+    """Sums over 2x2 pixels times a trained gain plus a trained bias a map: (N, C, H, W) -> (N, C, H / 2, W / 2)."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -104,7 +109,7 @@ class PartialConv2d(nn.Module):
 
 
 class RadialBasis(nn.Module):
-    """Negated squared distances from fixed codes (1998, equation 7): features (N, D) -> logits (N, K), never above 0."""
+    """Negated squared distances from fixed codes (1998, equation 7): features (N, D) -> logits (N, K) below 0."""
 
     def __init__(self, codes: Tensor) -> None:
         super().__init__()
@@ -146,7 +151,10 @@ class LeNet1(nn.Module):
 
 
 class LeNet51998(nn.Module):
-    """LeNet-5 with everything that is left out of it today (1998, section II.B): (N, C, 32, 32) -> logits (N, K)."""
+    """LeNet-5 with everything that is left out of it today (1998, section II.B): (N, C, 32, 32) -> logits (N, K).
+
+    Distances grow with the square of what the features do, so that it needs a tenth of the rate that `lenet5` can bear.
+    """
 
     def __init__(self, config: LeNetConfig) -> None:
         super().__init__()
@@ -208,7 +216,7 @@ class LeNet5(nn.Module):
 
 
 class LeNet300100(nn.Module):
-    """A multilayer perceptron with 300 and 100 hidden units (1998, section III.C.4): (N, C, 28, 28) -> logits (N, K)."""
+    """A perceptron with 300 and 100 hidden units (1998, section III.C.4): (N, C, 28, 28) -> logits (N, K)."""
 
     def __init__(self, config: LeNetConfig) -> None:
         super().__init__()

@@ -1,8 +1,9 @@
 """The target codes of LeNet-5's output units (LeCun et al. 1998, section II.B, figure 3): pictures of 7x12 pixels.
 
 K classes. The paper draws the printable characters as 7x12 bitmaps, so that characters which look alike have codes that
-are alike. Departures: these ten digits are drawn for striate in that manner, not copied from figure 3; strokes are +1 and
-paper is -1. Other numbers of classes have no pictures: their codes are drawn at random once and for all, from a generator of their own.
+are alike. Departures: these ten digits are drawn for striate in that manner, not copied from figure 3; strokes are +1
+and paper is -1. Other numbers of classes have no pictures: their codes are drawn at random once and for all, from a
+generator of their own.
 """
 
 import torch

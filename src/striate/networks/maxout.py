@@ -1,16 +1,18 @@
-"""Maxout networks (Goodfellow, Warde-Farley, Mirza, Courville & Bengio 2013, arXiv:1302.4389). N images, C channels, K classes.
+"""Maxout networks (Goodfellow, Warde-Farley, Mirza, Courville & Bengio 2013, arXiv:1302.4389).
+
+N images, C channels, K classes.
 
 `maxout_mnist` is the permutation-invariant network of section 5.1: two dense maxout layers and a softmax layer, dropout
-on the pixels and on both hidden layers. `maxout_cifar` is that of section 5.2: three convolutional maxout layers, each with
-max pooling in space, a dense maxout layer and a softmax layer, dropout before each.
+on the pixels and on both hidden layers. `maxout_cifar` is that of section 5.2: three convolutional maxout layers, each
+with max pooling in space, a dense maxout layer and a softmax layer, dropout before each.
 
 Left open by the paper, and taken from the configuration files in the authors' pylearn2: all widths, numbers of pieces,
 filters, paddings and pools, pooling that rounds sizes up, dropout of 0.2 on the input and 0.5 elsewhere.
 
 Departures: pylearn2 does not scale the input's dropout up, here everything kept is scaled by 1 / (1 - p). Weights are
-normal with variance 1 / (2 fan in), which suits maxima over pieces and places, small ones in the last layer, where pylearn2
-draws within 0.005 of zero. What belongs to training or to the data is not here: the bound on each unit's weights
-(norms of 0.9 to 1.9365), contrast normalisation and whitening of CIFAR-10.
+normal with variance 1 / (2 fan in), which suits maxima over pieces and places, small ones in the last layer, where
+pylearn2 draws within 0.005 of zero. What belongs to training or to the data is not here: the bound on each unit's
+weights (norms of 0.9 to 1.9365), contrast normalisation and whitening of CIFAR-10.
 """
 
 from dataclasses import dataclass
@@ -126,7 +128,7 @@ def pool(size: int) -> nn.MaxPool2d:
 
 
 def draw_weights(network: nn.Module, *, head: nn.Linear) -> None:
-    """Normal with variance 1 / (2 fan in), since a maximum of k is larger than one; small ones in the head; in place."""
+    """Normal with variance 1 / (2 fan in), since the largest of k is larger; small ones in the head; in place."""
     for module in network.modules():
         if isinstance(module, nn.Conv2d | nn.Linear):
             fan_in = module.weight[0].numel()
@@ -152,8 +154,8 @@ ENTRIES = (
     ),
     Entry(
         name="maxout_cifar", family="maxout", year=2013, title=_TITLE, paper=_PAPER, build=ConvMaxout,
-        config=ConvMaxoutConfig(), input_size=(3, *CIFAR_SIZE), num_params=16_247_830, macs=732_290_696, stem="features.1",
-        head="head", min_size=CIFAR_SIZE, is_fixed_size=True,
-        published=Published(top1_error=0.0938, source="arXiv:1302.4389, Table 4, CIFAR-10 with augmentation"),
+        config=ConvMaxoutConfig(), input_size=(3, *CIFAR_SIZE), num_params=16_247_830, macs=732_290_696,
+        stem="features.1", head="head", min_size=CIFAR_SIZE, is_fixed_size=True,
+        published=Published(top1_error=0.0938, source="arXiv:1302.4389, Table 3, CIFAR-10 with augmentation"),
     ),
 )  # fmt: skip

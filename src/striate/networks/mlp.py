@@ -1,9 +1,9 @@
 """Multilayer perceptron: linear layers with rectifiers between them. N images, C channels, K classes.
 
 Its layers are those of Rumelhart, Hinton & Williams 1986 (doi:10.1038/323533a0), who made the hidden ones learn.
-Departures: ReLU instead of the logistic function, logits for cross-entropy instead of squared errors of logistic outputs,
-weights drawn as He et al. 2015 (arXiv:1502.01852), small ones in the last layer. The default, two hidden layers of 512 on
-28x28 grey pixels, is the one of many tutorials and of no paper.
+Departures: ReLU instead of the logistic function, logits for cross-entropy instead of squared errors of logistic
+outputs, weights drawn as He et al. 2015 (arXiv:1502.01852), small ones in the last layer. The default, two hidden
+layers of 512 on 28x28 grey pixels, is the one of many tutorials and of no paper.
 """
 
 from dataclasses import dataclass

@@ -2,18 +2,19 @@
 
 N images, C channels, K classes, P cell-planes (maps) of a stage, F size of a connecting area, n a place, v an offset.
 
-Each stage has S-cells, which look for features with weights shared by a whole plane and are held down in proportion to how
-much there is to see at all (shunting inhibition), and C-cells, which allow the feature to lie anywhere near. `neocognitron` has the
-sizes of the paper's simulation: three stages of 24 planes on 16x16 photoreceptors. `neocognitron_digits` has four stages,
-as Fukushima's later networks for digits do, laid out for 28x28 pixels; its sizes are striate's.
+Each stage has S-cells, which look for features with weights shared by a whole plane and are held down in proportion to
+how much there is to see at all (shunting inhibition), and C-cells, which allow the feature to lie anywhere near.
+`neocognitron` has the sizes of the paper's simulation: three stages of 24 planes on 16x16 photoreceptors.
+`neocognitron_digits` has four stages, as Fukushima's later networks for digits do, laid out for 28x28 pixels; its sizes
+are striate's.
 
-Departures: everything is trained together, by gradients through all stages, instead of stage by stage without a teacher; a linear layer
-reads the last C-cells, where the paper looks for the one that fires. Excitatory and inhibitory weights are the
-absolute values of their parameters, so that no synapse changes its nature. First weights are random, inhibition a quarter of
-what the paper's learning would arrive at, so that cells fire at first; the paper starts from faint oriented ones and
-none. The paper prints sizes of layers, from which borders follow: zeros around, or places left out in the
-first C-layer. It asks c and d to fall with distance and does not say how: here as Gaussians that sum to 1. Photoreceptors
-cannot be negative, so what is darker than the average of normalised images counts as dark.
+Departures: everything is trained together, by gradients through all stages, instead of stage by stage without a
+teacher; a linear layer reads the last C-cells, where the paper looks for the one that fires. Excitatory and inhibitory
+weights are the absolute values of their parameters, so that no synapse changes its nature. First weights are random,
+inhibition a quarter of what the paper's learning would arrive at, so that cells fire at first; the paper starts from
+faint oriented ones and none. The paper prints sizes of layers, from which borders follow: zeros around, or places left
+out in the first C-layer. It asks c and d to fall with distance and does not say how: here as Gaussians that sum to 1.
+Photoreceptors cannot be negative, so what is darker than the average of normalised images counts as dark.
 """
 
 from dataclasses import dataclass
@@ -64,7 +65,8 @@ class NeocognitronConfig:
             raise InputError("planes, sizes and strides must be at least 1, and selectivities above 0")
         if (left := self.last_size()) != (1, 1):
             raise InputError(
-                f"the last stage must end in one place but {self.image_size} pixels end in {left}; change sizes or borders"
+                f"the last stage must end in one place but {self.image_size} pixels end in {left}; "
+                "change sizes or borders"
             )
 
     def last_size(self) -> tuple[int, int]:
@@ -81,8 +83,8 @@ class NeocognitronConfig:
 class SCells(nn.Module):
     """Feature-seeking cells: C-cells' outputs (N, C, H, W) -> (N, P, H + 2B - F + 1, ...), none negative.
 
-    u = r phi((1 + e) / (1 + 2r / (1 + r) b v) - 1), where phi is ReLU, e the sum of what the cell sees weighted by a, and
-    v = sqrt(sum of c u^2), the V-cell's root mean square of the same area. As one fraction, which rounds better:
+    u = r phi((1 + e) / (1 + 2r / (1 + r) b v) - 1), where phi is ReLU, e the sum of what the cell sees weighted by a,
+    and v = sqrt(sum of c u^2), the V-cell's root mean square of the same area. As one fraction, which rounds better:
     u = r phi((e - h) / (1 + h)) with h = 2r / (1 + r) b v.
     """
 
@@ -122,8 +124,8 @@ class Saturation(nn.Module):
 class CCells(nn.Module):
     """Cells that allow shifts: S-cells' outputs (N, P, H, W) -> (N, P, H', W') in [0, 1).
 
-    u = psi((1 + s) / (1 + v) - 1), where s is the sum of what the cell sees in its own plane weighted by d, and v the V-cell's
-    mean of s over all planes, so that planes hold each other down. As one fraction: psi((s - v) / (1 + v)).
+    u = psi((1 + s) / (1 + v) - 1), where s is the sum of what the cell sees in its own plane weighted by d, and v the
+    V-cell's mean of s over all planes, so that planes hold each other down. As one fraction: psi((s - v) / (1 + v)).
     """
 
     def __init__(self, size: int, stride: int, border: int) -> None:
@@ -174,7 +176,7 @@ class Neocognitron(nn.Module):
 
 
 def fall_off(size: int) -> Tensor:
-    """Weights (1, 1, size, size) that fall with distance from the middle and sum to 1: a Gaussian of deviation size / 4."""
+    """Weights (1, 1, size, size) that sum to 1: a Gaussian around the middle, of deviation size / 4."""
     offsets = torch.arange(size) - (size - 1) / 2
     row = torch.exp(-0.5 * (offsets / (size / 4)).square())
     weights = row[:, None] * row
@@ -198,8 +200,8 @@ def draw_weights(network: Neocognitron) -> None:
 
 
 _TITLE = (
-    "Neocognitron: A Self-organizing Neural Network Model for a Mechanism of Pattern Recognition Unaffected by Shift in "
-    "Position"
+    "Neocognitron: A Self-organizing Neural Network Model for a Mechanism of Pattern Recognition "
+    "Unaffected by Shift in Position"
 )
 _PAPER = "doi:10.1007/BF00344251"
 _DIGITS = NeocognitronConfig(
@@ -211,8 +213,8 @@ _DIGITS = NeocognitronConfig(
 ENTRIES = (
     Entry(
         name="neocognitron", family="neocognitron", year=1980, title=_TITLE, paper=_PAPER, build=Neocognitron,
-        config=NeocognitronConfig(), input_size=(1, *SIZE_1980), num_params=29_722, macs=1_222_836, stem="stages.0", head="head",
-        min_size=SIZE_1980, is_fixed_size=True,
+        config=NeocognitronConfig(), input_size=(1, *SIZE_1980), num_params=29_722, macs=1_222_836, stem="stages.0",
+        head="head", min_size=SIZE_1980, is_fixed_size=True,
     ),
     Entry(
         name="neocognitron_digits", family="neocognitron", year=1980, title=_TITLE, paper=_PAPER, build=Neocognitron,

@@ -1,13 +1,14 @@
 """Network in Network (Lin, Chen & Yan 2013, arXiv:1312.4400). N images, C channels, K classes.
 
-A convolution followed by 1x1 convolutions slides a small perceptron over the image ("mlpconv"); the last one has a map a
-class, whose averages over all places are the logits, without any dense layer.
+A convolution followed by 1x1 convolutions slides a small perceptron over the image ("mlpconv"); the last one has a map
+a class, whose averages over all places are the logits, without any dense layer.
 
-Widths and filters are those of the Caffe networks that the authors released, since the paper does not print them.
+Widths and filters, which the paper leaves to its supplement, are those of the Caffe networks that the authors released.
+
 Departures: the release's small network averages in its second pooling, as here, where the paper has maxima everywhere;
-pooling rounds its sizes up, as Caffe does; averages of the last maps are taken over whatever size there is, the release's 8x8 or
-6x6 at 32x32 or 224x224 pixels. Weights are drawn as He et al. 2015 (arXiv:1502.01852), small ones in the last layer,
-where the release has normal ones of fixed deviations, which need its rates.
+pooling rounds its sizes up, as Caffe does; averages of the last maps are taken over whatever size there is, the
+release's 8x8 or 6x6 at 32x32 or 224x224 pixels. Weights are drawn as He et al. 2015 (arXiv:1502.01852), small ones in
+the last layer, where the release has normal ones of fixed deviations, which need its rates.
 """
 
 from dataclasses import dataclass
@@ -76,7 +77,7 @@ def nin_imagenet(config: NINConfig) -> NIN:
 def mlpconv(
     in_channels: int, widths: tuple[int, int, int], kernel_size: int, *, stride: int = 1, padding: int = 0
 ) -> list[nn.Module]:
-    """A small network slid over the image, FxF then 1x1 twice (section 3.1): (N, in_channels, H, W) -> (N, widths[-1], ...)."""
+    """A small network slid over maps, FxF then 1x1 twice (section 3.1): (N, C, H, W) -> (N, widths[-1], H', W')."""
     spatial, hidden, out = widths
     return [
         nn.Conv2d(in_channels, spatial, kernel_size, stride=stride, padding=padding), nn.ReLU(),
@@ -116,7 +117,7 @@ ENTRIES = (
     ),
     Entry(
         name="nin_imagenet", family="nin", year=2013, title=_TITLE, paper=_PAPER, build=nin_imagenet,
-        config=NINConfig(num_classes=1000), input_size=(3, 224, 224), num_params=7_595_176, macs=1_100_188_800, stem="features.0",
-        head="features.26", min_size=IMAGENET_MIN_SIZE,
+        config=NINConfig(num_classes=1000), input_size=(3, 224, 224), num_params=7_595_176, macs=1_100_188_800,
+        stem="features.0", head="features.26", min_size=IMAGENET_MIN_SIZE,
     ),
 )  # fmt: skip

@@ -1,14 +1,13 @@
 """The time-delay neural network (Waibel, Hanazawa, Hinton, Shikano & Lang 1989, doi:10.1109/29.21701).
 
-N sounds, C channels (one, unless several recordings are stacked), 16 mel coefficients, 15 frames of 10 ms, K phonemes. An
-image (N, C, 16, 15) is a spectrogram: a row is a coefficient, a column a frame. Each hidden unit sees a few frames at once and
-has the same weights at every time (the first convolution over time trained by back-propagation), so that a phoneme is
-recognised wherever in the sound it is.
+N sounds, C channels (one, unless several recordings are stacked), 16 mel coefficients, 15 frames of 10 ms, K phonemes.
+An image (N, C, 16, 15) is a spectrogram: a row is a coefficient, a column a frame. Each hidden unit sees a few frames
+at once and has the same weights at every time, so that a phoneme is recognised wherever in the sound it is.
 
 Departures: the paper's output units pass the sum over time through another sigmoid, for squared errors; here the sum
 itself is the logit, for cross-entropy. The paper writes of weights that sum evidence as fixed and equal, without their
-value; here they are 1, so logits lie between 0 and 9. Weights are drawn as Glorot & Bengio 2010, uniform, where the paper
-says only that they were small random numbers; biases are zero.
+value; here they are 1, so logits lie between 0 and 9. First weights are those of Glorot & Bengio 2010, uniform, and
+biases zero.
 """
 
 from dataclasses import dataclass
