@@ -226,10 +226,27 @@ def find_fitting_networks(state: Mapping[str, Tensor]) -> list[str]:
     found = {name: tuple(value.shape) for name, value in state.items() if not name.endswith("num_batches_tracked")}
     fitting = []
     for entry in CATALOGUE.values():
-        if (counts := find_counts(entry, state)) is None:
+        if (counts := find_counts(entry, state)) is None or not _is_about_as_large(entry, state, counts):
             continue
         network = build_network(entry.name, in_channels=counts[0], num_classes=counts[1], device="meta")
         shapes = {name: tuple(value.shape) for name, value in network.state_dict().items()}
         if found == {name: shape for name, shape in shapes.items() if not name.endswith("num_batches_tracked")}:
             fitting.append(entry.name)
     return fitting
+
+
+def _is_about_as_large(entry: Entry, state: Mapping[str, Tensor], counts: tuple[int, int]) -> bool:
+    """Whether the weights may be those of `entry` by their number, which is quicker to tell than by building it.
+
+    Only the first and last layer are known to grow with the counts, and buffers are no parameters, so near is enough;
+    auxiliary heads, which published weights may lack, are not judged at all.
+    """
+    if entry.auxiliary_heads:
+        return True
+    in_channels, num_classes = counts
+    stem, head = state[f"{entry.stem}.weight"].numel(), state[f"{entry.head}.weight"].numel()
+    expected = entry.num_params
+    expected += stem - stem // in_channels * entry.config.in_channels
+    expected += head - head // num_classes * entry.config.num_classes
+    found = sum(value.numel() for value in state.values())
+    return abs(found - expected) <= 0.05 * found

@@ -12,6 +12,13 @@ from striate.networks.catalogue import CATALOGUE, build_network, check_input_siz
 NAMES = {
     "lenet5", "lenet_300_100", "alexnet", "alexnet_two_towers", "alexnet_small", "squeezenet1_0", "squeezenet1_1",
     "resnet18", "resnet34", "resnet50", "resnet20_cifar", "resnet18_cifar", "airbench94_cifar",
+    "resnet101", "resnet152", "resnet50_v1", "resnet101_v1", "resnet152_v1",
+    "resnet32_cifar", "resnet44_cifar", "resnet56_cifar", "resnet110_cifar", "resnet1202_cifar",
+    "preact_resnet110_cifar", "preact_resnet164_cifar", "preact_resnet1001_cifar", "preact_resnet200", "preact_resnet18_cifar",
+    "resnet110_stochastic_depth_cifar",
+    "wrn_16_4_cifar", "wrn_16_8_cifar", "wrn_28_10_cifar", "wrn_40_4_cifar", "wide_resnet50_2", "wide_resnet101_2",
+    "resnext50_32x4d", "resnext101_32x8d", "resnext101_64x4d", "resnext29_8x64d_cifar", "resnext29_16x64d_cifar",
+    "se_resnet50", "se_resnet101", "se_resnet152", "se_resnext50_32x4d", "se_resnext101_32x4d", "senet154",
 }  # fmt: skip
 
 
