@@ -243,7 +243,8 @@ def find_fitting_networks(state: Mapping[str, Tensor]) -> list[str]:
     fitting = []
     for entry in CATALOGUE.values():
         renamed = {entry.rename(name): value for name, value in state.items()} if entry.rename else state
-        if (counts := find_counts(entry, renamed)) is None:
+        counts = find_counts(entry, renamed)
+        if counts is None or not _is_about_as_large(entry, renamed, counts):
             continue
         if _shapes(renamed) == _shapes_of(entry.name, *counts):
             fitting.append(entry.name)
@@ -260,3 +261,20 @@ def _shapes_of(name: str, in_channels: int, num_classes: int) -> dict[str, tuple
 def _shapes(state: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
     """By name, without batch norms' counters, which old files lack."""
     return {name: tuple(value.shape) for name, value in state.items() if not name.endswith("num_batches_tracked")}
+
+
+def _is_about_as_large(entry: Entry, state: Mapping[str, Tensor], counts: tuple[int, int]) -> bool:
+    """Whether the weights may be those of `entry` by their number, which is quicker to tell than by building it.
+
+    Only the first and last layer are known to grow with the counts, and buffers are no parameters, so near is enough;
+    auxiliary heads, which published weights may lack, are not judged at all.
+    """
+    if entry.auxiliary_heads:
+        return True
+    in_channels, num_classes = counts
+    stem, head = state[f"{entry.stem}.weight"].numel(), state[f"{entry.head}.weight"].numel()
+    expected = entry.num_params
+    expected += stem - stem // in_channels * entry.config.in_channels
+    expected += head - head // num_classes * entry.config.num_classes
+    found = sum(value.numel() for value in state.values())
+    return abs(found - expected) <= 0.05 * found

@@ -33,6 +33,16 @@ VIEWS = 4
 TINY_MACS = 2_000_000
 """Multiply-adds of one image below which one thread computes: LeNet-5 has 0.4 million, ResNet-20 forty."""
 
+SMALL_RATE = 1e-4
+"""For networks without norms. At 3e-4, and with SGD at 0.01, all outputs of a SqueezeNet became negative before its last
+ReLU, for good."""
+FIRST_RATES = {
+    "lenet": 0.05, "lenet5_1998": 0.005,  # with SGD, in proportion to a batch of 64
+    "neocognitron": 1e-2, "tdnn": 1e-2, "mlp": 1e-3, "maxout_mnist": 1e-3, "maxout_cifar": 3e-4, "nin_cifar": 1e-3,
+    "allconv": 1e-3, "highway": 1e-3,
+}  # fmt: skip
+"""Peak rates of networks, or else of families, without norms where they learn best: tried on digits and CIFAR-10."""
+
 OTHER_OPTIMIZERS: dict[str, OptimizerConfig] = {
     config.name: config
     for config in (
@@ -163,12 +173,13 @@ def _from_scratch(facts: Facts, entry: Entry, choices: Choices) -> Recipe:
 
 def _scratch_optimizer(entry: Entry, batch_size: int) -> tuple[OptimizerConfig, float]:
     """The optimiser with its peak rate, in proportion to the batch for SGD, and the label smoothing."""
-    if entry.macs < TINY_MACS:
-        return OptimizerConfig("nesterov", learning_rate=0.05 * batch_size / 64, weight_decay=1e-4), 0.0
+    label_smoothing = 0.0 if entry.macs < TINY_MACS else 0.1
+    if entry.family == "lenet":
+        rate = FIRST_RATES.get(entry.name, FIRST_RATES["lenet"])
+        return OptimizerConfig("nesterov", learning_rate=rate * batch_size / 64, weight_decay=1e-4), label_smoothing
     if not has_norm(entry.name):  # it needs a small rate and an adaptive optimiser to start at all
-        # at 3e-4, and with SGD at 0.01, all outputs of a SqueezeNet became negative before its last ReLU, for good
-        rate = 5e-4 if max(entry.input_size[1:]) <= SMALL_PX else 1e-4
-        return OptimizerConfig("adamw", learning_rate=rate, weight_decay=1e-2), 0.1
+        rate = FIRST_RATES.get(entry.name) or FIRST_RATES.get(entry.family, SMALL_RATE)
+        return OptimizerConfig("adamw", learning_rate=rate, weight_decay=1e-2), label_smoothing
     if entry.family == "airbench":  # the paper's, whose rate is for the summed loss of a batch
         optimizer = OptimizerConfig(
             "nesterov",
@@ -178,7 +189,7 @@ def _scratch_optimizer(entry: Entry, batch_size: int) -> tuple[OptimizerConfig, 
             norm_rate_factor=64.0,
         )
         return optimizer, 0.2
-    return OptimizerConfig("nesterov", learning_rate=0.1 * batch_size / 128, weight_decay=5e-4), 0.1
+    return OptimizerConfig("nesterov", learning_rate=0.1 * batch_size / 128, weight_decay=5e-4), label_smoothing
 
 
 @cache

@@ -169,6 +169,10 @@ def _check_recipe(recipe: Recipe, entry: Entry, network: nn.Module, preprocessin
     blank = torch.zeros(2, preprocessing.channels, *preprocessing.crop_size, dtype=torch.uint8)
     augment(blank, recipe.augmentation, torch.Generator().manual_seed(0))
     groups = layer_groups(network, head=entry.head)
+    if recipe.freeze == "base" and not groups[-1].params:
+        raise InputError(
+            f"the head of {entry.name} has nothing to train, so with a frozen base nothing would be; use --freeze nothing"
+        )
     build_optimizer(recipe.optimizer, groups, layer_rate_factor=recipe.layer_rate_factor, use_fused=False)
 
 

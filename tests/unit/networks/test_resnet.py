@@ -9,13 +9,6 @@ from striate.layers.residual import PadShortcut
 from striate.networks.resnet import BasicBlock, CifarResNetConfig, ResNetConfig, cifar_resnet
 
 
-def test_pad_shortcut_on_paper() -> None:
-    maps = torch.arange(12.0).reshape(1, 1, 3, 4)
-    padded = PadShortcut(extra_channels=3, stride=2)(maps)
-    picked = torch.tensor([[0.0, 2.0], [8.0, 10.0]])
-    assert torch.equal(padded, torch.stack([torch.zeros(2, 2), picked, torch.zeros(2, 2), torch.zeros(2, 2)])[None])
-
-
 def test_block_without_weights_is_its_shortcut_rectified() -> None:
     block = BasicBlock(2, 2, stride=1, downsample=None).eval()
     nn.init.zeros_(block.conv2.weight)
