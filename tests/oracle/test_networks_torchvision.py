@@ -142,9 +142,9 @@ def test_pad_shortcut_is_a_projection_with_fixed_weights() -> None:
     torch.testing.assert_close(shortcut(maps), projection(maps))
 
 
-@pytest.mark.parametrize("name", CATALOGUE)
+@pytest.mark.parametrize("name", [name for name in CATALOGUE if name not in NAMES])
 def test_macs_are_half_of_what_torch_counts(name: str) -> None:
-    """That they are what we count is a promise of every entry, held with the others."""
+    """Where torchvision prints none. That they are what we count is a promise of every entry, held with the others."""
     entry = CATALOGUE[name]
     network = build_network(name, device="meta").eval()
     with FlopCounterMode(display=False) as counter:
