@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
+from striate.layers.local_response_norm import local_response_norm
 from striate.networks.checking import check_counts, check_images
 from striate.networks.entry import Entry, Published
 from striate.networks.imagenet import imagenet_weights
@@ -65,8 +66,8 @@ class AlexNetTwoTowers(nn.Module):
         super().__init__()
         self.config = config
         self.features = nn.Sequential(
-            nn.Conv2d(config.in_channels, 96, 11, stride=4), nn.ReLU(), response_norm(), nn.MaxPool2d(3, stride=2),
-            nn.Conv2d(96, 256, 5, padding=2, groups=2), nn.ReLU(), response_norm(), nn.MaxPool2d(3, stride=2),
+            nn.Conv2d(config.in_channels, 96, 11, stride=4), nn.ReLU(), local_response_norm(), nn.MaxPool2d(3, stride=2),
+            nn.Conv2d(96, 256, 5, padding=2, groups=2), nn.ReLU(), local_response_norm(), nn.MaxPool2d(3, stride=2),
             nn.Conv2d(256, 384, 3, padding=1), nn.ReLU(),
             nn.Conv2d(384, 384, 3, padding=1, groups=2), nn.ReLU(),
             nn.Conv2d(384, 256, 3, padding=1, groups=2), nn.ReLU(), nn.MaxPool2d(3, stride=2),
@@ -112,14 +113,6 @@ def hidden_layers(num_features: int, config: AlexNetConfig) -> nn.Sequential:
         nn.Dropout(config.dropout), nn.Linear(4096, 4096), nn.ReLU(),
         nn.Linear(4096, config.num_classes),
     )  # fmt: skip
-
-
-def response_norm() -> nn.LocalResponseNorm:
-    """Section 3.3: divide by (2 + 1e-4 * the sum of squares over 5 neighbouring maps) ** 0.75.
-
-    PyTorch takes the mean over the neighbours where the paper takes the sum, hence 5 times the paper's alpha.
-    """
-    return nn.LocalResponseNorm(5, alpha=5 * 1e-4, beta=0.75, k=2.0)
 
 
 def draw_as_2012(network: AlexNetTwoTowers) -> None:

@@ -1,20 +1,9 @@
-"""What is peculiar to AlexNet: towers, response normalisation, its first weights."""
+"""What is peculiar to AlexNet: towers and its first weights."""
 
 import torch
 from torch import nn
 
-from striate.networks.alexnet import response_norm
 from striate.networks.catalogue import build_network
-
-
-def test_response_norm_is_the_papers_formula() -> None:
-    """Section 3.3, with k = 2, n = 5, alpha = 1e-4, beta = 0.75; maps beyond the first and last count as none."""
-    maps = 30 * torch.randn(1, 7, 2, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    expected = torch.empty_like(maps)
-    for i in range(7):
-        neighbours = maps[:, max(0, i - 2) : min(6, i + 2) + 1]
-        expected[:, i] = maps[:, i] / (2 + 1e-4 * neighbours.square().sum(dim=1)) ** 0.75
-    torch.testing.assert_close(response_norm()(maps), expected)
 
 
 def test_towers_meet_only_in_the_third_convolution() -> None:
