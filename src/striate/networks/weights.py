@@ -3,6 +3,7 @@
 A name is a request: published weights are fetched once, checked against their checksum and kept in the cache.
 """
 
+import dataclasses
 import hashlib
 import http.client
 import pickle
@@ -58,10 +59,29 @@ def load_weights(entry: Entry, spec: str | Path, *, download: bool = True, tell:
 
     Files may be a striate model, safetensors, a torch file without code, or SqueezeNet's deep-compressed file. A
     published name goes before a file of that name. With `download=False` published weights must be in the cache
-    already. The state is as the file has it: `fit_weights` checks and adapts it. Raises InputError for what is neither
-    a name nor a path, or cannot be fetched, and ModelFileError for files that are foreign, damaged or for another
-    network.
+    already. The state is as the file has it, but for the names of parameters that `entry.rename` brings up to date:
+    `fit_weights` checks and adapts it. Raises InputError for what is neither a name nor a path, or cannot be fetched,
+    and ModelFileError for files that are foreign, damaged or for another network.
     """
+    loaded = _load(entry, spec, download=download, tell=tell)
+    return dataclasses.replace(loaded, state=rename_params(entry, loaded.state))
+
+
+def rename_params(entry: Entry, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The state under the names that parameters have in `entry`'s network. ModelFileError where two become one."""
+    if entry.rename is None:
+        return dict(state)
+    renamed: dict[str, Tensor] = {}
+    for old, value in state.items():
+        name = entry.rename(old)
+        if name in renamed:
+            raise ModelFileError(f"the weights hold {name} of {entry.name} twice, under an old name and the new one")
+        renamed[name] = value
+    return renamed
+
+
+def _load(entry: Entry, spec: str | Path, *, download: bool, tell: Tell) -> LoadedWeights:
+    """What `load_weights` gives, under the names that the file has."""
     published = {weights.name: weights for weights in entry.weights}
     if str(spec) in published:
         return _load_published(entry, published[str(spec)], download=download, tell=tell)
@@ -70,6 +90,8 @@ def load_weights(entry: Entry, spec: str | Path, *, download: bool = True, tell:
         path = path / MODEL_FILE
     if not path.is_file():
         choices = f"{', '.join(published)} or a path" if published else "a path, for there are no published ones"
+        if entry.family == "timm":
+            choices = "the path of a file, for striate fetches none from timm's hub"
         raise InputError(f"{entry.name} has no weights {str(spec)!r}, nor is that a file; give {choices}")
     try:
         return _load_file(entry, path)

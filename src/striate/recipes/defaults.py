@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from striate.data.augmentation import Augmentation
 from striate.data.preprocessing import Preprocessing
 from striate.errors import InputError
+from striate.networks.elsewhere import LIBRARIES
 from striate.networks.entry import Entry
 from striate.recipes.choices import Choices
 from striate.training.recipe import Freeze, OptimizerConfig, Recipe, ScheduleConfig
@@ -144,6 +145,8 @@ def _scratch_optimizer(entry: Entry, batch_size: int) -> tuple[OptimizerConfig, 
     """The optimiser with its peak rate, in proportion to the batch for SGD, and the label smoothing."""
     if entry.family == "lenet":
         return OptimizerConfig("nesterov", learning_rate=0.05 * batch_size / 64, weight_decay=1e-4), 0.0
+    if entry.family in LIBRARIES:  # of every kind, transformers among them
+        return OptimizerConfig("adamw", learning_rate=1e-3 if entry.has_norm else 1e-4, weight_decay=1e-2), 0.1
     if entry.family in WITHOUT_NORM:
         # at 3e-4, and with SGD at 0.01, all outputs of a SqueezeNet became negative before its last ReLU, for good
         return OptimizerConfig("adamw", learning_rate=1e-4, weight_decay=1e-2), 0.1
