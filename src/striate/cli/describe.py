@@ -11,7 +11,11 @@ from striate.errors import InputError
 
 def describe(
     network: Annotated[
-        str, typer.Argument(metavar="NETWORK", help="A name from `striate networks`, a run folder or a model file.")
+        str,
+        typer.Argument(
+            metavar="NETWORK",
+            help="A name from `striate networks`, timm:NAME, torchvision:NAME, a run folder or a model file.",
+        ),
     ],
     input_size: Annotated[
         str | None,

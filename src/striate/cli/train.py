@@ -28,7 +28,8 @@ def train(
         ),
     ] = None,
     network: Annotated[
-        str | None, typer.Option("--network", "-n", metavar="NAME", help="See `striate networks`.")
+        str | None,
+        typer.Option("--network", "-n", metavar="NAME", help="See `striate networks`; or timm:NAME, torchvision:NAME."),
     ] = None,
     epochs: Annotated[int | None, typer.Option("--epochs", "-e", help="Passes over the training images.")] = None,
     run: Annotated[

@@ -6,7 +6,7 @@ from torch import nn
 
 from striate.errors import InputError
 from striate.inspection.layers import NetworkDescription, describe_network
-from striate.networks.catalogue import CATALOGUE, build_network, check_input_size
+from striate.networks.catalogue import build_network, check_input_size, entry_for, names_network
 from striate.progress import Tell, tell_nobody
 from striate.tasks.model import load_model
 
@@ -14,7 +14,7 @@ from striate.tasks.model import load_model
 def describe(
     reference: str | Path | nn.Module, *, input_size: tuple[int, int, int] | None = None, tell: Tell = tell_nobody
 ) -> NetworkDescription:
-    """What a network is made of, layer by layer: any module, a catalogue name, or a model as `load_model` takes it.
+    """What a network is made of, layer by layer: any module, a network by name, or a model as `load_model` takes it.
 
     `input_size` (C, H, W) must be given for a module; else it is the entry's, or the one the model was trained at, unless
     given. A catalogue network takes as many channels as `input_size` says. Raises InputError for unknown names and sizes
@@ -26,8 +26,8 @@ def describe(
         if input_size is None:
             raise InputError("a module does not say what it takes; give input_size=(channels, height, width)")
         return describe_network(reference, input_size)
-    if str(reference) in CATALOGUE or not _may_be_model(str(reference)):
-        entry = CATALOGUE.find(str(reference))
+    if names_network(str(reference)) or not _may_be_model(str(reference)):
+        entry = entry_for(str(reference))
         size = input_size or entry.input_size
         check_input_size(entry, size[1:])
         return describe_network(build_network(entry.name, in_channels=size[0], device="meta"), size)

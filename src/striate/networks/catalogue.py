@@ -1,4 +1,4 @@
-"""Every network of striate by name: list them, find one, build one."""
+"""Every network of striate by name, and those of other libraries: list ours, find one, build one."""
 
 import dataclasses
 import math
@@ -50,6 +50,7 @@ from striate.networks import (
     zfnet,
 )
 from striate.networks.checking import check_size
+from striate.networks.elsewhere import check_size_by_trying, entry_from_elsewhere, is_elsewhere
 from striate.networks.entry import Entry
 from striate.registry import Registry
 
@@ -162,8 +163,24 @@ def _top1_error(entry: Entry) -> float | None:
 
 
 def entry_for(name: str) -> Entry:
-    """The entry called `name`; InputError with near misses where there is none."""
-    return CATALOGUE.find(name)
+    """The entry called `name`, of the catalogue or as `timm:NAME` or `torchvision:NAME`; InputError with near misses
+    where there is none.
+    """
+    return entry_from_elsewhere(name) if is_elsewhere(name) else CATALOGUE.find(name)
+
+
+def names_network(reference: str) -> bool:
+    """Whether it has the form of a network's name, without weights: one of the catalogue, or any of a library's."""
+    return reference in CATALOGUE or (is_elsewhere(reference) and reference.count(":") == 1)
+
+
+def split_reference(reference: str) -> tuple[str, str]:
+    """NETWORK and WEIGHTS of NETWORK:WEIGHTS, the latter empty where there are none; a library's names have a colon
+    of their own.
+    """
+    library, colon, rest = reference.partition(":") if is_elsewhere(reference) else ("", "", reference)
+    name, _, weights = rest.partition(":")
+    return library + colon + name, weights
 
 
 def build_network(
@@ -194,8 +211,14 @@ def build_network(
     return network.to(wanted)
 
 
-def check_input_size(entry: Entry, size: tuple[int, int]) -> None:
-    """Raise InputError naming the smallest, or only, legal size unless images of `size` (height, width) fit."""
+def check_input_size(entry: Entry, size: tuple[int, int], *, training: bool = False) -> None:
+    """Raise InputError naming the smallest, or only, legal size unless images of `size` (height, width) fit.
+
+    Other people's networks do not say; they are tried, in training mode if asked for.
+    """
+    if is_elsewhere(entry.name):
+        check_size_by_trying(entry, size, training=training)
+        return
     check_size(size, entry.min_size, is_fixed_size=entry.is_fixed_size, network=entry.name)
 
 

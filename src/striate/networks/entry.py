@@ -42,17 +42,19 @@ class Entry:
     fields `in_channels` and `num_classes`. `input_size` is (C, H, W) in pixels. `stem` and `head` name, as in
     `named_modules`, the first convolution (or linear layer) and the last layer with `num_classes` outputs. `num_params` and `macs`
     (multiply-adds of one image at `input_size`) are those of the default configuration in evaluation; a test recounts
-    them. `auxiliary_heads` name the last layers of heads that only training uses, and `num_auxiliary_params` counts the
-    parameters that belong to those heads alone: they come on top of `num_params`. `other_stems` name the first layers of
-    further paths that see the images. `min_size` is the smallest legal height and width. `is_fixed_size` says that only
-    `input_size` is legal. Where first weights are measured on data, `initialize_from_images(network, images)` sets them
-    from preprocessed training images (N, C, H, W). Where published files have other parameter names, `rename(name)` gives
-    a parameter's name here for that in the file.
+    them. `auxiliary_heads` name the last layers of other heads, mostly of those that only training uses, and
+    `num_auxiliary_params` counts the parameters that only training uses: they come on top of `num_params`. `other_stems`
+    name the first layers of further paths that see the images. `min_size` is the smallest legal height and width.
+    `is_fixed_size` says that only `input_size` is legal. Where first weights are measured on data,
+    `initialize_from_images(network, images)` sets them from preprocessed training images (N, C, H, W). Where published
+    files have other parameter names, `rename(name)` gives a parameter's name here for that in the file. Other people's
+    networks (elsewhere.py) may have no `year`; `has_norm` is false for those that normalise nothing inside, and
+    `preprocessing` is what their makers' weights expect, where there are no `weights` to say it.
     """
 
     name: str
     family: str
-    year: int
+    year: int | None
     title: str
     paper: str
     build: Callable[[Any], nn.Module]
@@ -71,3 +73,15 @@ class Entry:
     weights: tuple[Weights, ...] = ()
     initialize_from_images: Callable[[nn.Module, Tensor], None] | None = None
     rename: Callable[[str], str] | None = None
+    has_norm: bool = True
+    preprocessing: Preprocessing | None = None
+
+    @property
+    def usual_preprocessing(self) -> Preprocessing | None:
+        """How images are prepared for weights that do not say it: as for the first published ones."""
+        return self.weights[0].preprocessing if self.weights else self.preprocessing
+
+    @property
+    def usual_weights(self) -> str:
+        """The weights whose preparation that is, in words."""
+        return f"{self.name}:{self.weights[0].name}" if self.weights else f"the weights that {self.family} publishes"

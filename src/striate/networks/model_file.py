@@ -20,8 +20,9 @@ from torch import Tensor, nn
 
 from striate.data.cache import write_atomically
 from striate.data.preprocessing import Preprocessing
-from striate.errors import ModelFileError, StriateError
-from striate.networks.catalogue import CATALOGUE
+from striate.errors import InputError, ModelFileError, StriateError
+from striate.networks.catalogue import entry_for, names_network
+from striate.networks.entry import Entry
 from striate.networks.tensor_table import (
     DTYPES,
     MAX_HEADER_BYTES,
@@ -70,9 +71,7 @@ class ModelFile:
     def __post_init__(self) -> None:
         if self.task != "classification":
             raise ModelFileError(f"the task is {self.task!r} but this version of striate knows only 'classification'")
-        if self.network not in CATALOGUE:
-            raise ModelFileError(f"the network is {self.network!r}, which this version of striate does not have")
-        config = _restore_config(CATALOGUE[self.network].config, self.config)
+        config = _restore_config(_entry_of(self.network).config, self.config)
         if len(self.class_names) != max(2, config.num_classes):  # a single output tells two classes apart
             raise ModelFileError(f"there are {len(self.class_names)} class names for {config.num_classes} outputs")
         if not all(isinstance(name, str) and name for name in self.class_names):
@@ -88,7 +87,7 @@ class ModelFile:
 
     def build_network(self, device: torch.device | str = "cpu") -> nn.Module:
         """The network with fresh weights, the global random state untouched. ModelFileError if it cannot be built."""
-        entry = CATALOGUE[self.network]
+        entry = _entry_of(self.network)
         config = _restore_config(entry.config, self.config)
         try:
             with torch.random.fork_rng(devices=[]), torch.device(device):
@@ -262,6 +261,16 @@ def _check_against_network(model_file: ModelFile, table: dict[str, TensorInfo]) 
         if info.dtype not in allowed:
             names = " or ".join(_DTYPE_NAMES[dtype] for dtype in allowed)
             raise ModelFileError(f"{key} is {_DTYPE_NAMES[info.dtype]} but {name} needs {names}")
+
+
+def _entry_of(network: str) -> Entry:
+    """The network's entry, in the catalogue or in a library that is installed; ModelFileError where it is in neither."""
+    if not names_network(network):
+        raise ModelFileError(f"the network is {network!r}, which this version of striate does not have")
+    try:
+        return entry_for(network)
+    except InputError as error:
+        raise ModelFileError(f"the network is {network!r}, but {error}") from None
 
 
 def _restore_config(default: Any, values: Mapping[str, Any]) -> Any:

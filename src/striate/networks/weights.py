@@ -90,6 +90,8 @@ def _load(entry: Entry, spec: str | Path, *, download: bool, tell: Tell) -> Load
         path = path / MODEL_FILE
     if not path.is_file():
         choices = f"{', '.join(published)} or a path" if published else "a path, for there are no published ones"
+        if entry.family == "timm":
+            choices = "the path of a file, for striate fetches none from timm's hub"
         raise InputError(f"{entry.name} has no weights {str(spec)!r}, nor is that a file; give {choices}")
     try:
         return _load_file(entry, path)

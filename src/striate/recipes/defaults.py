@@ -15,6 +15,7 @@ from striate.data.mean_image import decode_mean_image, encode_mean_image
 from striate.data.preprocessing import Preprocessing, resample
 from striate.errors import InputError
 from striate.networks.catalogue import build_network
+from striate.networks.elsewhere import LIBRARIES
 from striate.networks.entry import Entry
 from striate.recipes.choices import Choices
 from striate.training.recipe import Freeze, OptimizerConfig, Precision, Recipe, ScheduleConfig
@@ -177,6 +178,9 @@ def _scratch_optimizer(entry: Entry, batch_size: int) -> tuple[OptimizerConfig, 
     if entry.family == "lenet":
         rate = FIRST_RATES.get(entry.name, FIRST_RATES["lenet"])
         return OptimizerConfig("nesterov", learning_rate=rate * batch_size / 64, weight_decay=1e-4), label_smoothing
+    if entry.family in LIBRARIES:  # of every kind, transformers among them
+        rate = 1e-3 if entry.has_norm else SMALL_RATE
+        return OptimizerConfig("adamw", learning_rate=rate, weight_decay=1e-2), label_smoothing
     if not has_norm(entry.name):  # it needs a small rate and an adaptive optimiser to start at all
         rate = FIRST_RATES.get(entry.name) or FIRST_RATES.get(entry.family, SMALL_RATE)
         return OptimizerConfig("adamw", learning_rate=rate, weight_decay=1e-2), label_smoothing

@@ -29,6 +29,7 @@ def describe_run(
 ) -> dict[str, Any]:
     """The first run.json."""
     dataset, recipe, packed = prepared.data.dataset, prepared.recipe, prepared.packed
+    packages = (*_VERSIONS, "timm") if prepared.entry.family == "timm" else _VERSIONS
     data_notices = [*dataset.notices, *prepared.splits.notices]
     config = asdict(prepared.entry.config) | {
         "in_channels": prepared.preprocessing.channels,
@@ -64,7 +65,7 @@ def describe_run(
             },
             "notices": data_notices,
         },
-        "versions": {"python": platform.python_version(), **{name: version(name) for name in _VERSIONS}},
+        "versions": {"python": platform.python_version(), **{name: version(name) for name in packages}},
         "machine": {
             "system": platform.platform(),
             "processor": platform.processor() or platform.machine(),

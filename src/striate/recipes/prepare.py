@@ -20,7 +20,7 @@ from striate.data.splits import split_dataset
 from striate.data.statistics import measure_mean_image, measure_mean_std
 from striate.errors import DataError, InputError
 from striate.networks.adapting import adapt_preprocessing, load_pretrained
-from striate.networks.catalogue import CATALOGUE, build_network, check_input_size
+from striate.networks.catalogue import build_network, check_input_size, entry_for
 from striate.networks.deep_compression_file import NETWORK as DEEP_COMPRESSED
 from striate.networks.deep_compression_file import is_deep_compression_file
 from striate.networks.entry import Entry
@@ -81,7 +81,7 @@ def prepare(source: str, choices: Choices, access: Access, device: torch.device)
     facts = _look(data.dataset, dry_splits, device)
     entry = _choose_entry(choices, facts)
     if choices.image_size is not None:
-        check_input_size(entry, (choices.image_size, choices.image_size))
+        check_input_size(entry, (choices.image_size, choices.image_size), training=True)
     seed = choices.seed or 0
     num_outputs = count_outputs(choices.output, facts.num_classes)
     preprocessing = default_preprocessing(facts, entry, choices.image_size)
@@ -98,7 +98,7 @@ def prepare(source: str, choices: Choices, access: Access, device: torch.device)
                 raise InputError(
                     f"{choices.weights} says itself what is subtracted from images; leave --subtract out, or the weights"
                 )
-    check_input_size(entry, preprocessing.crop_size)
+    check_input_size(entry, preprocessing.crop_size, training=True)
     _check_recipe(default_recipe(facts, entry, choices), entry, network, preprocessing)  # before any decoding
     packed = pack_data(data, preprocessing, access)
     splits = _split(data, packed.usable, choices)
@@ -156,11 +156,12 @@ def _load_weights(
             )
         else:
             fresh = build_network(entry.name, num_classes=num_outputs, in_channels=channels, seed=seed)
-            pretrained.network.get_submodule(entry.head).load_state_dict(fresh.get_submodule(entry.head).state_dict())
+            for head in (entry.head, *entry.auxiliary_heads):
+                pretrained.network.get_submodule(head).load_state_dict(fresh.get_submodule(head).state_dict())
             tell(f"{entry.name}: the last layer, {entry.head}, answered for other classes and is replaced by a new one")
-    if pretrained.preprocessing is None and entry.weights:
-        tell(f"{weights} does not say how images are prepared: as for {entry.name}:{entry.weights[0].name}")
-        return pretrained.network, adapt_preprocessing(entry.weights[0].preprocessing, channels)
+    if pretrained.preprocessing is None and entry.usual_preprocessing is not None:
+        tell(f"{weights} does not say how images are prepared: as for {entry.usual_weights}")
+        return pretrained.network, adapt_preprocessing(entry.usual_preprocessing, channels)
     return pretrained.network, pretrained.preprocessing
 
 
@@ -243,10 +244,10 @@ def _split(data: OpenedData, usable: np.ndarray, choices: Choices) -> Splits:
 def _choose_entry(choices: Choices, facts: Facts) -> Entry:
     """The network asked for, or the one that the weights belong to, or the default for such data."""
     if choices.network is not None:
-        return CATALOGUE.find(choices.network)
+        return entry_for(choices.network)
     if choices.weights is None:
-        return CATALOGUE.find(default_network(facts))
-    return CATALOGUE.find(_network_of(choices.weights))
+        return entry_for(default_network(facts))
+    return entry_for(_network_of(choices.weights))
 
 
 def _network_of(weights: str) -> str:

@@ -16,6 +16,11 @@ SPLITS_FILE, EVALUATION_FILE = "splits.json", "evaluation.json"
 _TRIES = 10_000
 
 
+def _plain(name: str) -> str:
+    """What every file system takes."""
+    return re.sub(r"[^\w.]+", "-", name).strip("-.")
+
+
 def check_run_dir(wanted: Path) -> None:
     """Raise RunError where a folder holds anything already, or could not be written; nothing is left behind."""
     try:
@@ -44,9 +49,8 @@ def make_run_dir(wanted: Path) -> Path:
 
 def make_numbered_run_dir(source: str, network: str) -> Path:
     """Make the first free runs/SOURCE-NETWORK-NUMBER below the working directory. Raises RunError where that fails."""
-    stem = (
-        re.sub(r"[^\w.]+", "-", Path(source).resolve().stem if Path(source).exists() else source).strip("-.") or "run"
-    )
+    stem = _plain(Path(source).resolve().stem if Path(source).exists() else source) or "run"
+    network = _plain(network)  # a library's have a colon
     try:
         for number in range(1, _TRIES):
             path = Path("runs") / f"{stem}-{network}-{number}"

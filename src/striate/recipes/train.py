@@ -21,7 +21,7 @@ from striate.errors import InputError, ModelFileError, RunError, StriateError
 from striate.evaluation.evaluate import Evaluation
 from striate.evaluation.evaluate import evaluate as evaluate_network
 from striate.evaluation.mistakes import write_mistakes
-from striate.networks.catalogue import CATALOGUE
+from striate.networks.catalogue import entry_for
 from striate.networks.model_file import MODEL_FILE, ModelFile, read_model_file, write_model_file
 from striate.recipes.choices import Choices
 from striate.recipes.defaults import default_num_threads
@@ -143,7 +143,7 @@ def resume(
             described["source"],
             recipe,
             Preprocessing.from_json(described["preprocessing"]),
-            CATALOGUE.find(described["network"]["name"]),
+            entry_for(described["network"]["name"]),
             access,
             has_checkpoint=has_checkpoint,
         )

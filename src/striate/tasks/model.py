@@ -20,7 +20,7 @@ from striate.data.parallel import prefetch
 from striate.data.preprocessing import Preprocessing
 from striate.errors import InputError, ModelFileError, StriateError
 from striate.networks.adapting import find_counts, load_pretrained
-from striate.networks.catalogue import CATALOGUE
+from striate.networks.catalogue import CATALOGUE, entry_for, names_network, split_reference
 from striate.networks.entry import Entry
 from striate.networks.model_file import MODEL_FILE, ModelFile, read_model_file, write_model_file
 from striate.networks.modes import evaluating
@@ -195,10 +195,11 @@ def load_model(
             raise ModelFileError(f"{ref} holds no {MODEL_FILE}; name a run that has finished an epoch, or a model file")
     if path.is_file():
         return _from_file(path).to(pick_device(device))
-    name, _, weights = str(ref).partition(":")
-    if name in CATALOGUE and weights:
-        return _from_weights(CATALOGUE[name], weights, download, tell).to(pick_device(device))
-    if name in CATALOGUE:
+    name, weights = split_reference(str(ref))
+    if names_network(name) and weights:
+        return _from_weights(entry_for(name), weights, download, tell).to(pick_device(device))
+    if names_network(name):
+        entry_for(name)  # where there is no such network, that is what has to be said
         raise InputError(
             f"{name} is a network without weights; say {name}:WEIGHTS with a weights file, or a model file"
         )
@@ -303,10 +304,10 @@ def _from_weights(entry: Entry, weights: str, download: bool, tell: Tell) -> Mod
     """A network of the catalogue with weights from elsewhere, with as many classes and channels as these have."""
     loaded = load_pretrained(entry.name, weights, seed=0, download=download, tell=tell)
     in_channels, num_classes = find_counts(entry, loaded.network.state_dict()) or (0, 0)
-    preprocessing = loaded.preprocessing
-    if preprocessing is None and entry.weights and entry.weights[0].preprocessing.channels == in_channels:
-        preprocessing = entry.weights[0].preprocessing
-        tell(f"{weights} does not say how images are prepared: as for {entry.name}:{entry.weights[0].name}")
+    preprocessing, usual = loaded.preprocessing, entry.usual_preprocessing
+    if preprocessing is None and usual is not None and usual.channels == in_channels:
+        preprocessing = usual
+        tell(f"{weights} does not say how images are prepared: as for {entry.usual_weights}")
     if preprocessing is None:
         raise ModelFileError(f"{weights} does not say how images are prepared for {entry.name}; a model file would")
     class_names = loaded.class_names

@@ -1,4 +1,4 @@
-"""What is peculiar to AlexNet: towers, response normalisation, its first weights."""
+"""What is peculiar to AlexNet: towers and its first weights."""
 
 import torch
 from torch import nn

@@ -1,0 +1,75 @@
+"""What first weights do to a deep network: how far activations and gradients spread, layer by layer.
+
+Weights are drawn from a normal distribution around 0; the schemes differ in its deviation only. D inputs of a layer
+are its fan in, D' outputs its fan out. torch.nn.init draws them; here is what they are for.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+SMALL = 0.01
+
+Scheme = Callable[[int, int], float]
+"""Takes fan in and fan out, gives the standard deviation of the weights."""
+
+
+@dataclass(frozen=True)
+class LayerSpread:
+    """One layer of a network that has just been initialised: its activations over all images and units.
+
+    `gradient_std` is the deviation of the loss's gradient by these activations, where by the last layer's it is 1.
+    """
+
+    layer: int
+    mean: float
+    std: float
+    gradient_std: float
+
+
+def small_random(_fan_in: int, _fan_out: int) -> float:
+    """Always 0.01: enough for a few layers, and the end of the signal in many."""
+    return SMALL
+
+
+def xavier(fan_in: int, fan_out: int) -> float:
+    """sqrt(2 / (fan_in + fan_out)): keeps the spread where activations are linear, forwards and backwards alike
+    (Glorot & Bengio 2010, equation 12).
+    """
+    return math.sqrt(2 / (fan_in + fan_out))
+
+
+def he(fan_in: int, _fan_out: int) -> float:
+    """sqrt(2 / fan_in): makes up for the half that ReLU takes away (He, Zhang, Ren & Sun 2015, arXiv:1502.01852)."""
+    return math.sqrt(2 / fan_in)
+
+
+def activation_spread(
+    scheme: Scheme,
+    *,
+    activation: Callable[[Tensor], Tensor] = torch.tanh,
+    depth: int = 10,
+    width: int = 500,
+    num_images: int = 1000,
+    generator: torch.Generator | None = None,
+) -> tuple[LayerSpread, ...]:
+    """The spread in each of `depth` linear layers of `width` units, given images of normal noise with deviation 1.
+
+    The gradient that comes in at the end is normal noise too. Draws on the CPU, in float32.
+    """
+    std = scheme(width, width)
+    activations = [torch.randn(num_images, width, generator=generator).requires_grad_()]
+    with torch.enable_grad():
+        for _ in range(depth):
+            weight = std * torch.randn(width, width, generator=generator)
+            activations.append(activation(activations[-1] @ weight.T))
+    noise = torch.randn(num_images, width, generator=generator)
+    gradients = (*torch.autograd.grad(activations[-1], activations[:-1], noise), noise)
+    return tuple(
+        LayerSpread(layer, maps.mean().item(), maps.std().item(), gradients[layer].std().item())
+        for layer, maps in enumerate(activations)
+        if layer > 0
+    )
