@@ -97,7 +97,7 @@ CATALOGUE: Registry[Entry] = Registry(
 
 Sort = Literal["year", "name", "params", "macs", "error"]
 _SORT_KEYS: dict[str, Callable[[Entry], Any]] = {
-    "year": lambda entry: entry.year,
+    "year": lambda entry: entry.year or 0,
     "name": lambda entry: entry.name,
     "params": lambda entry: entry.num_params,
     "macs": lambda entry: entry.macs,
@@ -132,8 +132,8 @@ def list_networks(
         entry
         for entry in CATALOGUE.values()
         if family in (None, entry.family)
-        and (since is None or entry.year >= since)
-        and (until is None or entry.year <= until)
+        and (since is None or (entry.year or 0) >= since)
+        and (until is None or (entry.year or 0) <= until)
         and (max_params is None or entry.num_params <= max_params)
         and (max_macs is None or entry.macs <= max_macs)
         and (entry.weights or not only_with_weights)
