@@ -64,9 +64,9 @@ class FeatureFeed(Feed):
         return self._batch(self.views[0], self.train, indices, device)
 
     def _batch(self, features: Tensor, own: np.ndarray, indices: np.ndarray, device: torch.device) -> Batch:
-        """The rows of `features`, which are of the images `own` (sorted), for the images `indices`."""
+        """The rows of `features`, which are of the images `own` (sorted), for the images `indices`, as float32."""
         places = torch.from_numpy(np.searchsorted(own, indices)).to(features.device)
-        return Batch(features[places].to(device), torch.from_numpy(self.labels[indices]).to(device))
+        return Batch(features[places].to(device, torch.float32), torch.from_numpy(self.labels[indices]).to(device))
 
 
 def with_features(

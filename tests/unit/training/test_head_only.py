@@ -1,6 +1,7 @@
 """A frozen base that runs once for each view: the same training as behind the base, and when it cannot be."""
 
 import copy
+import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from striate.training.feed import Feed
 from striate.training.head_only import HeadOnly, find_tail, whole_state
 from striate.training.recipe import OptimizerConfig
 from striate.training.step import Batch
-from training_cases import TinyNet, equal_states, tiny_feed, tiny_recipe, train_tiny
+from training_cases import TinyNet, cpu_fabric, equal_states, tiny_feed, tiny_recipe, train_tiny
 
 CPU = torch.device("cpu")
 RECIPE = tiny_recipe(
@@ -169,3 +170,17 @@ def test_networks_that_cannot(network, reason):
 def test_checks_work_on_features(tmp_path):
     _, result = train_head(tmp_path, TinyNet(), tiny_feed(), use_checks=True)
     assert [check.passed for check in result.checks] == [True] * 4
+
+
+def test_features_computed_in_16_bits_are_fed_as_float32(tmp_path):
+    feed, network = tiny_feed(), TinyNet()
+    trainee = HeadOnly(network, ("dropout", "fc"))
+    made = with_features(feed, RECIPE, trainee, CPU, autocast_dtype=torch.bfloat16)
+    assert made.views[0].dtype == torch.bfloat16
+    assert made.plain_batch(feed.train[:3], CPU).images.dtype == torch.float32
+    recipe = dataclasses.replace(RECIPE, precision="bf16-mixed")
+    _, result = train_tiny(
+        tmp_path, recipe, network=trainee, feed=feed, head="network.fc", use_checks=True,
+        fabric=cpu_fabric(precision="bf16-mixed"), make_feed=lambda: made,
+    )  # fmt: skip
+    assert result.status == "finished"
