@@ -12,6 +12,8 @@ from striate.networks.catalogue import CATALOGUE, build_network, check_input_siz
 NAMES = {
     "lenet5", "lenet_300_100", "alexnet", "alexnet_two_towers", "alexnet_small", "squeezenet1_0", "squeezenet1_1",
     "resnet18", "resnet34", "resnet50", "resnet20_cifar", "resnet18_cifar", "airbench94_cifar",
+    "googlenet_lrn", "googlenet", "inception_v2", "inception_v3", "inception_v4", "inception_resnet_v1",
+    "inception_resnet_v2", "xception",
 }  # fmt: skip
 
 
