@@ -38,7 +38,7 @@ def test_rows_are_plain_and_complete() -> None:
 
 def test_rows_of_one_family() -> None:
     assert [row["name"] for row in list_networks(family="lenet")] == ["lenet5", "lenet_300_100"]
-    with pytest.raises(InputError, match="no family is called 'lenets'; there are: lenet, alexnet, squeezenet, resnet"):
+    with pytest.raises(InputError, match=r"no family is called 'lenets'; there are: lenet, alexnet, .*resnet"):
         list_networks(family="lenets")
 
 
