@@ -1,4 +1,9 @@
-"""How the weights of convolutions and linear layers are drawn before training, where more than one family does it so."""
+"""How the weights of convolutions and linear layers are drawn before training, where more than one family does it so.
+
+Nothing is drawn for layers on the meta device, which have no values; PyTorch would take its time about it.
+"""
+
+from collections.abc import Iterator
 
 from torch import nn
 
@@ -10,18 +15,22 @@ def draw_he_normal(network: nn.Module, *, heads: tuple[nn.Module, ...] = ()) -> 
 
     The layers in `heads` get small weights, so that training starts from even odds and not from confident mistakes.
     """
-    for module in network.modules():
-        if isinstance(module, nn.Conv2d | nn.Linear):
-            if module in heads:
-                nn.init.normal_(module.weight, std=HEAD_STD)
-            else:
-                nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
-            if module.bias is not None:
-                nn.init.zeros_(module.bias)
+    for layer in _layers_to_draw(network):
+        if layer in heads:
+            nn.init.normal_(layer.weight, std=HEAD_STD)
+        else:
+            nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+        if layer.bias is not None:
+            nn.init.zeros_(layer.bias)
 
 
 def draw_truncated_normal(network: nn.Module, std: float, *, other_stds: dict[nn.Module, float] | None = None) -> None:
     """Normal within [-2, 2], of deviation `std`, or of a layer's own in `other_stds`; biases stay; in place."""
+    for layer in _layers_to_draw(network):
+        nn.init.trunc_normal_(layer.weight, std=(other_stds or {}).get(layer, std), a=-2, b=2)
+
+
+def _layers_to_draw(network: nn.Module) -> Iterator[nn.Conv2d | nn.Linear]:
     for module in network.modules():
-        if isinstance(module, nn.Conv2d | nn.Linear):
-            nn.init.trunc_normal_(module.weight, std=(other_stds or {}).get(module, std), a=-2, b=2)
+        if isinstance(module, nn.Conv2d | nn.Linear) and not module.weight.is_meta:
+            yield module
