@@ -6,7 +6,7 @@ for the others one column alone is kept in all blocks (global drop-path).
 
 `fractalnet20_cifar` has the filters that section 4 names; the paper prints 38.6 million parameters for it, but these
 filters make 33.7 million, in its authors' script too. `fractalnet40_cifar100` is the network with four columns among
-the ultra-deep ones, a quarter as wide, and without dropout and drop-path as there.
+the ultra-deep ones, a quarter as wide; here dropout and drop-path are off unless asked for.
 
 Departures: what is dropped is drawn for every image, not for the batch. Convolutions have no biases, since batch
 norms follow, with scales and shifts. The last maps are averaged, so that images may be larger than 32x32; the last

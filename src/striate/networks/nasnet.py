@@ -4,7 +4,7 @@ N images, C channels, H x W pixels, K classes.
 
 A cell makes five sums of pairs out of the outputs of the two cells before it. "6 @ 4032" means that six normal cells
 stand before, between and after two reductions, and that 4032 maps come out of the last. Sizes are halved and borders
-treated as by the authors' TensorFlow code: outputs are rounded up, even sizes padded below and to the right only, and
+treated as by the authors' TensorFlow code: outputs are rounded up, even sizes padded more below and to the right, and
 averages look at no border.
 
 Departures: the auxiliary head is left out, as timm does, since its last convolution fits one image size only
@@ -102,7 +102,7 @@ class NasNetConfig:
 
 
 class Separable(nn.Module):
-    """Twice: ReLU, each map by itself, 1x1, batch norm (appendix A.4); the first time strided:
+    """Twice: ReLU, each map by itself, 1x1, batch norm (appendix A); the first time strided:
     (N, C, H, W) -> (N, width, H / stride, W / stride), rounded up.
     """
 
