@@ -1,10 +1,12 @@
 """EfficientNets B0 to B7 (Tan & Le 2019, arXiv:1905.11946). N images, C channels, H x W pixels, K classes.
 
-Parameter names and initialisation are torchvision's, so that its published weights load. Departures, all of them
-torchvision's: convolutions are padded alike on both sides, where the authors' TensorFlow pads even sizes more below and
-to the right; batch norms of B0 to B4 have PyTorch's constants, those of B5 to B7 the authors' (`norm_tiny`,
+Parameter names are torchvision's, so that its published weights load, and so is the initialisation but for the head,
+which starts small whatever the number of classes, so that training starts from even odds. Departures, all of them
+torchvision's: convolutions are padded alike on both sides, where the authors' TensorFlow pads even sizes more below
+and to the right; batch norms of B0 to B4 have PyTorch's constants, those of B5 to B7 the authors' (`norm_tiny`,
 `norm_momentum`). Whole blocks are left out in training with a probability that rises with depth, image by image, as
-the authors' code does. B1 to B7 are scaled by the authors' rounded factors, which `compound_scaling` gives only nearly.
+the authors' code does. B1 to B7 are scaled by the authors' rounded factors, which `compound_scaling` gives only
+nearly.
 """
 
 import math
@@ -28,6 +30,7 @@ DEPTH_BASE, WIDTH_BASE, RESOLUTION_BASE = 1.2, 1.1, 1.15
 STEM_WIDTH = 32
 HEAD_FACTOR = 4
 """The last convolution has this many times the maps of the last stage: 1280 of 320."""
+HEAD_STD = 0.01
 
 
 class Scaling(NamedTuple):
@@ -39,7 +42,7 @@ class Scaling(NamedTuple):
 
 
 class Stage(NamedTuple):
-    """A row of Table 1: `depth` blocks, the first with the stride, to `width` maps; `expansion` times as many inside."""
+    """A row of Table 1: `depth` blocks, the first with the stride, to `width` maps, `expansion` times more inside."""
 
     expansion: int
     kernel_size: int
@@ -180,13 +183,12 @@ def compound_scaling(exponent: float) -> Scaling:
 
 
 def draw_weights(network: nn.Module) -> None:
-    """Draw as torchvision does, in place: He normal by fan out; the head uniform within 1 / sqrt(K); biases zero."""
+    """Draw in place: He et al. 2015 (arXiv:1502.01852) by fan out as torchvision; a small head; biases zero."""
     for module in network.modules():
         if isinstance(module, nn.Conv2d):
             nn.init.kaiming_normal_(module.weight, mode="fan_out")
         elif isinstance(module, nn.Linear):
-            limit = 1 / math.sqrt(module.out_features)
-            nn.init.uniform_(module.weight, -limit, limit)
+            nn.init.normal_(module.weight, std=HEAD_STD)
         if isinstance(module, nn.Conv2d | nn.Linear) and module.bias is not None:
             nn.init.zeros_(module.bias)
 
@@ -210,8 +212,8 @@ ENTRIES = (
     ),
     Entry(
         name="efficientnet_b1", family="efficientnet", year=2019, title=_TITLE, paper=_PAPER, build=EfficientNet,
-        config=EfficientNetConfig(width=1.0, depth=1.1), input_size=(3, 240, 240), num_params=7_794_184, macs=686_802_832,
-        stem="features.0.0", head="classifier.1", min_size=MIN_SIZE,
+        config=EfficientNetConfig(width=1.0, depth=1.1), input_size=(3, 240, 240), num_params=7_794_184,
+        macs=686_802_832, stem="features.0.0", head="classifier.1", min_size=MIN_SIZE,
         published=Published(top1_error=0.209, top5_error=0.056, source=_TABLE),
         weights=(
             imagenet_weights(

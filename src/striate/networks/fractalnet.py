@@ -1,16 +1,16 @@
 """FractalNets (Larsson, Maire & Shakhnarovich 2016, arXiv:1605.07648). N images, C channels, K classes.
 
-A block joins columns of 1, 2, 4, ... convolutions by their means, wherever they end at the same depth (equations 1 and
-2). In training whole paths are left out: for some images each join loses some of its inputs (local drop-path), for the
-others one column alone is kept in all blocks (global drop-path).
+A block joins columns of 1, 2, 4, ... convolutions by their means, wherever they end at the same depth (equations 1
+and 2). In training whole paths are left out: for some images each join loses some of its inputs (local drop-path),
+for the others one column alone is kept in all blocks (global drop-path).
 
 `fractalnet20_cifar` has the filters that section 4 names; the paper prints 38.6 million parameters for it, but these
-filters make 33.7 million, in its authors' script too. `fractalnet40_cifar100` is the network with four columns among the
-ultra-deep ones, a quarter as wide, and without dropout and drop-path as there.
+filters make 33.7 million, in its authors' script too. `fractalnet40_cifar100` is the network with four columns among
+the ultra-deep ones, a quarter as wide; here dropout and drop-path are off unless asked for.
 
-Departures: what is dropped is drawn for every image, not for the batch. Convolutions have no biases, since batch norms
-follow, with scales and shifts. The last maps are averaged, so that images may be larger than 32x32. As in the
-authors' code the columns of a block are pooled before they are joined.
+Departures: what is dropped is drawn for every image, not for the batch. Convolutions have no biases, since batch
+norms follow, with scales and shifts. The last maps are averaged, so that images may be larger than 32x32; the last
+weights start small. As in the authors' code the columns of a block are pooled before they are joined.
 """
 
 from dataclasses import dataclass
@@ -25,6 +25,7 @@ from striate.networks.entry import Entry, Published
 
 NO_COLUMN = -1
 """In place of a column's number for images with local drop-path."""
+HEAD_STD = 0.01
 
 
 @dataclass(frozen=True)
@@ -190,12 +191,13 @@ def first_column(step: int, num_columns: int) -> int:
 
 
 def draw_weights(network: nn.Module) -> None:
-    """Glorot & Bengio's uniform weights, as in the authors' code, in place; biases zero."""
+    """Glorot & Bengio's uniform weights, as in the authors' code, in place; a small head, its biases zero."""
     for module in network.modules():
-        if isinstance(module, nn.Conv2d | nn.Linear):
+        if isinstance(module, nn.Conv2d):
             nn.init.xavier_uniform_(module.weight)
-            if module.bias is not None:
-                nn.init.zeros_(module.bias)
+        elif isinstance(module, nn.Linear):
+            nn.init.normal_(module.weight, std=HEAD_STD)
+            nn.init.zeros_(module.bias)
 
 
 _TITLE = "FractalNet: Ultra-Deep Neural Networks without Residuals"

@@ -1,14 +1,14 @@
 """Highway networks (Srivastava, Greff & Schmidhuber 2015, arXiv:1507.06228; in short arXiv:1505.00387).
 
 N images, C channels, H x W pixels, D features, K classes. A layer learns how much of its input to change: with the
-block state H(x) and the transform gate T(x), y = H(x) T(x) + x (1 - T(x)) (equation 3). Gates start nearly shut, so that
-a deep network carries its input through at first.
+block state H(x) and the transform gate T(x), y = H(x) T(x) + x (1 - T(x)) (equation 3). Gates start nearly shut, so
+that a deep network carries its input through at first.
 
-`highway19_cifar` is the network of section 3.3.2, layer by layer as in its authors' code: plain convolutions where the
-number of maps changes, and a 1x1 convolution and an average in place of the hidden layer of Table 2's "Highway B".
-`highway_mnist` is the thin network of section 3.1 with ten layers. Departures: block states of the latter are rectified,
-where the paper searches between that and tanh; rectified layers draw normal weights (He et al. 2015, arXiv:1502.01852)
-and gates uniform ones (Glorot & Bengio 2010), where the authors' code draws all uniformly.
+`highway19_cifar` is the network of section 3.3.2, layer by layer as in its authors' code: plain convolutions where
+the number of maps changes, and a 1x1 convolution and an average in place of the hidden layer of Table 2's "Highway
+B". `highway_mnist` is the thin network of section 3.1 with ten layers. Departures: block states of the latter are
+rectified, where the paper searches between that and tanh; rectified layers draw normal weights (He et al. 2015,
+arXiv:1502.01852) and gates uniform ones (Glorot & Bengio 2010), where the authors' code draws all uniformly.
 """
 
 from dataclasses import dataclass
@@ -53,7 +53,7 @@ class HighwayCifarConfig:
 
 @dataclass(frozen=True)
 class HighwayMnistConfig:
-    """`num_layers` layers of `width` units, the first plain and the others highways whose gates start at `gate_bias`."""
+    """`num_layers` layers of `width` units, the first plain, the others highways whose gates start at `gate_bias`."""
 
     in_channels: int = 1
     num_classes: int = 10

@@ -1,8 +1,9 @@
 """MnasNet-B1 (Tan et al. 2018, arXiv:1807.11626). N images, C channels, H x W pixels, K classes.
 
-The form without squeeze-and-excitation, at four widths. Parameter names and initialisation are torchvision's, so that
-its published weights load. Departures: running averages of batch norms have PyTorch's momentum, not the authors' 0.0003,
-with which they would need ten thousand steps to settle; convolutions are padded alike on both sides.
+The form without squeeze-and-excitation, at four widths. Parameter names are torchvision's, so that its published
+weights load, and so is the initialisation but for the head, which starts small whatever the number of classes.
+Departures: running averages of batch norms have PyTorch's momentum, not the authors' 0.0003, with which they would
+need ten thousand steps to settle; convolutions are padded alike on both sides.
 """
 
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ MIN_SIZE = (1, 1)
 """Every stride is padded, so that even one pixel gives one answer."""
 STEM_WIDTH, SEPARABLE_WIDTH, HEAD_WIDTH = 32, 16, 1280
 """Maps of the first convolution, of the separable one behind it, and of the last, which alone is never scaled."""
+HEAD_STD = 0.01
 
 
 class Stage(NamedTuple):
@@ -126,12 +128,12 @@ def conv_norm(
 
 
 def draw_weights(network: nn.Module) -> None:
-    """Draw as torchvision does, in place: He normal by fan out; the head uniform within sqrt(3 / K), its biases zero."""
+    """Draw in place: He et al. 2015 (arXiv:1502.01852) by fan out as torchvision; a small head, its biases zero."""
     for module in network.modules():
         if isinstance(module, nn.Conv2d):
             nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
         elif isinstance(module, nn.Linear):
-            nn.init.kaiming_uniform_(module.weight, mode="fan_out", nonlinearity="sigmoid")
+            nn.init.normal_(module.weight, std=HEAD_STD)
             nn.init.zeros_(module.bias)
 
 
@@ -150,16 +152,16 @@ ENTRIES = (
         config=MnasNetConfig(width=0.75), input_size=(3, 224, 224), num_params=3_170_208, macs=215_493_104,
         stem="layers.0", head="classifier.1", min_size=MIN_SIZE,
         weights=(
-            imagenet_weights(
-                "mnasnet0_75-7090bc5f.pth", size_mib=12.303, top1=0.7118, top5=0.90496, resize_size=232
-            ),
+            imagenet_weights("mnasnet0_75-7090bc5f.pth", size_mib=12.303, top1=0.7118, top5=0.90496, resize_size=232),
         ),
     ),
     Entry(
         name="mnasnet1_0", family="mnasnet", year=2018, title=_TITLE, paper=_PAPER, build=MnasNet,
         config=MnasNetConfig(), input_size=(3, 224, 224), num_params=4_383_312, macs=314_415_872,
         stem="layers.0", head="classifier.1", min_size=MIN_SIZE,
-        weights=(imagenet_weights("mnasnet1.0_top1_73.512-f206786ef8.pth", size_mib=16.915, top1=0.73456, top5=0.9151),),
+        weights=(
+            imagenet_weights("mnasnet1.0_top1_73.512-f206786ef8.pth", size_mib=16.915, top1=0.73456, top5=0.9151),
+        ),
     ),
     Entry(
         name="mnasnet1_3", family="mnasnet", year=2018, title=_TITLE, paper=_PAPER, build=MnasNet,

@@ -1,14 +1,17 @@
-"""NASNet-A, of cells found by search (Zoph, Vasudevan, Shlens & Le 2017, arXiv:1707.07012). N images, C channels, K classes.
+"""NASNet-A, of cells found by search (Zoph, Vasudevan, Shlens & Le 2017, arXiv:1707.07012).
+
+N images, C channels, H x W pixels, K classes.
 
 A cell makes five sums of pairs out of the outputs of the two cells before it. "6 @ 4032" means that six normal cells
 stand before, between and after two reductions, and that 4032 maps come out of the last. Sizes are halved and borders
-treated as by the authors' TensorFlow code: outputs are rounded up, even sizes padded below and to the right only, and
+treated as by the authors' TensorFlow code: outputs are rounded up, even sizes padded more below and to the right, and
 averages look at no border.
 
-Departures: the auxiliary head is left out, as timm does, since its last convolution fits one image size only (parameters
-and multiply-adds are printed without it). Drop-path is off unless `drop_path` is given; `schedule_drop_path` then raises
-it while training goes on. Running averages are PyTorch's. The first cell of the CIFAR form brings both its inputs, which
-are the same, to its width by 1x1 convolutions, as all others do; the authors' code does so behind each operation.
+Departures: the auxiliary head is left out, as timm does, since its last convolution fits one image size only
+(parameters and multiply-adds are printed without it). Drop-path is off unless `drop_path` is given;
+`schedule_drop_path` then raises it while training goes on. Running averages are PyTorch's. The first cell of the
+CIFAR form brings both its inputs, which are the same, to its width by 1x1 convolutions, as all others do; the
+authors' code does so behind each operation.
 """
 
 from collections.abc import Callable
@@ -31,7 +34,7 @@ HEAD_STD = 0.01
 
 
 class Genotype(NamedTuple):
-    """A cell as the search writes it (figure 4): pairs of (operation, number of the state it takes), and what is joined.
+    """A cell as the search writes it (figure 4): pairs of (operation, number of its input), and what is joined.
 
     State 0 is the output of the cell before, 1 that of the cell before that, 2 to 6 are the sums in their order.
     """
@@ -64,7 +67,7 @@ REDUCTION = Genotype(
 
 @dataclass(frozen=True)
 class NasNetConfig:
-    """`num_cells` normal cells in each of three stacks, the first with `width` maps an operation, doubled at reductions.
+    """`num_cells` normal cells in each of three stacks, of `width` maps an operation, doubled at reductions.
 
     `num_stem_cells` reductions, each half as wide as the next, stand before the first stack; where there are any the
     first convolution, of `stem_width` maps, halves too. After a reduction the next cell sees, beside its output, the
@@ -99,7 +102,7 @@ class NasNetConfig:
 
 
 class Separable(nn.Module):
-    """Twice: ReLU, each map by itself, 1x1, batch norm (appendix A.4); the first time strided:
+    """Twice: ReLU, each map by itself, 1x1, batch norm (appendix A); the first time strided:
     (N, C, H, W) -> (N, width, H / stride, W / stride), rounded up.
     """
 
@@ -242,7 +245,7 @@ class Maps(NamedTuple):
 
 
 class NasNet(nn.Module):
-    """Stem, three stacks of normal cells with reductions between, global average: images (N, C, H, W) -> logits (N, K)."""
+    """Stem, three stacks of cells with reductions between, global average: images (N, C, H, W) -> logits (N, K)."""
 
     def __init__(self, config: NasNetConfig) -> None:
         super().__init__()
