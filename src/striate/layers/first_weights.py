@@ -24,6 +24,25 @@ def draw_he_normal(network: nn.Module, *, heads: tuple[nn.Module, ...] = ()) -> 
             nn.init.zeros_(layer.bias)
 
 
+def draw_for_mobile(network: nn.Module) -> None:
+    """As torchvision's mobile networks: convolutions by fan out (He et al.), linear layers small, biases zero; in place."""
+    for layer in _layers_to_draw(network):
+        if isinstance(layer, nn.Conv2d):
+            nn.init.kaiming_normal_(layer.weight, mode="fan_out")
+        else:
+            nn.init.normal_(layer.weight, std=HEAD_STD)
+        if layer.bias is not None:
+            nn.init.zeros_(layer.bias)
+
+
+def draw_small_normal(network: nn.Module, *, std: float) -> None:
+    """Normal with deviation `std`, whatever a layer's size, as networks were drawn before He et al.; biases zero; in place."""
+    for layer in _layers_to_draw(network):
+        nn.init.normal_(layer.weight, std=std)
+        if layer.bias is not None:
+            nn.init.zeros_(layer.bias)
+
+
 def draw_truncated_normal(network: nn.Module, std: float, *, other_stds: dict[nn.Module, float] | None = None) -> None:
     """Normal within [-2, 2], of deviation `std`, or of a layer's own in `other_stds`; biases stay; in place."""
     for layer in _layers_to_draw(network):

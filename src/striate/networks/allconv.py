@@ -16,11 +16,11 @@ from typing import Literal
 from torch import Tensor, nn
 
 from striate.errors import InputError
+from striate.layers.first_weights import draw_he_normal
 from striate.networks.checking import check_counts, check_images
 from striate.networks.entry import Entry, Published
 
 MIN_SIZE = (9, 9)
-HEAD_STD = 0.01
 
 KERNEL_SIZES = {"A": (5,), "B": (5, 1), "C": (3, 3)}
 """Of the convolutions in each of the two blocks (Table 1)."""
@@ -66,7 +66,8 @@ class AllConv(nn.Module):
             nn.Conv2d(second, config.num_classes, 1), nn.ReLU(),
         )  # fmt: skip
         self.avgpool = nn.AdaptiveAvgPool2d(1)
-        draw_weights(self)
+        convs = [module for module in self.modules() if isinstance(module, nn.Conv2d)]
+        draw_he_normal(self, heads=(convs[-1],))
 
     def forward(self, images: Tensor) -> Tensor:
         """Images (N, C, H, W) -> logits (N, K), never below 0: Table 1 has a ReLU before the average."""
@@ -93,15 +94,6 @@ def make_block(config: AllConvConfig, in_channels: int, width: int) -> list[nn.M
         layers.append(nn.MaxPool2d(3, stride=2, padding=1))
     layers.append(nn.Dropout(config.dropout))
     return layers
-
-
-def draw_weights(network: AllConv) -> None:
-    """He et al. by fan in, small ones in the last convolution, biases zero; in place."""
-    convs = [module for module in network.modules() if isinstance(module, nn.Conv2d)]
-    for conv in convs:
-        nn.init.kaiming_normal_(conv.weight, nonlinearity="relu")
-        nn.init.zeros_(conv.get_parameter("bias"))
-    nn.init.normal_(convs[-1].weight, std=HEAD_STD)
 
 
 def _entry(name: str, config: AllConvConfig, *, num_params: int, macs: int, top1_error: float) -> Entry:

@@ -43,7 +43,7 @@ class InceptionResNetConfig:
     def __post_init__(self) -> None:
         check_counts(self.in_channels, self.num_classes)
         check_dropout(dropout=self.dropout)
-        check_depths(self.depths)
+        check_depths(self.depths, num_stages=3)
 
 
 class ScaledResidual(nn.Module):

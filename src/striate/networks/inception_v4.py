@@ -12,11 +12,10 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from striate.errors import InputError
 from striate.layers.basic_conv import BasicConv
 from striate.layers.branches import Branches
 from striate.layers.first_weights import draw_he_normal
-from striate.networks.checking import check_counts, check_dropout, check_images
+from striate.networks.checking import check_counts, check_depths, check_dropout, check_images
 from striate.networks.entry import Entry, Published
 
 MIN_SIZE = (75, 75)
@@ -34,13 +33,7 @@ class InceptionV4Config:
     def __post_init__(self) -> None:
         check_counts(self.in_channels, self.num_classes)
         check_dropout(dropout=self.dropout)
-        check_depths(self.depths)
-
-
-def check_depths(depths: tuple[int, ...]) -> None:
-    """Raise InputError unless there are three numbers of blocks, each at least 1."""
-    if len(depths) != 3 or min(depths) < 1:
-        raise InputError(f"depths must be three numbers of at least 1 but are {depths}")
+        check_depths(self.depths, num_stages=3)
 
 
 class InceptionV4(nn.Module):

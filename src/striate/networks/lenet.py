@@ -32,6 +32,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from striate.layers.first_weights import draw_he_normal
 from striate.networks.checking import check_counts, check_images
 from striate.networks.entry import Entry, Published
 from striate.networks.lenet_codes import CODE_SIZE, make_codes
@@ -39,7 +40,6 @@ from striate.networks.lenet_codes import CODE_SIZE, make_codes
 LENET1_SIZE = (28, 28)
 LENET5_SIZE = (32, 32)
 LENET_300_100_SIZE = (28, 28)
-HEAD_STD = 0.01
 
 Table = tuple[tuple[int, ...], ...]
 """For each map of a layer, which maps before it it sees."""
@@ -204,7 +204,7 @@ class LeNet5(nn.Module):
         self.fc1 = nn.Linear(120, 84)
         self.relu4 = nn.ReLU()
         self.fc2 = nn.Linear(84, config.num_classes)
-        draw_for_relu(self, head=self.fc2)
+        draw_he_normal(self, heads=(self.fc2,))
 
     def forward(self, images: Tensor) -> Tensor:
         """Images (N, C, 32, 32) -> logits (N, K); InputError for any other size."""
@@ -228,28 +228,13 @@ class LeNet300100(nn.Module):
         self.fc2 = nn.Linear(300, 100)
         self.relu2 = nn.ReLU()
         self.fc3 = nn.Linear(100, config.num_classes)
-        draw_for_relu(self, head=self.fc3)
+        draw_he_normal(self, heads=(self.fc3,))
 
     def forward(self, images: Tensor) -> Tensor:
         """Images (N, C, 28, 28) -> logits (N, K); InputError for any other size."""
         check_images(images, self.config.in_channels, LENET_300_100_SIZE, is_fixed_size=True, network="lenet_300_100")
         hidden = self.relu1(self.fc1(self.flatten(images)))
         return self.fc3(self.relu2(self.fc2(hidden)))
-
-
-def draw_for_relu(network: nn.Module, *, head: nn.Linear) -> None:
-    """Draw weights for ReLU (He et al., eq. 10: normal, variance 2 / fan in) and set biases to zero, in place.
-
-    The head's are small, so that training starts from even odds and not from confident mistakes.
-    """
-    for module in network.modules():
-        if isinstance(module, nn.Conv2d | nn.Linear):
-            if module is head:
-                nn.init.normal_(module.weight, std=HEAD_STD)
-            else:
-                nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
-            if module.bias is not None:
-                nn.init.zeros_(module.bias)
 
 
 def draw_for_tanh(network: nn.Module) -> None:

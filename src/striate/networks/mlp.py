@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from striate.errors import InputError
+from striate.layers.first_weights import draw_he_normal
 from striate.networks.checking import check_counts, check_images
 from striate.networks.entry import Entry
-from striate.networks.lenet import draw_for_relu
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class MLP(nn.Module):
             num_inputs = num_units
         self.hidden = nn.Sequential(*layers)
         self.head = nn.Linear(num_inputs, config.num_classes)
-        draw_for_relu(self, head=self.head)
+        draw_he_normal(self, heads=(self.head,))
 
     def forward(self, images: Tensor) -> Tensor:
         """Images (N, C, height, width) -> logits (N, K); InputError for any other size."""

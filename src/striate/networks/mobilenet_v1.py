@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from striate.errors import InputError
 from striate.layers.conv_norm import conv_norm
+from striate.layers.first_weights import draw_for_mobile
 from striate.networks.checking import check_counts, check_images
-from striate.networks.drawing import draw_for_mobile
 from striate.networks.entry import Entry, Published
 
 MIN_SIZE = (1, 1)

@@ -15,12 +15,12 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
+from striate.layers.first_weights import draw_he_normal
 from striate.networks.checking import check_counts, check_images
 from striate.networks.entry import Entry, Published
 
 CIFAR_MIN_SIZE = (4, 4)
 IMAGENET_MIN_SIZE = (39, 39)
-HEAD_STD = 0.01
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,8 @@ class NIN(nn.Module):
         self.name = name
         self.features = features
         self.avgpool = nn.AdaptiveAvgPool2d(1)
-        draw_weights(self)
+        convs = [module for module in self.modules() if isinstance(module, nn.Conv2d)]
+        draw_he_normal(self, heads=(convs[-1],))
 
     def forward(self, images: Tensor) -> Tensor:
         """Images (N, C, H, W) -> logits (N, K), never below 0: the last maps are rectified before the average."""
@@ -94,15 +95,6 @@ def max_pool() -> nn.MaxPool2d:
 def average_pool() -> nn.AvgPool2d:
     """The same with averages of what lies inside the border."""
     return nn.AvgPool2d(3, stride=2, ceil_mode=True)
-
-
-def draw_weights(network: NIN) -> None:
-    """He et al. by fan in, small ones in the last convolution, biases zero; in place."""
-    convs = [module for module in network.modules() if isinstance(module, nn.Conv2d)]
-    for conv in convs:
-        nn.init.kaiming_normal_(conv.weight, nonlinearity="relu")
-        nn.init.zeros_(conv.get_parameter("bias"))
-    nn.init.normal_(convs[-1].weight, std=HEAD_STD)
 
 
 _TITLE = "Network In Network"

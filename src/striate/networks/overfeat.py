@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from striate.errors import InputError
-from striate.layers.normal_weights import draw_normal_weights
+from striate.layers.first_weights import draw_small_normal
 from striate.networks.checking import check_counts, check_dropout, check_images
 from striate.networks.entry import Entry, Published
 
@@ -79,7 +79,7 @@ class OverFeat(nn.Module):
         self.config = config
         self.features = make_features(config)
         self.classifier = make_classifier(config)
-        draw_normal_weights(self, std=0.01)
+        draw_small_normal(self, std=0.01)
 
     def forward(self, images: Tensor) -> Tensor:
         """Images (N, C, H, W) -> logits (N, K), the average of `logit_map`; InputError below the window."""

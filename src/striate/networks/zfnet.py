@@ -15,8 +15,8 @@ from torch import Tensor, nn
 
 from striate.errors import InputError
 from striate.layers.dense_classifier import dense_classifier
+from striate.layers.first_weights import draw_small_normal
 from striate.layers.local_response_norm import local_response_norm
-from striate.layers.normal_weights import draw_normal_weights
 from striate.networks.checking import check_counts, check_dropout, check_images
 from striate.networks.entry import Entry, Published
 
@@ -60,7 +60,7 @@ class ZFNet(nn.Module):
         self.classifier = dense_classifier(
             fifth * 6 * 6, config.num_classes, hidden_width=config.hidden_width, dropout=config.dropout
         )
-        draw_normal_weights(self, std=0.01)
+        draw_small_normal(self, std=0.01)
 
     def forward(self, images: Tensor) -> Tensor:
         """Images (N, C, 224, 224) -> logits (N, K); InputError for any other size."""
