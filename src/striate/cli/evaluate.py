@@ -22,6 +22,12 @@ def evaluate(
         str | None,
         typer.Option("--split", metavar="train|validation|test|all", help="Which part; test where there is one."),
     ] = None,
+    average: Annotated[
+        str | None,
+        typer.Option(
+            "--average", metavar="mirror|six", help="Average the answers over two or six views of each image."
+        ),
+    ] = None,
     batch_size: Annotated[int, typer.Option("--batch-size", min=1, help="Images computed at once.")] = 256,
     data_dir: DataDir = None,
     download: Download = False,
@@ -38,7 +44,7 @@ def evaluate(
 
     loaded = load_model(model, device=device, download=download, tell=tell)
     access = Access(data_dir=data_dir, download=download, tell=tell, track=track)
-    result = evaluate_source(loaded, source, split=split, batch_size=batch_size, access=access)
+    result = evaluate_source(loaded, source, split=split, average=average, batch_size=batch_size, access=access)
     if as_json:
         show_json(result.to_json())
         return

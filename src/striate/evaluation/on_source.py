@@ -11,6 +11,7 @@ from striate.data.dataset import SPLITS, Dataset
 from striate.data.opening import Access, OpenedData, open_data, pack_data
 from striate.data.splits import digest, split_dataset
 from striate.errors import DataError, InputError
+from striate.evaluation.averaging import Averaged
 from striate.evaluation.evaluate import Evaluation, map_labels
 from striate.evaluation.evaluate import evaluate as evaluate_network
 from striate.tasks.model import Model, load_model
@@ -40,6 +41,7 @@ def evaluate(
     source: str | Path | None = None,
     *,
     split: str | None = None,
+    average: str | None = None,
     batch_size: int = 256,
     access: Access | None = None,
 ) -> SourceEvaluation:
@@ -47,7 +49,8 @@ def evaluate(
 
     On the data of its own training the run's splits are made again, and `split` is "test" unless said otherwise ("validation"
     where there was no test part). Another source's own splits are respected, "test" before "validation"; one without splits is
-    used whole, which "all" asks for anywhere. Labels are matched by class name. Raises DataError for classes that the model
+    used whole, which "all" asks for anywhere. `average` ("mirror" or "six") averages the answers over so many views of each
+    image, see evaluation.averaging. Labels are matched by class name. Raises DataError for classes that the model
     does not know, for a split without images, and for training data that have changed since.
     """
     access = access or Access()
@@ -55,6 +58,8 @@ def evaluate(
         raise InputError(f"batch_size must be at least 1 but is {batch_size}")
     if not isinstance(model, Model):
         model = load_model(model, tell=access.tell)
+    if average is not None:
+        Averaged(model.network, average)  # refused before anything slow
     if split is not None and split not in (*SPLITS, ALL):
         raise InputError(f"split must be one of {', '.join((*SPLITS, ALL))} but is {split!r}")
     trained_on = model.provenance.get("data")
@@ -76,8 +81,9 @@ def evaluate(
     if not len(indices):
         there_are = ", ".join(name for name, part in parts.items() if len(part))
         raise DataError(f"{data.dataset.source} has no images in its {split} part; there are: {there_are}")
+    network = model.network if average is None else Averaged(model.network, average)
     evaluation = evaluate_network(
-        model.network,
+        network,
         model.preprocessing,
         packed,
         indices,

@@ -7,7 +7,7 @@ from torch import nn
 from striate.errors import InputError
 from striate.layers.gradient_check import check_gradients, relative_error
 from striate.networks.catalogue import build_network
-from striate.networks.resnet import CifarResNet, CifarResNetConfig
+from striate.networks.resnet import CifarResNetConfig, cifar_resnet
 
 
 class WrongSquare(torch.autograd.Function):
@@ -67,7 +67,7 @@ def test_torchs_own_check_agrees():
     "network",
     [
         build_network("lenet5", seed=0),
-        CifarResNet(CifarResNetConfig(in_channels=1, depths=(1, 1), widths=(3, 5))),
+        cifar_resnet(CifarResNetConfig(in_channels=1, depths=(1, 1), widths=(3, 5))),
     ],
     ids=["lenet5", "resnet"],
 )
