@@ -124,8 +124,8 @@ def test_last_block_of_v2_is_neither_scaled_nor_rectified() -> None:
         ),
         (lambda: GoogLeNetConfig(auxiliary_weight=-1), "auxiliary_weight must be at least 0 but is -1"),
         (lambda: InceptionV3Config(auxiliary_weight=float("nan")), "auxiliary_weight must be at least 0 but is nan"),
-        (lambda: InceptionV4Config(depths=(1, 2)), r"depths must be three numbers of at least 1 but are \(1, 2\)"),
-        (lambda: InceptionResNetConfig(depths=(1, 0, 2)), r"depths must be three numbers .* but are \(1, 0, 2\)"),
+        (lambda: InceptionV4Config(depths=(1, 2)), r"depths must be 3 numbers of at least 1 but are \(1, 2\)"),
+        (lambda: InceptionResNetConfig(depths=(1, 0, 2)), r"depths must be 3 numbers .* but are \(1, 0, 2\)"),
     ],
 )
 def test_impossible_configurations_are_refused(make: object, message: str) -> None:

@@ -238,16 +238,16 @@ def test_a_network_laid_out_channels_last_goes_on_exactly(tmp_path, name):
 
 
 def test_a_signal_during_validation_repeats_only_the_validation(tmp_path, monkeypatch):
-    real = validation.evaluate
+    real = validation.answer
 
     def interrupted(*arguments, **options):
         os.kill(os.getpid(), signal.SIGINT)
         return real(*arguments, **options)
 
-    monkeypatch.setattr(validation, "evaluate", interrupted)
+    monkeypatch.setattr(validation, "answer", interrupted)
     _, result = train_tiny(tmp_path)
     assert (result.status, result.steps, result.epochs) == ("interrupted", 6, 0)
-    monkeypatch.setattr(validation, "evaluate", real)
+    monkeypatch.setattr(validation, "answer", real)
     network, result = train_tiny(tmp_path, resume=True)
     other, _ = train_tiny(tmp_path / "other")
     assert equal_states(network, other)
