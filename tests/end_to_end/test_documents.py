@@ -1,5 +1,6 @@
 """Documents that cannot lie: the code in them runs, the commands in them work, the files they name are there."""
 
+import importlib.util
 import re
 import shlex
 from pathlib import Path
@@ -7,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from end_to_end.conftest import write_folder
+from striate.networks.catalogue import CATALOGUE
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -47,3 +49,15 @@ def test_links_lead_somewhere(name):
     text = (ROOT / name).read_text(encoding="utf-8")
     for target in re.findall(r"\]\((?!http)([^)#]+)\)", text):
         assert ((ROOT / name).parent / target).exists(), target
+
+
+def test_the_story_of_the_networks_is_what_the_catalogue_says():
+    """docs/networks.md has every network once, with today's figures; docs/networks/story.py writes it anew."""
+    spec = importlib.util.spec_from_file_location("story", ROOT / "docs" / "networks" / "story.py")
+    story = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(story)
+    page = story.page()
+    assert (ROOT / "docs" / "networks.md").read_text(encoding="utf-8") == page
+    assert all(page.count(f"| `{name}` |") == 1 for name in CATALOGUE)
+    for command in (chapter.command for chapter in story.STORY):
+        assert command.split("--network ")[1] in CATALOGUE
