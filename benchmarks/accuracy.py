@@ -26,17 +26,31 @@ SQUEEZENET = "squeezenet-v1.0-deep-compressed/compressed_SqueezeNet.net"
 
 @dataclass(frozen=True)
 class Job:
-    """One row of the table: a command with {data} in place of the folder of real images; `what` says what it shows."""
+    """One row of the table: a command with {data} in place of the folder of real images; `what` says what it shows.
+
+    With `average` the trained model is also judged by answers averaged over so many views of each image.
+    """
 
     name: str
     what: str
     words: tuple[str, ...]
     is_training: bool = True
+    average: str | None = None
 
 
 REAL = ("--weights", f"{{data}}/{SQUEEZENET}")
 SCRATCH = ("--network", "squeezenet1_0")
 ANTS, FLOWERS = ("train", "{data}/hymenoptera"), ("train", "{data}/flowers")
+CIFAR = (
+    "train",
+    "{data}/cifar10-jpeg.npz",
+    "--network",
+    "airbench95_cifar",
+    "--epochs",
+    "16",
+    "--validation-fraction",
+    "0.02",
+)
 PHOTOS = ("evaluate", f"squeezenet1_0:{{data}}/{SQUEEZENET}", "{data}/imagenet-samples")
 JOBS = {
     "digits": (Job("digits", "LeNet-5, scikit-learn's digits", ("train", "digits")),),
@@ -49,7 +63,7 @@ JOBS = {
         Job("flowers-transfer", "five flowers, head on real SqueezeNet weights", FLOWERS + REAL),
         Job("flowers-scratch", "five flowers, SqueezeNet from scratch", FLOWERS + SCRATCH),
     ),
-    "cifar10": (Job("cifar10", "airbench94, CIFAR-10 (JPEG copy)", ("train", "{data}/cifar10-jpeg.npz")),),
+    "cifar10": (Job("cifar10", "airbench95, CIFAR-10 (JPEG copy)", CIFAR, average="six"),),
     "imagenet-photos": (
         Job("imagenet-photos", "deep-compressed SqueezeNet, 500 ImageNet photos", PHOTOS, is_training=False),
     ),
@@ -115,6 +129,13 @@ def run(job: Job, data: Path, seed: int) -> dict[str, Any]:
         elapsed_s = time.monotonic() - started_at
         answer = json.loads(done.stdout)
         figures = answer["evaluation"] if job.is_training else answer
+        averaged = None
+        if job.average:
+            words = ["evaluate", f"{folder}/run", "--average", job.average, "--json"]
+            judged = subprocess.run(
+                [sys.executable, "-m", "striate", *words], stdout=subprocess.PIPE, text=True, check=True
+            )
+            averaged = json.loads(judged.stdout)["top1_accuracy"]
         epochs = len(Path(folder, "run", "metrics.jsonl").read_text().splitlines()) if job.is_training else 0
     return {
         "seed": seed,
@@ -124,6 +145,7 @@ def run(job: Job, data: Path, seed: int) -> dict[str, Any]:
         "top1_accuracy": figures["top1_accuracy"],
         "top1_interval": figures["top1_interval"],
         "top5_accuracy": figures["top5_accuracy"],
+        "averaged_accuracy": averaged,
         "elapsed_s": round(elapsed_s, 1),
     }
 
@@ -148,6 +170,10 @@ def table() -> str:
         each = ", ".join(f"{accuracy:.2f}" for accuracy in accuracies)
         seconds = statistics.median(each["elapsed_s"] for each in runs)
         top5 = f"; top-5 {100 * runs[0]['top5_accuracy']:.1f} %" if not runs[0]["epochs"] else ""
+        averaged = [100 * each["averaged_accuracy"] for each in runs if each.get("averaged_accuracy")]
+        if averaged:
+            views = ", ".join(f"{accuracy:.2f}" for accuracy in averaged)
+            top5 += f"; six views an image: **{statistics.median(averaged):.2f} %** ({views})"
         median = statistics.median(accuracies)
         measured_on = f"{runs[0]['num_images']:,} {runs[0]['split']}"
         cells = (

@@ -96,7 +96,7 @@ def _accumulate_gradients(
     weights = [loss_fn.weight(batch.targets) for batch in batches]
     own_weight = sum(weights)
     total_weight = own_weight if fabric.world_size == 1 else _sum_over_processes(fabric, own_weight)
-    loss_sum = torch.zeros((), device=fabric.device)
+    losses: list[Tensor] = []
     num_correct = torch.zeros((), device=fabric.device)
     for number, (batch, weight) in enumerate(zip(batches, weights, strict=True), start=1):
         with _gradients_shared(fabric, model, is_last=number == len(batches)):
@@ -104,14 +104,17 @@ def _accumulate_gradients(
             loss = loss_fn(answer, batch.targets)
             # processes average their gradients, and each has only its share of the weight
             fabric.backward(loss * (fabric.world_size * weight / total_weight))
-        loss_sum += loss.detach() * weight
+        losses.append(loss.detach() * weight)
         num_correct += _count_hits(class_logits(answer).detach(), batch.targets)
     fabric.strategy.precision.unscale_gradients(optimizer)
     params = [param for group in optimizer.param_groups for param in group["params"] if param.grad is not None]
     grad_norm = get_total_norm([param.grad for param in params if param.grad is not None], foreach=True)
     if math.isfinite(max_grad_norm):
         clip_grads_with_norm_(params, max_grad_norm, grad_norm, foreach=True)
-    figures = torch.stack([loss_sum, num_correct, grad_norm.to(loss_sum), torch.as_tensor(own_weight).to(loss_sum)])
+    loss_sum = torch.stack(losses).sum()  # in the precision of the loss: a line search needs every digit
+    figures = torch.stack(
+        [loss_sum, num_correct.to(loss_sum), grad_norm.to(loss_sum), torch.as_tensor(own_weight).to(loss_sum)]
+    )
     loss_value, num_hits, norm_value, weight_value = figures.tolist()
     was_skipped = math.isfinite(loss_value) and not math.isfinite(norm_value) and _scale(fabric) > 1
     if not was_skipped:
