@@ -143,7 +143,8 @@ def record(network: nn.Module, input_size: tuple[int, int, int], *, uses_gradien
         image = image.clone()  # may be written in place, which a leaf may not
         recorder = Recorder(network, image)
         with watching(network, recorder), recorder:
-            network(image)
+            recorder.enter(ROOT)
+            recorder.leave(ROOT, network(image))
     return recorder
 
 

@@ -100,7 +100,16 @@ class Recorder(TorchDispatchMode):
             if output is not NotImplemented:
                 return output
         output = func(*args, **kwargs)
-        self._follow(func, args, kwargs, output)
+        try:
+            self._follow(func, args, kwargs, output)
+        except Exception:  # watching must not break what is watched
+            name = f"{func.namespace}.{func.overloadpacket.__name__}"
+            self.notices.setdefault(
+                f"lost {name}", f"the operator {name} could not be followed in {self._scopes[-1].name}"
+            )
+            for tensor in tree_leaves(output):
+                if isinstance(tensor, Tensor):
+                    self._by_object[id(tensor)] = (tensor, _Origin({}, None, depends=True, params={}))
         return output
 
     # modules
@@ -191,7 +200,7 @@ class Recorder(TorchDispatchMode):
             sources, params = {step: None}, {}
         for place, tensor in enumerate(outputs):
             sight = sights[place] if place < len(sights) else None
-            if writes and (depends or self._origin(tensor).depends):
+            if writes and depends:  # units overwritten by constants see less, and the others what they saw
                 self._rewrite(tensor)
             self._remember(tensor, _Origin(sources, sight, depends=depends, params=params))
 
@@ -266,7 +275,7 @@ class Recorder(TorchDispatchMode):
     def _foreign(self, tensor: Tensor, storage: int) -> _Origin:
         """A tensor that no operator made: a weight, a constant, or something from outside of PyTorch."""
         params = {storage: None} if storage in self._params else {}
-        is_known = self._is_meta or storage in self._constants
+        is_known = storage in self._constants or (self._is_meta and storage > 0)
         if not is_known:
             self.notices.setdefault(
                 "foreign",
@@ -297,17 +306,17 @@ class Recorder(TorchDispatchMode):
 
 @contextmanager
 def watching(network: nn.Module, recorder: Recorder) -> Iterator[None]:
-    """Every module tells the recorder when it begins and ends; the hooks are gone afterwards, also after an error."""
+    """Every module in the network tells the recorder when it begins and ends; afterwards the hooks are gone, always."""
     handles = []
     try:
         for name, module in network.named_modules():
-            if isinstance(module, torch.jit.ScriptModule):
-                continue  # takes no hooks: what it runs counts for the module around it
+            if not name or isinstance(module, torch.jit.ScriptModule):
+                continue  # scripts take no hooks: what they run counts for the module around them
 
-            def before(_module: nn.Module, _args: Any, key: str = name or ROOT) -> None:
+            def before(_module: nn.Module, _args: Any, key: str = name) -> None:
                 recorder.enter(key)
 
-            def after(_module: nn.Module, _args: Any, output: Any, key: str = name or ROOT) -> Any:
+            def after(_module: nn.Module, _args: Any, output: Any, key: str = name) -> Any:
                 return recorder.leave(key, output)
 
             handles.append(module.register_forward_pre_hook(before, prepend=True))
@@ -319,8 +328,11 @@ def watching(network: nn.Module, recorder: Recorder) -> Iterator[None]:
 
 
 def _place(tensor: Tensor) -> tuple[Any, ...]:
-    """Where a tensor lies: its memory, and which part of that."""
-    return (tensor.untyped_storage()._cdata, tensor.storage_offset(), tensor.shape, tensor.stride())
+    """Where a tensor lies: its memory, and which part of that; those without memory of their own are places themselves."""
+    try:
+        return (tensor.untyped_storage()._cdata, tensor.storage_offset(), tensor.shape, tensor.stride())
+    except (RuntimeError, NotImplementedError):  # sparse ones, and those inside of torch.func
+        return (-id(tensor), 0, tensor.shape, ())
 
 
 def _tensors_of(network: nn.Module) -> list[Tensor]:
