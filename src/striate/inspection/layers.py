@@ -23,7 +23,7 @@ from striate.inspection.memory import forward_peak, training_bytes
 from striate.inspection.receptive_field import ReceptiveField, receptive_field
 from striate.inspection.recording import IMAGE, ROOT, Recorder, Step, watching
 from striate.inspection.sight import Sight
-from striate.networks.modes import evaluating
+from striate.networks.modes import evaluating, keeping_randomness
 
 _SIZES = (32, 64, 96, 128, 160, 192, 224, 227, 256, 299, 331, 384, 512)
 """Sides of square images that are tried where a network has refused another size."""
@@ -100,7 +100,7 @@ def describe_network(network: nn.Module, input_size: tuple[int, int, int]) -> Ne
     network = getattr(network, "_orig_mod", network)  # what torch.compile wraps
     if any(is_lazy(param) for param in network.parameters()):
         raise InputError(f"{type(network).__name__} has lazy layers without shapes; run one batch through it first")
-    with _random_streams_of(network), _eager(network):
+    with keeping_randomness(network), _eager(network):
         return _describe(network, *_recorded(network, input_size), input_size)
 
 
@@ -112,7 +112,7 @@ def _recorded(network: nn.Module, input_size: tuple[int, int, int]) -> tuple[Rec
     except StriateError:
         raise
     except Exception as error:  # a module may do anything; what it cannot do without values, it may do with them
-        reason = _first_line(error)
+        reason = first_line(error)
     failure: Exception | None = None
     for uses_gradients in (True, False):
         try:
@@ -129,7 +129,7 @@ def _recorded(network: nn.Module, input_size: tuple[int, int, int]) -> tuple[Rec
             return recorder, network
     size = "x".join(map(str, input_size))
     raise InputError(
-        f"{type(network).__name__} cannot take an image of {size}: {_first_line(failure)}{_hint(network, input_size)}"
+        f"{type(network).__name__} cannot take an image of {size}: {first_line(failure)}{_hint(network, input_size)}"
     ) from failure
 
 
@@ -195,14 +195,6 @@ def _eager(network: nn.Module) -> Iterator[None]:
     """Parts that torch.compile wraps run as they were written."""
     is_compiled = any(hasattr(each, "_orig_mod") or each._compiled_call_impl for each in network.modules())
     with torch.compiler.set_stance("force_eager") if is_compiled else nullcontext():
-        yield
-
-
-@contextmanager
-def _random_streams_of(network: nn.Module) -> Iterator[None]:
-    """Torch's random generators come back as they were."""
-    devices = {param.device.index for param in network.parameters() if param.device.type == "cuda"}
-    with torch.random.fork_rng(devices=sorted(devices)):
         yield
 
 
@@ -325,9 +317,10 @@ def _measured(
         return measure(spare, image_maker(spare, input_size))
     except Exception as error:  # as above
         what = "the most memory at once" if measure is forward_peak else "the memory of training"
-        notices[what] = f"{what} could not be measured: {_first_line(error)}"
+        notices[what] = f"{what} could not be measured: {first_line(error)}"
         return None
 
 
-def _first_line(error: Exception | None) -> str:
+def first_line(error: BaseException | None) -> str:
+    """What an error says, without what it says after that."""
     return (str(error).splitlines() or [type(error).__name__])[0]

@@ -67,13 +67,17 @@ class _Scope:
 
 
 class Recorder(TorchDispatchMode):
-    """Watches operators and modules; `steps` in the order in which they ran, and `notices` on what could not be seen."""
+    """Watches operators and modules: `steps` in the order in which they ran, how often each module was called.
+
+    `notices` say what could not be seen. `in_place` names the modules that wrote into what another layer had made.
+    """
 
     def __init__(self, network: nn.Module, image: Tensor) -> None:
         super().__init__()
         self.steps: list[Step] = []
         self.calls: dict[str, int] = defaultdict(int)
         self.notices: dict[str, str] = {}
+        self.in_place: dict[str, None] = {}
         self._modules = {name or ROOT: module for name, module in network.named_modules()}
         self._scopes: list[_Scope] = []
         self._is_meta = image.is_meta
@@ -188,6 +192,8 @@ class Recorder(TorchDispatchMode):
         if step is None and (macs or (depends and (is_new or writes))):
             step = self._begin(scope.name, _kind(func), is_function=True)
         sources = {source: None for origin in origins for source in origin.sources}
+        if writes and any(source is not step and not source.is_function for source in self._origin(outputs[0]).sources):
+            self.in_place.setdefault(scope.name)
         params = {param: None for origin in origins for param in origin.params}
         if step is not None:
             step.macs += macs

@@ -110,7 +110,7 @@ def test_an_unknown_operator_ends_what_is_known() -> None:
 
 
 def test_after_the_whole_image_the_unknown_does_not_matter() -> None:
-    found, notices = rows(lambda net, images: images.mean((2, 3)).cumsum(1))
+    found, notices = rows(lambda _, images: images.mean((2, 3)).cumsum(1))
     assert found[":cumsum"].receptive_field == ReceptiveField((12, 12), (0, 0), (6, 6))
     assert notices == ()
 
