@@ -21,6 +21,7 @@ _HOMES = {
     "ScheduleConfig": "striate.training.recipe",
     "StriateError": "striate.errors",
     "build_network": "striate.networks.catalogue",
+    "check_network": "striate.inspection.check_network",
     "describe": "striate.inspection.describe",
     "evaluate": "striate.evaluation.on_source",
     "load_model": "striate.tasks.model",
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     from striate.errors import StriateError as StriateError
     from striate.evaluation.evaluate import Evaluation as Evaluation
     from striate.evaluation.on_source import evaluate as evaluate
+    from striate.inspection.check_network import check_network as check_network
     from striate.inspection.describe import describe as describe
     from striate.networks.catalogue import build_network as build_network
     from striate.recipes.choices import Choices as Choices

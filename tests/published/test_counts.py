@@ -115,7 +115,7 @@ def test_inception_multiply_adds() -> None:
     assert round(as_summed.macs / 1e6) == 358
     as_drawn = describe_network(BottleneckInception(64, 64, conv(256, 64, 1)), (256, 28, 28))
     assert round(as_drawn.macs / 1e6) == 271
-    assert as_drawn.layers[-1].output_shape == (64, 28, 28)
+    assert as_drawn.layers[-2].output_shape == (64, 28, 28)
 
 
 def test_strided_convolutions_halve_twice() -> None:

@@ -20,20 +20,35 @@ def describe(
     given. A catalogue network takes as many channels as `input_size` says. Raises InputError for unknown names and sizes
     that the network cannot take.
     """
+    return describe_network(*network_and_size(reference, input_size, has_values=False, tell=tell))
+
+
+def network_and_size(
+    reference: str | Path | nn.Module,
+    input_size: tuple[int, int, int] | None,
+    *,
+    has_values: bool,
+    tell: Tell = tell_nobody,
+) -> tuple[nn.Module, tuple[int, int, int]]:
+    """The network that a reference means, and the size of its images, as for `describe`.
+
+    A catalogue network has weights drawn with seed 0 if `has_values`, else shapes only.
+    """
     if input_size is not None and (len(input_size) != 3 or not all(isinstance(n, int) and n > 0 for n in input_size)):
         raise InputError(f"input_size must be (channels, height, width) such as (3, 224, 224) but is {input_size!r}")
     if isinstance(reference, nn.Module):
         if input_size is None:
             raise InputError("a module does not say what it takes; give input_size=(channels, height, width)")
-        return describe_network(reference, input_size)
+        return reference, input_size
     if names_network(str(reference)) or not _may_be_model(str(reference)):
         entry = entry_for(str(reference))
         size = input_size or entry.input_size
         check_input_size(entry, size[1:])
-        return describe_network(build_network(entry.name, in_channels=size[0], device="meta"), size)
+        options = {"seed": 0} if has_values else {"device": "meta"}
+        return build_network(entry.name, in_channels=size[0], **options), size
     model = load_model(reference, tell=tell)
     own_size = (model.preprocessing.channels, *model.preprocessing.crop_size)
-    return describe_network(model.network, input_size or own_size)
+    return model.network, input_size or own_size
 
 
 def _may_be_model(reference: str) -> bool:

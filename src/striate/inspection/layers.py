@@ -7,32 +7,39 @@ largest network costs little. Where that cannot be, since a layer looks at value
 import copy
 import dataclasses
 from collections import defaultdict
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
 
 from striate.errors import InputError, StriateError
-from striate.inspection.counting import count_op_macs, count_params
-from striate.networks.modes import evaluating
+from striate.inspection.counting import count_params
+from striate.inspection.lines import UnknownField
+from striate.inspection.memory import forward_peak, training_bytes
+from striate.inspection.receptive_field import ReceptiveField, receptive_field
+from striate.inspection.recording import IMAGE, ROOT, Recorder, Step, watching
+from striate.inspection.sight import Sight
+from striate.networks.modes import evaluating, keeping_randomness
 
-ROOT = "(network)"
-"""The name of the network itself among its layers, where it computes something outside of any of them."""
+_SIZES = (32, 64, 96, 128, 160, 192, 224, 227, 256, 299, 331, 384, 512)
+"""Sides of square images that are tried where a network has refused another size."""
 
 
 @dataclass(frozen=True)
 class LayerDescription:
-    """One module that computes: its name as in `named_modules`, its class, and its counts for one image.
+    """One layer, or one call of a function between layers, and its counts for one image.
 
-    `output_shape` is that of its last call without the batch, empty if it was never called; `num_params` are its own,
-    a shared one counted where it first occurs; `macs` are multiply-adds of all its `num_calls`; `activation_bytes` is
-    the new memory that its outputs take, so 0 for views and for what works in place.
+    A layer is a module that calls no other: its name is that in `named_modules`, its kind its class. A function that
+    makes a new tensor outside of layers is called `module:kind`, after the module it ran in, nothing for the network
+    itself; an underscore at the end of its kind says that it works in place.
+    `output_shape` is that of the last call without the batch, empty if it was never called; `num_params` are those it
+    is the first to use; `macs` are multiply-adds of all its `num_calls`; `activation_bytes` is the new memory that its
+    outputs take, so 0 for views and for what works in place. `inputs` name the layers and functions whose outputs it
+    takes, "(image)" being the image. `receptive_field` is None where it was never called or cannot be told.
     """
 
     name: str
@@ -42,11 +49,28 @@ class LayerDescription:
     macs: int
     activation_bytes: int
     num_calls: int
+    inputs: tuple[str, ...]
+    receptive_field: ReceptiveField | None
+
+
+@dataclass(frozen=True)
+class CallDescription:
+    """One call of a layer or function; `inputs` are the places of the calls that feed it, -1 being the image."""
+
+    layer: str
+    inputs: tuple[int, ...]
+    output_shape: tuple[int, ...]
+    macs: int
+    activation_bytes: int
 
 
 @dataclass(frozen=True)
 class NetworkDescription:
-    """A network at `input_size` (C, H, W): its layers in the order in which they first ran, uncalled ones last, and totals."""
+    """A network at `input_size` (C, H, W): its layers in the order in which they first ran, uncalled ones last, and totals.
+
+    `forward_peak_bytes` and `training_bytes` are those of inspection/memory.py for one image, None where they could not
+    be measured. `calls` is the graph, in the order of execution. `notices` say in words what could not be seen.
+    """
 
     kind: str
     input_size: tuple[int, int, int]
@@ -54,7 +78,11 @@ class NetworkDescription:
     num_trainable_params: int
     macs: int
     activation_bytes: int
+    forward_peak_bytes: int | None
+    training_bytes: int | None
     layers: tuple[LayerDescription, ...]
+    calls: tuple[CallDescription, ...]
+    notices: tuple[str, ...]
 
     def to_json(self) -> dict[str, Any]:
         """A dictionary of plain values; tuples become lists once written."""
@@ -62,114 +90,72 @@ class NetworkDescription:
 
 
 def describe_network(network: nn.Module, input_size: tuple[int, int, int]) -> NetworkDescription:
-    """The layers and totals of any module that takes images (1, C, H, W), in evaluation mode.
+    """The layers, graph and totals of any module that takes images (1, C, H, W), in evaluation mode.
 
-    The module comes back as it was: modes, hooks, gradients, weights. Layers are the modules without children, and
-    those with weights or matrix products of their own. Raises InputError when the module cannot take such an image.
+    The module comes back as it was: modes, hooks, gradients, weights, and torch's random streams too. Raises InputError
+    when the module cannot take such an image, with a size that it can take where one is found.
     """
     if len(input_size) != 3 or min(input_size) < 1:
         raise InputError(f"an input size is (channels, height, width), each at least 1, but is {tuple(input_size)}")
     network = getattr(network, "_orig_mod", network)  # what torch.compile wraps
     if any(is_lazy(param) for param in network.parameters()):
         raise InputError(f"{type(network).__name__} has lazy layers without shapes; run one batch through it first")
+    with keeping_randomness(network), _eager(network):
+        return _describe(network, *_recorded(network, input_size), input_size)
+
+
+def _recorded(network: nn.Module, input_size: tuple[int, int, int]) -> tuple[Recorder, nn.Module]:
+    """What ran, and what it ran in: the copy without memory if possible, else the network itself."""
     try:
-        record = _run(_without_memory(network), input_size)
+        shapes_only = without_memory(network)
+        return record(shapes_only, input_size), shapes_only
     except StriateError:
         raise
-    except Exception:  # a module may do anything; what it cannot do without values, it may do with them
+    except Exception as error:  # a module may do anything; what it cannot do without values, it may do with them
+        reason = first_line(error)
+    failure: Exception | None = None
+    for uses_gradients in (True, False):
         try:
-            record = _run(network, input_size)
+            recorder = record(network, input_size, uses_gradients=uses_gradients)
         except StriateError:
             raise
         except Exception as error:
-            size = "x".join(map(str, input_size))
-            reason = (str(error).splitlines() or [type(error).__name__])[0]
-            raise InputError(f"{type(network).__name__} cannot take an image of {size}: {reason}") from error
-    return _describe(network, input_size, record)
+            failure = error
+        else:
+            recorder.notices["values"] = (
+                f"{type(network).__name__} cannot run on shapes alone ({reason}): it ran itself, on an image of zeros, and "
+                "another image may take another way; what it computes outside of PyTorch is not seen"
+            )
+            return recorder, network
+    size = "x".join(map(str, input_size))
+    raise InputError(
+        f"{type(network).__name__} cannot take an image of {size}: {first_line(failure)}{_hint(network, input_size)}"
+    ) from failure
 
 
-class _Record(TorchDispatchMode):
-    """What ran, by module name: calls, shapes, bytes, and the multiply-adds of every operator under the innermost module."""
+def record(network: nn.Module, input_size: tuple[int, int, int], *, uses_gradients: bool = True) -> Recorder:
+    """Send one image of zeros through, in evaluation mode, and record it.
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.running = [ROOT]
-        self.order: dict[str, None] = {}
-        self.calls: dict[str, int] = defaultdict(int)
-        self.macs: dict[str, int] = defaultdict(int)
-        self.bytes: dict[str, int] = defaultdict(int)
-        self.shapes: dict[str, tuple[int, ...]] = {}
-        self.kept: dict[int, Any] = {}  # storages seen, held so that none is taken for another at the same place
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        kwargs = kwargs or {}
-        if func.overloadpacket is torch.ops.aten.linear:  # whole in inference mode, else mm or addmm
-            return torch.ops.aten.linear.default.decompose(*args, **kwargs)
-        output = func(*args, **kwargs)
-        self.macs[self.running[-1]] += count_op_macs(func, args, output) or 0
-        return output
-
-    def enter(self, name: str) -> None:
-        """A module begins."""
-        self.running.append(name)
-        self.order.setdefault(name)
-
-    def leave(self, name: str, output: Any) -> None:
-        """A module ends with this output, or None after an error."""
-        self.running.pop()
-        self.calls[name] += 1
-        tensors = [leaf for leaf in tree_leaves(output) if isinstance(leaf, Tensor)]
-        if tensors:
-            self.shapes[name] = tuple(tensors[0].shape[1:])
-        self.bytes[name] += sum(self.see(tensor) for tensor in tensors)
-
-    def see(self, tensor: Tensor) -> int:
-        """Bytes of a tensor whose memory is met for the first time, else 0."""
-        storage = tensor.untyped_storage()
-        if storage._cdata in self.kept:
-            return 0
-        self.kept[storage._cdata] = storage
-        return tensor.numel() * tensor.element_size()
+    With a gradient on the input PyTorch's attention takes its plain path, whose products can be seen.
+    """
+    with torch.inference_mode(False), torch.set_grad_enabled(uses_gradients), evaluating(network):
+        image = image_maker(network, input_size)(1).requires_grad_(uses_gradients)
+        image = image.clone()  # may be written in place, which a leaf may not
+        recorder = Recorder(network, image)
+        with watching(network, recorder), recorder:
+            recorder.enter(ROOT)
+            recorder.leave(ROOT, network(image))
+    return recorder
 
 
-def _run(network: nn.Module, input_size: tuple[int, int, int]) -> _Record:
-    """Send one image of zeros through, in evaluation mode, and record it."""
+def image_maker(network: nn.Module, input_size: tuple[int, int, int]) -> Callable[[int], Tensor]:
+    """A function that makes n images of zeros (n, C, H, W), like the network's weights in device and type."""
     param = next((p for p in network.parameters() if p.is_floating_point()), None)
     like = torch.empty(0) if param is None else param.detach()
-    record = _Record()
-    # with a gradient on the input PyTorch's attention takes its plain path, whose products can be seen; the copy may be
-    # written in place, which a leaf may not
-    with torch.inference_mode(False), torch.enable_grad(), evaluating(network), _watching(network, record):
-        image = torch.zeros(1, *input_size, dtype=like.dtype, device=like.device, requires_grad=True).clone()
-        record.see(image)
-        with record:
-            network(image)
-    return record
+    return lambda num_images: torch.zeros(num_images, *input_size, dtype=like.dtype, device=like.device)
 
 
-@contextmanager
-def _watching(network: nn.Module, record: _Record) -> Iterator[None]:
-    """Every module tells the record when it begins and ends; the hooks are gone afterwards, also after an error."""
-    handles = []
-    try:
-        for name, module in network.named_modules():
-            key = name or ROOT
-
-            def before(_module: nn.Module, _args: Any, key: str = key) -> None:
-                record.enter(key)
-
-            def after(_module: nn.Module, _args: Any, output: Any, key: str = key) -> None:
-                record.leave(key, output)
-
-            handles.append(module.register_forward_pre_hook(before, prepend=True))
-            handles.append(module.register_forward_hook(after, always_call=True))
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()
-
-
-def _without_memory(network: nn.Module) -> nn.Module:
+def without_memory(network: nn.Module) -> nn.Module:
     """A copy whose parameters and buffers are on the meta device; nothing of the original is copied or moved."""
     stand_ins: dict[int, Any] = {}
     for param in network.parameters():
@@ -179,35 +165,162 @@ def _without_memory(network: nn.Module) -> nn.Module:
     return copy.deepcopy(network, stand_ins)
 
 
-def _describe(network: nn.Module, input_size: tuple[int, int, int], record: _Record) -> NetworkDescription:
-    """The record as rows, and the totals."""
+def _hint(network: nn.Module, input_size: tuple[int, int, int]) -> str:
+    """A size that the network can take, if one is found among those usual, and the smallest square next to it."""
+
+    def fits(side: int) -> bool:
+        try:
+            with torch.no_grad(), evaluating(shapes_only):
+                shapes_only(image_maker(shapes_only, (input_size[0], side, side))(1))
+        except Exception:
+            return False
+        return True
+
+    try:
+        shapes_only = without_memory(network)
+    except Exception:
+        return ""
+    large = next((side for side in _SIZES if fits(side)), None)
+    if large is None:
+        return ""
+    small = 0
+    while large - small > 1:
+        middle = (small + large) // 2
+        small, large = (small, middle) if fits(middle) else (middle, large)
+    return f"; the smallest square found to work is {input_size[0]}x{large}x{large}"
+
+
+@contextmanager
+def _eager(network: nn.Module) -> Iterator[None]:
+    """Parts that torch.compile wraps run as they were written."""
+    is_compiled = any(hasattr(each, "_orig_mod") or each._compiled_call_impl for each in network.modules())
+    with torch.compiler.set_stance("force_eager") if is_compiled else nullcontext():
+        yield
+
+
+def _describe(
+    network: nn.Module, recorder: Recorder, trial: nn.Module, input_size: tuple[int, int, int]
+) -> NetworkDescription:
+    """The record as rows, the graph, and the totals; `trial` is what ran."""
+    notices = dict(recorder.notices)
+    fields = _fields(recorder, notices)
+    names = _names(recorder.steps)
+    places = {step: place for place, step in enumerate(recorder.steps)} | {IMAGE: -1}
+    inputs = {step: _inputs(step, places) for step in recorder.steps}
+    calls = tuple(
+        CallDescription(names[step], inputs[step], step.shape, step.macs, step.bytes) for step in recorder.steps
+    )
+    rows: dict[str, list[Step]] = defaultdict(list)
+    for step in recorder.steps:
+        rows[names[step]].append(step)
+    num_params = _params_by_layer(trial, recorder, names)
     modules = {name or ROOT: module for name, module in network.named_modules()}
-    num_params: dict[str, int] = {}
-    counted: set[int] = set()
-    for name, module in modules.items():
-        own = {id(param): param.numel() for param in module.parameters(recurse=False) if id(param) not in counted}
-        counted |= set(own)
-        num_params[name] = sum(own.values())
-    names = [*record.order, *(name for name in modules if name not in record.order and num_params[name])]
-    layers = tuple(
+    layers = [
         LayerDescription(
             name=name,
-            kind=type(modules[name]).__name__,
-            output_shape=record.shapes.get(name, ()),
+            kind=steps[-1].kind,
+            output_shape=steps[-1].shape,
             num_params=num_params[name],
-            macs=record.macs[name],
-            activation_bytes=record.bytes[name],
-            num_calls=record.calls[name],
+            macs=sum(step.macs for step in steps),
+            activation_bytes=sum(step.bytes for step in steps),
+            num_calls=len(steps),
+            inputs=tuple(dict.fromkeys(_name_at(place, calls) for step in steps for place in inputs[step])),
+            receptive_field=fields.get(steps[-1]),
         )
-        for name in names
-        if not any(modules[name].children()) or num_params[name] or record.macs[name]
-    )
+        for name, steps in rows.items()
+    ]
+    layers += [
+        LayerDescription(name, type(modules[name]).__name__, (), count, 0, 0, 0, (), None)
+        for name, count in num_params.items()
+        if count and name not in rows
+    ]
     return NetworkDescription(
         kind=type(network).__name__,
         input_size=input_size,
         num_params=count_params(network),
         num_trainable_params=sum(param.numel() for param in network.parameters() if param.requires_grad),
-        macs=sum(record.macs.values()),
-        activation_bytes=sum(layer.activation_bytes for layer in layers),
-        layers=layers,
+        macs=sum(call.macs for call in calls),
+        activation_bytes=sum(call.activation_bytes for call in calls),
+        forward_peak_bytes=_measured(forward_peak, trial, input_size, notices),
+        training_bytes=_measured(training_bytes, trial, input_size, notices),
+        layers=tuple(layers),
+        calls=calls,
+        notices=tuple(notices.values()),
     )
+
+
+def _fields(recorder: Recorder, notices: dict[str, str]) -> dict[Step, ReceptiveField]:
+    """The receptive field of every step whose field can be told."""
+    fields: dict[Step, ReceptiveField] = {}
+    known: dict[int, ReceptiveField] = {}
+    for step in recorder.steps:
+        sight: Sight | None = step.sight
+        try:
+            if sight is not None:
+                known[id(sight)] = known.get(id(sight)) or receptive_field(sight)
+                fields[step] = known[id(sight)]
+        except UnknownField as unknown:
+            notices.setdefault("many", f"the receptive field of {step.name} is unknown: it {unknown}")
+    return fields
+
+
+def _names(steps: list[Step]) -> dict[Step, str]:
+    """The name of each step's row: the layer's, or for a function its module's and its own, numbered where there are more."""
+    counts: dict[str, int] = defaultdict(int)
+    names = {}
+    for step in steps:
+        names[step] = step.name
+        if step.is_function:
+            name = f"{'' if step.name == ROOT else step.name}:{step.kind}"
+            counts[name] += 1
+            names[step] = name if counts[name] == 1 else f"{name}.{counts[name]}"
+    return names
+
+
+def _inputs(step: Step, places: dict[Step, int]) -> tuple[int, ...]:
+    """The places of what feeds a step, in order; what it is itself made of is left out."""
+    return tuple(sorted({places[source.settled()] for source in step.inputs if source.settled() is not step}))
+
+
+def _name_at(place: int, calls: tuple[CallDescription, ...]) -> str:
+    return IMAGE.name if place < 0 else calls[place].layer
+
+
+def _params_by_layer(trial: nn.Module, recorder: Recorder, names: dict[Step, str]) -> dict[str, int]:
+    """Numbers in the parameters that each row is the first to use; the rest goes to the modules that hold it."""
+    counts: dict[str, int] = defaultdict(int)
+    used: set[int] = set()
+    for step in recorder.steps:
+        for key in step.params.keys() - used:
+            counts[names[step]] += recorder.params[key].numel()
+        used |= step.params.keys()
+    unused = {id(param) for key, param in recorder.params.items() if key not in used}
+    for name, module in trial.named_modules():
+        for param in module.parameters(recurse=False):
+            if id(param) in unused:
+                counts[name or ROOT] += param.numel()
+                unused.remove(id(param))
+    return counts
+
+
+def _measured(
+    measure: Callable[[nn.Module, Callable[[int], Tensor]], int],
+    trial: nn.Module,
+    input_size: tuple[int, int, int],
+    notices: dict[str, str],
+) -> int | None:
+    """Bytes, or None and a notice where the network cannot do what the measurement needs."""
+    try:
+        # only what has no memory of its own may be left in another state
+        is_spare = measure is forward_peak or all(param.is_meta for param in trial.parameters())
+        spare = trial if is_spare else copy.deepcopy(trial)
+        return measure(spare, image_maker(spare, input_size))
+    except Exception as error:  # as above
+        what = "the most memory at once" if measure is forward_peak else "the memory of training"
+        notices[what] = f"{what} could not be measured: {first_line(error)}"
+        return None
+
+
+def first_line(error: BaseException | None) -> str:
+    """What an error says, without what it says after that."""
+    return (str(error).splitlines() or [type(error).__name__])[0]

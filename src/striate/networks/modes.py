@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import torch
 from torch import nn
 
 
@@ -16,3 +17,11 @@ def evaluating(network: nn.Module) -> Iterator[None]:
     finally:
         for module, mode in modes:
             module.training = mode
+
+
+@contextmanager
+def keeping_randomness(network: nn.Module) -> Iterator[None]:
+    """Torch's random generators, on the CPU and where the network is, come back as they were, also after an error."""
+    devices = {param.device.index for param in network.parameters() if param.device.type == "cuda"}
+    with torch.random.fork_rng(devices=sorted(devices)):
+        yield

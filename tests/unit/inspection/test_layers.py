@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from striate.errors import InputError
-from striate.inspection.layers import ROOT, describe_network
+from striate.inspection.layers import describe_network
 from striate.networks.catalogue import build_network
 
 
@@ -39,10 +39,17 @@ def test_a_small_network_on_paper() -> None:
     assert (description.kind, description.input_size) == ("Sequential", (2, 5, 5))
     assert (description.num_params, description.macs, description.activation_bytes) == (165, 368, 148)
     assert description.num_trainable_params == 165
-    assert json.loads(json.dumps(description.to_json()))["layers"][0] == {
+    document = json.loads(json.dumps(description.to_json()))
+    assert document["layers"][0] == {
         "name": "0", "kind": "Conv2d", "output_shape": [4, 2, 2], "num_params": 72, "macs": 288, "activation_bytes": 64,
-        "num_calls": 1,
+        "num_calls": 1, "inputs": ["(image)"],
+        "receptive_field": {"size": [3, 3], "stride": [2, 2], "offset": [1.5, 1.5]},
     }  # fmt: skip
+    assert document["calls"][0] == {
+        "layer": "0", "inputs": [-1], "output_shape": [4, 2, 2], "macs": 288, "activation_bytes": 64
+    }  # fmt: skip
+    assert [call.inputs for call in description.calls] == [(-1,), (0,), (1,), (2,), (3,)]
+    assert description.notices == ()
 
 
 @pytest.mark.parametrize(
@@ -76,13 +83,59 @@ class Functional(nn.Module):
         return torch.einsum("nip,njp->nij", features, features) @ torch.ones(4, 2, device=images.device)
 
 
-def test_functions_are_counted_under_their_module() -> None:
+def test_functions_are_rows_of_their_own() -> None:
+    """Views are none; weights count for the function that uses them; what makes no picture but multiplies counts."""
     description = describe_network(Functional(), (3, 5, 5))
-    root, relu = sorted(description.layers, key=lambda layer: layer.name)
-    assert (root.name, root.kind, root.num_params, root.num_calls) == (ROOT, "Functional", 108, 1)
-    assert root.macs == description.macs == 4 * 9 * 27 + 4 * 4 * 9 + 4 * 4 * 2
-    assert (relu.name, relu.num_calls, relu.output_shape) == ("relu", 2, (4, 9))
+    rows = {layer.name: layer for layer in description.layers}
+    assert list(rows) == [":convolution", "relu", ":bmm", ":mm"]
+    convolution, relu = rows[":convolution"], rows["relu"]
+    assert (convolution.kind, convolution.num_params, convolution.num_calls) == ("convolution", 108, 1)
+    assert [layer.macs for layer in rows.values()] == [4 * 9 * 27, 0, 4 * 4 * 9, 4 * 4 * 2]
+    assert (relu.num_calls, relu.output_shape) == (2, (4, 9))
     assert relu.activation_bytes == 2 * 4 * 9 * 4
+    assert relu.inputs == (":convolution", "relu")
+    assert [call.inputs for call in description.calls] == [(-1,), (0,), (1,), (2,), (3,)]
+    assert description.macs == sum(layer.macs for layer in rows.values())
+
+
+class Block(nn.Module):
+    """A skip, two branches put together, a layer that hands through, one used twice, a scale of the block's own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(2, 1, 1))
+        self.unused = nn.Parameter(torch.ones(5))
+        self.conv, self.norm, self.relu, self.identity = nn.Conv2d(2, 2, 1), nn.BatchNorm2d(2), nn.ReLU(), nn.Identity()
+
+    def forward(self, maps: Tensor) -> Tensor:
+        shortcut = self.identity(maps)
+        maps = self.relu(self.norm(self.conv(maps))) * self.scale
+        maps += shortcut
+        maps = maps + maps
+        return torch.cat([self.relu(maps), shortcut], dim=1).flatten(1)
+
+
+def test_the_graph_follows_tensors() -> None:
+    description = describe_network(nn.Sequential(nn.ReLU(), Block()), (2, 3, 3))
+    inputs = {layer.name: layer.inputs for layer in description.layers}
+    assert inputs == {
+        "0": ("(image)",),
+        "1.identity": ("0",),
+        "1.conv": ("0",),
+        "1.norm": ("1.conv",),
+        "1.relu": ("1.norm", "1:add"),
+        "1:mul": ("1.relu",),
+        "1:add_": ("1.identity", "1:mul"),
+        "1:add": ("1:add_",),
+        "1:cat": ("1.identity", "1.relu"),
+        "1": (),
+    }
+    rows = {layer.name: layer for layer in description.layers}
+    assert (rows["1:mul"].num_params, rows["1"].num_params, rows["1"].kind) == (2, 5, "Block")
+    assert (rows["1:add_"].activation_bytes, rows["1:add"].activation_bytes) == (0, 2 * 9 * 4)
+    assert rows["1:cat"].activation_bytes == 4 * 9 * 4
+    assert [call.layer for call in description.calls].count("1.relu") == 2
+    assert all(place < number for number, call in enumerate(description.calls) for place in call.inputs)
 
 
 class Attention(nn.Module):
@@ -105,6 +158,7 @@ def test_attention_is_counted_even_where_pytorch_fuses_it(is_frozen: bool) -> No
     with torch.no_grad():
         description = describe_network(network, (6, 2, 4))
     assert description.macs == projections + 2 * products
+    assert {layer.name: layer.num_params for layer in description.layers}["attention"] == 4 * 36 + 4 * 6
     with torch.inference_mode():
         assert describe_network(network, (6, 2, 4)).macs == projections + 2 * products
 
@@ -171,7 +225,9 @@ def test_half_precision_and_frozen_weights() -> None:
 
 def test_layers_that_are_never_called_stand_at_the_end() -> None:
     layers = describe_network(LooksAtValues(), (3, 4, 4)).layers
-    assert [(layer.name, layer.num_calls) for layer in layers] == [("first", 1), ("dropout", 1), ("second", 0)]
+    assert [(layer.name, layer.num_calls) for layer in layers] == [
+        (":sum", 1), ("first", 1), ("dropout", 1), ("second", 0),
+    ]  # fmt: skip
 
 
 def test_networks_built_on_the_meta_device_and_none_with_weights() -> None:
