@@ -16,7 +16,6 @@ from torch.utils._pytree import tree_leaves
 from striate.errors import InputError, StriateError
 from striate.inspection.describe import network_and_size
 from striate.inspection.layers import first_line, record, without_memory
-from striate.networks.auxiliary import main_logits
 from striate.networks.modes import keeping_randomness
 from striate.progress import Tell, tell_nobody
 
@@ -371,7 +370,7 @@ def _swapped(network: nn.Module) -> Iterator[None]:
 
 def _logits(answer: Any) -> Tensor:
     """The logits in whatever a network answers: the first tensor there is."""
-    tensors = [leaf for leaf in tree_leaves(main_logits(answer)) if isinstance(leaf, Tensor)]
+    tensors = [leaf for leaf in tree_leaves(answer) if isinstance(leaf, Tensor)]
     if not tensors:
         raise _Broken(f"there is no tensor in the {type(answer).__name__} that it answers")
     return tensors[0]
