@@ -6,6 +6,7 @@ import typer
 from rich.table import Table
 
 from striate.cli.console import AsJson, out, show_json
+from striate.reports.units import short_count
 
 
 def networks(
@@ -35,17 +36,9 @@ def networks(
             row["name"],
             str(row["year"]),
             "x".join(map(str, row["input_size"])),
-            _short(row["num_params"]),
-            _short(row["macs"]),
+            short_count(row["num_params"]),
+            short_count(row["macs"]),
             "" if error is None else f"{100 * error:.2f} %",
             ", ".join(row["weights"]),
         )
     out.print(table)
-
-
-def _short(count: int) -> str:
-    """Three or four digits and a letter: 61.7 k, 1.24 M, 4.09 G."""
-    for letter, unit in (("G", 1e9), ("M", 1e6), ("k", 1e3)):
-        if count >= unit:
-            return f"{count / unit:.{0 if count >= 100 * unit else 1 if count >= 10 * unit else 2}f} {letter}"
-    return str(count)
