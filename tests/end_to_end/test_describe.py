@@ -18,7 +18,7 @@ def test_the_table_fits_a_hundred_columns(striate_command, monkeypatch):
     assert rows["layer4.1:add"] == ["add", "512x7x7", "435", "32", "100.4", "kB"]
     assert rows["fc"] == ["Linear", "1000", "513", "k", "512", "k", "all", "4.0", "kB"]
     assert lines[-2:] == [
-        "11,689,512 parameters · 1,814,073,344 multiply-adds · 35.3 MB of outputs",
+        "11,689,512 parameters · 1,814,073,344 multiply-adds · 32.9 MB of outputs",
         "memory for one image: 7.0 MB at most while it is answered, 22.2 MB kept for training",
     ]
 
