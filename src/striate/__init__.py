@@ -30,6 +30,7 @@ _HOMES = {
     "save_model": "striate.tasks.model",
     "summarize": "striate.data.summary",
     "train": "striate.recipes.train",
+    "write_network_page": "striate.reports.network_page",
 }
 
 __all__ = [*sorted(_HOMES), "__version__"]
@@ -50,6 +51,7 @@ if TYPE_CHECKING:
     from striate.recipes.train import Run as Run
     from striate.recipes.train import resume as resume
     from striate.recipes.train import train as train
+    from striate.reports.network_page import write_network_page as write_network_page
     from striate.tasks.model import Model as Model
     from striate.tasks.model import load_model as load_model
     from striate.tasks.model import save_model as save_model

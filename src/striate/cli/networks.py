@@ -8,6 +8,7 @@ from rich.table import Table
 
 from striate.cli.console import AsJson, out, show_json
 from striate.errors import InputError
+from striate.reports.units import short_count
 
 
 def networks(
@@ -60,8 +61,8 @@ def networks(
             row["name"],
             str(row["year"]),
             "x".join(map(str, row["input_size"])),
-            _short(row["num_params"]),
-            _short(row["macs"]),
+            short_count(row["num_params"]),
+            short_count(row["macs"]),
             "" if error is None else f"{100 * error:.2f} %",
             ", ".join(row["weights"]),
         )
@@ -76,11 +77,3 @@ def _parse_count(option: str, text: str | None) -> int | None:
     if found is None:
         raise InputError(f"{option} needs a count such as 300k, 5M or 1.2G but got {text!r}")
     return round(float(found[1]) * {"": 1, "k": 1e3, "m": 1e6, "g": 1e9, "b": 1e9}[found[2].lower()])
-
-
-def _short(count: int) -> str:
-    """Three or four digits and a letter: 61.7 k, 1.24 M, 4.09 G."""
-    for letter, unit in (("G", 1e9), ("M", 1e6), ("k", 1e3)):
-        if count >= unit:
-            return f"{count / unit:.{0 if count >= 100 * unit else 1 if count >= 10 * unit else 2}f} {letter}"
-    return str(count)

@@ -2,7 +2,8 @@
 
 Operators that work element by element are known by PyTorch's own tag; the others stand in RULES. One that is not there
 raises UnknownField: no number is ever guessed. Windows that reach over a padded border are followed as if the map went
-on; reflections and clamping at borders are not followed.
+on; reflections and clamping at borders are not followed. Nor are numbers: what a mask added to scores of attention
+hides still counts as seen.
 """
 
 from collections.abc import Callable, Sequence

@@ -89,11 +89,14 @@ class NetworkDescription:
         return dataclasses.asdict(self)
 
 
-def describe_network(network: nn.Module, input_size: tuple[int, int, int]) -> NetworkDescription:
+def describe_network(
+    network: nn.Module, input_size: tuple[int, int, int], *, measure_memory: bool = True
+) -> NetworkDescription:
     """The layers, graph and totals of any module that takes images (1, C, H, W), in evaluation mode.
 
-    The module comes back as it was: modes, hooks, gradients, weights, and torch's random streams too. Raises InputError
-    when the module cannot take such an image, with a size that it can take where one is found.
+    The module comes back as it was: modes, hooks, gradients, weights, and torch's random streams too. Memory takes most
+    of the time: without `measure_memory` both its figures are None. Raises InputError when the module cannot take such
+    an image, with a size that it can take where one is found.
     """
     if len(input_size) != 3 or min(input_size) < 1:
         raise InputError(f"an input size is (channels, height, width), each at least 1, but is {tuple(input_size)}")
@@ -101,7 +104,11 @@ def describe_network(network: nn.Module, input_size: tuple[int, int, int]) -> Ne
     if any(is_lazy(param) for param in network.parameters()):
         raise InputError(f"{type(network).__name__} has lazy layers without shapes; run one batch through it first")
     with keeping_randomness(network), _eager(network):
-        return _describe(network, *_recorded(network, input_size), input_size)
+        recorder, trial = _recorded(network, input_size)
+        notices = dict(recorder.notices)
+        peak = _measured(forward_peak, trial, input_size, notices) if measure_memory else None
+        kept = _measured(training_bytes, trial, input_size, notices) if measure_memory else None
+        return _describe(network, recorder, trial, input_size, (peak, kept), notices)
 
 
 def _recorded(network: nn.Module, input_size: tuple[int, int, int]) -> tuple[Recorder, nn.Module]:
@@ -199,10 +206,14 @@ def _eager(network: nn.Module) -> Iterator[None]:
 
 
 def _describe(
-    network: nn.Module, recorder: Recorder, trial: nn.Module, input_size: tuple[int, int, int]
+    network: nn.Module,
+    recorder: Recorder,
+    trial: nn.Module,
+    input_size: tuple[int, int, int],
+    memory: tuple[int | None, int | None],
+    notices: dict[str, str],
 ) -> NetworkDescription:
     """The record as rows, the graph, and the totals; `trial` is what ran."""
-    notices = dict(recorder.notices)
     fields = _fields(recorder, notices)
     names = _names(recorder.steps)
     places = {step: place for place, step in enumerate(recorder.steps)} | {IMAGE: -1}
@@ -241,8 +252,8 @@ def _describe(
         num_trainable_params=sum(param.numel() for param in network.parameters() if param.requires_grad),
         macs=sum(call.macs for call in calls),
         activation_bytes=sum(call.activation_bytes for call in calls),
-        forward_peak_bytes=_measured(forward_peak, trial, input_size, notices),
-        training_bytes=_measured(training_bytes, trial, input_size, notices),
+        forward_peak_bytes=memory[0],
+        training_bytes=memory[1],
         layers=tuple(layers),
         calls=calls,
         notices=tuple(notices.values()),
@@ -292,9 +303,9 @@ def _params_by_layer(trial: nn.Module, recorder: Recorder, names: dict[Step, str
     used: set[int] = set()
     for step in recorder.steps:
         for key in step.params.keys() - used:
-            counts[names[step]] += recorder.params[key].numel()
+            counts[names[step]] += sum(param.numel() for param in recorder.params[key])
         used |= step.params.keys()
-    unused = {id(param) for key, param in recorder.params.items() if key not in used}
+    unused = {id(param) for key, params in recorder.params.items() if key not in used for param in params}
     for name, module in trial.named_modules():
         for param in module.parameters(recurse=False):
             if id(param) in unused:

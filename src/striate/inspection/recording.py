@@ -87,13 +87,15 @@ class Recorder(TorchDispatchMode):
         self._by_place: dict[tuple[Any, ...], _Origin] = {}
         sight = sight_of_image(image.shape)
         self._extents = sight.extents
-        self._params = {_place(param)[0]: param for param in network.parameters()}
+        self._params: dict[int, list[nn.Parameter]] = defaultdict(list)
+        for param in network.parameters():
+            self._params[_place(param)[0]].append(param)
         self._constants = {_place(tensor)[0] for tensor in _tensors_of(network)}
         self._remember(image, _Origin({IMAGE: None}, sight, depends=True, params={}))
 
     @property
-    def params(self) -> dict[int, nn.Parameter]:
-        """The network's parameters by the numbers under which steps name them."""
+    def params(self) -> dict[int, list[nn.Parameter]]:
+        """The network's parameters by the numbers under which steps name them; those in one piece of memory share one."""
         return self._params
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -182,7 +184,8 @@ class Recorder(TorchDispatchMode):
         inputs = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
         origins = [self._origin(tensor) for tensor in inputs]
         if not outputs:
-            self._note_value(origins)
+            if func.overloadpacket.__name__ in _VALUE_TAKERS and any(origin.depends for origin in origins):
+                self._note_value()
             return
         sights, depends = self._sights(func, args, kwargs, output, origins)
         macs = count_op_macs(func, args, output) or 0
@@ -247,12 +250,11 @@ class Recorder(TorchDispatchMode):
             raise UnknownField("takes what is unknown")
         return sight
 
-    def _note_value(self, origins: list[_Origin]) -> None:
-        if any(origin.depends for origin in origins):
-            self.notices.setdefault(
-                "value",
-                f"{self._scopes[-1].name} takes a value out of a tensor: what depends on that value is not followed",
-            )
+    def _note_value(self) -> None:
+        self.notices.setdefault(
+            "value",
+            f"{self._scopes[-1].name} takes a value out of a tensor: what depends on that value is not followed",
+        )
 
     # tensors
 
@@ -356,6 +358,8 @@ def _kind(func: Any) -> str:
     return _PLAIN_NAMES.get(name, name.lstrip("_").removeprefix("native_"))
 
 
+_VALUE_TAKERS = {"_local_scalar_dense", "item", "is_nonzero", "equal"}
+"""Operators that answer with a number instead of a tensor."""
 _PLAIN_NAMES = {
     "constant_pad_nd": "pad",
     "max_pool2d_with_indices": "max_pool2d",

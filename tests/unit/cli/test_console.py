@@ -8,10 +8,10 @@ import sys
 import pytest
 
 from striate.cli.console import show_json, track
-from striate.cli.describe import _parse_size, _size
+from striate.cli.describe import _parse_size
 from striate.cli.live import LiveDisplay, _clock
-from striate.cli.networks import _short
 from striate.errors import InputError
+from striate.reports.units import short_count, short_size
 
 
 def test_json_has_no_nan_and_keeps_letters(capsys):
@@ -35,12 +35,12 @@ def test_clock(elapsed_s, shown):
     ("count", "shown"), [(999, "999"), (61_706, "61.7 k"), (1_235_496, "1.24 M"), (4_089_184_256, "4.09 G")]
 )
 def test_short_counts(count, shown):
-    assert _short(count) == shown
+    assert short_count(count) == shown
 
 
 @pytest.mark.parametrize(("size_bytes", "shown"), [(480, "480 B"), (18_816, "18.8 kB"), (1_250_000, "1.2 MB")])
 def test_sizes(size_bytes, shown):
-    assert _size(size_bytes) == shown
+    assert short_size(size_bytes) == shown
 
 
 def test_input_size_is_channels_height_width():

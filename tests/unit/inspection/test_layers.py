@@ -260,3 +260,67 @@ def test_what_cannot_be_is_refused(network: nn.Module, input_size: tuple[int, in
 def test_a_catalogue_network_says_itself_what_it_needs() -> None:
     with pytest.raises(InputError, match="alexnet needs images of at least 63x63 pixels but got 32x32"):
         describe_network(build_network("alexnet", device="meta"), (3, 32, 32))
+
+
+def test_a_size_that_is_too_small_names_one_that_works() -> None:
+    """For modules that do not check themselves; found by trying."""
+    network = nn.Sequential(nn.Conv2d(3, 2, 7, stride=2), nn.MaxPool2d(5), nn.Conv2d(2, 2, 3))
+    message = "Sequential cannot take an image of 3x20x64: .*; the smallest square found to work is 3x35x35"
+    with pytest.raises(InputError, match=message):
+        describe_network(network, (3, 20, 64))
+    describe_network(network, (3, 35, 35))
+
+
+class Scripted(nn.Module):
+    """A part that takes no hooks."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.part = torch.jit.script(nn.Sequential(nn.Conv2d(3, 2, 3), nn.ReLU()))
+        self.last = nn.Conv2d(2, 2, 1)
+
+    def forward(self, images: Tensor) -> Tensor:
+        maps: Tensor = self.last(self.part(images))
+        return maps
+
+
+class Batched(nn.Module):
+    """A part that runs inside of torch.func."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 2, 3)
+
+    def forward(self, images: Tensor) -> Tensor:
+        maps: Tensor = torch.func.vmap(lambda image: self.conv(image[None])[0])(images)
+        return maps
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated")
+def test_what_cannot_be_looked_into_is_described_by_what_ran() -> None:
+    scripted = describe_network(Scripted(), (3, 6, 6))
+    assert [(layer.name, layer.macs) for layer in scripted.layers] == [
+        (":convolution", 16 * 54), (":relu", 0), ("last", 16 * 4),
+    ]  # fmt: skip
+    assert scripted.num_params == sum(layer.num_params for layer in scripted.layers)
+    batched = describe_network(Batched(), (3, 6, 6))
+    assert (batched.macs, batched.layers[0].receptive_field) == (16 * 54, None)
+    assert len(batched.notices) == 1
+
+
+def test_operators_that_are_not_pytorchs_are_named() -> None:
+    with torch.library._scoped_library("striate_test", "DEF") as library:
+        library.define("twice(Tensor maps) -> Tensor")
+        library.impl("twice", lambda maps: maps * 2, "CompositeExplicitAutograd")
+
+        class Foreign(nn.Module):
+            def forward(self, images: Tensor) -> Tensor:
+                twice: Tensor = torch.ops.striate_test.twice(images)
+                return twice
+
+        description = describe_network(Foreign(), (3, 4, 4))
+    assert description.layers[0].name == ":twice"
+    assert description.notices == (
+        "multiply-adds of an operator that is not known are not counted, in (network): striate_test::twice",
+        "receptive fields are unknown from (network) on: the operator striate_test.twice is not known",
+    )
