@@ -56,7 +56,7 @@ def without_memory(name: str) -> nn.Module:
 @cache
 def described(name: str) -> NetworkDescription:
     """The network at its own input size."""
-    return describe_network(without_memory(name), CATALOGUE[name].input_size)
+    return describe_network(without_memory(name), CATALOGUE[name].input_size, measure_memory=False)
 
 
 @every_entry
