@@ -23,6 +23,7 @@ import striate
 from striate.cli.memory import keep_freed_memory
 from striate.networks.catalogue import CATALOGUE
 from striate.networks.entry import Entry
+from striate.recipes.defaults import TINY_MACS
 from striate.tasks.classification import class_logits
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -41,7 +42,7 @@ NETWORKS = (
     "mobilenet_v2_cifar",
 )
 BATCH_SIZE, NUM_TRAIN = 128, 45_000
-PROBE_STEPS = 6
+WARM_UP_STEPS, PROBE_S = 3, 4.0
 
 
 def main() -> None:
@@ -92,22 +93,24 @@ def run(entry: Entry, source: Path, budget_s: float) -> dict[str, Any]:
 
 
 def images_per_s(entry: Entry) -> float:
-    """Training speed over a few steps, as the run will compute; the first steps are left out."""
+    """Training speed over some seconds, as the run will compute; the first steps are left out."""
     network = striate.build_network(entry.name, num_classes=10, in_channels=3, seed=0).train()
     network = network.to(memory_format=torch.channels_last)
     optimizer = torch.optim.AdamW(network.parameters(), lr=1e-5)
     images = torch.randn(BATCH_SIZE, 3, *entry.input_size[1:]).to(memory_format=torch.channels_last)
     labels = torch.randint(10, (BATCH_SIZE,))
-    started_at = 0.0
-    for step in range(PROBE_STEPS):
-        if step == PROBE_STEPS // 2:
+    use_bf16 = entry.macs >= TINY_MACS  # as the defaults do
+    started_at, num_timed = time.perf_counter(), -WARM_UP_STEPS
+    while num_timed < 1 or time.perf_counter() - started_at < PROBE_S:
+        if num_timed == 0:
             started_at = time.perf_counter()
-        with torch.autocast("cpu", dtype=torch.bfloat16):
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=use_bf16):
             loss = nn.functional.cross_entropy(class_logits(network(images)).float(), labels)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-    return BATCH_SIZE * (PROBE_STEPS - PROBE_STEPS // 2) / (time.perf_counter() - started_at)
+        num_timed += 1
+    return BATCH_SIZE * num_timed / (time.perf_counter() - started_at)
 
 
 def table(result: dict[str, Any]) -> str:
