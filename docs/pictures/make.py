@@ -1,4 +1,4 @@
-"""Make the README's pictures anew from a real run: a terminal (through tmux) and the report (through Chromium).
+"""Make the README's pictures anew: a terminal (through tmux), the report of its run and a network (through Chromium).
 
 Run from the repository's root, in the environment that `make` made: .venv/bin/python docs/pictures/make.py
 Needs the programs tmux and chromium.
@@ -22,10 +22,11 @@ COMMANDS = (
 )
 WIDTH, HEIGHT = 104, 40
 PAGE_WIDTH, PAGE_HEIGHT = 1000, 1500
+NETWORK, NETWORK_PAGE_SIZE = "resnet18", (1500, 900)
 
 
 def main() -> None:
-    """Write terminal.svg, report-top.png and report-middle.png beside this file."""
+    """Write terminal.svg, report-top.png, report-middle.png and network.png beside this file."""
     with tempfile.TemporaryDirectory() as folder:
         screen = record_terminal(Path(folder))
         draw_terminal(screen, HERE / "terminal.svg")
@@ -33,6 +34,7 @@ def main() -> None:
         for number, name in enumerate(("report-top.png", "report-middle.png")):
             part = page.crop((0, number * PAGE_HEIGHT // 2, PAGE_WIDTH, (number + 1) * PAGE_HEIGHT // 2))
             part.quantize(64).save(HERE / name, optimize=True)
+        draw_network(Path(folder))
 
 
 def record_terminal(folder: Path) -> str:
@@ -69,11 +71,18 @@ def draw_terminal(screen: str, path: Path) -> None:
     path.write_text(drawn, encoding="utf-8")
 
 
-def shoot_page(page: Path, folder: Path) -> Image.Image:
-    """The top of a page as Chromium shows it."""
+def draw_network(folder: Path) -> None:
+    """The page that describes a network."""
+    page = folder / "network.html"
+    subprocess.run([".venv/bin/striate", "describe", NETWORK, "--html", str(page)], check=True)
+    shoot_page(page, folder, NETWORK_PAGE_SIZE).quantize(64).save(HERE / "network.png", optimize=True)
+
+
+def shoot_page(page: Path, folder: Path, page_size: tuple[int, int] = (PAGE_WIDTH, PAGE_HEIGHT)) -> Image.Image:
+    """The top of a page as Chromium shows it, (width, height) in pixels."""
     picture = folder / "page.png"
     options = ("--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--disable-background-networking")
-    size = f"--window-size={PAGE_WIDTH},{PAGE_HEIGHT}"
+    size = f"--window-size={page_size[0]},{page_size[1]}"
     user_dir = f"--user-data-dir={folder}/browser"
     command = ["chromium", *options, size, user_dir, f"--screenshot={picture}", page.as_uri()]
     subprocess.run(command, check=True, capture_output=True)
