@@ -75,7 +75,7 @@ def draw_network(folder: Path) -> None:
     """The page that describes a network."""
     page = folder / "network.html"
     subprocess.run([".venv/bin/striate", "describe", NETWORK, "--html", str(page)], check=True)
-    shoot_page(page, folder, NETWORK_PAGE_SIZE).quantize(64).save(HERE / "network.png", optimize=True)
+    shoot_page(page, folder, NETWORK_PAGE_SIZE).quantize(128).save(HERE / "network.png", optimize=True)
 
 
 def shoot_page(page: Path, folder: Path, page_size: tuple[int, int] = (PAGE_WIDTH, PAGE_HEIGHT)) -> Image.Image:
