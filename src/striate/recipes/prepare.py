@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from striate.data.augmentation import augment
 from striate.data.dataset import Dataset, Splits
@@ -189,9 +189,7 @@ def _with_possible_views(
     """The recipe with as many views as the network allows and memory holds; InputError where more were asked for."""
     if recipe.views == 0:
         return recipe
-    images = torch.randn(
-        2, preprocessing.channels, *preprocessing.crop_size, generator=torch.Generator().manual_seed(0)
-    )
+    images = noise(preprocessing)
     tail = find_tail(network, entry.head, images)
     if isinstance(tail, str):
         views, reason = 0, f"{entry.name} cannot have its base run only once for each view of an image: {tail}"
@@ -206,6 +204,12 @@ def _with_possible_views(
         raise InputError(f"{reason}; use --views {views}")
     tell(reason)
     return dataclasses.replace(recipe, views=views)
+
+
+def noise(preprocessing: Preprocessing) -> Tensor:
+    """Two images of noise as the network gets them, always the same: (2, C, H, W)."""
+    generator = torch.Generator().manual_seed(0)
+    return torch.randn(2, preprocessing.channels, *preprocessing.crop_size, generator=generator)
 
 
 def _initialize_from_images(

@@ -26,7 +26,7 @@ from striate.networks.model_file import MODEL_FILE, ModelFile, read_model_file, 
 from striate.recipes.choices import Choices
 from striate.recipes.defaults import default_num_threads
 from striate.recipes.description import describe_run, split_names, summary_line
-from striate.recipes.prepare import Prepared, prepare, prepare_again
+from striate.recipes.prepare import Prepared, noise, prepare, prepare_again
 from striate.recipes.run_folder import (
     EVALUATION_FILE,
     RUN_FILE,
@@ -265,11 +265,7 @@ def _head_only(prepared: Prepared) -> HeadOnly | None:
     """The network with only its head to run, where its frozen base runs once for each view of an image."""
     if prepared.recipe.views == 0:
         return None
-    preprocessing = prepared.preprocessing
-    images = torch.randn(
-        2, preprocessing.channels, *preprocessing.crop_size, generator=torch.Generator().manual_seed(0)
-    )
-    tail = find_tail(prepared.network, prepared.entry.head, images)
+    tail = find_tail(prepared.network, prepared.entry.head, noise(prepared.preprocessing))
     assert not isinstance(tail, str), tail  # `prepare` has made sure
     return HeadOnly(prepared.network, tail)
 
