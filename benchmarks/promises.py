@@ -3,7 +3,7 @@
 .venv/bin/python benchmarks/promises.py --data ../shared/data --budget 30
 
 The promises are those of `striate.check_network`, torch.export among them. Then each network trains on 32 images of the CIFAR-10
-copy, without dropout, until it answers all of them rightly at a loss below 0.1, or the seconds are over. Writes
+copy, without dropout, until its loss is below 0.1 or the seconds are over. Writes
 docs/results/promises.json and docs/results/promises.md.
 """
 
@@ -32,7 +32,8 @@ sys.path.insert(0, str(Path(__file__).parent))
 from accuracy import RESULTS, ROOT, surroundings
 
 NUM_IMAGES, LEARNT_LOSS = 32, 0.1
-RATES = (1e-3, 1e-4, 1e-2)
+RATES = (1e-3, 1e-2, 1e-4)
+"""Tried in this order until one has learnt them."""
 SIDE_PX = 64
 
 
@@ -41,10 +42,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=ROOT.parent / "shared" / "data")
     parser.add_argument("--budget", type=float, default=30.0, help="seconds for each rate that is tried")
+    parser.add_argument("--most-work", type=float, default=1e10, help="leave out networks with more multiply-adds")
     options = parser.parse_args()
     keep_freed_memory()
-    result: dict[str, Any] = {"budget_s": options.budget, **surroundings(), "networks": []}
+    result: dict[str, Any] = {"budget_s": options.budget, **surroundings(), "networks": [], "left_out": []}
     for entry in smallest_of_every_family():
+        if work(entry) > options.most_work:
+            result["left_out"].append(entry.name)
+            continue
         result["networks"].append(trial(entry, options.data / "cifar10-jpeg.npz", options.budget))
         print(result["networks"][-1], flush=True)
         (RESULTS / "promises.json").write_text(json.dumps(result, indent=1) + "\n")
@@ -77,7 +82,12 @@ def trial(entry: Entry, source: Path, budget_s: float) -> dict[str, Any]:
     network = build_network(entry.name, num_classes=10, in_channels=3, seed=0)
     checks = striate.check_network(network, input_size, num_classes=10)
     images, labels = real_images(source, input_size[1:])
-    learning = min((learn(entry, images, labels, rate, budget_s) for rate in RATES), key=lambda each: each["loss"])
+    tries: list[dict[str, Any]] = []
+    for rate in RATES:
+        tries.append(learn(entry, images, labels, rate, budget_s))
+        if tries[-1]["loss"] < LEARNT_LOSS:
+            break
+    learning = min(tries, key=lambda each: each["loss"])
     return {
         "network": entry.name,
         "year": entry.year,
@@ -139,6 +149,8 @@ def table(result: dict[str, Any]) -> str:
         images = "x".join(map(str, each["input_size"]))
         learning = f"{each['loss']} | {each['steps']} | {each['elapsed_s']}"
         lines.append(f"| `{each['network']}` | {each['year']} | {images} | {promises} | {learning} |")
+    if result["left_out"]:
+        lines += ["", f"Left out as too large for the time: {', '.join(result['left_out'])}."]
     versions = f"Python {result['python']}, torch {result['torch']}, torchvision {result['torchvision']}"
     lines += [
         "",
