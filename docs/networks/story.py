@@ -236,7 +236,8 @@ def page() -> str:
         "print. `striate describe NAME` shows any of them layer by layer, `--html` draws it. This page is written by",
         "[networks/story.py](networks/story.py).",
         "",
-        "How ten of them do in equal time on an ordinary machine: [results/decades.md](results/decades.md).",
+        "How ten of them do in equal time on an ordinary machine: [results/decades.md](results/decades.md). What the smallest of",
+        "every family promises, and how it learns 32 images by heart: [results/promises.md](results/promises.md).",
         "",
         "![Accuracy on CIFAR-10 against parameters and multiply-adds](results/decades.svg)",
     ]
