@@ -33,8 +33,8 @@ HEAD_RATES = (1e-2, 1e-1)
 """For a head alone, which has few weights and no layers below it that could blow up."""
 OVERFIT_STEPS = 150
 OVERFIT_LOSS = 0.1
-STILL_EPOCH, STILL_SHARE = 2, 0.005
-"""When a run is asked whether it learns at all, and how near to guessing counts as guessing."""
+STILL_AFTER, STILL_SHARE = 1 / 3, 0.005
+"""When in a run it is asked whether it learns at all, and how near to guessing counts as guessing."""
 BUDGET_S = 10.0
 """After this the handful has had its chance: on a slow machine it need only have come half of the way."""
 
@@ -99,13 +99,15 @@ def check_first_loss(loss: float, num_classes: int) -> CheckResult:
     return CheckResult("loss at start", False, detail)
 
 
-def standing_still(train_loss: float, num_classes: int, epoch: int) -> str | None:
-    """A line when the mean loss of the second epoch (counted from 1) is still that of guessing; else None.
+def standing_still(train_loss: float, num_classes: int, epoch: int, num_epochs: int) -> str | None:
+    """A line when the mean loss is still that of guessing after a third of the run, two epochs at least; else None.
+
+    By then a rate that rises first has reached its peak. `epoch` counts from 1.
 
     So it looks when the units before the last layer are all dead, or when the rate is far too low.
     """
     guessing = math.log(num_classes)
-    if epoch != STILL_EPOCH or abs(train_loss - guessing) > STILL_SHARE * guessing:
+    if epoch != max(2, math.ceil(num_epochs * STILL_AFTER)) or abs(train_loss - guessing) > STILL_SHARE * guessing:
         return None
     return (
         f"after {epoch} epochs the loss is {train_loss:.4f}, still that of guessing, ln({num_classes}) = {guessing:.4f}: "

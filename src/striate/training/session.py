@@ -212,7 +212,7 @@ class Session:
             progress.metrics_position = self.metrics.position
         self._save()
         self.observer.on_epoch(record)
-        if notice := standing_still(record["train_loss"], self.feed.num_classes, progress.epoch):
+        if notice := standing_still(record["train_loss"], self.feed.num_classes, progress.epoch, self.recipe.epochs):
             self.observer.on_notice(notice)
 
     def _stopping(self, items: Iterable[T], what: str, total: int) -> Iterator[T]:  # noqa: ARG002

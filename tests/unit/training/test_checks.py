@@ -131,11 +131,19 @@ def test_weights_that_are_not_finite_stop_at_once():
 
 
 @pytest.mark.parametrize(
-    ("loss", "num_classes", "epoch", "says_so"),
-    [(0.6931, 2, 2, True), (0.6931, 2, 3, False), (0.68, 2, 2, False), (2.3026, 10, 2, True), (2.25, 10, 2, False)],
+    ("loss", "num_classes", "epoch", "num_epochs", "says_so"),
+    [
+        (0.6931, 2, 2, 5, True),
+        (0.6931, 2, 3, 5, False),
+        (0.68, 2, 2, 5, False),
+        (2.3026, 10, 2, 2, True),
+        (2.25, 10, 2, 2, False),
+        (0.6931, 2, 2, 30, False),
+        (0.6931, 2, 10, 30, True),
+    ],
 )
-def test_a_loss_that_stands_at_guessing_is_noticed_once(loss, num_classes, epoch, says_so):
-    line = standing_still(loss, num_classes, epoch)
+def test_a_loss_that_stands_at_guessing_is_noticed_once(loss, num_classes, epoch, num_epochs, says_so):
+    line = standing_still(loss, num_classes, epoch, num_epochs)
     assert (line is not None) == says_so
     if line:
         assert f"ln({num_classes})" in line
