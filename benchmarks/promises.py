@@ -151,6 +151,7 @@ def table(result: dict[str, Any]) -> str:
         lines.append(f"| `{each['network']}` | {each['year']} | {images} | {promises} | {learning} |")
     if result["left_out"]:
         lines += ["", f"Left out as too large for the time: {', '.join(result['left_out'])}."]
+    lines += [f"\n{remark}" for remark in result.get("remarks", [])]
     versions = f"Python {result['python']}, torch {result['torch']}, torchvision {result['torchvision']}"
     lines += [
         "",
