@@ -153,7 +153,7 @@ def run(job: Job, data: Path, seed: int) -> dict[str, Any]:
 def table() -> str:
     """All results as one page."""
     lines = [
-        "# Accuracy of runs with the defaults",
+        "# Accuracy of runs, with the defaults but for what each command says",
         "",
         "Made by `benchmarks/accuracy.py` from the JSON files beside this page, which hold every run. DATA is a folder of",
         "real images; seconds are those of the whole command, imports, decoding, checks, training, evaluation and report",
