@@ -11,7 +11,7 @@ import striate
 
 SOURCE = Path(striate.__file__).parent
 ORDER = (
-    {"errors", "progress"},
+    {"errors", "progress", "machine"},
     {"registry"},
     {"data", "layers"},
     {"networks"},

@@ -15,6 +15,7 @@ def _option(name: str, panel: str, text: str, metavar: str | None = None) -> Any
 
 
 OPTIMISING, AUGMENTING, TRANSFER, DATA = "Optimisation", "Augmentation", "Transfer learning", "Data"
+SPEED = "Speed (measured where nothing is said)"
 
 
 def train(
@@ -46,6 +47,10 @@ def train(
         bool, typer.Option("--find-rate", help="Scan learning rates, show the curve and stop.")
     ] = False,
     checks: Annotated[bool, typer.Option("--checks/--no-checks", help="Sanity checks before the first epoch.")] = True,
+    measure: Annotated[
+        bool,
+        typer.Option("--measure/--no-measure", help="Before a long run, find how this machine computes it fastest."),
+    ] = True,
     as_json: AsJson = False,
     weights: Annotated[
         str | None,
@@ -120,8 +125,15 @@ def train(
         float | None, _option("--ema-decay", OPTIMISING, "Keep and judge a moving average of the weights.")
     ] = None,
     precision: Annotated[
-        str | None, _option("--precision", OPTIMISING, "Arithmetic.", "32-true|bf16-mixed|16-mixed")
+        str | None, _option("--precision", SPEED, "Arithmetic.", "32-true|bf16-mixed|16-mixed")
     ] = None,
+    channels_last: Annotated[
+        bool | None, _option("--channels-last/--no-channels-last", SPEED, "How activations lie in memory.")
+    ] = None,
+    use_compile: Annotated[
+        bool | None, _option("--compile/--no-compile", SPEED, "Have torch.compile write the code of a step.")
+    ] = None,
+    threads: Annotated[int | None, _option("--threads", SPEED, "Threads that compute on the CPU.")] = None,
     flip: Annotated[bool | None, _option("--flip/--no-flip", AUGMENTING, "Mirror left and right.")] = None,
     crop_scale: Annotated[
         tuple[float, float] | None,
@@ -158,7 +170,9 @@ def train(
         optimizer=optimizer, learning_rate=learning_rate, momentum=momentum, weight_decay=weight_decay,
         schedule=schedule, warmup=warmup, label_smoothing=label_smoothing, use_class_weights=class_weights,
         use_balanced_sampling=balanced, max_grad_norm=max_grad_norm, accumulate_steps=accumulate_steps,
-        ema_decay=ema_decay, precision=precision, freeze=freeze, views=views, layer_rate_factor=layer_rate_factor, seed=seed,
+        ema_decay=ema_decay, precision=precision,
+        use_channels_last=channels_last, use_compile=use_compile, num_threads=threads,
+        freeze=freeze, views=views, layer_rate_factor=layer_rate_factor, seed=seed,
         validation_fraction=validation_fraction, test_fraction=test_fraction, crop_scale=crop_scale, flip=flip,
         shift_px=shift_px, rotation_degrees=rotation_degrees, brightness=brightness, contrast=contrast,
         saturation=saturation, hue=hue, pca_color=pca_color, cutout_px=cutout_px, mixup=mixup,
@@ -179,7 +193,7 @@ def train(
         return
     else:
         finished = train_source(
-            source, choices, run=run, run_checks=checks, device=device, access=access, observer=display
+            source, choices, run=run, run_checks=checks, measure=measure, device=device, access=access, observer=display
         )
     if as_json:
         show_json(finished.to_json())

@@ -36,6 +36,8 @@ class Choices:
     ema_decay: float | None = None
     precision: str | None = None
     use_channels_last: bool | None = None
+    use_compile: bool | None = None
+    num_threads: int | None = None
     freeze: str | None = None
     views: int | None = None
     layer_rate_factor: float | None = None

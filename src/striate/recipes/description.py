@@ -17,6 +17,8 @@ import striate
 from striate.data.dataset import SPLITS, Dataset
 from striate.data.opening import Access
 from striate.data.splits import digest
+from striate.machine import processor_name
+from striate.recipes.mode_choice import ModeChoice
 from striate.recipes.prepare import Prepared
 from striate.recipes.run_folder import FORMAT, SPLITS_FILE
 from striate.training.recipe import count_outputs
@@ -25,7 +27,12 @@ _VERSIONS = ("torch", "torchvision", "lightning-fabric", "numpy", "pillow", "saf
 
 
 def describe_run(
-    prepared: Prepared, access: Access, fabric: Fabric, started_at: datetime, run_checks: bool
+    prepared: Prepared,
+    access: Access,
+    fabric: Fabric,
+    started_at: datetime,
+    run_checks: bool,
+    mode: ModeChoice | None,
 ) -> dict[str, Any]:
     """The first run.json."""
     dataset, recipe, packed = prepared.data.dataset, prepared.recipe, prepared.packed
@@ -68,10 +75,11 @@ def describe_run(
         "versions": {"python": platform.python_version(), **{name: version(name) for name in packages}},
         "machine": {
             "system": platform.platform(),
-            "processor": platform.processor() or platform.machine(),
+            "processor": processor_name(),
             "device": fabric.device.type,
             "threads": torch.get_num_threads(),
         },
+        "mode": None if mode is None else mode.to_json(),
         "checks": [] if run_checks else None,
         "notices": [line for line in prepared.notices if line not in data_notices],
         "status": "running",
@@ -106,6 +114,7 @@ def summary_line(prepared: Prepared) -> str:
     sizes = " + ".join(f"{len(splits[name]):,} {name}" for name in SPLITS if len(splits[name]))
     frozen = {"nothing": "", "base": ", head only", "gradual": ", gradually unfrozen"}[recipe.freeze]
     arithmetic = {"bf16-mixed": ", bfloat16", "16-mixed": ", float16"}.get(recipe.precision, "")
+    arithmetic += ", compiled" * recipe.use_compile
     changes = [name for name, value in asdict(recipe.augmentation).items() if value]
     return (
         f"{recipe.network} at {size}{frozen} on {sizes} images of {len(prepared.data.dataset.class_names)} classes: "

@@ -24,8 +24,8 @@ from striate.evaluation.mistakes import write_mistakes
 from striate.networks.catalogue import entry_for
 from striate.networks.model_file import MODEL_FILE, ModelFile, read_model_file, write_model_file
 from striate.recipes.choices import Choices
-from striate.recipes.defaults import default_num_threads
 from striate.recipes.description import describe_run, split_names, summary_line
+from striate.recipes.mode_choice import with_fastest_mode
 from striate.recipes.prepare import Prepared, noise, prepare, prepare_again
 from striate.recipes.run_folder import (
     EVALUATION_FILE,
@@ -45,6 +45,7 @@ from striate.training.feature_feed import with_features
 from striate.training.feed import Feed
 from striate.training.head_only import HeadOnly, find_tail, whole_state
 from striate.training.loop import train_network
+from striate.training.modes import can_compile
 from striate.training.observer import Observer, Observers, SilentObserver
 from striate.training.rate_finder import RateScan
 from striate.training.rate_finder import find_rate as scan_rates
@@ -91,6 +92,7 @@ def train(
     *,
     run: str | Path | None = None,
     run_checks: bool = True,
+    measure: bool = True,
     device: str = "auto",
     access: Access | None = None,
     observer: Observer | None = None,
@@ -98,19 +100,26 @@ def train(
     """Train a classifier on a source and judge it; what `choices` leaves open is decided by the data.
 
     Makes the folder `run` (by default runs/SOURCE-NETWORK-NUMBER) with run.json, metrics.jsonl, model.safetensors (the best epoch by
-    validation), checkpoint/, events/ and report.html. `device` is auto, cpu, cuda or mps. Ctrl-C stops between two updates; the run can
+    validation), checkpoint/, events/ and report.html. With `measure` a long run first tries how this machine computes it fastest,
+    unless that was measured before. `device` is auto, cpu, cuda or mps. Ctrl-C stops between two updates; the run can
     be taken up by `resume`. Raises DataError, InputError, ModelFileError, RunError or NonFiniteLoss, each one line.
     """
     access, observer = access or Access(), observer or SilentObserver()
     started_at = datetime.now(UTC)
     place = _check_device(device, choices.precision if choices else None)
+    if choices is not None and choices.use_compile and place.type == "cpu" and not can_compile():
+        raise InputError("compiling needs a C++ compiler and there is none here; install g++, or leave --compile out")
     if run is not None:
         check_run_dir(Path(run))  # before anything slow
     prepared = prepare(str(source), choices or Choices(), access, place)
+    mode = None
+    if measure:
+        wishes, make_fabric = choices or Choices(), partial(_make_fabric, place)
+        prepared, mode = with_fastest_mode(prepared, _feed(prepared), wishes, place, make_fabric, access.tell)
     fabric = _make_fabric(place, prepared.recipe.precision)
     run_dir = make_numbered_run_dir(str(source), prepared.entry.name) if run is None else make_run_dir(Path(run))
-    with _threads(default_num_threads(prepared.entry, torch.get_num_threads())):
-        described = describe_run(prepared, access, fabric, started_at, run_checks)
+    with _threads(prepared.recipe.num_threads):
+        described = describe_run(prepared, access, fabric, started_at, run_checks, mode)
         write_json(run_dir / RUN_FILE, described)
         write_json(run_dir / SPLITS_FILE, split_names(prepared))
         access.tell(summary_line(prepared))

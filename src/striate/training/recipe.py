@@ -74,8 +74,9 @@ class Recipe:
     `views`: with a frozen base, how many augmented views of each image go through it, once, before the first epoch; epoch
     e trains on view e modulo `views`; 0 runs the base anew at every step. `output`: softmax has one output a class,
     sigmoid a single one for the second of two classes. `ema_decay` 0 keeps no average. `use_channels_last` lays
-    activations out pixel by pixel, which is faster for all but tiny networks and rounds differently. Fractions lie in
-    [0, 1]. Raises InputError for values out of range.
+    activations out pixel by pixel, which is faster for all but tiny networks and rounds differently. `use_compile` has
+    torch.compile write the code of a step. `num_threads` compute on the CPU; 0 leaves PyTorch's own number. Fractions
+    lie in [0, 1]. Raises InputError for values out of range.
     """
 
     network: str
@@ -92,6 +93,8 @@ class Recipe:
     ema_decay: float = 0.0
     precision: Precision = "32-true"
     use_channels_last: bool = False
+    use_compile: bool = False
+    num_threads: int = 0
     freeze: Freeze = "nothing"
     views: int = 0
     layer_rate_factor: float = 1.0
@@ -102,8 +105,10 @@ class Recipe:
     test_fraction: float = 0.1
 
     def __post_init__(self) -> None:
-        for name, least in (("epochs", 1), ("batch_size", 1), ("accumulate_steps", 1), ("seed", 0), ("views", 0)):
-            check_whole(name, getattr(self, name), least)
+        for name in ("epochs", "batch_size", "accumulate_steps"):
+            check_whole(name, getattr(self, name), 1)
+        for name in ("seed", "views", "num_threads"):
+            check_whole(name, getattr(self, name), 0)
         _check_choice("precision", self.precision, Precision)
         _check_choice("freeze", self.freeze, Freeze)
         _check_choice("output", self.output, Output)

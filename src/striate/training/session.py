@@ -21,6 +21,7 @@ from striate.training.groups import LayerGroup, num_open_groups, open_groups
 from striate.training.interrupts import StopRequest
 from striate.training.loss import ClassificationLoss
 from striate.training.metrics_log import MetricsLog
+from striate.training.modes import compiled
 from striate.training.observer import Observer, RunStart, StepInfo
 from striate.training.optimizers import set_rates, start_momentum
 from striate.training.randomness import seed_for
@@ -121,7 +122,8 @@ class Session:
         start_momentum(self.state.optimizer)
         if self.model is None or (num_open != self.num_open and self.fabric.world_size > 1):
             self.model = None  # lets go of the old gradient hooks before new ones are made
-            self.model = self.fabric.setup_module(self.state.network, move_to_device=False)
+            network = compiled(self.state.network, self.recipe.use_compile)
+            self.model = self.fabric.setup_module(network, move_to_device=False)
         self.num_open = num_open
 
     def _train_epoch(self) -> None:

@@ -1,0 +1,143 @@
+"""Before a long run: measure how this machine computes it fastest, say so, and remember it for the next one."""
+
+import dataclasses
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import striate
+from striate.data.cache import cache_dir, write_atomically
+from striate.errors import InputError
+from striate.machine import num_cores, processor_name
+from striate.progress import Tell
+from striate.recipes.choices import Choices
+from striate.recipes.prepare import Prepared
+from striate.training.feed import Feed
+from striate.training.modes import (
+    MakeFabric,
+    Mode,
+    ModeTiming,
+    can_compile,
+    choose_mode,
+    measure_modes,
+    possible_modes,
+)
+from striate.training.precision import has_fast_bf16
+
+SMALL_MACS = 20_000_000
+"""Multiply-adds of one image below which a single thread is worth a try."""
+
+
+@dataclass(frozen=True)
+class ModeChoice:
+    """How a run computes, and why: what was measured for it now, or before on this machine."""
+
+    mode: Mode
+    timings: tuple[dict[str, Any], ...]
+    was_remembered: bool
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values, as run.json has them under "mode"."""
+        return {"chosen": str(self.mode), "remembered": self.was_remembered, "timings": list(self.timings)}
+
+
+def with_fastest_mode(
+    prepared: Prepared, feed: Feed, choices: Choices, device: torch.device, make_fabric: MakeFabric, tell: Tell
+) -> tuple[Prepared, ModeChoice | None]:
+    """The run in its fastest mode; as it is, and None, where it is short or all was chosen by hand.
+
+    A choice is kept in the cache by processor, network, sizes and versions, so that the same run made again on the same
+    machine is computed alike.
+    """
+    recipe, entry = prepared.recipe, prepared.entry
+    if recipe.views > 0:
+        return prepared, None  # only a head is trained
+    modes = possible_modes(
+        recipe,
+        device,
+        has_fast_bf16=has_fast_bf16(device),
+        thread_counts=(1, torch.get_num_threads()) if entry.macs < SMALL_MACS else (),
+        forced=frozenset(field.name for field in dataclasses.fields(Mode) if getattr(choices, field.name) is not None),
+    )
+    may_compile = choices.use_compile is None and (device.type == "cuda" or can_compile())
+    num_images = len(feed.train) * recipe.epochs
+    path = _memory_path(prepared, modes, may_compile, device, num_images)
+    was_remembered, timings = True, _recall(path)
+    if timings is None:
+        was_remembered = False
+        timings = measure_modes(
+            prepared.network, recipe, feed, modes, make_fabric, head=entry.head, may_compile=may_compile, tell=tell
+        )
+    if not timings:
+        return prepared, None
+    mode = choose_mode(timings, num_images)
+    if not was_remembered:
+        _remember(path, timings)
+    tell(_line(mode, timings, was_remembered))
+    choice = ModeChoice(mode, tuple(timing.to_json() for timing in timings), was_remembered)
+    return dataclasses.replace(prepared, recipe=mode.applied_to(recipe)), choice
+
+
+def _line(mode: Mode, timings: tuple[ModeTiming, ...], was_remembered: bool) -> str:
+    """What was found, fastest first."""
+    ranked = sorted(timings, key=lambda timing: -(timing.images_per_s or 0))
+    found = " · ".join(f"{timing.mode}: {_figure(timing)}" for timing in ranked)
+    when = "as measured before on this machine" if was_remembered else "measured on this machine"
+    return f"{when}, images/s: {found}; taking {mode}"
+
+
+def _figure(timing: ModeTiming) -> str:
+    if timing.images_per_s is None:
+        return f"not possible ({timing.reason})"
+    compiling = f" after {timing.compile_s:.0f} s" if timing.compile_s else ""
+    return f"{timing.images_per_s:,.0f}{compiling}" + (f", but {timing.reason}" if timing.reason else "")
+
+
+def _memory_path(
+    prepared: Prepared, modes: tuple[Mode, ...], may_compile: bool, device: torch.device, num_images: int
+) -> Path:
+    """Where what is measured for such a run on this machine is kept."""
+    recipe = prepared.recipe
+    settled = {
+        "machine": [processor_name(), num_cores(), _device_name(device)],
+        "versions": [striate.__version__, version("torch")],
+        "network": [prepared.entry.name, sum(param.numel() for param in prepared.network.parameters())],
+        "input": [prepared.preprocessing.channels, *prepared.preprocessing.crop_size, recipe.batch_size],
+        "recipe": [recipe.optimizer.name, recipe.freeze, recipe.accumulate_steps],
+        "modes": [asdict(mode) for mode in modes],
+        "length": [may_compile, len(str(num_images))],
+    }
+    name = hashlib.sha256(json.dumps(settled, sort_keys=True).encode()).hexdigest()[:32]
+    return cache_dir() / "modes" / f"{name}.json"
+
+
+def _recall(path: Path) -> tuple[ModeTiming, ...] | None:
+    """What was measured before; None where there is nothing that can be read."""
+    try:
+        rows = json.loads(path.read_text(encoding="utf-8"))
+        return tuple(_timing(row) for row in rows) or None
+    except (OSError, ValueError, TypeError, KeyError, InputError):
+        return None
+
+
+def _timing(row: dict[str, Any]) -> ModeTiming:
+    fields = {field.name for field in dataclasses.fields(Mode)}
+    mode = Mode(**{name: row[name] for name in fields})
+    return ModeTiming(mode, row["images_per_s"], row["compile_s"], row["reason"])
+
+
+def _remember(path: Path, timings: tuple[ModeTiming, ...]) -> None:
+    """A cache that cannot be written is no reason to stop."""
+    try:
+        write_atomically(path, json.dumps([timing.to_json() for timing in timings], indent=1).encode())
+    except OSError:
+        return
+
+
+def _device_name(device: torch.device) -> str:
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type

@@ -1,0 +1,77 @@
+"""A run in its fastest mode: said, stored, remembered, forced."""
+
+import json
+
+import pytest
+
+from striate.data.opening import Access
+from striate.errors import InputError
+from striate.recipes import train as train_module
+from striate.recipes.choices import Choices
+from striate.recipes.train import train
+from striate.training import modes
+
+
+@pytest.fixture
+def long_run(monkeypatch, tmp_path):
+    monkeypatch.setenv("STRIATE_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(modes, "LONG_RUN_S", 0.0)
+
+
+def run_digits(path, **choices):
+    told = []
+    made = train("digits", Choices(epochs=1, **choices), run=path, run_checks=False, access=Access(tell=told.append))
+    return made, json.loads((path / "run.json").read_text()), told
+
+
+@pytest.mark.usefixtures("long_run")
+def test_a_measured_mode_is_said_stored_and_taken_again(tmp_path):
+    first, described, told = run_digits(tmp_path / "first")
+    assert told[0] == "measuring in which way this machine computes this run fastest"
+    assert told[1].startswith("measured on this machine, images/s: ")
+    mode, recipe = described["mode"], described["recipe"]
+    assert told[1].endswith(f"taking {mode['chosen']}")
+    assert not mode["remembered"]
+    assert len(mode["timings"]) >= 4
+    assert any(
+        all(row[name] == recipe[name] for name in ("precision", "use_channels_last", "use_compile", "num_threads"))
+        for row in mode["timings"]
+    )
+    second, again, told = run_digits(tmp_path / "second")
+    assert told[0].startswith("as measured before on this machine, images/s: ")
+    assert again["mode"]["remembered"]
+    assert again["mode"]["chosen"] == mode["chosen"]
+    assert first.model_path.read_bytes()[-1000:] == second.model_path.read_bytes()[-1000:]
+
+
+@pytest.mark.usefixtures("long_run")
+def test_a_damaged_memory_is_measured_anew(tmp_path):
+    run_digits(tmp_path / "first")
+    (memory,) = (tmp_path / "cache" / "modes").iterdir()
+    memory.write_text('[{"precision": "64-bit"}]')
+    _, described, _ = run_digits(tmp_path / "second")
+    assert not described["mode"]["remembered"]
+
+
+@pytest.mark.usefixtures("long_run")
+def test_what_is_asked_for_is_not_measured(tmp_path):
+    choices = {"precision": "32-true", "use_channels_last": True, "num_threads": 1, "use_compile": False}
+    _, described, told = run_digits(tmp_path / "run", **choices)
+    assert described["mode"] is None
+    assert {name: described["recipe"][name] for name in choices} == choices
+    assert described["machine"]["threads"] == 1
+    assert len(told) == 1
+
+
+def test_a_short_run_is_not_measured(tmp_path, monkeypatch):
+    monkeypatch.setenv("STRIATE_CACHE", str(tmp_path / "cache"))
+    _, described, _ = run_digits(tmp_path / "run")
+    assert described["mode"] is None
+    assert described["recipe"]["num_threads"] == 1
+    assert not (tmp_path / "cache" / "modes").exists()
+
+
+def test_compiling_without_a_compiler_is_refused(monkeypatch):
+    monkeypatch.setattr(train_module, "can_compile", lambda: False)
+    with pytest.raises(InputError, match="compiling needs a C\\+\\+ compiler and there is none here; install g\\+\\+"):
+        train("digits", Choices(use_compile=True))
