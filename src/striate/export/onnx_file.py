@@ -1,5 +1,6 @@
 """A model as one ONNX file."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from striate.export.program import quiet, trace
 from striate.tasks.model import Model
 
 OPSET = 18
+_FAILED_NODE = re.compile(r"translating node %(\w+) .*?target=torch\.ops\.([\w.]+?)(?:\.default)?\]", re.DOTALL)
 MAX_BYTES = 2**31 - 1
 """A protobuf message can be no larger, and all of the model is to be in the one file."""
 
@@ -25,7 +27,7 @@ def write_onnx(model: Model, path: str | Path, *, resize: bool, about: dict[str,
     expressed, where the onnx extra is not installed, and for a file over 2 GB; OSError where it cannot be written.
     """
     document = about or describe_export(model, resize=resize)
-    _check_installed()
+    check_installed("onnx")
     _check_size(model)
     write_atomically(Path(path), onnx_bytes(trace(model, resize=resize), model.network_name, document))
 
@@ -46,21 +48,45 @@ def onnx_bytes(program: ExportedProgram, network_name: str, about: dict[str, Any
                 external_data=False,
             )
     except Exception as error:  # torch.onnx.errors and whatever its translations raise
-        raise InputError(f"{network_name} cannot be written as ONNX: {error}") from error
+        raise InputError(f"{network_name} cannot be written as ONNX: {_reason(error, program)}") from error
     assert exported is not None  # only the old exporter gives nothing
     proto = exported.model_proto
     onnx.helper.set_model_props(proto, {KEY: to_text(about)})
-    onnx.checker.check_model(proto, full_check=True)
+    onnx.checker.check_model(proto)
     data: bytes = proto.SerializeToString(deterministic=True)
     return data
 
 
-def _check_installed() -> None:
+def check_installed(extra: str) -> None:
+    """Raise InputError, naming the extra to install, where what writes ONNX files is missing."""
     try:
         import onnx  # noqa: F401
         import onnxscript  # noqa: F401
     except ImportError as error:
-        raise InputError(f"writing ONNX needs {error.name}, which is missing; pip install 'striate[onnx]'") from None
+        raise InputError(
+            f"this export needs {error.name}, which is not installed; pip install 'striate[{extra}]'"
+        ) from None
+
+
+def _reason(error: BaseException, program: ExportedProgram) -> str:
+    """Why a program has no ONNX form: the operator and the layer where they can be told, else what the exporter says."""
+    failed = _FAILED_NODE.search(f"{error} {error.__cause__}")
+    if failed is None:
+        return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+    name, operator = failed.groups()
+    layer = _layer_of(name, program) or _layer_of(name, program.run_decompositions())
+    where = f", which its layer {layer} uses" if layer else ""
+    return f"ONNX has nothing for the operator {operator}{where}; replace it, or export with --to torch"
+
+
+def _layer_of(node_name: str, program: ExportedProgram) -> str | None:
+    """The innermost module of the network that a node comes from, as "features.1 (Fire)"; None where no node has the name."""
+    for node in program.graph.nodes:
+        if node.name == node_name and (stack := node.meta.get("nn_module_stack")):
+            path, kind = list(stack.values())[-1]
+            kind = kind if isinstance(kind, str) else kind.__qualname__
+            return f"{path.removeprefix('network.')} ({kind.rsplit('.', 1)[-1]})"
+    return None
 
 
 def _check_size(model: Model) -> None:

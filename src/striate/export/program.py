@@ -1,9 +1,10 @@
 """The graph of a model as PyTorch's exported program, from which every format is written."""
 
+import io
 import logging
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 
 import torch
 from torch.export import Dim, ExportedProgram
@@ -43,11 +44,11 @@ def trace(model: Model, *, resize: bool) -> ExportedProgram:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """No warnings and no log lines from the exporters, which speak of their own inner parts."""
+    """No warnings, log lines or listings from the exporters, which speak of their own inner parts."""
     disabled = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
             warnings.simplefilter("ignore")
             yield
     finally:

@@ -3,21 +3,28 @@
 N images, C channels, H x W pixels in, h x w pixels out. What Pillow's documentation calls resampling with a support that
 grows with the scale: every pixel that comes out is a weighted mean of those that went in, first along the rows, rounded to
 whole grey levels, then along the columns, rounded again. Here each of the two passes is one product with a dense matrix of
-weights, (w, W) and (h, H), whose rows are made of the sizes alone. Only the pixels that the crop keeps are computed, so
-that the shapes that come out are fixed and the overlong ends of Preprocessing.resize_image need no care of their own.
+weights, (w, W) and (h, H), made of the sizes alone. Only the pixels that the crop keeps are computed, so that the shapes
+that come out are fixed and the overlong ends of Preprocessing.resize_image need no care of their own.
 
-Departures: Pillow keeps its weights as whole multiples of 2^-22 and we keep them as float32, so that a sum that lies within
-about 1e-4 of a half may be rounded to the other side: one grey level. Sizes are multiplied as whole numbers, and an engine
-that computes those in 32 bits needs height * resized height and width * resized width below 2^30.
+Departures, each of at most one grey level in a pixel: sums are float32 where Pillow's are exact, so that one within about
+1e-4 of a half may be rounded to the other side; and bilinear passes keep their order (see `_goes_down_first`). Sizes are
+multiplied as whole numbers, and an engine that computes those in 32 bits needs height * resized height and width *
+resized width below 2^30.
 """
 
 import math
 from collections.abc import Callable
 
+import PIL
 import torch
 from torch import Tensor, nn
 
-from striate.data.preprocessing import Interpolation, Preprocessing
+from striate.data.preprocessing import MAX_ASPECT, Interpolation, Preprocessing
+
+_UNIT = 2.0**22
+"""Pillow's weights are whole multiples of one part in so many."""
+_CHOOSES_ORDER = int(PIL.__version__.split(".")[0]) >= 13
+"""Pillow 13 sometimes passes down the columns first; before, rows always came first."""
 
 
 def _triangle(distances: Tensor) -> Tensor:
@@ -41,6 +48,8 @@ def _lanczos(distances: Tensor) -> Tensor:
     return torch.where(x < _TINY, 1.0, windowed)
 
 
+_MARGIN = 4
+"""How many more rows `resample` takes, at each end, of an image that it enlarges."""
 _TINY = 1e-4
 """So near to its centre the window is 1 within float32, and its formula would divide by almost nothing."""
 _FILTERS: dict[Interpolation, Callable[[Tensor], Tensor]] = {
@@ -63,10 +72,28 @@ class ResizeAndCrop(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         height, width = images.shape[2:]
         resized_height, resized_width = self._resized_size(height, width)
-        columns = resampling_weights(width, resized_width, self.crop_size[1], self.interpolation)  # (w, W)
+        columns = resampling_weights(width, resized_width, self.crop_size[1], self.interpolation).T  # (W, w)
         rows = resampling_weights(height, resized_height, self.crop_size[0], self.interpolation)  # (h, H)
-        narrowed = _to_grey_levels(images @ columns.T)  # (N, C, H, w)
-        return _to_grey_levels(rows @ narrowed)  # (N, C, h, w)
+        across_first = _to_grey_levels(rows @ _to_grey_levels(images @ columns))  # (N, C, h, w)
+        if self.interpolation == "bilinear" or not _CHOOSES_ORDER:
+            return across_first
+        # The other filters overshoot, and what a pass clips depends on which is first: by far more than a grey level.
+        down_first = _to_grey_levels(_to_grey_levels(rows @ images) @ columns)
+        sizes = (height, width, resized_height, resized_width)
+        return torch.where(self._goes_down_first(*sizes), down_first, across_first)
+
+    def _goes_down_first(self, height: int, width: int, resized_height: Tensor, resized_width: Tensor) -> Tensor:
+        """Whether Pillow 13 passes down the columns first: where more than twice as many rows go as columns, and any.
+
+        A true or false scalar. It counts the rows of what `resample` hands it: of an overlong image those that
+        the kept part is made of, with a margin. (Of a wide image's columns all are counted here: none goes down first.)
+        """
+        size = torch.scalar_tensor(height, dtype=torch.int64)
+        cut = (resized_height - MAX_ASPECT * self.resize_size).clamp(min=0) // 4 * 4 * int(self.keeps_aspect)
+        start, kept = cut // 2, resized_height - cut
+        first = (start * size // resized_height - _MARGIN).clamp(min=0)
+        last = torch.minimum(-(-(start + kept) * size // resized_height) + _MARGIN, size)
+        return (last - first) - kept > (2 * (width - resized_width)).clamp(min=0)
 
     def _resized_size(self, height: int, width: int) -> tuple[Tensor, Tensor]:
         """Preprocessing.resized_size of a size that is known only when the graph runs, as whole scalars."""
@@ -84,15 +111,16 @@ def resampling_weights(length: int, resized_length: Tensor, kept: int, interpola
     Each row sums to 1. `resized_length` is a whole scalar of at least `kept`.
     """
     place = _first_kept(resized_length, kept) + torch.arange(kept)  # (kept,), in the whole resized side
-    # The centre of a pixel, (place + 1/2) * length / resized_length, as a whole number and a fraction: float32 would
-    # lose a thousandth of a pixel in a photo's width.
+    # The centre of a pixel, (place + 1/2) * length / resized_length, as a whole number and a fraction: engines that have
+    # no float64 would lose a thousandth of a pixel in a photo's width.
     doubled = (2 * place + 1) * length
     whole = doubled // (2 * resized_length)
-    fraction = (doubled - whole * (2 * resized_length)).to(torch.float32) / (2 * resized_length).to(torch.float32)
-    offsets = (torch.arange(length)[None, :] - whole[:, None]).to(torch.float32) + (0.5 - fraction[:, None])
-    scale = (length / resized_length.to(torch.float32)).clamp(min=1)
+    fraction = (doubled - whole * (2 * resized_length)).to(torch.float64) / (2 * resized_length).to(torch.float64)
+    offsets = (torch.arange(length)[None, :] - whole[:, None]).to(torch.float64) + (0.5 - fraction[:, None])
+    scale = (length / resized_length.to(torch.float64)).clamp(min=1)
     weights = _FILTERS[interpolation](offsets / scale)  # (kept, length)
-    return weights / weights.sum(dim=1, keepdim=True)
+    weights = weights / weights.sum(dim=1, keepdim=True)
+    return (torch.floor(weights * _UNIT + 0.5) / _UNIT).to(torch.float32)
 
 
 def _first_kept(resized_length: Tensor, kept: int) -> Tensor:

@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ import numpy as np
 
 from striate.errors import InputError, ModelFileError
 from striate.export.about import INPUT, KEY, VERSION
+from striate.export.torch_file import ABOUT_NAME
 
 ENGINES: dict[str, tuple[str, ...]] = {
     ".onnx": ("onnxruntime", "openvino"),
@@ -45,12 +47,15 @@ class Runner:
         return self.compute(np.ascontiguousarray(images))
 
 
-def open_exported(path: str | Path, *, engine: str | None = None, num_threads: int | None = None) -> Runner:
+def open_exported(
+    path: str | Path, *, engine: str | None = None, num_threads: int | None = None, trust: bool = False
+) -> Runner:
     """An exported .onnx, OpenVINO .xml (its .bin beside it) or .pt2 file, ready to run on the CPU.
 
     `engine` is one of `ENGINES[suffix]`, the first by default; `num_threads` what it may use, its own choice by default.
-    OpenVINO computes in float32, not in the shorter type it would choose. Raises InputError where the engine is not
-    installed or does not run such files, ModelFileError for a file that is damaged or none of striate's.
+    OpenVINO computes in float32, not in the shorter type it would choose. Loading a .pt2 file can run code that is hidden
+    in it, so that it needs `trust`: say so only of files that you made, or whose maker you trust. Raises InputError where
+    the engine is not installed or does not run such files, ModelFileError for a file that is damaged or none of striate's.
     """
     path = Path(path)
     engines = ENGINES.get(path.suffix)
@@ -62,6 +67,11 @@ def open_exported(path: str | Path, *, engine: str | None = None, num_threads: i
         raise InputError(f"num_threads must be at least 1 but is {num_threads}")
     if not path.is_file():
         raise ModelFileError(f"{path} does not exist; make it with striate export")
+    if path.suffix == ".pt2" and not trust:
+        raise InputError(
+            f"loading {path} could run code hidden in it, as PyTorch unpickles parts of such files; if you made it or "
+            "trust its maker, say --trust (trust=True)"
+        )
     chosen = engine or engines[0]
     return _OPENERS[chosen](path, num_threads)
 
@@ -127,7 +137,34 @@ def _openvino_text(network: Any, path: Path) -> str | None:
 
 
 def _open_in_torch(path: Path, num_threads: int | None) -> Runner:
-    raise InputError(f"{path} cannot be opened with {num_threads} threads yet")
+    import torch
+
+    try:
+        about = parse_about(_torch_text(path), path)
+        program = torch.export.load(path).module()
+    except ModelFileError:
+        raise
+    except Exception as error:  # zip, JSON and schema errors of many kinds
+        raise ModelFileError(f"PyTorch cannot load {path}: {_first_line(error)}") from error
+
+    def compute(images: np.ndarray) -> np.ndarray:
+        before = torch.get_num_threads()
+        torch.set_num_threads(num_threads or before)
+        try:
+            with torch.no_grad():
+                answer: np.ndarray = program(torch.from_numpy(images)).numpy()
+        finally:
+            torch.set_num_threads(before)
+        return answer
+
+    return Runner("torch", about, compute)
+
+
+def _torch_text(path: Path) -> str | None:
+    """The document in a .pt2 archive, read without loading anything else of it."""
+    with zipfile.ZipFile(path) as archive:
+        names = [name for name in archive.namelist() if name.endswith(f"/extra/{ABOUT_NAME}")]
+        return archive.read(names[0]).decode() if names else None
 
 
 def _first_line(error: Exception) -> str:
