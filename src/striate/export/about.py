@@ -3,6 +3,8 @@
 import json
 from typing import Any
 
+import PIL
+
 import striate
 from striate.data.packing import POLICY
 from striate.tasks.model import Model
@@ -33,6 +35,7 @@ def describe_export(model: Model, *, resize: bool, model_sha256: str | None = No
         "preprocessing": preprocessing.to_json(),
         "decoding": {"policy": POLICY, "words": _DECODING},
         "resize_inside": resize,
+        "resize_as_pillow": PIL.__version__,
         "temperature": 1.0,
         "input": {
             "name": INPUT,

@@ -52,7 +52,7 @@ def onnx_bytes(program: ExportedProgram, network_name: str, about: dict[str, Any
     assert exported is not None  # only the old exporter gives nothing
     proto = exported.model_proto
     onnx.helper.set_model_props(proto, {KEY: to_text(about)})
-    onnx.checker.check_model(proto)
+    onnx.checker.check_model(proto, full_check=True)
     data: bytes = proto.SerializeToString(deterministic=True)
     return data
 

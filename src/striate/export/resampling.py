@@ -6,10 +6,10 @@ whole grey levels, then along the columns, rounded again. Here each of the two p
 weights, (w, W) and (h, H), made of the sizes alone. Only the pixels that the crop keeps are computed, so that the shapes
 that come out are fixed and the overlong ends of Preprocessing.resize_image need no care of their own.
 
-Departures, each of at most one grey level in a pixel: sums are float32 where Pillow's are exact, so that one within about
-1e-4 of a half may be rounded to the other side; and bilinear passes keep their order (see `_goes_down_first`). Sizes are
-multiplied as whole numbers, and an engine that computes those in 32 bits needs height * resized height and width *
-resized width below 2^30.
+Departure: sums are float32 where Pillow's are exact, so that one within about 1e-4 of a half may be rounded to the other
+side: one grey level in about one pixel of ten thousand (in images of a few pixels, much enlarged, lanczos may make two of
+it). Sizes are multiplied as whole numbers, and an engine that computes those in 32 bits needs height * resized height and
+width * resized width below 2^30.
 """
 
 import math
@@ -75,9 +75,10 @@ class ResizeAndCrop(nn.Module):
         columns = resampling_weights(width, resized_width, self.crop_size[1], self.interpolation).T  # (W, w)
         rows = resampling_weights(height, resized_height, self.crop_size[0], self.interpolation)  # (h, H)
         across_first = _to_grey_levels(rows @ _to_grey_levels(images @ columns))  # (N, C, h, w)
-        if self.interpolation == "bilinear" or not _CHOOSES_ORDER:
+        if not _CHOOSES_ORDER:
             return across_first
-        # The other filters overshoot, and what a pass clips depends on which is first: by far more than a grey level.
+        # Which is first decides what is rounded, and clipped where a filter overshoots: up to tens of grey levels. Both
+        # are computed because a branch in the graph is not every engine's strength.
         down_first = _to_grey_levels(_to_grey_levels(rows @ images) @ columns)
         sizes = (height, width, resized_height, resized_width)
         return torch.where(self._goes_down_first(*sizes), down_first, across_first)
