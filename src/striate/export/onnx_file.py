@@ -10,6 +10,7 @@ from torch.export import ExportedProgram
 from striate.data.cache import write_atomically
 from striate.errors import InputError
 from striate.export.about import INPUT, KEY, OUTPUT, describe_export, to_text
+from striate.export.divisors import spell_out_divisors
 from striate.export.program import quiet, trace
 from striate.tasks.model import Model
 
@@ -33,9 +34,10 @@ def write_onnx(model: Model, path: str | Path, *, resize: bool, about: dict[str,
 
 
 def onnx_bytes(program: ExportedProgram, network_name: str, about: dict[str, Any]) -> bytes:
-    """The ONNX file of a program, with `about` in its metadata, checked by onnx.checker."""
+    """The ONNX file of a program, with `about` in its metadata, checked by onnx.checker; the program may be rewritten."""
     import onnx
 
+    spell_out_divisors(program)
     try:
         with quiet():
             exported = torch.onnx.export(
@@ -51,6 +53,7 @@ def onnx_bytes(program: ExportedProgram, network_name: str, about: dict[str, Any
         raise InputError(f"{network_name} cannot be written as ONNX: {_reason(error, program)}") from error
     assert exported is not None  # only the old exporter gives nothing
     proto = exported.model_proto
+    _forget_origins(proto.graph)
     onnx.helper.set_model_props(proto, {KEY: to_text(about)})
     onnx.checker.check_model(proto, full_check=True)
     data: bytes = proto.SerializeToString(deterministic=True)
@@ -66,6 +69,12 @@ def check_installed(extra: str) -> None:
         raise InputError(
             f"this export needs {error.name}, which is not installed; pip install 'striate[{extra}]'"
         ) from None
+
+
+def _forget_origins(graph: Any) -> None:
+    """Drop what the exporter notes of every node and value: longer than a small network's weights, and of no use to run it."""
+    for part in (graph, *graph.node, *graph.input, *graph.output, *graph.value_info, *graph.initializer):
+        del part.metadata_props[:]
 
 
 def _reason(error: BaseException, program: ExportedProgram) -> str:

@@ -33,13 +33,16 @@ def trace(model: Model, *, resize: bool) -> ExportedProgram:
     example = torch.zeros(_EXAMPLE_IMAGES, height, width, model.preprocessing.channels, dtype=torch.uint8)
     try:
         with torch.no_grad(), quiet():
-            return torch.export.export(graph, (example,), dynamic_shapes={INPUT: dynamic})
+            program = torch.export.export(graph, (example,), dynamic_shapes={INPUT: dynamic})
     except Exception as error:  # whatever a stranger's network does while it is traced
         reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
         raise InputError(
             f"{model.network_name} cannot be exported: torch.export cannot follow its forward ({reason.strip()}); "
             "write it without decisions that depend on the values or number of the images"
         ) from error
+    for node in program.graph.nodes:
+        node.meta.pop("stack_trace", None)  # it would carry this machine's paths into every file
+    return program
 
 
 @contextmanager

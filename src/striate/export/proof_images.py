@@ -1,6 +1,8 @@
 """Which images an exported model is tried on: the user's own or built-in photos and digits, in batches of 1, 2 and 5."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +11,7 @@ from striate.data.decoding import decode_image, image_suffixes
 from striate.data.opening import Access
 from striate.data.preprocessing import Preprocessing, resample
 from striate.data.sources import open_source
-from striate.errors import InputError
+from striate.errors import DataError, InputError
 
 BATCH_SIZES = (1, 2, 5)
 NUM_IMAGES = 20
@@ -50,15 +52,17 @@ def source_images(source: str | Path, channels: int, *, num_images: int, access:
     A folder may hold images at any depth. Unreadable images are told and passed over. Raises InputError where there is
     none that can be read, DataError where `source` names nothing.
     """
-    encoded = _read(source, num_images, access)
     images, broken = [], []
-    for name, content in encoded:
+    for name, read in _find(source, num_images, access):
         try:
-            images.append(decode_image(content, channels, max_pixels=access.max_pixels))
+            images.append(decode_image(read(), channels, max_pixels=access.max_pixels))
         except InputError as error:
             broken.append(f"{name} {error}")
+        except OSError as error:
+            broken.append(f"{name} cannot be opened: {error.strerror or error}")
     if broken:
-        access.tell(f"left out {len(broken)} unreadable images: {'; '.join(broken[:_NAMED])}")
+        plural = "" if len(broken) == 1 else "s"
+        access.tell(f"left out {len(broken)} unreadable image{plural}: {'; '.join(broken[:_NAMED])}")
     if not images:
         raise InputError(
             f"{source} holds no image that can be read; name a folder with images, or leave it out for built-in ones"
@@ -102,21 +106,25 @@ def _with_channels(image: np.ndarray, channels: int) -> np.ndarray:
     return np.ascontiguousarray(color[..., np.arange(channels) % 3])
 
 
-def _read(source: str | Path, num_images: int, access: Access) -> list[tuple[str, bytes | np.ndarray]]:
+def _find(source: str | Path, num_images: int, access: Access) -> list[tuple[str, Callable[[], bytes | np.ndarray]]]:
+    """Names and readers of up to `num_images` images, evenly spread."""
     path = Path(source)
     if path.is_dir():
         suffixes = image_suffixes()
         files = sorted(each for each in path.rglob("*") if each.suffix.lower() in suffixes and each.is_file())
-        if not files:
-            raise InputError(
-                f"{source} holds no image files; name a folder with images, or leave it out for built-in ones"
-            )
-        return [(str(files[k]), files[k].read_bytes()) for k in _spread(len(files), num_images)]
-    if path.is_file() and path.suffix.lower() in image_suffixes():
-        return [(str(path), path.read_bytes())]
+        if files:
+            return [(str(files[k]), files[k].read_bytes) for k in _spread(len(files), num_images)]
+    elif path.is_file() and path.suffix.lower() in image_suffixes():
+        return [(str(path), path.read_bytes)]
     data_dir = None if access.data_dir is None else Path(access.data_dir)
-    images = open_source(source, data_dir=data_dir, download=access.download, tell=access.tell).images
-    return [(images.name(k), images.read(k)) for k in _spread(len(images), num_images)]
+    try:
+        images = open_source(source, data_dir=data_dir, download=access.download, tell=access.tell).images
+    except DataError as error:
+        if not path.is_dir():
+            raise
+        words = "holds no image files; name a folder with images, or leave it out for built-in ones"
+        raise InputError(f"{source} {words}") from error
+    return [(images.name(k), partial(images.read, k)) for k in _spread(len(images), num_images)]
 
 
 def _spread(count: int, wanted: int) -> list[int]:

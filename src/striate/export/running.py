@@ -33,7 +33,10 @@ class Runner:
     compute: Callable[[np.ndarray], np.ndarray]
 
     def run(self, images: np.ndarray) -> np.ndarray:
-        """Pixels (N, H, W, C) uint8 of one size -> probabilities (N, K) float32. InputError for anything else."""
+        """Pixels (N, H, W, C) uint8 of one size -> probabilities (N, K) float32.
+
+        Raises InputError for anything else, ModelFileError where the engine fails: the file is not what it says it is.
+        """
         shape = self.about["input"]["shape"]
         fits = images.ndim == len(shape) and all(
             isinstance(wanted, str) or wanted == found for wanted, found in zip(shape, images.shape, strict=True)
@@ -44,7 +47,12 @@ class Runner:
                 f"expected pixels ({wanted}) uint8, at least one image, but got {tuple(images.shape)} {images.dtype}; "
                 "give decoded images of one size"
             )
-        return self.compute(np.ascontiguousarray(images))
+        try:
+            return self.compute(np.ascontiguousarray(images))
+        except Exception as error:  # each engine has its own kinds
+            raise ModelFileError(
+                f"{self.engine} cannot run the exported file: {_first_line(error)}; export it anew"
+            ) from error
 
 
 def open_exported(
@@ -82,13 +90,28 @@ def parse_about(text: str | None, path: Path) -> dict[str, Any]:
         about = json.loads(text or "null")
     except ValueError:
         about = None
-    if not isinstance(about, dict) or not isinstance(about.get("input"), dict):
+    if not isinstance(about, dict) or "version" not in about:
         raise ModelFileError(f"{path} was not exported by striate: it carries no description of its images")
     if about.get("version") != VERSION:
         raise ModelFileError(
             f"{path} is an export of version {about.get('version')} but this striate reads version {VERSION}; export it anew"
         )
+    if not _is_whole(about):
+        raise ModelFileError(f"the description in {path} is not whole; export it anew")
     return about
+
+
+def _is_whole(about: dict[str, Any]) -> bool:
+    """Whether everything is there that running and proving rely on."""
+    given = about.get("input")
+    shape = given.get("shape") if isinstance(given, dict) else None
+    return (
+        isinstance(shape, list)
+        and len(shape) == 4
+        and type(about.get("resize_inside")) is bool
+        and isinstance(about.get("class_names"), list)
+        and isinstance(about.get("preprocessing"), dict)
+    )
 
 
 def engine_module(name: str) -> ModuleType:
