@@ -22,7 +22,7 @@ _CROPS = (
     (0, 200, 427, 150),
     (150, 0, 160, 640),
     (100, 300, 97, 131),
-    (60, 400, 64, 64),
+    (200, 260, 64, 64),
 )
 """Parts of the two photos, as top, left, height, width: whole, square, tall, wide, odd and small."""
 _NUM_DIGITS = 8
