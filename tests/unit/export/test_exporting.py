@@ -11,7 +11,9 @@ from torch import nn
 from export_cases import small_model
 from striate.errors import InputError
 from striate.export import exporting
+from striate.export.about import describe_export, to_text
 from striate.export.exporting import check_exported, export_model
+from striate.export.onnx_file import write_onnx
 
 
 def write_words(_model, path, **_):
@@ -133,3 +135,14 @@ def test_checking_what_was_exported_for_another_model(exported_folder):
     assert not proof.passed
     assert np.isfinite(proof.largest_difference)
     assert proof.largest_difference > 1e-3
+
+
+@pytest.mark.parametrize("change", [{"mean": (0.41, 0.5, 0.6)}, {"channel_order": "BGR"}])
+def test_another_preprocessing_under_the_same_document_fails(exported_folder, tmp_path, change):
+    folder, model = exported_folder
+    about = json.loads(to_text(describe_export(model, resize=False)))
+    changed = dataclasses.replace(model, preprocessing=dataclasses.replace(model.preprocessing, **change))
+    write_onnx(changed, tmp_path / "a.onnx", resize=False, about=about)
+    proof = check_exported(model, tmp_path / "a.onnx", num_images=3)
+    assert not proof.passed
+    assert not proof.problems
