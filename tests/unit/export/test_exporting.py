@@ -139,7 +139,7 @@ def test_checking_what_was_exported_for_another_model(exported_folder):
 
 @pytest.mark.parametrize("change", [{"mean": (0.41, 0.5, 0.6)}, {"channel_order": "BGR"}])
 def test_another_preprocessing_under_the_same_document_fails(exported_folder, tmp_path, change):
-    folder, model = exported_folder
+    _, model = exported_folder
     about = json.loads(to_text(describe_export(model, resize=False)))
     changed = dataclasses.replace(model, preprocessing=dataclasses.replace(model.preprocessing, **change))
     write_onnx(changed, tmp_path / "a.onnx", resize=False, about=about)
