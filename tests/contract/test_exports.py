@@ -20,8 +20,7 @@ NETWORKS = {
     "shufflenet_v1_g3_x0_5": (32, 36),  # groups and shuffled channels
     "mobilenet_v3_small": (32, 36),  # hard swish, squeeze and excitation
     "squeezenet1_1": (33, 39),  # pools that round up
-    "alexnet": (63, 70),  # pools to 6 x 6 whatever comes
-    "googlenet_lrn": (64, 70),  # local response normalisation; auxiliary heads, which stay behind
+    "alexnet": (63, 70),  # local response normalisation; pools to 6 x 6 whatever comes
 }
 
 

@@ -13,7 +13,7 @@ from PIL import Image
 
 from striate.data.opening import Access
 from striate.export.onnx_file import write_onnx
-from striate.export.openvino_file import write_openvino
+from striate.export.openvino_file import convert_onnx
 from striate.export.proof import prove
 from striate.export.proof_images import source_images
 from striate.export.running import open_exported
@@ -30,7 +30,9 @@ def squeezenet(shared_data) -> Model:
 def folder(squeezenet, tmp_path_factory):
     folder = tmp_path_factory.mktemp("squeezenet")
     write_onnx(squeezenet, folder / "a.onnx", resize=True)
-    write_openvino(squeezenet, folder / "a.xml", resize=True)
+    about = open_exported(folder / "a.onnx").about
+    data = (folder / "a.onnx").read_bytes()
+    convert_onnx(data, folder / "a.xml", network_name="squeezenet1_0", about=about)
     return folder
 
 

@@ -11,9 +11,11 @@ from torch import nn
 from torch.nn import functional as F
 
 from export_cases import SingularValues, catalogue_model, noise, small_model
+from striate.data.preprocessing import Preprocessing
 from striate.errors import InputError
 from striate.export import onnx_file
 from striate.export.onnx_file import write_onnx
+from striate.export.openvino_file import write_openvino
 from striate.export.program import trace
 
 
@@ -93,6 +95,15 @@ def test_divisors_survive(pooling, tmp_path):
     (answered,) = onnxruntime.InferenceSession(tmp_path / "a.onnx").run(None, {"images": images})
     wanted = model.probabilities(torch.from_numpy(images).permute(0, 3, 1, 2)).numpy()
     np.testing.assert_allclose(answered, wanted, atol=1e-6)
+
+
+def test_what_openvino_cannot_convert_is_named(tmp_path):
+    """A window larger than the padded image: PyTorch's ceil_mode allows it, OpenVINO does not."""
+    preprocessing = Preprocessing(3, 4, (4, 4), (0.0,) * 3, (1.0,) * 3)
+    model = small_model(nn.AvgPool2d(3, stride=2, ceil_mode=True), preprocessing=preprocessing)
+    line = refused(model, write_openvino, tmp_path / "a.xml")
+    assert line.startswith("small cannot be converted for OpenVINO: AveragePool-18: Kernel after dilation has size")
+    assert line.endswith("; export it with --to onnx")
 
 
 def test_over_two_gigabytes_are_refused(monkeypatch):
