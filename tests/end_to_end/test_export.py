@@ -1,6 +1,8 @@
 """`striate export` and `striate check` from the command line: what is written, shown and returned."""
 
 import json
+import re
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -63,6 +65,19 @@ def test_onnx_from_a_run_and_back(run, striate_command, stripes):
     assert exported.is_file()  # a check deletes nothing
     refused = striate_command("export", run, "--to", "onnx").refused()
     assert "is not as an export of striate left it" in refused
+
+
+def test_the_example_of_the_document_runs(run, striate_command, monkeypatch, capsys):
+    text = (Path(__file__).resolve().parents[2] / "docs" / "export.md").read_text(encoding="utf-8")
+    (code,) = re.findall(r"^```python\n(.*?)^```", text, flags=re.MULTILINE | re.DOTALL)
+    assert striate_command("export", run, "--to", "onnx").code == 0
+    monkeypatch.chdir(run / "exported")
+    striped(50, 40, True, 5, 3).save("photo.jpg")
+    exec(compile(code, "export.md", "exec"), {})
+    name, probability = capsys.readouterr().out.split()
+    (predicted,) = striate_command("predict", run, "photo.jpg", "--json").json["predictions"]
+    assert name == predicted["classes"][0]["name"]
+    assert float(probability) == pytest.approx(predicted["classes"][0]["probability"], abs=5e-3)
 
 
 def test_torch_and_openvino(run, striate_command):
