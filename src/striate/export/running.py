@@ -149,7 +149,7 @@ def _open_in_openvino(path: Path, num_threads: int | None) -> Runner:
         request = core.compile_model(network, "CPU", config).create_infer_request()
     except RuntimeError as error:
         raise ModelFileError(f"OpenVINO cannot load {path}: {_first_line(error)}") from error
-    # One request: a runner answers one thread at a time, and its answers are overwritten by the next
+    # The one request answers one thread at a time and overwrites its answer, hence the copy
     return Runner("openvino", about, lambda images: request.infer({INPUT: images})[0].copy())
 
 
