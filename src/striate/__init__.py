@@ -21,9 +21,11 @@ _HOMES = {
     "ScheduleConfig": "striate.training.recipe",
     "StriateError": "striate.errors",
     "build_network": "striate.networks.catalogue",
+    "check_exported": "striate.export.exporting",
     "check_network": "striate.inspection.check_network",
     "describe": "striate.inspection.describe",
     "evaluate": "striate.evaluation.on_source",
+    "export_model": "striate.export.exporting",
     "load_model": "striate.tasks.model",
     "open_source": "striate.data.sources",
     "resume": "striate.recipes.train",
@@ -44,6 +46,8 @@ if TYPE_CHECKING:
     from striate.errors import StriateError as StriateError
     from striate.evaluation.evaluate import Evaluation as Evaluation
     from striate.evaluation.on_source import evaluate as evaluate
+    from striate.export.exporting import check_exported as check_exported
+    from striate.export.exporting import export_model as export_model
     from striate.inspection.check_network import check_network as check_network
     from striate.inspection.describe import describe as describe
     from striate.networks.catalogue import build_network as build_network

@@ -16,6 +16,7 @@ ORDER = (
     {"data", "layers"},
     {"networks"},
     {"tasks"},
+    {"export"},
     {"inspection", "evaluation"},
     {"training"},
     {"reports"},
@@ -52,7 +53,10 @@ def test_imports_run_inward(path):
         assert LEVEL[room] <= LEVEL[own], f"{path.name} of {own} imports outward, from {room}"
 
 
-@pytest.mark.parametrize("words", [["--help"], ["train", "--help"], ["predict", "--help"], ["--version"]])
+@pytest.mark.parametrize(
+    "words",
+    [["--help"], ["train", "--help"], ["predict", "--help"], ["export", "--help"], ["check", "--help"], ["--version"]],
+)
 def test_help_does_not_import_torch(words):
     code = (
         "import sys\n"

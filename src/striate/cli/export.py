@@ -1,0 +1,127 @@
+"""`striate export` and `striate check`: a model for other engines, and the proof that it answers the same."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.table import Table
+from rich.text import Text
+
+from striate.cli.console import AsJson, DataDir, Download, complain, out, show_json, tell, track
+
+if TYPE_CHECKING:
+    from striate.export.proof import Proof
+
+_MOST_ROWS = 5
+_Model = Annotated[str, typer.Argument(metavar="MODEL", help="A run folder, a model.safetensors, or NETWORK:WEIGHTS.")]
+_NumImages = Annotated[int, typer.Option("--num-images", min=1, help="How many images of SOURCE to compare at most.")]
+
+
+def export(
+    model: _Model,
+    to: Annotated[str, typer.Option("--to", metavar="onnx|openvino|torch", help="For which engine.")],
+    output: Annotated[
+        Path | None, typer.Option("--output", help="The file; RUN/exported/model.* or NETWORK.* by default.")
+    ] = None,
+    images: Annotated[
+        str | None,
+        typer.Option(
+            "--images",
+            metavar="SOURCE",
+            help="Images, a folder or a source to prove it on; built-in photos by default.",
+        ),
+    ] = None,
+    num_images: _NumImages = 20,
+    resize: Annotated[
+        bool, typer.Option("--resize/--no-resize", help="Resize inside, or take pixels of the network's own size only.")
+    ] = True,
+    force: Annotated[bool, typer.Option("--force", help="Replace whatever lies at the output.")] = False,
+    data_dir: DataDir = None,
+    download: Download = False,
+    as_json: AsJson = False,
+) -> None:
+    """A model as one program for ONNX Runtime, OpenVINO or PyTorch: raw pixels in, probabilities out.
+
+    It is compared with the model on real images; exit code 1, and nothing written, where they disagree.
+
+    Example: striate export runs/digits-lenet5-1 --to onnx
+    """
+    from striate.data.opening import Access
+    from striate.export.exporting import export_model
+
+    access = Access(data_dir=data_dir, download=download, tell=tell, track=track)
+    exported = export_model(
+        model, to, output=output, images=images, num_images=num_images, resize=resize, force=force, access=access
+    )
+    if as_json:
+        show_json(exported.to_json())
+    else:
+        _show_proof(exported.proof)
+        for path in exported.files:
+            size = f"  {path.stat().st_size / 1e6:,.1f} MB"
+            out.print(Text.assemble(("wrote ", "bold"), str(path), (size, "dim")), soft_wrap=True)
+    if not exported.proof.passed:
+        complain(f"the exported model does not answer as the model does, so {exported.path} was not written")
+        raise typer.Exit(1)
+
+
+def check(
+    model: _Model,
+    exported: Annotated[
+        Path, typer.Argument(metavar="EXPORTED", help="An .onnx, .xml or .pt2 file of striate export.")
+    ],
+    source: Annotated[
+        str | None, typer.Argument(metavar="[SOURCE]", help="Images to compare on; built-in photos by default.")
+    ] = None,
+    engine: Annotated[
+        str | None, typer.Option("--engine", metavar="onnxruntime|openvino|torch", help="What runs it.")
+    ] = None,
+    trust: Annotated[
+        bool, typer.Option("--trust", help="Load a .pt2 file although loading it could run code hidden in it.")
+    ] = False,
+    num_images: _NumImages = 20,
+    data_dir: DataDir = None,
+    download: Download = False,
+    as_json: AsJson = False,
+) -> None:
+    """Whether an exported file still answers as its model does, on real images: exit code 0, or 1 where it does not.
+
+    Example: striate check runs/digits-lenet5-1 runs/digits-lenet5-1/exported/model.onnx photos/
+    """
+    from striate.data.opening import Access
+    from striate.export.exporting import check_exported
+
+    access = Access(data_dir=data_dir, download=download, tell=tell, track=track)
+    proof = check_exported(model, exported, source, num_images=num_images, engine=engine, trust=trust, access=access)
+    if as_json:
+        show_json(proof.to_json())
+    else:
+        _show_proof(proof)
+    if not proof.passed:
+        raise typer.Exit(1)
+
+
+def _show_proof(proof: "Proof") -> None:
+    figures = proof.to_json()
+    table = Table(box=None, show_header=False)
+    table.add_row("engine", proof.engine)
+    table.add_row("same best class", f"{proof.num_equal_top1:,} of {proof.num_answers:,} answers")
+    for name, key, limit in (
+        ("largest difference", "largest_difference", "tolerance"),
+        ("  of resized images", "largest_resized_difference", "resized_tolerance"),
+    ):
+        if figures[key] is not None:
+            table.add_row(name, f"{figures[key]:.1e}  (tolerance {figures[limit]:.0e})")
+    if proof.sizes:
+        sizes = ", ".join(f"{height}x{width}" for height, width in proof.sizes[:_MOST_ROWS])
+        more = f" and {len(proof.sizes) - _MOST_ROWS} more" if len(proof.sizes) > _MOST_ROWS else ""
+        table.add_row("sizes", f"{sizes}{more}; in batches of {', '.join(str(size) for size in proof.batch_sizes)}")
+    out.print(table)
+    for problem in proof.problems:
+        out.print(Text(problem))
+    for kind, found in (("near tie", proof.ties), ("disagreement", proof.disagreements)):
+        for one in found[:_MOST_ROWS]:
+            line = f"{kind}: {one.model} by {one.margin:.1e} for the model, {one.exported} for the exported one"
+            out.print(Text(line), soft_wrap=True)
+    verdict = ("passed", "bold green") if proof.passed else ("failed", "bold red")
+    out.print(Text.assemble("proof ", verdict))
