@@ -101,9 +101,9 @@ def train_network(
 def _check_request(recipe: Recipe, fabric: Fabric, run_dir: Path, *, resume: bool) -> None:
     if recipe.optimizer.name == "lbfgs" and (fabric.world_size > 1 or recipe.precision == "16-mixed"):
         raise InputError("lbfgs runs in one process and without 16-bit loss scaling; use adamw, or precision 32-true")
-    if recipe.batch_size < 2 * fabric.world_size > 2:
+    if recipe.batch_size < fabric.world_size:
         raise InputError(
-            f"a batch of {recipe.batch_size} images is too small for {fabric.world_size} processes; use at least {2 * fabric.world_size}"
+            f"a batch of {recipe.batch_size} images is too small for {fabric.world_size} processes; use at least {fabric.world_size}"
         )
     if not resume and has_checkpoints(run_dir / "checkpoint"):
         raise RunError(f"{run_dir} holds a run already; resume it, or choose another folder")

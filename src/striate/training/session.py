@@ -1,6 +1,7 @@
 """One session of a run: the loop itself, from where the run stands until it is finished, stopped or killed."""
 
 import contextlib
+import platform
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -14,6 +15,7 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from striate.errors import NonFiniteLoss
+from striate.training.agreement import check_same, failing_together
 from striate.training.checkpoints import load_newest_checkpoint, save_checkpoint
 from striate.training.checks import CheckResult, standing_still
 from striate.training.feed import Feed
@@ -71,11 +73,14 @@ class Session:
 
     def take_up(self) -> bool:
         """Go to where the newest checkpoint left off; False where there is none."""
-        checkpoint = load_newest_checkpoint(self.checkpoint_dir, tell=self.observer.on_notice)
+        with failing_together(self.fabric):
+            checkpoint = load_newest_checkpoint(self.checkpoint_dir, tell=self.observer.on_notice)
+        check_same(self.fabric, {"checkpoint": checkpoint and checkpoint.step}, f"{platform.node()}, {self.run_dir}")
         if checkpoint is None:
             self.observer.on_notice("the run has no checkpoint yet: starting it from the beginning")
             return False
-        restore(self.state, checkpoint, self.identity, self.fabric, tell=self.observer.on_notice)
+        with failing_together(self.fabric):
+            restore(self.state, checkpoint, self.identity, self.fabric, tell=self.observer.on_notice)
         self.elapsed_before_s, self.steps_before = self.state.progress.elapsed_s, self.state.progress.step
         self._set_rates(max(0, self.steps_before - 1))  # as the last update left them
         return True
@@ -160,7 +165,7 @@ class Session:
                 self.loss_fn,
                 self.state.optimizer,
                 self.fabric,
-                seed=seed_for(self.recipe.seed, "layers", progress.step, self.fabric.global_rank),
+                seed=seed_for(self.recipe.seed, "layers", progress.step, 0),
                 max_grad_norm=self.recipe.max_grad_norm,
             )
         except NonFiniteLoss as error:

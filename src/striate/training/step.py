@@ -12,18 +12,24 @@ from torch import Tensor, nn
 from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 from torch.optim import LBFGS, Optimizer
 
+from striate.data.feeding import Share
 from striate.errors import NonFiniteLoss
 from striate.networks.auxiliary import WithAuxiliary
 from striate.tasks.classification import class_logits
 from striate.training.randomness import seed_device
+from striate.training.whole_batch import WholeBatch
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Images (n, C, H, W) as the network wants them, and targets: labels (n,) int64 or shares (n, K) that sum to 1."""
+    """Images (n, C, H, W) as the network wants them, and targets: labels (n,) int64 or shares (n, K) that sum to 1.
+
+    `share` says which images of a batch these are where several processes have it together.
+    """
 
     images: Tensor
     targets: Tensor
+    share: Share | None = None
 
 
 class LossFn(Protocol):
@@ -64,7 +70,8 @@ def train_step(
     processes.
 
     The batches go through the network one at a time, so their number bounds the memory and not the result (batch norm
-    aside). Dropout draws from streams seeded with `seed`. Raises NonFiniteLoss, with the weights as they were, when
+    aside). Batch norm and dropout work on the batches of all processes together. Dropout draws from streams seeded
+    with `seed`, the same in every process. Raises NonFiniteLoss, with the weights as they were, when
     loss or gradient is NaN or infinite; an overflow that 16-bit loss scaling deals with by itself is no error.
     """
     results: list[StepResult] = []
@@ -100,7 +107,8 @@ def _accumulate_gradients(
     num_correct = torch.zeros((), device=fabric.device)
     for number, (batch, weight) in enumerate(zip(batches, weights, strict=True), start=1):
         with _gradients_shared(fabric, model, is_last=number == len(batches)):
-            answer = model(batch.images)
+            with _as_one_batch(fabric, batch):
+                answer = model(batch.images)
             loss = loss_fn(answer, batch.targets)
             # processes average their gradients, and each has only its share of the weight
             fabric.backward(loss * (fabric.world_size * weight / total_weight))
@@ -157,6 +165,14 @@ def _gradients_shared(fabric: Fabric, model: nn.Module, *, is_last: bool) -> Abs
         return nullcontext()
     sharing_off: Callable[..., AbstractContextManager[object]] = fabric.no_backward_sync
     return sharing_off(model)
+
+
+def _as_one_batch(fabric: Fabric, batch: Batch) -> AbstractContextManager[object]:
+    """Batch norm and dropout see the whole batch of all processes."""
+    if fabric.world_size == 1:
+        return nullcontext()
+    assert batch.share is not None, "several processes need to know which images of a batch are whose"
+    return WholeBatch(batch.share)
 
 
 @contextmanager
