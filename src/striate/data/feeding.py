@@ -79,12 +79,6 @@ def share_of(total: int, rank: int, world_size: int) -> Share:
     return Share(start, start + least + (rank < left_over), total)
 
 
-def shard(batch: np.ndarray, rank: int, world_size: int) -> np.ndarray:
-    """The images of a batch that are process `rank`'s, as `share_of` says."""
-    share = share_of(len(batch), rank, world_size)
-    return batch[share.start : share.stop]
-
-
 def read_batch(packed: PackedImages, indices: np.ndarray, size: tuple[int, int]) -> Tensor:
     """The centre (height, width) = `size` of each image: uint8 (n, C, height, width), contiguous, a copy."""
     _check_usable(packed, indices)

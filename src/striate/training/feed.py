@@ -143,7 +143,7 @@ class Feed:
         draws = self._draw(recipe, indices, generator)
         own = torch.arange(share.start, share.stop)
         needed = own if draws.partners is None else torch.cat([own, draws.partners[own]]).unique()
-        pixels, labels = self._read(indices[needed], draws.boxes, needed, pin=device.type == "cuda")
+        pixels, labels = self._read(indices[needed.numpy()], draws.boxes, needed, pin=device.type == "cuda")
         finish = partial(self._prepare, recipe, pixels, labels, draws, needed, share, device)
         if device.type != "cpu":
             return finish
@@ -169,7 +169,7 @@ class Feed:
         if boxes is None:
             pixels = read_batch(self.packed, indices, self.preprocessing.crop_size)
         else:
-            pixels = read_crops(self.packed, indices, self.preprocessing.crop_size, boxes[places])
+            pixels = read_crops(self.packed, indices, self.preprocessing.crop_size, boxes[places.numpy()])
         labels = torch.from_numpy(self.labels[indices])
         return (pixels.pin_memory(), labels.pin_memory()) if pin else (pixels, labels)
 
