@@ -18,8 +18,11 @@ from torch import nn
 
 from striate.data import cache
 from striate.data.augmentation import Augmentation
+from striate.errors import StriateError
 from striate.layers.drop_path import DropPath
+from striate.recipes.choices import Choices
 from striate.recipes.machine import make_fabric
+from striate.recipes.train import train
 from striate.training import checkpoints, launching
 from striate.training.recipe import OptimizerConfig, ScheduleConfig
 from training_cases import cpu_fabric, full_recipe, tiny_recipe, train_tiny
@@ -146,9 +149,42 @@ def shared_session(folder: Path, name: str, rank: int, world_size: int) -> None:
     torch.distributed.destroy_process_group()
 
 
+def shared_resumed(folder: Path, run_dir: Path, rank: int, world_size: int) -> None:
+    """What each process does that goes on with a shared run, checkpointing at every step."""
+    torch.set_num_threads(1)
+    fabric = joined_fabric(folder, rank, world_size)
+    network, result = train_tiny(
+        run_dir,
+        SHARED_RECIPES["everything random"],
+        network=shared_network(),
+        fabric=fabric,
+        resume=True,
+        checkpoint_every_s=0.0,
+    )
+    if result.status == "finished" and rank == 0:
+        cache.write_atomically(run_dir / "final.safetensors", safetensors.torch.save(network.state_dict()))
+    torch.distributed.destroy_process_group()
+
+
+def train_where_it_stands(folder: Path, parent: Path, rank: int, world_size: int) -> None:
+    """Each process trains on `images` in the folder of its own number, and leaves the error that it ends with."""
+    torch.set_num_threads(1)
+    _take_place(folder, rank, world_size)
+    os.chdir(parent / str(rank))
+    os.environ["STRIATE_CACHE"] = str(folder / "cache")
+    try:
+        train("images", Choices(epochs=1, batch_size=4, network="lenet5"), run=folder / "run", device="cpu")
+    except StriateError as error:
+        (folder / f"error-{rank}").write_text(f"{type(error).__name__}: {error}")
+
+
 def joined_fabric(folder: Path, rank: int, world_size: int):
     """This process's part in the company of all, as `striate train --devices` makes it."""
+    _take_place(folder, rank, world_size)
+    return make_fabric(torch.device("cpu"), "32-true", launching.own_place())
+
+
+def _take_place(folder: Path, rank: int, world_size: int) -> None:
     os.environ |= {launching.MEETING_PLACE: str(folder), "GLOO_SOCKET_IFNAME": "lo"}
     os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "GROUP_RANK": "0"}
     os.environ |= {"WORLD_SIZE": str(world_size), "LOCAL_WORLD_SIZE": str(world_size)}
-    return make_fabric(torch.device("cpu"), "32-true", launching.own_place())

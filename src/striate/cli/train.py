@@ -36,7 +36,8 @@ def train(
     ] = None,
     epochs: Annotated[int | None, typer.Option("--epochs", "-e", help="Passes over the training images.")] = None,
     run: Annotated[
-        Path | None, typer.Option("--run", metavar="DIR", help="The run folder to make; runs/... by default.")
+        Path | None,
+        typer.Option("--run", "--run-dir", metavar="DIR", help="The run folder to make; runs/... by default."),
     ] = None,
     resume: Annotated[
         Path | None, typer.Option("--resume", metavar="RUN", help="Go on with a run that was stopped or killed.")
