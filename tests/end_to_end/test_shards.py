@@ -13,9 +13,12 @@ def test_shards_are_written_looked_at_trained_on_and_evaluated(striate_command, 
     runs = {name: tmp_path / f"run-{name}" for name in ("folder", "shards")}
     for name, source in (("folder", stripes), ("shards", shards)):
         assert striate_command("train", source, "--run", runs[name], *options).code == 0
-    # which images train is drawn by their bytes, wherever they lie
-    splits = [json.loads((run / "splits.json").read_text()) for run in runs.values()]
-    assert all(set(splits[0][name]) == set(splits[1][name]) for name in ("train", "validation", "test"))
+    splits, metrics = (
+        [(run / name).read_bytes() for run in runs.values()] for name in ("splits.json", "metrics.jsonl")
+    )
+    assert splits[0] == splits[1]
+    losses = [[json.loads(line)["train_loss"] for line in lines.splitlines()] for lines in metrics]
+    assert losses[0] == losses[1]  # wherever the images lie, the run is the same
     assert striate_command("evaluate", runs["folder"], shards, "--split", "all", "--json").json["num_images"] == 40
 
 

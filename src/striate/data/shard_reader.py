@@ -63,6 +63,8 @@ def read_shards(folder: Path) -> Dataset:
         shard_of += [number] * len(found)
     if not rows:
         raise DataError(f"the shards in {folder} hold no images")
+    order = np.argsort([row["index"] for row in rows], kind="stable").tolist()  # as in the source they were made of
+    rows, shard_of = [rows[place] for place in order], [shard_of[place] for place in order]
     left_out = index["left_out"]
     return Dataset(
         source=str(folder),
@@ -102,6 +104,7 @@ def _checked_rows(folder: Path, shard: Shard, num_classes: int) -> list[dict[str
     fits = len(rows) == shard.num_images and all(
         0 <= row["offset"] <= row["offset"] + row["size"] <= found_bytes
         and 0 <= row["label"] < num_classes
+        and 0 <= row["index"]
         and row["split"] in (None, *SPLITS)
         for row in rows
     )

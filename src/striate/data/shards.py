@@ -185,7 +185,7 @@ def _add_image(
     offset = file.tell() - _padded(len(data))
     _add(tar, f"{key}.cls", str(label).encode())
     _add(tar, f"{key}.json", json.dumps(described, ensure_ascii=False).encode("utf-8", "surrogateescape"))
-    return row | {"offset": offset, "size": len(data)}
+    return row | {"index": index, "offset": offset, "size": len(data)}
 
 
 def _add(tar: tarfile.TarFile, name: str, data: bytes) -> None:
