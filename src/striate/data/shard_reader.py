@@ -104,7 +104,7 @@ def _checked_rows(folder: Path, shard: Shard, num_classes: int) -> list[dict[str
     fits = len(rows) == shard.num_images and all(
         0 <= row["offset"] <= row["offset"] + row["size"] <= found_bytes
         and 0 <= row["label"] < num_classes
-        and 0 <= row["index"]
+        and row["index"] >= 0
         and row["split"] in (None, *SPLITS)
         for row in rows
     )
