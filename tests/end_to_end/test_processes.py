@@ -26,11 +26,7 @@ RESNET = (
         "--seed",
         "1",
     ),
-    *("--epochs", "2", "--batch-size", "718", "--learning-rate", "0.0001", "--ema-decay", "0.9", "--device", "cpu"),
-)
-ELASTIC = (
-    *("digits", "--network", "lenet5", "--no-checks", "--seed", "1", "--device", "cpu"),
-    *("--epochs", "3", "--batch-size", "32", "--mixup", "0.2"),
+    *("--epochs", "3", "--batch-size", "718", "--learning-rate", "0.0001", "--ema-decay", "0.9", "--device", "cpu"),
 )
 
 
@@ -57,14 +53,21 @@ def flat(run: Path) -> torch.Tensor:
     return torch.cat([value.double().flatten() for _, value in sorted(load_file(run / "model.safetensors").items())])
 
 
-@pytest.mark.slow
-def test_two_devices_give_what_one_gives(tmp_path, striate_command):
-    one, two = tmp_path / "one", tmp_path / "two"
-    assert striate_command("train", *RESNET, "--run", one).code == 0
-    done = run_command(tmp_path, "striate", "train", *RESNET, "--run", two, "--devices", 2, "--json")
+@pytest.fixture(scope="module")
+def two(tmp_path_factory) -> Path:
+    """A run of two processes."""
+    folder = tmp_path_factory.mktemp("devices")
+    done = run_command(folder, "striate", "train", *RESNET, "--run", folder / "two", "--devices", 2, "--json")
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["status"] == "finished"  # one document: only the first process prints
     assert done.stderr.count("2 processes share each batch of 718 images and train what one would") == 1
+    return folder / "two"
+
+
+@pytest.mark.slow
+def test_two_devices_give_what_one_gives(tmp_path, striate_command, two):
+    one = tmp_path / "one"
+    assert striate_command("train", *RESNET, "--run", one).code == 0
     assert json.loads((one / "splits.json").read_text()) == json.loads((two / "splits.json").read_text())
     for alone, shared in zip(epochs(one), epochs(two), strict=True):
         assert alone["validation_accuracy"] == shared["validation_accuracy"]
@@ -77,7 +80,8 @@ def test_two_devices_give_what_one_gives(tmp_path, striate_command):
 
 
 @pytest.mark.slow
-def test_torchrun_starts_again_what_was_killed_and_it_ends_bit_for_bit(tmp_path):
+def test_torchrun_starts_again_what_was_killed_and_it_ends_bit_for_bit(tmp_path, two):
+    killed = tmp_path / "killed"
     torchrun = (
         "torch.distributed.run",
         "--nproc-per-node",
@@ -88,15 +92,9 @@ def test_torchrun_starts_again_what_was_killed_and_it_ends_bit_for_bit(tmp_path)
         "--",
         "striate",
         "train",
-        *ELASTIC,
+        *RESNET,
     )
-    whole, killed = tmp_path / "whole", tmp_path / "killed"
-    done = run_command(tmp_path, "striate", "train", *ELASTIC, "--run", whole, "--devices", 2)
-    assert done.returncode == 0, done.stderr
-    process = subprocess.Popen(
-        [sys.executable, "-m", *map(str, torchrun), "--run", str(killed)],
-        cwd=tmp_path, env=environment(tmp_path), stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
+    process = start_command(tmp_path, *torchrun, "--run", killed)
     deadline = time.monotonic() + 120
     while not list((killed / "checkpoint").glob("*.json")):
         assert process.poll() is None, process.stderr.read()
@@ -107,7 +105,7 @@ def test_torchrun_starts_again_what_was_killed_and_it_ends_bit_for_bit(tmp_path)
     assert process.returncode == 0, err
     assert f"torchrun has started the processes again: going on with {killed}" in err
     assert [line["epoch"] for line in epochs(killed)] == [1, 2, 3]
-    left, right = (load_file(run / "model.safetensors") for run in (whole, killed))
+    left, right = (load_file(run / "model.safetensors") for run in (two, killed))
     assert [name for name in left if not left[name].equal(right[name])] == []
 
 
@@ -121,6 +119,41 @@ def second_worker(torchrun: int) -> int:
         except OSError:
             continue
     raise AssertionError("torchrun has no second worker")
+
+
+@pytest.mark.slow
+def test_ctrl_c_stops_all_and_a_killed_one_ends_all_with_one_line(tmp_path):
+    options = ("digits", "--network", "lenet5", "--no-checks", "--device", "cpu", "--epochs", "2000")
+    process = start_command(tmp_path, "striate", "train", *options, "--devices", 2, "--run", "run")
+    wait_for_line(tmp_path / "run", process)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=120)
+    assert process.returncode == 1, err
+    assert err.count("stopped; go on with: striate train --resume run") == 1
+    assert "Traceback" not in err
+    before = len(epochs(tmp_path / "run"))
+    process = start_command(tmp_path, "striate", "train", "--resume", "run")  # with as many processes as it had
+    wait_for_line(tmp_path / "run", process, more_than=before)
+    os.kill(second_worker(process.pid), signal.SIGKILL)
+    _, err = process.communicate(timeout=120)
+    assert process.returncode == 2
+    assert [line for line in err.splitlines() if line.startswith("Error: ")] == [
+        "Error: process 0 of 2 lost the others: one was killed, ran out of memory or failed; go on with: striate train --resume run"
+    ]
+
+
+def start_command(folder: Path, *words: object) -> subprocess.Popen:
+    command = [sys.executable, "-m", *map(str, words)]
+    return subprocess.Popen(command, cwd=folder, env=environment(folder), stderr=subprocess.PIPE, text=True)
+
+
+def wait_for_line(run: Path, process: subprocess.Popen, *, more_than: int = 0) -> None:
+    """Until the run has written so many epochs and one more."""
+    deadline = time.monotonic() + 120
+    while not (run / "metrics.jsonl").exists() or len(epochs(run)) <= more_than:
+        assert process.poll() is None, process.stderr.read()
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
 
 
 def test_devices_and_a_launcher_must_agree(striate_command, monkeypatch):

@@ -44,7 +44,7 @@ from striate.training.feature_feed import with_features
 from striate.training.feed import MAX_READERS, Feed
 from striate.training.head_only import HeadOnly, find_tail, whole_state
 from striate.training.launching import Place, is_restart_of, own_place
-from striate.training.loop import train_network
+from striate.training.loop import check_batch_size, train_network
 from striate.training.observer import Observer, Observers, SilentObserver
 from striate.training.rate_finder import RateScan
 from striate.training.rate_finder import find_rate as scan_rates
@@ -108,7 +108,7 @@ def train(
     access = quiet_beside_first(access or Access(), place)
     own_device = check_device(device, choices.precision if choices else None, place)
     fabric = make_fabric(own_device, "32-true", place)
-    with naming_lost_processes(fabric):
+    with naming_lost_processes(fabric, "start the run again"):
         if begun := from_first(fabric, partial(_begun_by_this_launch, run)):
             access.tell(f"torchrun has started the processes again: going on with {begun}")
             return resume(begun, device=device, access=access, observer=observer)
@@ -117,6 +117,7 @@ def train(
         job = partial(prepare, str(source), choices or Choices(), access, own_device)
         prepared = one_a_node_first(fabric, place.local_rank, job)
         check_same(fabric, what_must_agree(prepared), platform.node())
+        check_batch_size(prepared.recipe, fabric)
         fabric = make_fabric(own_device, prepared.recipe.precision, place)
         run_dir = Path(from_first(fabric, partial(_made_run_dir, run, str(source), prepared.entry.name)))
         with threads(default_num_threads(prepared.entry, own_share_of_threads(place))):
@@ -127,7 +128,10 @@ def train(
                     write_json(run_dir / SPLITS_FILE, split_names(prepared))
             for line in (summary_line(prepared), *processes_lines(prepared, place)):
                 access.tell(line)
-            return _run(run_dir, described, prepared, fabric, access, observer, is_resumed=False, run_checks=run_checks)
+            with naming_lost_processes(fabric, f"go on with: striate train --resume {run_dir}"):
+                return _run(
+                    run_dir, described, prepared, fabric, access, observer, is_resumed=False, run_checks=run_checks
+                )
 
 
 def resume(
@@ -149,7 +153,10 @@ def resume(
     access = dataclasses.replace(access, max_pixels=stored["max_pixels"])
     own_device = check_device(described["machine"]["device"] if device == "auto" else device, recipe.precision, place)
     fabric = make_fabric(own_device, recipe.precision, place)
-    with naming_lost_processes(fabric), threads(described["machine"]["threads"]):
+    with (
+        naming_lost_processes(fabric, f"go on with: striate train --resume {run_dir}"),
+        threads(described["machine"]["threads"]),
+    ):
         has_checkpoint = from_first(fabric, lambda: "yes" if has_checkpoints(run_dir / "checkpoint") else "") == "yes"
         job = partial(_prepared_again, run_dir, described, recipe, access, has_checkpoint)
         prepared = one_a_node_first(fabric, place.local_rank, job)

@@ -84,16 +84,15 @@ def check_same(fabric: Fabric, seen: Mapping[str, Any], where: str) -> None:
 
 
 @contextmanager
-def naming_lost_processes(fabric: Fabric) -> Iterator[None]:
-    """A connection that breaks, because another process is gone, becomes a RunError."""
+def naming_lost_processes(fabric: Fabric, advice: str) -> Iterator[None]:
+    """A connection that breaks, because another process is gone, becomes a RunError that says what to do."""
     try:
         yield
     except RuntimeError as error:
         if fabric.world_size == 1 or not _is_of_connection(error):
             raise
         raise RunError(
-            f"process {fabric.global_rank} of {fabric.world_size} lost the others: one was killed, ran out of memory or failed; "
-            "go on with: striate train --resume RUN"
+            f"process {fabric.global_rank} of {fabric.world_size} lost the others: one was killed, ran out of memory or failed; {advice}"
         ) from error
 
 

@@ -98,13 +98,18 @@ def train_network(
         return run.train()
 
 
-def _check_request(recipe: Recipe, fabric: Fabric, run_dir: Path, *, resume: bool) -> None:
-    if recipe.optimizer.name == "lbfgs" and (fabric.world_size > 1 or recipe.precision == "16-mixed"):
-        raise InputError("lbfgs runs in one process and without 16-bit loss scaling; use adamw, or precision 32-true")
+def check_batch_size(recipe: Recipe, fabric: Fabric) -> None:
+    """Raise InputError where a batch has no image for every process."""
     if recipe.batch_size < fabric.world_size:
         raise InputError(
             f"a batch of {recipe.batch_size} images is too small for {fabric.world_size} processes; use at least {fabric.world_size}"
         )
+
+
+def _check_request(recipe: Recipe, fabric: Fabric, run_dir: Path, *, resume: bool) -> None:
+    if recipe.optimizer.name == "lbfgs" and (fabric.world_size > 1 or recipe.precision == "16-mixed"):
+        raise InputError("lbfgs runs in one process and without 16-bit loss scaling; use adamw, or precision 32-true")
+    check_batch_size(recipe, fabric)
     if not resume and has_checkpoints(run_dir / "checkpoint"):
         raise RunError(f"{run_dir} holds a run already; resume it, or choose another folder")
 
