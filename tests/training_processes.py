@@ -25,6 +25,7 @@ from striate.recipes.machine import make_fabric
 from striate.recipes.train import train
 from striate.training import checkpoints, launching
 from striate.training.recipe import OptimizerConfig, ScheduleConfig
+from striate.training.sharding import all_whole
 from training_cases import cpu_fabric, full_recipe, tiny_recipe, train_tiny
 
 RECIPES = {
@@ -50,6 +51,9 @@ RECIPES = {
 
 SHARED_RECIPES = {
     "everything random": full_recipe(use_balanced_sampling=False, use_class_weights=True, batch_size=9, epochs=2),
+    "weights shared out": full_recipe(
+        optimizer=OptimizerConfig("adamw", learning_rate=0.01, weight_decay=0.1), ema_decay=0.0, batch_size=9, epochs=2
+    ),
     "gradual, three batches an update": tiny_recipe(
         optimizer=OptimizerConfig("momentum", learning_rate=0.05),
         use_class_weights=True,
@@ -149,20 +153,22 @@ def shared_session(folder: Path, name: str, rank: int, world_size: int) -> None:
     torch.distributed.destroy_process_group()
 
 
-def shared_resumed(folder: Path, run_dir: Path, rank: int, world_size: int) -> None:
+def shared_resumed(folder: Path, run_dir: Path, name: str, rank: int, world_size: int) -> None:
     """What each process does that goes on with a shared run, checkpointing at every step."""
     torch.set_num_threads(1)
     fabric = joined_fabric(folder, rank, world_size)
     network, result = train_tiny(
         run_dir,
-        SHARED_RECIPES["everything random"],
+        SHARED_RECIPES[name],
         network=shared_network(),
         fabric=fabric,
         resume=True,
         checkpoint_every_s=0.0,
+        use_sharding=name == "weights shared out",
     )
+    weights = all_whole(network.state_dict())
     if result.status == "finished" and rank == 0:
-        cache.write_atomically(run_dir / "final.safetensors", safetensors.torch.save(network.state_dict()))
+        cache.write_atomically(run_dir / "final.safetensors", safetensors.torch.save(weights))
     torch.distributed.destroy_process_group()
 
 

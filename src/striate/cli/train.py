@@ -50,6 +50,10 @@ def train(
         int | None,
         typer.Option("--devices", min=1, metavar="N", help="Processes that share every batch: as many GPUs."),
     ] = None,
+    shard_weights: Annotated[
+        bool,
+        typer.Option("--shard-weights", help="Share out weights too (FSDP), for networks too large for one device."),
+    ] = False,
     find_rate: Annotated[
         bool, typer.Option("--find-rate", help="Scan learning rates, show the curve and stop.")
     ] = False,
@@ -186,7 +190,7 @@ def train(
     display = LiveDisplay()
     access = Access(data_dir=data_dir, download=download, max_pixels=max_pixels, tell=tell, track=track)
     if resume is not None:
-        if source is not None or run is not None or find_rate or choices != Choices():
+        if source is not None or run is not None or find_rate or shard_weights or choices != Choices():
             raise InputError(
                 "--resume goes on with the run exactly as it was started; give it the run folder and nothing else"
             )
@@ -199,7 +203,14 @@ def train(
         return
     else:
         finished = train_source(
-            source, choices, run=run, run_checks=checks, device=device, access=access, observer=display
+            source,
+            choices,
+            run=run,
+            run_checks=checks,
+            device=device,
+            shard_weights=shard_weights,
+            access=access,
+            observer=display,
         )
     if place.rank == 0:
         show_json(finished.to_json()) if as_json else display.show_run(finished)

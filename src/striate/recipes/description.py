@@ -27,7 +27,12 @@ _VERSIONS = ("torch", "torchvision", "lightning-fabric", "numpy", "pillow", "saf
 
 
 def describe_run(
-    prepared: Prepared, access: Access, fabric: Fabric, started_at: datetime, run_checks: bool
+    prepared: Prepared,
+    access: Access,
+    fabric: Fabric,
+    started_at: datetime,
+    run_checks: bool,
+    has_shared_out_weights: bool,
 ) -> dict[str, Any]:
     """The first run.json."""
     dataset, recipe, packed = prepared.data.dataset, prepared.recipe, prepared.packed
@@ -74,6 +79,7 @@ def describe_run(
             "device": fabric.device.type,
             "threads": torch.get_num_threads(),
             "processes": fabric.world_size,
+            "has_shared_out_weights": has_shared_out_weights,
             "devices": None if meeting_place() is None else fabric.world_size,
         },
         "launch": launch_identity(),

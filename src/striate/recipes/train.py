@@ -19,7 +19,7 @@ from striate.errors import ModelFileError, RunError, StriateError
 from striate.evaluation.evaluate import Evaluation
 from striate.evaluation.evaluate import evaluate as evaluate_network
 from striate.evaluation.mistakes import write_mistakes
-from striate.networks.catalogue import entry_for
+from striate.networks.catalogue import build_network, entry_for
 from striate.networks.model_file import MODEL_FILE, ModelFile, read_model_file, write_model_file
 from striate.recipes.choices import Choices
 from striate.recipes.defaults import default_num_threads
@@ -48,7 +48,8 @@ from striate.training.loop import check_batch_size, train_network
 from striate.training.observer import Observer, Observers, SilentObserver
 from striate.training.rate_finder import RateScan
 from striate.training.rate_finder import find_rate as scan_rates
-from striate.training.recipe import Recipe
+from striate.training.recipe import Recipe, count_outputs
+from striate.training.sharding import check_sharding
 from striate.training.tensorboard import TensorBoardWriter
 from striate.training.validation import autocast_dtype
 
@@ -92,6 +93,7 @@ def train(
     run: str | Path | None = None,
     run_checks: bool = True,
     device: str = "auto",
+    shard_weights: bool = False,
     access: Access | None = None,
     observer: Observer | None = None,
 ) -> Run:
@@ -100,8 +102,9 @@ def train(
     Makes the folder `run` (by default runs/SOURCE-NETWORK-NUMBER) with run.json, metrics.jsonl, model.safetensors (the
     best epoch by validation), checkpoint/, events/ and report.html. `device` is auto, cpu, cuda or mps. Called in every
     process that torchrun started, the processes share each batch and do together what one would do; the first writes,
-    tells and judges, and the others' Run has no figures. Ctrl-C stops between two updates; the run can be taken up by
-    `resume`. Raises DataError, InputError, ModelFileError, RunError or NonFiniteLoss, each one line.
+    tells and judges, and the others' Run has no figures. `shard_weights` shares out the weights as well. Ctrl-C stops
+    between two updates; the run can be taken up by `resume`. Raises DataError, InputError, ModelFileError, RunError or
+    NonFiniteLoss, each one line.
     """
     started_at = datetime.now(UTC)
     place, observer = own_place(), observer or SilentObserver()
@@ -118,10 +121,12 @@ def train(
         prepared = one_a_node_first(fabric, place.local_rank, job)
         check_same(fabric, what_must_agree(prepared), platform.node())
         check_batch_size(prepared.recipe, fabric)
+        if shard_weights:
+            check_sharding(prepared.recipe, place.world_size)
         fabric = make_fabric(own_device, prepared.recipe.precision, place)
         run_dir = Path(from_first(fabric, partial(_made_run_dir, run, str(source), prepared.entry.name)))
         with threads(default_num_threads(prepared.entry, own_share_of_threads(place))):
-            described = describe_run(prepared, access, fabric, started_at, run_checks)
+            described = describe_run(prepared, access, fabric, started_at, run_checks, shard_weights)
             with failing_together(fabric):
                 if fabric.is_global_zero:
                     write_json(run_dir / RUN_FILE, described)
@@ -247,6 +252,7 @@ def _run(
             resume=is_resumed,
             use_checks=run_checks,
             head=f"network.{prepared.entry.head}" if trainee else prepared.entry.head,
+            use_sharding=described["machine"].get("has_shared_out_weights", False),
             make_feed=None
             if trainee is None
             else partial(_features, trainee, prepared, feed, fabric, access, observers),
@@ -265,7 +271,7 @@ def _run(
     if result.status != "finished":
         return Run(run_dir, result.status)
     keeper.write(status="judging")
-    split, evaluation = _judge(run_dir, prepared, fabric, access)
+    split, evaluation = _judge(run_dir, described, prepared, fabric, access)
     keeper.write(status="finished")
     write_report(run_dir)
     return Run(run_dir, "finished", split, evaluation)
@@ -340,17 +346,26 @@ def _features(
     return made
 
 
-def _judge(run_dir: Path, prepared: Prepared, fabric: Fabric, access: Access) -> tuple[str, Evaluation]:
+def _judge(
+    run_dir: Path, described: dict[str, Any], prepared: Prepared, fabric: Fabric, access: Access
+) -> tuple[str, Evaluation]:
     """Measure the best model on the test part, or validation where there is none; leave evaluation.json and the worst mistakes."""
     try:
         about, weights = read_model_file(run_dir / MODEL_FILE)
     except ModelFileError as error:
         raise RunError(f"{error}; the run's best weights are lost with it, so start a new run") from None
-    prepared.network.load_state_dict(weights)
+    network = prepared.network
+    if described["machine"].get("has_shared_out_weights"):  # what was trained lies in pieces in all processes
+        network = build_network(
+            prepared.entry.name,
+            num_classes=count_outputs(prepared.recipe.output, len(about.class_names)),
+            in_channels=prepared.preprocessing.channels,
+        ).to(fabric.device)
+    network.load_state_dict(weights)
     split = "test" if len(prepared.splits.test) else "validation"
     images = prepared.data.dataset.images
     evaluation = evaluate_network(
-        prepared.network,
+        network,
         prepared.preprocessing,
         prepared.packed,
         prepared.splits[split],

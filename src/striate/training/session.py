@@ -28,6 +28,7 @@ from striate.training.optimizers import set_rates, start_momentum
 from striate.training.randomness import seed_for
 from striate.training.recipe import Recipe
 from striate.training.schedules import rate_factor
+from striate.training.sharding import InPrecision, all_whole, is_sharded
 from striate.training.state import BestEpoch, EpochSums, TrainingResult, TrainingState, restore, to_checkpoint
 from striate.training.step import Batch, train_step
 from striate.training.validation import autocast_dtype, validate
@@ -126,7 +127,11 @@ class Session:
         start_momentum(self.state.optimizer)
         if self.model is None or (num_open != self.num_open and self.fabric.world_size > 1):
             self.model = None  # lets go of the old gradient hooks before new ones are made
-            self.model = self.fabric.setup_module(self.state.network, move_to_device=False)
+            network = self.state.network
+            if is_sharded(network):
+                self.model = InPrecision(network, self.fabric)
+            else:
+                self.model = self.fabric.setup_module(network, move_to_device=False)
         self.num_open = num_open
 
     def _train_epoch(self) -> None:
@@ -210,9 +215,10 @@ class Session:
         progress.epoch, progress.batch, progress.sums = progress.epoch + 1, 0, EpochSums()
         if is_best:
             progress.best = BestEpoch(progress.epoch, accuracy, loss)
+        weights = all_whole(network.state_dict()) if is_best else {}
         if self.fabric.is_global_zero:
             if is_best:
-                self.on_best(network.state_dict(), progress.epoch, record)
+                self.on_best(weights, progress.epoch, record)
             self.metrics.append(record)
             progress.metrics_position = self.metrics.position
         self._save()
@@ -246,8 +252,10 @@ class Session:
         progress.elapsed_s = self._elapsed_s()
         own_sums = progress.sums
         progress.sums = own_sums.over_all_processes(self.fabric)
-        if self.fabric.is_global_zero:
-            save_checkpoint(self.checkpoint_dir, to_checkpoint(self.state, self.identity, self.fabric))
+        if self.fabric.is_global_zero or is_sharded(self.state.network):
+            checkpoint = to_checkpoint(self.state, self.identity, self.fabric)
+            if self.fabric.is_global_zero:
+                save_checkpoint(self.checkpoint_dir, checkpoint)
         self.fabric.barrier()  # else another process could end, and take the run up again, from the checkpoint before
         progress.sums = own_sums
         self.saved_at = time.monotonic()

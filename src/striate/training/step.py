@@ -17,6 +17,7 @@ from striate.errors import NonFiniteLoss
 from striate.networks.auxiliary import WithAuxiliary
 from striate.tasks.classification import class_logits
 from striate.training.randomness import seed_device
+from striate.training.sharding import InPrecision, whole
 from striate.training.whole_batch import WholeBatch
 
 
@@ -121,7 +122,7 @@ def _accumulate_gradients(
         clip_grads_with_norm_(params, max_grad_norm, grad_norm, foreach=True)
     loss_sum = torch.stack(losses).sum()  # in the precision of the loss: a line search needs every digit
     figures = torch.stack(
-        [loss_sum, num_correct.to(loss_sum), grad_norm.to(loss_sum), torch.as_tensor(own_weight).to(loss_sum)]
+        [loss_sum, num_correct.to(loss_sum), whole(grad_norm).to(loss_sum), torch.as_tensor(own_weight).to(loss_sum)]
     )
     loss_value, num_hits, norm_value, weight_value = figures.tolist()
     was_skipped = math.isfinite(loss_value) and not math.isfinite(norm_value) and _scale(fabric) > 1
@@ -161,7 +162,7 @@ def _sum_over_processes(fabric: Fabric, value: Tensor | float) -> Tensor:
 
 def _gradients_shared(fabric: Fabric, model: nn.Module, *, is_last: bool) -> AbstractContextManager[object]:
     """Processes share their gradients once an update, in the last backward pass."""
-    if fabric.world_size == 1 or is_last:
+    if fabric.world_size == 1 or is_last or isinstance(model, InPrecision):  # shared-out weights: at every pass
         return nullcontext()
     sharing_off: Callable[..., AbstractContextManager[object]] = fabric.no_backward_sync
     return sharing_off(model)

@@ -1,5 +1,7 @@
 """How good the network is on the validation images, while it is being trained."""
 
+import dataclasses
+
 import numpy as np
 import torch
 from lightning_fabric import Fabric
@@ -10,6 +12,7 @@ from striate.evaluation.metrics import Answers
 from striate.progress import Track, track_silently
 from striate.training.agreement import failing_together
 from striate.training.feed import Feed
+from striate.training.sharding import is_sharded
 
 SMALLEST_BATCH = 64
 
@@ -23,17 +26,32 @@ def validate(
     """
     totals = torch.zeros(3, dtype=torch.float64)
     indices = feed.validation[fabric.global_rank :: fabric.world_size]
+    own = len(indices)
+    if is_sharded(network):  # every process must run it equally often, so some answer an image twice
+        shares = -(-len(feed.validation) // fabric.world_size)
+        indices = np.concatenate([indices, feed.validation[:1].repeat(shares - own)])
     with failing_together(fabric):
         if len(indices):
             batch_size = max(batch_size, SMALLEST_BATCH)
             num_batches = -(-len(indices) // batch_size)
             batches = track(feed.validation_batches(indices, batch_size, fabric.device), "evaluating", num_batches)
-            answers = answer(network, batches, feed.labels[indices], autocast_dtype=autocast_dtype(fabric))
-            totals = _totals(answers, indices, feed)
+            answers = answer(
+                network,
+                batches,
+                feed.labels[indices],
+                autocast_dtype=autocast_dtype(fabric),
+                use_inference_mode=not is_sharded(network),  # it keeps buffers for whole weights
+            )
+            totals = _totals(first_of(answers, own), indices[:own], feed) if own else totals
     if fabric.world_size > 1:
         totals = fabric.all_reduce(totals.to(fabric.device), reduce_op="sum")  # type: ignore[assignment]
     num_images, accuracy, loss = totals.tolist()
     return accuracy / num_images, loss / num_images
+
+
+def first_of(answers: Answers, number: int) -> Answers:
+    """The first so many answers."""
+    return Answers(*(getattr(answers, field.name)[:number] for field in dataclasses.fields(answers)))
 
 
 def _totals(answers: Answers, indices: np.ndarray, feed: Feed) -> Tensor:

@@ -14,6 +14,7 @@ import torch
 from PIL import Image
 
 from striate.errors import InputError
+from striate.training.sharding import check_sharding
 from training_cases import Recorder, tiny_feed, train_tiny
 from training_processes import (
     SHARED_RECIPES,
@@ -76,11 +77,12 @@ def test_a_batch_that_cannot_be_shared():
         next(feed.train_batches(recipe, 0, torch.device("cpu"), rank=0, world_size=4))
 
 
-def test_killed_together_in_mid_epoch_they_end_bit_for_bit_like_those_never_killed(tmp_path):
-    assert exit_codes(start(shared_resumed, tmp_path / "0", tmp_path / "whole", world_size=2)) == [0, 0]
+@pytest.mark.parametrize("name", ["everything random", "weights shared out"])
+def test_killed_together_in_mid_epoch_they_end_bit_for_bit_like_those_never_killed(tmp_path, name):
+    assert exit_codes(start(shared_resumed, tmp_path / "0", tmp_path / "whole", name, world_size=2)) == [0, 0]
     chance = random.Random(0)
     for number in range(1, 4):
-        workers = start(shared_resumed, tmp_path / str(number), tmp_path / "killed", world_size=2)
+        workers = start(shared_resumed, tmp_path / str(number), tmp_path / "killed", name, world_size=2)
         deadline = time.monotonic() + 30
         before = set((tmp_path / "killed").glob("checkpoint/*.json"))
         while not set((tmp_path / "killed").glob("checkpoint/*.json")) - before and time.monotonic() < deadline:
@@ -89,7 +91,7 @@ def test_killed_together_in_mid_epoch_they_end_bit_for_bit_like_those_never_kill
         for worker in workers:
             worker.kill()
         assert exit_codes(workers) == [-signal.SIGKILL] * 2
-    assert exit_codes(start(shared_resumed, tmp_path / "last", tmp_path / "killed", world_size=2)) == [0, 0]
+    assert exit_codes(start(shared_resumed, tmp_path / "last", tmp_path / "killed", name, world_size=2)) == [0, 0]
     whole, killed = (safetensors.torch.load_file(tmp_path / name / "final.safetensors") for name in ("whole", "killed"))
     assert [key for key in whole if not whole[key].equal(killed[key])] == []
     clocks = ("elapsed_s", "images_per_s")
@@ -98,10 +100,13 @@ def test_killed_together_in_mid_epoch_they_end_bit_for_bit_like_those_never_kill
         for name in ("whole", "killed")
     ]
     assert records[0] == records[1]
+    alone, _ = train_tiny(tmp_path / "alone", SHARED_RECIPES[name], network=shared_network())
+    for key, value in alone.state_dict().items():
+        torch.testing.assert_close(whole[key], value, rtol=1e-5, atol=1e-7)
 
 
 def test_a_run_of_two_processes_is_taken_up_by_one(tmp_path):
-    workers = start(shared_resumed, tmp_path / "0", tmp_path / "run", world_size=2)
+    workers = start(shared_resumed, tmp_path / "0", tmp_path / "run", "everything random", world_size=2)
     while not (tmp_path / "run" / "checkpoint" / "step-00000003.json").exists():
         time.sleep(0.005)
     for worker in workers:
@@ -119,7 +124,7 @@ def test_a_run_of_two_processes_is_taken_up_by_one(tmp_path):
 
 
 def test_one_of_them_killed_ends_the_others_with_a_line(tmp_path):
-    workers = start(shared_resumed, tmp_path / "0", tmp_path / "run", world_size=2)
+    workers = start(shared_resumed, tmp_path / "0", tmp_path / "run", "everything random", world_size=2)
     while not (tmp_path / "run" / "checkpoint" / "step-00000001.json").exists():
         time.sleep(0.005)
     workers[1].kill()
@@ -163,3 +168,20 @@ def write_images(folder, num_images):
             pixels = rng.integers(0, 60, (12, 12), dtype=np.uint8)
             pixels[::2] += np.uint8(100 * number)
             Image.fromarray(pixels).save(folder / name / f"{place:02}.png")
+
+
+def test_weights_that_cannot_be_shared_out():
+    recipe = SHARED_RECIPES["everything random"]
+    with pytest.raises(
+        InputError, match=r"^weights are shared out over several processes but there is one; add --devices N$"
+    ):
+        check_sharding(recipe, 1)
+    with pytest.raises(
+        InputError, match=r"^shared-out weights do not go with a moving average of the weights; use --freeze nothing"
+    ):
+        check_sharding(recipe, 2)
+    with pytest.raises(
+        InputError, match=r"^shared-out weights do not go with gradual unfreezing or a frozen base or a moving average"
+    ):
+        check_sharding(SHARED_RECIPES["gradual, three batches an update"], 2)
+    check_sharding(SHARED_RECIPES["weights shared out"], 2)
