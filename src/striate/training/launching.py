@@ -75,13 +75,13 @@ def meeting_place(environment: Mapping[str, str] = os.environ) -> Path | None:
 
 
 def launch_identity(environment: Mapping[str, str] = os.environ) -> dict[str, str] | None:
-    """Which torchrun started this process: the "run_id" it was given ("none" by default) and its own "agent" process;
+    """Which torchrun started this process: the "run_id" it was given ("none" by default) and its own "launcher" process;
     None without torchrun.
     """
     run_id = environment.get("TORCHELASTIC_RUN_ID")
     if run_id is None or not is_launched(environment):
         return None
-    return {"run_id": run_id, "agent": f"{platform.node()} {os.getppid()} {_start_of(os.getppid())}"}
+    return {"run_id": run_id, "launcher": f"{platform.node()} {os.getppid()} {_start_of(os.getppid())}"}
 
 
 def is_restart_of(launch: Mapping[str, str] | None, environment: Mapping[str, str] = os.environ) -> bool:
@@ -95,7 +95,7 @@ def is_restart_of(launch: Mapping[str, str] | None, environment: Mapping[str, st
     is_restarted = environment.get("TORCHELASTIC_RESTART_COUNT", "0") != "0"
     has_own_id = own["run_id"] not in ("", "none")
     return launch.get("run_id") == own["run_id"] and (
-        launch.get("agent") == own["agent"] or (is_restarted and has_own_id)
+        launch.get("launcher") == own["launcher"] or (is_restarted and has_own_id)
     )
 
 

@@ -36,7 +36,7 @@ def test_only_what_the_same_torchrun_began_is_its_own():
     assert mine is not None
     assert mine["run_id"] == "none"
     assert is_restart_of(mine, TORCHRUN)  # the same torchrun process is this process's parent
-    strangers = mine | {"agent": "elsewhere 1 1"}
+    strangers = mine | {"launcher": "elsewhere 1 1"}
     assert not is_restart_of(strangers, TORCHRUN | {"TORCHELASTIC_RESTART_COUNT": "1"})  # "none" is everybody's
     named = TORCHRUN | {"TORCHELASTIC_RUN_ID": "job7"}
     assert not is_restart_of(strangers | {"run_id": "job7"}, named)  # a first start is no restart
