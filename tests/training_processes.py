@@ -18,8 +18,14 @@ from torch import nn
 
 from striate.data import cache
 from striate.data.augmentation import Augmentation
-from striate.training import checkpoints
+from striate.errors import StriateError
+from striate.layers.drop_path import DropPath
+from striate.recipes.choices import Choices
+from striate.recipes.machine import make_fabric
+from striate.recipes.train import train
+from striate.training import checkpoints, launching
 from striate.training.recipe import OptimizerConfig, ScheduleConfig
+from striate.training.sharding import all_whole
 from training_cases import cpu_fabric, full_recipe, tiny_recipe, train_tiny
 
 RECIPES = {
@@ -43,15 +49,22 @@ RECIPES = {
 }
 
 
-SHARED_RECIPE = tiny_recipe(
-    optimizer=OptimizerConfig("momentum", learning_rate=0.05),
-    use_class_weights=True,
-    accumulate_steps=2,
-    freeze="gradual",
-    epochs=3,
-    batch_size=9,
-    ema_decay=0.9,
-)
+SHARED_RECIPES = {
+    "everything random": full_recipe(use_balanced_sampling=False, use_class_weights=True, batch_size=9, epochs=2),
+    "weights shared out": full_recipe(
+        optimizer=OptimizerConfig("adamw", learning_rate=0.01, weight_decay=0.1), ema_decay=0.0, batch_size=9, epochs=2
+    ),
+    "gradual, three batches an update": tiny_recipe(
+        optimizer=OptimizerConfig("momentum", learning_rate=0.05),
+        use_class_weights=True,
+        accumulate_steps=2,
+        freeze="gradual",
+        epochs=3,
+        batch_size=9,
+        ema_decay=0.9,
+    ),
+}
+"""Runs that several processes share."""
 
 
 def process_server():
@@ -103,33 +116,81 @@ def kill_inside_write(number):
     checkpoints.write_atomically = write
 
 
-def plain_network():
-    """Without batch norm and dropout, which see only a process's own share of a batch."""
+class InDouble(nn.Module):
+    """A network that computes with 53 bits and answers with 24: what differs by more than rounding has a reason."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network.double()
+
+    def forward(self, images):
+        return self.network(images.double()).float()
+
+
+def shared_network() -> nn.Module:
+    """Batch norm, dropout and dropped paths: layers that look beyond one image, or draw numbers."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        return nn.Sequential(
-            nn.Conv2d(1, 4, 3),
-            nn.Tanh(),
-            nn.Conv2d(4, 4, 3),
-            nn.Tanh(),
-            nn.Flatten(),
-            nn.Linear(64, 8),
-            nn.Linear(8, 3),
-        )
+        return InDouble(
+            nn.Sequential(
+                nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.Tanh(), DropPath(0.3), nn.Dropout2d(0.2),
+                nn.Conv2d(4, 4, 3), nn.BatchNorm2d(4, momentum=None), nn.Tanh(), nn.Flatten(), nn.Dropout(0.2),
+                nn.Linear(64, 8), nn.BatchNorm1d(8), nn.Tanh(), nn.Linear(8, 3),
+            )
+        )  # fmt: skip
 
 
-def shared_session(run_dir: Path, rank: int, port: int) -> None:
-    """What each of two processes does that share a run, and then resume it when it is finished."""
+def shared_session(folder: Path, name: str, rank: int, world_size: int) -> None:
+    """What each of the processes does that share a run, and then resume it when it is finished."""
     torch.set_num_threads(1)
-    os.environ |= {
-        "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "GLOO_SOCKET_IFNAME": "lo",
-        "WORLD_SIZE": "2", "RANK": str(rank), "LOCAL_RANK": str(rank), "NODE_RANK": "0",
-    }  # fmt: skip
-    fabric = cpu_fabric(devices=2, strategy="ddp")
-    fabric.launch()
-    network, result = train_tiny(run_dir, SHARED_RECIPE, network=plain_network(), fabric=fabric, use_checks=True)
+    fabric = joined_fabric(folder, rank, world_size)
+    recipe, run_dir = SHARED_RECIPES[name], folder / "run"
+    network, result = train_tiny(run_dir, recipe, network=shared_network(), fabric=fabric, use_checks=True)
     assert result.status == "finished"
-    safetensors.torch.save_file(network.state_dict(), run_dir / f"final-{rank}.safetensors")
-    _, result = train_tiny(run_dir, SHARED_RECIPE, network=plain_network(), fabric=fabric, resume=True)
-    assert result.steps == 9
+    safetensors.torch.save_file(network.state_dict(), folder / f"final-{rank}.safetensors")
+    _, again = train_tiny(run_dir, recipe, network=shared_network(), fabric=fabric, resume=True)
+    assert again.steps == result.steps
     torch.distributed.destroy_process_group()
+
+
+def shared_resumed(folder: Path, run_dir: Path, name: str, rank: int, world_size: int) -> None:
+    """What each process does that goes on with a shared run, checkpointing at every step."""
+    torch.set_num_threads(1)
+    fabric = joined_fabric(folder, rank, world_size)
+    network, result = train_tiny(
+        run_dir,
+        SHARED_RECIPES[name],
+        network=shared_network(),
+        fabric=fabric,
+        resume=True,
+        checkpoint_every_s=0.0,
+        use_sharding=name == "weights shared out",
+    )
+    weights = all_whole(network.state_dict())
+    if result.status == "finished" and rank == 0:
+        cache.write_atomically(run_dir / "final.safetensors", safetensors.torch.save(weights))
+    torch.distributed.destroy_process_group()
+
+
+def train_where_it_stands(folder: Path, parent: Path, rank: int, world_size: int) -> None:
+    """Each process trains on `images` in the folder of its own number, and leaves the error that it ends with."""
+    torch.set_num_threads(1)
+    _take_place(folder, rank, world_size)
+    os.chdir(parent / str(rank))
+    os.environ["STRIATE_CACHE"] = str(folder / "cache")
+    try:
+        train("images", Choices(epochs=1, batch_size=4, network="lenet5"), run=folder / "run", device="cpu")
+    except StriateError as error:
+        (folder / f"error-{rank}").write_text(f"{type(error).__name__}: {error}")
+
+
+def joined_fabric(folder: Path, rank: int, world_size: int):
+    """This process's part in the company of all, as `striate train --devices` makes it."""
+    _take_place(folder, rank, world_size)
+    return make_fabric(torch.device("cpu"), "32-true", launching.own_place())
+
+
+def _take_place(folder: Path, rank: int, world_size: int) -> None:
+    os.environ |= {launching.MEETING_PLACE: str(folder), "GLOO_SOCKET_IFNAME": "lo"}
+    os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "GROUP_RANK": "0"}
+    os.environ |= {"WORLD_SIZE": str(world_size), "LOCAL_WORLD_SIZE": str(world_size)}

@@ -12,6 +12,7 @@ from striate.cli import describe, evaluate, export, look, networks, predict, rep
 from striate.cli.console import complain, out
 from striate.cli.memory import keep_freed_memory
 from striate.errors import StriateError
+from striate.training.launching import may_complain
 
 app = typer.Typer(
     help="The convnet workbench: from a folder of images to a model you understand, trust and can ship.",
@@ -60,17 +61,25 @@ def main() -> None:
                 warnings.simplefilter("ignore")
             sys.exit(app(standalone_mode=False) or 0)
     except (KeyboardInterrupt, typer.Abort):
-        complain("stopped")
+        _complain_once("stopped")
         sys.exit(1)
     except StriateError as error:
         if wants_traceback:
             traceback.print_exc()
-        complain(str(error))
+        _complain_once(str(error))
     except Exception as error:
         if hasattr(error, "format_message"):  # the words on the command line do not fit; typer's own kind moved about
-            complain(f"{error.format_message().rstrip('.')}; see striate {' '.join(sys.argv[1:2])} --help")
+            _complain_once(f"{error.format_message().rstrip('.')}; see striate {' '.join(sys.argv[1:2])} --help")
             sys.exit(2)
         if wants_traceback:
             traceback.print_exc()
-        complain(f"striate met an error of its own, {type(error).__name__}: {error}; add --debug for the traceback")
+        _complain_once(
+            f"striate met an error of its own, {type(error).__name__}: {error}; add --debug for the traceback"
+        )
     sys.exit(2)
+
+
+def _complain_once(line: str) -> None:
+    """Say what went wrong, once where several processes work together."""
+    if may_complain():
+        complain(line)

@@ -1,5 +1,6 @@
 """`striate data`: what is in a source."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -9,6 +10,7 @@ from rich.text import Text
 from striate.cli.console import AsJson, DataDir, Download, out, show_json, tell, track
 
 if TYPE_CHECKING:
+    from striate.data.dataset import Dataset
     from striate.data.summary import DataSummary
 
 _MOST_ROWS = 60
@@ -24,18 +26,27 @@ def look_at_data(
     max_pixels: Annotated[
         int, typer.Option("--max-pixels", min=1, help="Refuse images with more pixels than this.")
     ] = 100_000_000,
+    shards: Annotated[
+        Path | None, typer.Option("--shards", metavar="DIR", help="Write the images to DIR as tar shards instead.")
+    ] = None,
+    shard_mb: Annotated[
+        int, typer.Option("--shard-mb", min=1, metavar="MB", help="Millions of bytes in one shard.")
+    ] = 256,
     as_json: AsJson = False,
 ) -> None:
     """What is in a source: counts, sizes, unreadable files, copies and leaks. Every image is decoded to the end.
 
     Example: striate data photos/
     """
-    from pathlib import Path
-
     from striate.data.sources import open_source
     from striate.data.summary import summarize
 
     dataset = open_source(source, data_dir=None if data_dir is None else Path(data_dir), download=download, tell=tell)
+    if shards is not None:
+        _write_shards(dataset, shards, shard_mb, as_json=as_json)
+        return
+    if dataset.kind == "shards":
+        _verify_shards(dataset)
     summary = summarize(dataset, track=track, max_pixels=max_pixels)
     if as_json:
         show_json(summary.to_json())
@@ -47,6 +58,32 @@ def look_at_data(
         out.print(_count_table(summary))
     _show_sizes(summary)
     _show_findings(summary)
+
+
+def _write_shards(dataset: "Dataset", folder: Path, shard_mb: int, *, as_json: bool) -> None:
+    from striate.data.shards import write_shards
+
+    for notice in dataset.notices:
+        tell(notice)
+    written = write_shards(dataset, folder, shard_mb=shard_mb, tell=tell, track=track)
+    for line in written.left_out[:_MOST_LINES]:
+        tell(f"left out: {line}")
+    if as_json:
+        show_json(written.to_json())
+        return
+    num_images = sum(shard.num_images for shard in written.shards)
+    size_mb = sum(shard.size_bytes for shard in written.shards) / 1e6
+    out.print(Text(f"{num_images:,} images in {len(written.shards):,} shards, {size_mb:,.1f} MB, in {folder}"))
+
+
+def _verify_shards(dataset: "Dataset") -> None:
+    """Raise DataError with the first shard whose bytes are not those that were written."""
+    from striate.data.shards import damaged_shards, read_index
+    from striate.errors import DataError
+
+    folder = Path(dataset.source)
+    for line in damaged_shards(folder, read_index(folder)[1], track=track):
+        raise DataError(line)
 
 
 def _count_table(summary: "DataSummary") -> Table:

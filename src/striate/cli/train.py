@@ -1,13 +1,16 @@
 """`striate train`: from a source of images to a run folder with a model and a report."""
 
+import json
+import sys
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from striate.cli.console import AsJson, DataDir, Device, Download, show_json, tell, track
+from striate.cli.console import AsJson, DataDir, Device, Download, complain, show_json, tell, track
 from striate.cli.live import LiveDisplay
 from striate.errors import InputError
+from striate.training.launching import end_with_parent, is_launched, launch, own_place
 
 
 def _option(name: str, panel: str, text: str, metavar: str | None = None) -> Any:
@@ -34,7 +37,8 @@ def train(
     ] = None,
     epochs: Annotated[int | None, typer.Option("--epochs", "-e", help="Passes over the training images.")] = None,
     run: Annotated[
-        Path | None, typer.Option("--run", metavar="DIR", help="The run folder to make; runs/... by default.")
+        Path | None,
+        typer.Option("--run", "--run-dir", metavar="DIR", help="The run folder to make; runs/... by default."),
     ] = None,
     resume: Annotated[
         Path | None, typer.Option("--resume", metavar="RUN", help="Go on with a run that was stopped or killed.")
@@ -43,6 +47,14 @@ def train(
         int | None, typer.Option("--seed", help="Decides splits, first weights, order, augmentation. [default: 0]")
     ] = None,
     device: Device = "auto",
+    devices: Annotated[
+        int | None,
+        typer.Option("--devices", min=1, metavar="N", help="Processes that share every batch: as many GPUs."),
+    ] = None,
+    shard_weights: Annotated[
+        bool,
+        typer.Option("--shard-weights", help="Share out weights too (FSDP), for networks too large for one device."),
+    ] = False,
     find_rate: Annotated[
         bool, typer.Option("--find-rate", help="Scan learning rates, show the curve and stop.")
     ] = False,
@@ -159,6 +171,18 @@ def train(
 
     Example: striate train photos/ --network squeezenet1_1 --weights imagenet
     """
+    num_processes = devices or (_num_devices_of(resume) if resume is not None else 1)
+    if num_processes > 1 and not is_launched():
+        raise typer.Exit(launch(sys.argv[1:], num_processes, complain=complain))
+    place = own_place()
+    if devices is not None and devices != place.local_world_size:
+        raise InputError(
+            f"--devices says {devices} but the launcher has started {place.local_world_size} on this machine; leave --devices out"
+        )
+    if find_rate and place.world_size > 1:
+        raise InputError("--find-rate scans in one process; leave --devices out")
+    end_with_parent()
+
     from striate.data.opening import Access
     from striate.recipes.choices import Choices
     from striate.recipes.train import find_rate as scan_rates
@@ -180,7 +204,7 @@ def train(
     display = LiveDisplay()
     access = Access(data_dir=data_dir, download=download, max_pixels=max_pixels, tell=tell, track=track)
     if resume is not None:
-        if source is not None or run is not None or find_rate or choices != Choices():
+        if source is not None or run is not None or find_rate or shard_weights or choices != Choices():
             raise InputError(
                 "--resume goes on with the run exactly as it was started; give it the run folder and nothing else"
             )
@@ -193,13 +217,27 @@ def train(
         return
     else:
         finished = train_source(
-            source, choices, run=run, run_checks=checks, measure=measure, device=device, access=access, observer=display
+            source,
+            choices,
+            run=run,
+            run_checks=checks,
+            measure=measure,
+            device=device,
+            shard_weights=shard_weights,
+            access=access,
+            observer=display,
         )
-    if as_json:
-        show_json(finished.to_json())
-    else:
-        display.show_run(finished)
+    if place.rank == 0:
+        show_json(finished.to_json()) if as_json else display.show_run(finished)
     if finished.status != "finished":
-        if as_json:
+        if as_json and place.rank == 0:
             tell(f"stopped; go on with: striate train --resume {finished.path}")
         raise typer.Exit(1)
+
+
+def _num_devices_of(run: Path) -> int:
+    """How many processes striate started the run with; 1 where the folder does not say."""
+    try:
+        return int(json.loads((run / "run.json").read_bytes())["machine"]["devices"] or 1)
+    except (OSError, ValueError, KeyError, TypeError):
+        return 1

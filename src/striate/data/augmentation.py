@@ -5,6 +5,7 @@ generator given: equal generators, equal results, and on every device from the s
 made where images are read (`striate.data.feeding`), since packed images differ in size.
 """
 
+import dataclasses
 import math
 from dataclasses import dataclass
 
@@ -64,6 +65,35 @@ class Augmentation:
                 raise InputError(f"{name} must lie in [0, {high:g}] but is {getattr(self, name)}")
 
 
+@dataclass(frozen=True)
+class Changes:
+    """What is about to happen to each of N images, drawn; None where nothing does. The fields are the arguments of the
+    functions below: (N,), `colors` (N, 3).
+    """
+
+    flipped: Tensor | None = None
+    down: Tensor | None = None
+    right: Tensor | None = None
+    degrees: Tensor | None = None
+    brightness: Tensor | None = None
+    contrast: Tensor | None = None
+    saturation: Tensor | None = None
+    hue: Tensor | None = None
+    colors: Tensor | None = None
+    rows: Tensor | None = None
+    columns: Tensor | None = None
+
+    def of(self, places: Tensor) -> "Changes":
+        """Those of the images at `places` (n,) int64 of the N."""
+        values = ((field.name, getattr(self, field.name)) for field in dataclasses.fields(self))
+        return Changes(**{name: None if value is None else value[places] for name, value in values})
+
+    def to(self, device: torch.device) -> "Changes":
+        """The same on `device`."""
+        values = ((field.name, getattr(self, field.name)) for field in dataclasses.fields(self))
+        return Changes(**{name: None if value is None else value.to(device) for name, value in values})
+
+
 def augment(images: Tensor, config: Augmentation, generator: torch.Generator) -> Tensor:
     """A batch (N, C, H, W) of pixels 0..255, changed image by image as `config` says; crop and mixup are not made here.
 
@@ -73,40 +103,76 @@ def augment(images: Tensor, config: Augmentation, generator: torch.Generator) ->
     channels.
     """
     _check_images(images, config)
-    num_images, channels, height, width = images.shape
+    return apply_changes(images, draw_changes(tuple(images.shape), config, generator), config)
+
+
+def draw_changes(shape: tuple[int, ...], config: Augmentation, generator: torch.Generator) -> Changes:
+    """What `augment` does to a batch of this shape (N, C, H, W), drawn on the generator's device.
+
+    Several processes that share a batch each draw for all of it and change their own images.
+    """
+    num_images, channels, height, width = shape
 
     def draw(low: float, high: float) -> Tensor:
-        """(N,) uniform in [low, high), drawn on the generator's device, moved to the images'."""
+        """(N,) uniform in [low, high)."""
         uniform = torch.rand(num_images, generator=generator, device=generator.device, dtype=torch.float32)
-        return (low + (high - low) * uniform).to(images.device)
+        return low + (high - low) * uniform
 
     def draw_whole(low: int, high: int) -> Tensor:
         """(N,) int64 uniform in [low, high]."""
-        whole = torch.randint(low, high + 1, (num_images,), generator=generator, device=generator.device)
-        return whole.to(images.device)
+        return torch.randint(low, high + 1, (num_images,), generator=generator, device=generator.device)
 
     def draw_factors(change: float) -> Tensor:
         return draw(max(0.0, 1 - change), 1 + change)
 
-    if config.flip:
-        images = flip(images, draw(0, 1) < 0.5)
-    if config.shift_px:
-        images = shift(images, *(draw_whole(-config.shift_px, config.shift_px) for _ in "yx"))
-    if config.rotation_degrees:
-        images = rotate(images, draw(-config.rotation_degrees, config.rotation_degrees))
-    if config.brightness:
-        images = change_brightness(images, draw_factors(config.brightness))
-    if config.contrast:
-        images = change_contrast(images, draw_factors(config.contrast))
-    if config.saturation and channels == 3:
-        images = change_saturation(images, draw_factors(config.saturation))
-    if config.hue and channels == 3:
-        images = change_hue(images, draw(-config.hue, config.hue))
-    if config.pca_color and channels == 3:
+    def draw_colors() -> Tensor:
         normal = torch.randn(num_images, 3, generator=generator, device=generator.device, dtype=torch.float32)
-        images = add_principal_colors(images, config.pca_color * normal.to(images.device))
+        return config.pca_color * normal
+
+    drawn: dict[str, Tensor] = {}  # one after the other, as `augment` lists them: the order decides the numbers
+    if config.flip:
+        drawn["flipped"] = draw(0, 1) < 0.5
+    if config.shift_px:
+        drawn |= {name: draw_whole(-config.shift_px, config.shift_px) for name in ("down", "right")}
+    if config.rotation_degrees:
+        drawn["degrees"] = draw(-config.rotation_degrees, config.rotation_degrees)
+    if config.brightness:
+        drawn["brightness"] = draw_factors(config.brightness)
+    if config.contrast:
+        drawn["contrast"] = draw_factors(config.contrast)
+    if config.saturation and channels == 3:
+        drawn["saturation"] = draw_factors(config.saturation)
+    if config.hue and channels == 3:
+        drawn["hue"] = draw(-config.hue, config.hue)
+    if config.pca_color and channels == 3:
+        drawn["colors"] = draw_colors()
     if config.cutout_px:
-        images = cut_out(images, draw_whole(0, height - 1), draw_whole(0, width - 1), config.cutout_px)
+        drawn |= {"rows": draw_whole(0, height - 1), "columns": draw_whole(0, width - 1)}
+    return Changes(**drawn)
+
+
+def apply_changes(images: Tensor, changes: Changes, config: Augmentation) -> Tensor:
+    """The images (N, C, H, W) with what was drawn for each of them done to it; see `augment`."""
+    _check_images(images, config)
+    changes = changes.to(images.device)
+    if changes.flipped is not None:
+        images = flip(images, changes.flipped)
+    if changes.down is not None and changes.right is not None:
+        images = shift(images, changes.down, changes.right)
+    if changes.degrees is not None:
+        images = rotate(images, changes.degrees)
+    if changes.brightness is not None:
+        images = change_brightness(images, changes.brightness)
+    if changes.contrast is not None:
+        images = change_contrast(images, changes.contrast)
+    if changes.saturation is not None:
+        images = change_saturation(images, changes.saturation)
+    if changes.hue is not None:
+        images = change_hue(images, changes.hue)
+    if changes.colors is not None:
+        images = add_principal_colors(images, changes.colors)
+    if changes.rows is not None and changes.columns is not None:
+        images = cut_out(images, changes.rows, changes.columns, config.cutout_px)
     return images
 
 
@@ -121,19 +187,29 @@ def mixup(images: Tensor, targets: Tensor, alpha: float, generator: torch.Genera
             f"mixup needs class probabilities ({len(images)}, K) as targets "
             f"but got {tuple(targets.shape)} {targets.dtype}; make labels one-hot first"
         )
+    shares, partners = (drawn.to(images.device) for drawn in draw_mix(len(images), alpha, generator))
+    return mix(images, shares, partners), mix(targets, shares, partners)
+
+
+def draw_mix(num_images: int, alpha: float, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """For each of N images its share, (N,) float32, and the place of its partner, (N,) int64."""
     if not 0 < alpha < math.inf:
         raise InputError(f"mixup needs an alpha above 0 but it is {alpha:g}")
     seed = torch.randint(2**62, (), generator=generator, device=generator.device).item()
-    drawn = np.random.default_rng(int(seed)).beta(alpha, alpha, len(images))
-    shares = torch.from_numpy(drawn).to(images.device, torch.float32)
-    partners = torch.randperm(len(images), generator=generator, device=generator.device).to(images.device)
-    return mix(images, shares, partners), mix(targets, shares, partners)
+    drawn = np.random.default_rng(int(seed)).beta(alpha, alpha, num_images)
+    partners = torch.randperm(num_images, generator=generator, device=generator.device)
+    return torch.from_numpy(drawn).to(generator.device, torch.float32), partners
 
 
 def mix(values: Tensor, shares: Tensor, partners: Tensor) -> Tensor:
     """`shares` (N,) of each value and the rest of the value at `partners` (N,): (N, ...) -> (N, ...) float32."""
-    values = values.to(torch.float32)
-    return torch.lerp(values[partners], values, shares.view(-1, *[1] * (values.ndim - 1)))
+    return mix_pairs(values, values[partners], shares)
+
+
+def mix_pairs(values: Tensor, others: Tensor, shares: Tensor) -> Tensor:
+    """`shares` (N,) of each value and the rest of the other: twice (N, ...) -> (N, ...) float32."""
+    shares = shares.view(-1, *[1] * (values.ndim - 1))
+    return torch.lerp(others.to(torch.float32), values.to(torch.float32), shares)
 
 
 def flip(images: Tensor, chosen: Tensor) -> Tensor:

@@ -5,6 +5,7 @@ function of the generator given, so that a run can be taken up anywhere.
 """
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -41,7 +42,7 @@ def batch_bounds(num_images: int, batch_size: int, *, smallest: int = 2) -> list
     """(start, stop) of each batch of an epoch; a last batch with fewer than `smallest` images joins the one before it.
 
     The default keeps a last batch of one from batch norm, which has no variance to divide by. Several processes, each
-    with its share of every batch, ask for `smallest` = 2 x their number. A smaller `batch_size` is kept as asked.
+    with its share of every batch, ask for `smallest` = their number. A smaller `batch_size` is kept as asked.
     """
     if batch_size < 1:
         raise InputError(f"batch_size must be at least 1 but is {batch_size}")
@@ -55,16 +56,27 @@ def batch_bounds(num_images: int, batch_size: int, *, smallest: int = 2) -> list
     return list(zip(starts, [*starts[1:], num_images], strict=True))
 
 
-def shard(batch: np.ndarray, rank: int, world_size: int) -> np.ndarray:
+@dataclass(frozen=True)
+class Share:
+    """Which images of a batch are one process's: those from `start` up to `stop` of `total`."""
+
+    start: int
+    stop: int
+    total: int
+
+
+def share_of(total: int, rank: int, world_size: int) -> Share:
     """The part of a batch for process `rank` of `world_size`; parts differ by at most one image and never are empty."""
     if not 0 <= rank < world_size:
         raise InputError(f"rank must lie in [0, {world_size - 1}] but is {rank}")
-    if len(batch) < world_size:
+    if total < world_size:
         raise InputError(
-            f"a batch of {len(batch)} images cannot be shared by {world_size} processes; "
+            f"a batch of {total} images cannot be shared by {world_size} processes; "
             "use a larger batch_size or fewer processes"
         )
-    return np.array_split(batch, world_size)[rank]
+    least, left_over = divmod(total, world_size)
+    start = rank * least + min(rank, left_over)
+    return Share(start, start + least + (rank < left_over), total)
 
 
 def read_batch(packed: PackedImages, indices: np.ndarray, size: tuple[int, int]) -> Tensor:
@@ -90,8 +102,12 @@ def read_random_crops(
     The resizing is bilinear and antialiased. The part's area is a share in [low, high] = `scale` of the packed image's
     area, as in `random_crop_boxes`.
     """
+    return read_crops(packed, indices, size, random_crop_boxes(packed.shapes[indices], scale, generator))
+
+
+def read_crops(packed: PackedImages, indices: np.ndarray, size: tuple[int, int], boxes: np.ndarray) -> Tensor:
+    """That part of each image, (n, 4) (top, left, height, width), resized to `size`: uint8 (n, C, height, width)."""
     _check_usable(packed, indices)
-    boxes = random_crop_boxes(packed.shapes[indices], scale, generator)
     return _stack(
         [
             resample(packed.image(index)[top : top + height, left : left + width], size, "bilinear")

@@ -12,6 +12,7 @@ from striate.data.digits import read_digits
 from striate.data.folder import num_class_folders, read_folder
 from striate.data.idx import holds_idx, read_idx_folder
 from striate.data.npz import read_npz
+from striate.data.shard_reader import holds_shards, read_shards
 from striate.data.standard import STANDARD_SETS, StandardSet, fetch
 from striate.data.table import is_table, read_table
 from striate.errors import DataError
@@ -35,7 +36,7 @@ def open_source(
     Names: "digits" (built in), mnist, fashion-mnist, cifar10, cifar100. These are looked for in `data_dir` (its
     folder of that name, the folders that torchvision uses, then itself) and in striate's cache; only with `download`
     are they fetched into the cache, with a line to `tell` and their length and checksum verified. Paths: a folder of
-    IDX files, of CIFAR's binary files, with a subfolder for each class, or with `labels.csv`; an `.npz` file; a CSV
+    IDX files, of CIFAR's binary files, of shards, with a subfolder for each class, or with `labels.csv`; an `.npz` file; a CSV
     file. Raises DataError when there is no such source or it cannot serve.
     """
     if not str(source):
@@ -65,6 +66,8 @@ def open_path(path: Path) -> Dataset:
 def _open_folder(folder: Path) -> Dataset:
     if holds_idx(folder):
         return read_idx_folder(folder)
+    if holds_shards(folder):
+        return read_shards(folder)
     if holds_cifar(folder):
         return read_cifar_folder(folder)
     labels = folder / "labels.csv"

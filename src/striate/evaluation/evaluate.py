@@ -145,10 +145,14 @@ def answer(
     labels: np.ndarray,
     *,
     autocast_dtype: torch.dtype | None = None,
+    use_inference_mode: bool = True,
 ) -> Answers:
-    """What the network answers, in evaluation mode, to batches of its input, whose labels (N,) follow one another."""
+    """What the network answers, in evaluation mode, to batches of its input, whose labels (N,) follow one another.
+
+    Tensors that are made in inference mode can never be trained on, so a network that keeps some does without.
+    """
     answers, start = [], 0
-    with evaluating(network), torch.inference_mode():
+    with evaluating(network), torch.inference_mode() if use_inference_mode else torch.no_grad():
         for images in batches:
             device, stop = images.device, start + len(images)
             with torch.autocast(device.type, dtype=autocast_dtype, enabled=autocast_dtype is not None):

@@ -7,6 +7,7 @@ import dataclasses
 import math
 from dataclasses import dataclass
 from functools import cache
+from typing import cast
 
 from torch.nn.modules.batchnorm import _NormBase
 
@@ -203,8 +204,8 @@ def has_norm(network: str) -> bool:
 
 
 def _from_weights(facts: Facts, entry: Entry, choices: Choices) -> Recipe:
-    freeze = default_freeze(facts.num_train)
-    head_only = (choices.freeze or freeze) == "base"
+    freeze = cast(Freeze, choices.freeze or default_freeze(facts.num_train))
+    head_only = freeze == "base"
     epochs = 20 if facts.num_train < MANY_IMAGES else 10
     return Recipe(
         network=entry.name,

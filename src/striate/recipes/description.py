@@ -1,5 +1,6 @@
 """What a run says of itself: run.json, splits.json, and the line that tells its choices."""
 
+import json
 import os
 import platform
 import sys
@@ -21,6 +22,7 @@ from striate.machine import processor_name
 from striate.recipes.mode_choice import ModeChoice
 from striate.recipes.prepare import Prepared
 from striate.recipes.run_folder import FORMAT, SPLITS_FILE
+from striate.training.launching import Place, launch_identity, meeting_place
 from striate.training.recipe import count_outputs
 
 _VERSIONS = ("torch", "torchvision", "lightning-fabric", "numpy", "pillow", "safetensors")
@@ -33,6 +35,7 @@ def describe_run(
     started_at: datetime,
     run_checks: bool,
     mode: ModeChoice | None,
+    has_shared_out_weights: bool,
 ) -> dict[str, Any]:
     """The first run.json."""
     dataset, recipe, packed = prepared.data.dataset, prepared.recipe, prepared.packed
@@ -78,8 +81,12 @@ def describe_run(
             "processor": processor_name(),
             "device": fabric.device.type,
             "threads": torch.get_num_threads(),
+            "processes": fabric.world_size,
+            "has_shared_out_weights": has_shared_out_weights,
+            "devices": None if meeting_place() is None else fabric.world_size,
         },
         "mode": None if mode is None else mode.to_json(),
+        "launch": launch_identity(),
         "checks": [] if run_checks else None,
         "notices": [line for line in prepared.notices if line not in data_notices],
         "status": "running",
@@ -121,3 +128,33 @@ def summary_line(prepared: Prepared) -> str:
         f"{recipe.epochs} epochs in batches of {recipe.batch_size}, {recipe.optimizer.name} at {recipe.optimizer.learning_rate:.3g}, "
         f"{recipe.schedule.name}{arithmetic}; augmentation: {', '.join(changes) or 'none'}"
     )
+
+
+def processes_lines(prepared: Prepared, place: Place) -> list[str]:
+    """How several processes share the work, and where that differs from what one would do; nothing for one."""
+    if place.world_size == 1:
+        return []
+    recipe, num_train = prepared.recipe, len(prepared.splits.train)
+    on = f" on {place.num_nodes} machines" if place.num_nodes > 1 else ""
+    lines = [
+        f"{place.world_size} processes{on} share each batch of {recipe.batch_size} images and train what one would"
+    ]
+    left_over = num_train % recipe.batch_size
+    if 2 <= left_over < min(place.world_size, recipe.batch_size):
+        lines.append(
+            f"the last {left_over} images of an epoch are too few for {place.world_size} processes and join the batch before, "
+            "which one process would not do"
+        )
+    return lines
+
+
+def what_must_agree(prepared: Prepared) -> dict[str, Any]:
+    """What every process must see alike, by what a user would call it."""
+    return {
+        "images": f"{len(prepared.data.dataset):,} images with fingerprint {prepared.data.fingerprint[:12]}",
+        "splits": f"{len(prepared.splits.train):,} training images, digest {digest(prepared.splits)[:12]}",
+        "striate": striate.__version__,
+        "torch": torch.__version__,
+        "preprocessing": json.loads(json.dumps(prepared.preprocessing.to_json())),
+        **json.loads(json.dumps(prepared.recipe.to_json())),
+    }

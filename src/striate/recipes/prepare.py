@@ -30,7 +30,6 @@ from striate.recipes.choices import Choices
 from striate.recipes.defaults import (
     Facts,
     default_network,
-    default_num_threads,
     default_preprocessing,
     default_recipe,
     resized_preprocessing,
@@ -108,8 +107,6 @@ def prepare(source: str, choices: Choices, access: Access, device: torch.device)
     if not are_ready:
         preprocessing = _measured(preprocessing, packed, splits, choices)
     recipe = default_recipe(dataclasses.replace(facts, num_train=len(splits.train)), entry, choices)
-    if recipe.num_threads == 0:
-        recipe = dataclasses.replace(recipe, num_threads=default_num_threads(entry, torch.get_num_threads()))
     if choices.weights is None:
         _initialize_from_images(entry, network, packed, splits, preprocessing)
     recipe = _with_possible_views(recipe, entry, network, preprocessing, splits, choices, tell)

@@ -1,9 +1,8 @@
 """A whole run: from a source to a trained, judged and reported model in one folder."""
 
 import dataclasses
-import logging
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+import platform
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -21,11 +20,13 @@ from striate.errors import InputError, ModelFileError, RunError, StriateError
 from striate.evaluation.evaluate import Evaluation
 from striate.evaluation.evaluate import evaluate as evaluate_network
 from striate.evaluation.mistakes import write_mistakes
-from striate.networks.catalogue import entry_for
+from striate.networks.catalogue import build_network, entry_for
 from striate.networks.model_file import MODEL_FILE, ModelFile, read_model_file, write_model_file
 from striate.recipes.choices import Choices
-from striate.recipes.description import describe_run, split_names, summary_line
-from striate.recipes.mode_choice import with_fastest_mode
+from striate.recipes.defaults import default_num_threads
+from striate.recipes.description import describe_run, processes_lines, split_names, summary_line, what_must_agree
+from striate.recipes.machine import check_device, make_fabric, own_share_of_threads, quiet_beside_first, threads
+from striate.recipes.mode_choice import ModeChoice, with_fastest_mode
 from striate.recipes.prepare import Prepared, noise, prepare, prepare_again
 from striate.recipes.run_folder import (
     EVALUATION_FILE,
@@ -38,18 +39,20 @@ from striate.recipes.run_folder import (
     write_json,
 )
 from striate.reports.report import write_report
-from striate.tasks.model import pick_device
+from striate.training.agreement import check_same, failing_together, from_first, naming_lost_processes, one_a_node_first
 from striate.training.checkpoints import cannot_write, has_checkpoints
 from striate.training.checks import CheckResult
 from striate.training.feature_feed import with_features
-from striate.training.feed import Feed
+from striate.training.feed import MAX_READERS, Feed
 from striate.training.head_only import HeadOnly, find_tail, whole_state
-from striate.training.loop import train_network
+from striate.training.launching import Place, is_restart_of, own_place
+from striate.training.loop import check_batch_size, train_network
 from striate.training.modes import can_compile
 from striate.training.observer import Observer, Observers, SilentObserver
 from striate.training.rate_finder import RateScan
 from striate.training.rate_finder import find_rate as scan_rates
-from striate.training.recipe import Precision, Recipe, check_precision
+from striate.training.recipe import Recipe, count_outputs
+from striate.training.sharding import check_sharding
 from striate.training.tensorboard import TensorBoardWriter
 from striate.training.validation import autocast_dtype
 
@@ -94,36 +97,54 @@ def train(
     run_checks: bool = True,
     measure: bool = True,
     device: str = "auto",
+    shard_weights: bool = False,
     access: Access | None = None,
     observer: Observer | None = None,
 ) -> Run:
     """Train a classifier on a source and judge it; what `choices` leaves open is decided by the data.
 
-    Makes the folder `run` (by default runs/SOURCE-NETWORK-NUMBER) with run.json, metrics.jsonl, model.safetensors (the best epoch by
-    validation), checkpoint/, events/ and report.html. With `measure` a long run first tries how this machine computes it fastest,
-    unless that was measured before. `device` is auto, cpu, cuda or mps. Ctrl-C stops between two updates; the run can
-    be taken up by `resume`. Raises DataError, InputError, ModelFileError, RunError or NonFiniteLoss, each one line.
+    Makes the folder `run` (by default runs/SOURCE-NETWORK-NUMBER) with run.json, metrics.jsonl, model.safetensors (the
+    best epoch by validation), checkpoint/, events/ and report.html. With `measure` a long run first
+    tries how this machine computes it fastest, unless that was measured before. `device` is auto, cpu, cuda or mps. Called in every
+    process that torchrun started, the processes share each batch and do together what one would do; the first writes,
+    tells and judges, and the others' Run has no figures. `shard_weights` shares out the weights as well. Ctrl-C stops
+    between two updates; the run can be taken up by `resume`. Raises DataError, InputError, ModelFileError, RunError or
+    NonFiniteLoss, each one line.
     """
-    access, observer = access or Access(), observer or SilentObserver()
     started_at = datetime.now(UTC)
-    place = _check_device(device, choices.precision if choices else None)
-    if choices is not None and choices.use_compile and place.type == "cpu" and not can_compile():
+    place, observer = own_place(), observer or SilentObserver()
+    access = quiet_beside_first(access or Access(), place)
+    own_device = check_device(device, choices.precision if choices else None, place)
+    if choices is not None and choices.use_compile and own_device.type == "cpu" and not can_compile():
         raise InputError("compiling needs a C++ compiler and there is none here; install g++, or leave --compile out")
-    if run is not None:
-        check_run_dir(Path(run))  # before anything slow
-    prepared = prepare(str(source), choices or Choices(), access, place)
-    mode = None
-    if measure:
-        wishes, make_fabric = choices or Choices(), partial(_make_fabric, place)
-        prepared, mode = with_fastest_mode(prepared, _feed(prepared), wishes, place, make_fabric, access.tell)
-    fabric = _make_fabric(place, prepared.recipe.precision)
-    run_dir = make_numbered_run_dir(str(source), prepared.entry.name) if run is None else make_run_dir(Path(run))
-    with _threads(prepared.recipe.num_threads):
-        described = describe_run(prepared, access, fabric, started_at, run_checks, mode)
-        write_json(run_dir / RUN_FILE, described)
-        write_json(run_dir / SPLITS_FILE, split_names(prepared))
-        access.tell(summary_line(prepared))
-        return _run(run_dir, described, prepared, fabric, access, observer, is_resumed=False, run_checks=run_checks)
+    fabric = make_fabric(own_device, "32-true", place)
+    with naming_lost_processes(fabric, "start the run again"):
+        if begun := from_first(fabric, partial(_begun_by_this_launch, run)):
+            access.tell(f"torchrun has started the processes again: going on with {begun}")
+            return resume(begun, device=device, access=access, observer=observer)
+        if run is not None:
+            from_first(fabric, partial(_checked_run_dir, Path(run)))  # before anything slow
+        job = partial(prepare, str(source), choices or Choices(), access, own_device)
+        prepared = one_a_node_first(fabric, place.local_rank, job)
+        check_same(fabric, what_must_agree(prepared), platform.node())
+        check_batch_size(prepared.recipe, fabric)
+        if shard_weights:
+            check_sharding(prepared.recipe, place.world_size)
+        prepared, mode = _in_mode(prepared, choices or Choices(), own_device, place, access, measure=measure)
+        fabric = make_fabric(own_device, prepared.recipe.precision, place)
+        run_dir = Path(from_first(fabric, partial(_made_run_dir, run, str(source), prepared.entry.name)))
+        with threads(prepared.recipe.num_threads):
+            described = describe_run(prepared, access, fabric, started_at, run_checks, mode, shard_weights)
+            with failing_together(fabric):
+                if fabric.is_global_zero:
+                    write_json(run_dir / RUN_FILE, described)
+                    write_json(run_dir / SPLITS_FILE, split_names(prepared))
+            for line in (summary_line(prepared), *processes_lines(prepared, place)):
+                access.tell(line)
+            with naming_lost_processes(fabric, f"go on with: striate train --resume {run_dir}"):
+                return _run(
+                    run_dir, described, prepared, fabric, access, observer, is_resumed=False, run_checks=run_checks
+                )
 
 
 def resume(
@@ -135,45 +156,93 @@ def resume(
     figures come back. Raises RunError where the folder is no run or its data have changed.
     """
     run_dir, observer = Path(run), observer or SilentObserver()
+    place = own_place()
     described = read_run(run_dir)
     recipe = Recipe.from_json(described["recipe"])
     stored = described["data"]
-    access = access or Access()
+    access = quiet_beside_first(access or Access(), place)
     if access.data_dir is None and stored["data_dir"] is not None:
         access = dataclasses.replace(access, data_dir=stored["data_dir"])
     access = dataclasses.replace(access, max_pixels=stored["max_pixels"])
-    if Path(described["source"]).is_absolute() and not Path(described["source"]).exists():
-        raise RunError(f"the images of {described['source']} are not there any more; put them back or start a new run")
-    has_checkpoint = has_checkpoints(run_dir / "checkpoint")
-    place = _check_device(described["machine"]["device"] if device == "auto" else device, recipe.precision)
-    fabric = _make_fabric(place, recipe.precision)
-    with _threads(described["machine"]["threads"]):
-        prepared = prepare_again(
-            described["source"],
-            recipe,
-            Preprocessing.from_json(described["preprocessing"]),
-            entry_for(described["network"]["name"]),
-            access,
-            has_checkpoint=has_checkpoint,
-        )
-        if prepared.data.fingerprint != stored["fingerprint"] or digest(prepared.splits) != stored["splits"]["digest"]:
-            raise RunError(
-                f"the images of {described['source']} are not those that {run_dir} was started with; put them back or start a new run"
-            )
-        write_json(run_dir / SPLITS_FILE, split_names(prepared))  # a kill may have come before it was written
+    own_device = check_device(described["machine"]["device"] if device == "auto" else device, recipe.precision, place)
+    fabric = make_fabric(own_device, recipe.precision, place)
+    with (
+        naming_lost_processes(fabric, f"go on with: striate train --resume {run_dir}"),
+        threads(described["machine"]["threads"]),
+    ):
+        has_checkpoint = from_first(fabric, lambda: "yes" if has_checkpoints(run_dir / "checkpoint") else "") == "yes"
+        job = partial(_prepared_again, run_dir, described, recipe, access, has_checkpoint)
+        prepared = one_a_node_first(fabric, place.local_rank, job)
+        check_same(fabric, what_must_agree(prepared), platform.node())
+        with failing_together(fabric):
+            if fabric.is_global_zero:  # a kill may have come before it was written
+                write_json(run_dir / SPLITS_FILE, split_names(prepared))
         has_yet_to_check = described.get("checks") == [] and not has_checkpoint
         return _run(
             run_dir, described, prepared, fabric, access, observer, is_resumed=True, run_checks=has_yet_to_check
         )
 
 
+def _in_mode(
+    prepared: Prepared, choices: Choices, device: torch.device, place: Place, access: Access, *, measure: bool
+) -> tuple[Prepared, ModeChoice | None]:
+    """The run in the way of computing that was asked for, or measured, or is usual; several processes measure nothing."""
+    if prepared.recipe.num_threads == 0:
+        num_threads = default_num_threads(prepared.entry, own_share_of_threads(place))
+        prepared = dataclasses.replace(prepared, recipe=dataclasses.replace(prepared.recipe, num_threads=num_threads))
+    if not measure or place.world_size > 1:
+        return prepared, None
+    make = partial(make_fabric, device, place=place)
+    return with_fastest_mode(prepared, _feed(prepared), choices, device, make, access.tell)
+
+
+def _prepared_again(
+    run_dir: Path, described: dict[str, Any], recipe: Recipe, access: Access, has_checkpoint: bool
+) -> Prepared:
+    """The run as its folder describes it. RunError where its data are gone or have changed."""
+    source, stored = described["source"], described["data"]
+    if Path(source).is_absolute() and not Path(source).exists():
+        raise RunError(f"the images of {source} are not there any more; put them back or start a new run")
+    prepared = prepare_again(
+        source,
+        recipe,
+        Preprocessing.from_json(described["preprocessing"]),
+        entry_for(described["network"]["name"]),
+        access,
+        has_checkpoint=has_checkpoint,
+    )
+    if prepared.data.fingerprint != stored["fingerprint"] or digest(prepared.splits) != stored["splits"]["digest"]:
+        raise RunError(
+            f"the images of {source} are not those that {run_dir} was started with; put them back or start a new run"
+        )
+    return prepared
+
+
+def _begun_by_this_launch(run: str | Path | None) -> str:
+    """The run folder that processes of the same torchrun made before one of them died; empty where there is none."""
+    candidates = [Path(run)] if run is not None else list(Path("runs").glob("*"))
+    for folder in candidates:
+        if (folder / RUN_FILE).is_file() and is_restart_of(read_run(folder).get("launch")):
+            return str(folder)
+    return ""
+
+
+def _checked_run_dir(wanted: Path) -> str:
+    check_run_dir(wanted)
+    return str(wanted)
+
+
+def _made_run_dir(run: str | Path | None, source: str, network: str) -> str:
+    return str(make_numbered_run_dir(source, network) if run is None else make_run_dir(Path(run)))
+
+
 def find_rate(
     source: str | Path, choices: Choices | None = None, *, device: str = "auto", access: Access | None = None
 ) -> RateScan:
     """Scan learning rates for the run that `train` would make, on a copy of its network; nothing is written."""
-    place = _check_device(device, choices.precision if choices else None)
-    prepared = prepare(str(source), choices or Choices(), access or Access(), place)
-    fabric = _make_fabric(place, prepared.recipe.precision)
+    own_device = check_device(device, choices.precision if choices else None, Place())
+    prepared = prepare(str(source), choices or Choices(), access or Access(), own_device)
+    fabric = make_fabric(own_device, prepared.recipe.precision, Place())
     feed = _feed(prepared)
     return scan_rates(prepared.network, prepared.recipe, feed, fabric=fabric, head=prepared.entry.head)
 
@@ -204,6 +273,7 @@ def _run(
             resume=is_resumed,
             use_checks=run_checks,
             head=f"network.{prepared.entry.head}" if trainee else prepared.entry.head,
+            use_sharding=described["machine"].get("has_shared_out_weights", False),
             make_feed=None
             if trainee is None
             else partial(_features, trainee, prepared, feed, fabric, access, observers),
@@ -211,15 +281,18 @@ def _run(
             observer=observers,
         )
     except StriateError as error:
-        with suppress(RunError):  # what failed may be the disk itself
-            keeper.write(status="failed", failure=str(error))
+        if fabric.is_global_zero:
+            with suppress(RunError):  # what failed may be the disk itself
+                keeper.write(status="failed", failure=str(error))
         raise
+    if not fabric.is_global_zero:  # the first process judges and reports
+        return Run(run_dir, result.status)
     best = None if result.best is None else asdict(result.best)
     keeper.write(status=result.status, elapsed_s=result.elapsed_s, best=best)
     if result.status != "finished":
         return Run(run_dir, result.status)
     keeper.write(status="judging")
-    split, evaluation = _judge(run_dir, prepared, fabric, access)
+    split, evaluation = _judge(run_dir, described, prepared, fabric, access)
     keeper.write(status="finished")
     write_report(run_dir)
     return Run(run_dir, "finished", split, evaluation)
@@ -294,17 +367,26 @@ def _features(
     return made
 
 
-def _judge(run_dir: Path, prepared: Prepared, fabric: Fabric, access: Access) -> tuple[str, Evaluation]:
+def _judge(
+    run_dir: Path, described: dict[str, Any], prepared: Prepared, fabric: Fabric, access: Access
+) -> tuple[str, Evaluation]:
     """Measure the best model on the test part, or validation where there is none; leave evaluation.json and the worst mistakes."""
     try:
         about, weights = read_model_file(run_dir / MODEL_FILE)
     except ModelFileError as error:
         raise RunError(f"{error}; the run's best weights are lost with it, so start a new run") from None
-    prepared.network.load_state_dict(weights)
+    network = prepared.network
+    if described["machine"].get("has_shared_out_weights"):  # what was trained lies in pieces in all processes
+        network = build_network(
+            prepared.entry.name,
+            num_classes=count_outputs(prepared.recipe.output, len(about.class_names)),
+            in_channels=prepared.preprocessing.channels,
+        ).to(fabric.device)
+    network.load_state_dict(weights)
     split = "test" if len(prepared.splits.test) else "validation"
     images = prepared.data.dataset.images
     evaluation = evaluate_network(
-        prepared.network,
+        network,
         prepared.preprocessing,
         prepared.packed,
         prepared.splits[split],
@@ -327,37 +409,5 @@ def _feed(prepared: Prepared) -> Feed:
         splits.validation,
         prepared.preprocessing,
         dataset.class_names,
+        max_readers=max(1, MAX_READERS // own_place().local_world_size),
     )
-
-
-def _check_device(device: str, precision: str | None) -> torch.device:
-    """The device asked for. InputError where this machine has none such, or the precision asked for needs another."""
-    place = pick_device(device)
-    if check_precision(precision or "32-true") == "16-mixed" and place.type == "cpu":
-        raise InputError("16-mixed needs a GPU, which scales small gradients; on the CPU use bf16-mixed or 32-true")
-    return place
-
-
-def _make_fabric(place: torch.device, precision: Precision) -> Fabric:
-    """One process on this device."""
-    accelerator = {"cuda": "gpu"}.get(place.type, place.type)
-    log = logging.getLogger("lightning_fabric.utilities.rank_zero")
-    level = log.level
-    log.setLevel(logging.WARNING)  # it would print a line on 16-bit arithmetic, which the run's own line tells
-    try:
-        fabric = Fabric(accelerator=accelerator, devices=1, precision=precision)
-        fabric.launch()
-    finally:
-        log.setLevel(level)
-    return fabric
-
-
-@contextmanager
-def _threads(num_threads: int) -> Iterator[None]:
-    """Compute with so many threads: sums in another order would round otherwise."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(num_threads)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

@@ -4,6 +4,7 @@ n images of a batch, N training images, V views. Epoch e takes view e modulo V. 
 what it would learn behind the base, were the base given the same views: nothing in a frozen base changes.
 """
 
+import dataclasses
 from collections.abc import Generator, Iterator
 from contextlib import closing
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from striate.data.feeding import epoch_order, shard
+from striate.data.feeding import epoch_order, share_of
 from striate.data.parallel import num_processors, prefetch
 from striate.progress import Track, track_silently
 from striate.training.feed import MAX_READERS, Feed
@@ -51,7 +52,9 @@ class FeatureFeed(Feed):
             self.train, self.labels, seed=recipe.seed, epoch=epoch, use_balanced_sampling=recipe.use_balanced_sampling
         )
         for start, stop in self.bounds(recipe, world_size)[first_batch:]:
-            yield self._batch(view, self.train, shard(order[start:stop], rank, world_size), device)
+            share = share_of(stop - start, rank, world_size)
+            batch = self._batch(view, self.train, order[start:stop][share.start : share.stop], device)
+            yield dataclasses.replace(batch, share=share)
 
     def validation_batches(self, indices: np.ndarray, batch_size: int, device: torch.device) -> Iterator[Tensor]:
         """Features of these validation images, in order."""

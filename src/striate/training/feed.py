@@ -6,7 +6,7 @@ n images of a batch, C channels, K classes.
 import hashlib
 import os
 from collections.abc import Callable, Generator, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 
 import numpy as np
@@ -14,8 +14,17 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from striate.data.augmentation import augment, mixup
-from striate.data.feeding import batch_bounds, epoch_order, read_batch, read_random_crops, shard
+from striate.data.augmentation import Changes, apply_changes, augment, draw_changes, draw_mix, mix_pairs
+from striate.data.feeding import (
+    Share,
+    batch_bounds,
+    epoch_order,
+    random_crop_boxes,
+    read_batch,
+    read_crops,
+    read_random_crops,
+    share_of,
+)
 from striate.data.packed import PackedImages
 from striate.data.parallel import prefetch
 from striate.data.preprocessing import Preprocessing
@@ -26,13 +35,25 @@ from striate.training.recipe import Recipe
 from striate.training.step import Batch
 
 MAX_READERS = 8
-"""Threads that cut and resize random crops; reading whole images needs but one."""
+
+
+@dataclass(frozen=True, eq=False)
+class Draws:
+    """The random choices of a whole batch of N images, from which each process takes those of its own.
+
+    `boxes` (N, 4) are its crops, `shares` (N,) and `partners` (N,) its mixup; None where there is none.
+    """
+
+    boxes: np.ndarray | None
+    changes: Changes
+    shares: Tensor | None
+    partners: Tensor | None
 
 
 @dataclass(frozen=True, eq=False)
 class Feed:
     """The images of a run. `labels` (N,) int64 index `class_names`; `train` and `validation` are indices into the
-    packed images.
+    packed images. Up to `max_readers` threads cut and resize random crops; reading whole images needs but one.
     """
 
     packed: PackedImages
@@ -41,6 +62,7 @@ class Feed:
     validation: np.ndarray
     preprocessing: Preprocessing
     class_names: tuple[str, ...]
+    max_readers: int = field(default=MAX_READERS, kw_only=True)
 
     def __post_init__(self) -> None:
         if len(self.labels) != len(self.packed):
@@ -82,8 +104,9 @@ class Feed:
     ) -> Generator[Batch, None, None]:
         """The batches of `epoch` (from 0) from `first_batch` on, this process's share of each, ready on `device`.
 
-        A batch depends on the recipe, the epoch, its place and the process alone. It is read ahead in the background;
-        close the iterator to end that.
+        A batch depends on the recipe, the epoch and its place alone: the processes together see what one alone would,
+        bit for bit. Every process draws for the whole batch and reads its own images and, for mixup, their partners.
+        Batches are read ahead in the background; close the iterator to end that.
         """
         order = epoch_order(
             self.train, self.labels, seed=recipe.seed, epoch=epoch, use_balanced_sampling=recipe.use_balanced_sampling
@@ -91,10 +114,10 @@ class Feed:
         thunks: list[Callable[[], Callable[[], Batch]]] = []
         for number, (start, stop) in enumerate(self.bounds(recipe, world_size)):
             if number >= first_batch:
-                indices = shard(order[start:stop], rank, world_size)
-                generator = generator_for(recipe.seed, "augmentation", epoch, number, rank)
-                thunks.append(partial(self._load, recipe, indices, generator, device))
-        num_readers = 1 if recipe.augmentation.crop_scale is None else min(MAX_READERS, os.cpu_count() or 1)
+                share = share_of(stop - start, rank, world_size)
+                generator = generator_for(recipe.seed, "augmentation", epoch, number, 0)
+                thunks.append(partial(self._load, recipe, order[start:stop], share, generator, device))
+        num_readers = 1 if recipe.augmentation.crop_scale is None else min(self.max_readers, os.cpu_count() or 1)
         for finish in prefetch(thunks, depth=num_readers + 1, num_workers=num_readers):
             yield finish()
 
@@ -109,45 +132,76 @@ class Feed:
 
     def bounds(self, recipe: Recipe, world_size: int) -> list[tuple[int, int]]:
         """(start, stop) of each batch of an epoch."""
-        return batch_bounds(len(self.train), recipe.batch_size, smallest=2 * world_size)
+        return batch_bounds(len(self.train), recipe.batch_size, smallest=max(2, world_size))
 
     def _load(
-        self, recipe: Recipe, indices: np.ndarray, generator: torch.Generator, device: torch.device
+        self, recipe: Recipe, indices: np.ndarray, share: Share, generator: torch.Generator, device: torch.device
     ) -> Callable[[], Batch]:
         """All that can be done ahead, in another thread: the reading, and on the CPU the rest too. The result gives the
-        batch.
+        batch: of the images `indices`, those that are the process's share.
         """
-        pixels, labels = self._read(recipe, indices, generator, pin=device.type == "cuda")
-        finish = partial(self._prepare, recipe, pixels, labels, generator, device)
+        draws = self._draw(recipe, indices, generator)
+        own = torch.arange(share.start, share.stop)
+        needed = own if draws.partners is None else torch.cat([own, draws.partners[own]]).unique()
+        pixels, labels = self._read(indices[needed.numpy()], draws.boxes, needed, pin=device.type == "cuda")
+        finish = partial(self._prepare, recipe, pixels, labels, draws, needed, share, device)
         if device.type != "cpu":
             return finish
         batch = finish()
         return lambda: batch
 
+    def _draw(self, recipe: Recipe, indices: np.ndarray, generator: torch.Generator) -> Draws:
+        """Every random choice for the images of a batch."""
+        size, augmentation = self.preprocessing.crop_size, recipe.augmentation
+        boxes = None
+        if augmentation.crop_scale is not None:
+            boxes = random_crop_boxes(self.packed.shapes[indices], augmentation.crop_scale, generator)
+        changes = draw_changes((len(indices), self.preprocessing.channels, *size), augmentation, generator)
+        shares = partners = None
+        if augmentation.mixup > 0:
+            shares, partners = draw_mix(len(indices), augmentation.mixup, generator)
+        return Draws(boxes, changes, shares, partners)
+
     def _read(
-        self, recipe: Recipe, indices: np.ndarray, generator: torch.Generator, *, pin: bool
+        self, indices: np.ndarray, boxes: np.ndarray | None, places: Tensor, *, pin: bool
     ) -> tuple[Tensor, Tensor]:
-        """Pixels (n, C, H, W) uint8 and labels (n,) on the CPU; crops draw from the batch's generator."""
-        size, scale = self.preprocessing.crop_size, recipe.augmentation.crop_scale
-        if scale is None:
-            pixels = read_batch(self.packed, indices, size)
+        """Pixels (n, C, H, W) uint8 and labels (n,) on the CPU; of `boxes`, those at `places` are the images' crops."""
+        if boxes is None:
+            pixels = read_batch(self.packed, indices, self.preprocessing.crop_size)
         else:
-            pixels = read_random_crops(self.packed, indices, size, scale, generator)
+            pixels = read_crops(self.packed, indices, self.preprocessing.crop_size, boxes[places.numpy()])
         labels = torch.from_numpy(self.labels[indices])
         return (pixels.pin_memory(), labels.pin_memory()) if pin else (pixels, labels)
 
     def random_images(self, recipe: Recipe, indices: np.ndarray, generator: torch.Generator) -> Tensor:
         """These images changed at random as in training, mixup aside, as the network gets them: (n, C, H, W) float32."""
-        pixels, _ = self._read(recipe, indices, generator, pin=False)
+        size, scale = self.preprocessing.crop_size, recipe.augmentation.crop_scale
+        if scale is None:
+            pixels = read_batch(self.packed, indices, size)
+        else:
+            pixels = read_random_crops(self.packed, indices, size, scale, generator)
         return self.preprocessing.normalize(augment(pixels, recipe.augmentation, generator))
 
     def _prepare(
-        self, recipe: Recipe, pixels: Tensor, labels: Tensor, generator: torch.Generator, device: torch.device
+        self,
+        recipe: Recipe,
+        pixels: Tensor,
+        labels: Tensor,
+        draws: Draws,
+        places: Tensor,
+        share: Share,
+        device: torch.device,
     ) -> Batch:
-        """Augmentation, mixup and the model's own preprocessing, computed on `device`."""
+        """Augmentation, mixup and the model's own preprocessing, computed on `device`; the images are those at `places`
+        (sorted) of the batch.
+        """
         images, targets = pixels.to(device, non_blocking=True), labels.to(device, non_blocking=True)
-        images = augment(images, recipe.augmentation, generator)
-        if recipe.augmentation.mixup > 0:
-            shares = F.one_hot(targets, self.num_classes).to(torch.float32)
-            images, targets = mixup(images, shares, recipe.augmentation.mixup, generator)
-        return Batch(self.preprocessing.normalize(images), targets)
+        images = apply_changes(images, draws.changes.of(places), recipe.augmentation)
+        if draws.shares is not None and draws.partners is not None:
+            own = torch.arange(share.start, share.stop)
+            rows, others = (torch.searchsorted(places, part).to(device) for part in (own, draws.partners[own]))
+            shares = draws.shares[own].to(device)
+            one_hot = F.one_hot(targets, self.num_classes).to(torch.float32)
+            images = mix_pairs(images[rows], images[others], shares)
+            targets = mix_pairs(one_hot[rows], one_hot[others], shares)
+        return Batch(self.preprocessing.normalize(images), targets, share)

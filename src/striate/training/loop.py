@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from striate.errors import InputError, RunError
 from striate.training.checkpoints import has_checkpoints
-from striate.training.checks import run_checks
+from striate.training.checks import CheckResult, run_checks
 from striate.training.ema import MovingAverage
 from striate.training.feed import Feed
 from striate.training.groups import LayerGroup, layer_groups, restored_modes
@@ -27,6 +27,7 @@ from striate.training.optimizers import build_optimizer
 from striate.training.randomness import preserved_randomness
 from striate.training.recipe import Recipe
 from striate.training.session import OnBest, Session
+from striate.training.sharding import check_sharding, is_sharded, shard_weights
 from striate.training.state import TrainingResult, TrainingState, identify
 from striate.training.validation import autocast_dtype
 
@@ -49,6 +50,7 @@ def train_network(
     on_best: OnBest = ignore_best,
     observer: Observer | None = None,
     checkpoint_every_s: float = 60.0,
+    use_sharding: bool = False,
 ) -> TrainingResult:
     """Train `network` in place by the recipe and keep `run_dir` so that the run can go on after anything.
 
@@ -56,12 +58,15 @@ def train_network(
     seconds, and when Ctrl-C or SIGTERM asks to stop: the status is then "interrupted", otherwise "finished".
     `on_best` is called after each epoch that is the best so far by validation accuracy, of equal ones by loss. `head`
     names the layer that counts as head in transfer learning; the last one without it. `make_feed` is called once the
-    weights that the session starts from are in place, and gives what it is fed instead of `feed`. The network ends on the device
-    of `fabric`, which must have been launched; its modes and `requires_grad` and torch's random streams come back as
-    they were. `resume` goes on from the newest checkpoint, or starts where there is none yet. Raises NonFiniteLoss,
-    RunError when files cannot be written or do not fit, InputError for a recipe that cannot be run.
+    weights that the session starts from are in place, and gives what it is fed instead of `feed`. `use_sharding` shares
+    the weights out over the processes, see sharding.py, and leaves them so. The network ends on the device of `fabric`,
+    which must have been launched; its modes and `requires_grad` and torch's random streams come back as they were.
+    `resume` goes on from the newest checkpoint, or starts where there is none yet. Raises NonFiniteLoss, RunError when
+    files cannot be written or do not fit, InputError for a recipe that cannot be run.
     """
     _check_request(recipe, fabric, run_dir, resume=resume)
+    if use_sharding:
+        check_sharding(recipe, fabric.world_size)
     own_observer = observer if observer is not None and fabric.is_global_zero else SilentObserver()
     with contextlib.ExitStack() as stack:
         stop = stack.enter_context(catching_stop_requests())
@@ -69,8 +74,14 @@ def train_network(
         stack.enter_context(restored_modes(network))
         stack.callback(own_observer.on_end)
         fabric.to_device(network)
-        if recipe.use_channels_last:
+        if recipe.use_channels_last and not use_sharding:  # fully_shard takes no other layout than the plain one
             network.to(memory_format=torch.channels_last)
+        checks: tuple[CheckResult, ...] = ()
+        if use_sharding:  # the checks run in the first process alone, which must then have the whole network
+            if use_checks and fabric.is_global_zero and not has_checkpoints(run_dir / "checkpoint"):
+                checks = run_checks(network, recipe, feed, device=fabric.device, head=head)
+            fabric.barrier()
+            shard_weights(network, fabric)
         groups = layer_groups(network, head=head)
         run = Session(
             recipe=recipe,
@@ -92,19 +103,24 @@ def train_network(
         if make_feed is not None:
             run.feed = make_feed()
         if use_checks and not has_begun and fabric.is_global_zero:
-            run.checks = run_checks(network, recipe, run.feed, device=fabric.device, head=head)
+            run.checks = checks or run_checks(network, recipe, run.feed, device=fabric.device, head=head)
             own_observer.on_checks(run.checks)
         fabric.barrier()
         return run.train()
 
 
+def check_batch_size(recipe: Recipe, fabric: Fabric) -> None:
+    """Raise InputError where a batch has no image for every process."""
+    if recipe.batch_size < fabric.world_size:
+        raise InputError(
+            f"a batch of {recipe.batch_size} images is too small for {fabric.world_size} processes; use at least {fabric.world_size}"
+        )
+
+
 def _check_request(recipe: Recipe, fabric: Fabric, run_dir: Path, *, resume: bool) -> None:
     if recipe.optimizer.name == "lbfgs" and (fabric.world_size > 1 or recipe.precision == "16-mixed"):
         raise InputError("lbfgs runs in one process and without 16-bit loss scaling; use adamw, or precision 32-true")
-    if recipe.batch_size < 2 * fabric.world_size > 2:
-        raise InputError(
-            f"a batch of {recipe.batch_size} images is too small for {fabric.world_size} processes; use at least {2 * fabric.world_size}"
-        )
+    check_batch_size(recipe, fabric)
     if not resume and has_checkpoints(run_dir / "checkpoint"):
         raise RunError(f"{run_dir} holds a run already; resume it, or choose another folder")
 
@@ -114,7 +130,7 @@ def _initial_state(network: nn.Module, recipe: Recipe, groups: tuple[LayerGroup,
         recipe.optimizer,
         groups,
         layer_rate_factor=recipe.layer_rate_factor,
-        use_fused=autocast_dtype(fabric) != torch.float16,
+        use_fused=autocast_dtype(fabric) != torch.float16 and not is_sharded(network),
     )
     average = MovingAverage(network, recipe.ema_decay) if recipe.ema_decay > 0 else None
     return TrainingState(network, average, optimizer)

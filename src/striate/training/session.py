@@ -1,6 +1,7 @@
 """One session of a run: the loop itself, from where the run stands until it is finished, stopped or killed."""
 
 import contextlib
+import platform
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -14,6 +15,7 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from striate.errors import NonFiniteLoss
+from striate.training.agreement import check_same, failing_together
 from striate.training.checkpoints import load_newest_checkpoint, save_checkpoint
 from striate.training.checks import CheckResult, standing_still
 from striate.training.feed import Feed
@@ -27,6 +29,7 @@ from striate.training.optimizers import set_rates, start_momentum
 from striate.training.randomness import seed_for
 from striate.training.recipe import Recipe
 from striate.training.schedules import rate_factor
+from striate.training.sharding import InPrecision, all_whole, is_sharded
 from striate.training.state import BestEpoch, EpochSums, TrainingResult, TrainingState, restore, to_checkpoint
 from striate.training.step import Batch, train_step
 from striate.training.validation import autocast_dtype, validate
@@ -72,11 +75,14 @@ class Session:
 
     def take_up(self) -> bool:
         """Go to where the newest checkpoint left off; False where there is none."""
-        checkpoint = load_newest_checkpoint(self.checkpoint_dir, tell=self.observer.on_notice)
+        with failing_together(self.fabric):
+            checkpoint = load_newest_checkpoint(self.checkpoint_dir, tell=self.observer.on_notice)
+        check_same(self.fabric, {"checkpoint": checkpoint and checkpoint.step}, f"{platform.node()}, {self.run_dir}")
         if checkpoint is None:
             self.observer.on_notice("the run has no checkpoint yet: starting it from the beginning")
             return False
-        restore(self.state, checkpoint, self.identity, self.fabric, tell=self.observer.on_notice)
+        with failing_together(self.fabric):
+            restore(self.state, checkpoint, self.identity, self.fabric, tell=self.observer.on_notice)
         self.elapsed_before_s, self.steps_before = self.state.progress.elapsed_s, self.state.progress.step
         self._set_rates(max(0, self.steps_before - 1))  # as the last update left them
         return True
@@ -122,8 +128,11 @@ class Session:
         start_momentum(self.state.optimizer)
         if self.model is None or (num_open != self.num_open and self.fabric.world_size > 1):
             self.model = None  # lets go of the old gradient hooks before new ones are made
-            network = compiled(self.state.network, self.recipe.use_compile)
-            self.model = self.fabric.setup_module(network, move_to_device=False)
+            network = self.state.network
+            if is_sharded(network):
+                self.model = InPrecision(network, self.fabric)
+            else:
+                self.model = self.fabric.setup_module(compiled(network, self.recipe.use_compile), move_to_device=False)
         self.num_open = num_open
 
     def _train_epoch(self) -> None:
@@ -162,7 +171,7 @@ class Session:
                 self.loss_fn,
                 self.state.optimizer,
                 self.fabric,
-                seed=seed_for(self.recipe.seed, "layers", progress.step, self.fabric.global_rank),
+                seed=seed_for(self.recipe.seed, "layers", progress.step, 0),
                 max_grad_norm=self.recipe.max_grad_norm,
             )
         except NonFiniteLoss as error:
@@ -207,9 +216,10 @@ class Session:
         progress.epoch, progress.batch, progress.sums = progress.epoch + 1, 0, EpochSums()
         if is_best:
             progress.best = BestEpoch(progress.epoch, accuracy, loss)
+        weights = all_whole(network.state_dict()) if is_best else {}
         if self.fabric.is_global_zero:
             if is_best:
-                self.on_best(network.state_dict(), progress.epoch, record)
+                self.on_best(weights, progress.epoch, record)
             self.metrics.append(record)
             progress.metrics_position = self.metrics.position
         self._save()
@@ -243,8 +253,10 @@ class Session:
         progress.elapsed_s = self._elapsed_s()
         own_sums = progress.sums
         progress.sums = own_sums.over_all_processes(self.fabric)
-        if self.fabric.is_global_zero:
-            save_checkpoint(self.checkpoint_dir, to_checkpoint(self.state, self.identity, self.fabric))
+        if self.fabric.is_global_zero or is_sharded(self.state.network):
+            checkpoint = to_checkpoint(self.state, self.identity, self.fabric)
+            if self.fabric.is_global_zero:
+                save_checkpoint(self.checkpoint_dir, checkpoint)
         self.fabric.barrier()  # else another process could end, and take the run up again, from the checkpoint before
         progress.sums = own_sums
         self.saved_at = time.monotonic()

@@ -18,6 +18,7 @@ from striate.training.ema import MovingAverage
 from striate.training.feed import Feed
 from striate.training.recipe import Recipe
 from striate.training.schedules import Plateau
+from striate.training.sharding import all_whole, laid_out_like
 from striate.training.step import StepResult
 
 
@@ -124,7 +125,9 @@ def identify(recipe: Recipe, feed: Feed, fabric: Fabric) -> dict[str, Any]:
 
 
 def to_checkpoint(state: TrainingState, identity: dict[str, Any], fabric: Fabric) -> Checkpoint:
-    """The state as a checkpoint; its tensors are still the state's own."""
+    """The state as a checkpoint; its tensors are still the state's own, except that shared-out ones are whole: with these,
+    all processes must come here together.
+    """
     tensors: dict[str, Tensor] = {f"network.{name}": value for name, value in state.network.state_dict().items()}
     if state.average is not None:
         tensors |= {f"average.{name}": value for name, value in state.average.network.state_dict().items()}
@@ -135,7 +138,7 @@ def to_checkpoint(state: TrainingState, identity: dict[str, Any], fabric: Fabric
         "optimizer": pack_tree(optimizer_state, "optimizer", tensors),
         "precision": pack_tree(fabric.strategy.precision.state_dict(), "precision", tensors),
     }
-    return Checkpoint(state.progress.step, values, tensors)
+    return Checkpoint(state.progress.step, values, all_whole(tensors))
 
 
 def restore(
@@ -162,7 +165,8 @@ def _lay_out_alike(optimizer: Optimizer) -> None:
     for param, values in optimizer.state.items():
         for name, value in values.items():
             if isinstance(value, Tensor) and value.shape == param.shape:
-                values[name] = torch.empty_like(param, dtype=value.dtype).copy_(value)
+                own = torch.empty_like(param, dtype=value.dtype)
+                values[name] = own.copy_(laid_out_like(own, value))
 
 
 def _check_same_run(saved: dict[str, Any], own: dict[str, Any], tell: Tell) -> None:
@@ -191,4 +195,4 @@ def _load_network(network: nn.Module, checkpoint: Checkpoint, prefix: str) -> No
             f"the checkpoint is of another network: {sorted(wrong)[0]} and {len(wrong) - 1} more do not fit; "
             "resume the run with the network it was started with"
         )
-    network.load_state_dict(values)
+    network.load_state_dict({name: laid_out_like(own[name], values[name]) for name in own})

@@ -12,18 +12,25 @@ from torch import Tensor, nn
 from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 from torch.optim import LBFGS, Optimizer
 
+from striate.data.feeding import Share
 from striate.errors import NonFiniteLoss
 from striate.networks.auxiliary import WithAuxiliary
 from striate.tasks.classification import class_logits
 from striate.training.randomness import seed_device
+from striate.training.sharding import InPrecision, whole
+from striate.training.whole_batch import WholeBatch
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Images (n, C, H, W) as the network wants them, and targets: labels (n,) int64 or shares (n, K) that sum to 1."""
+    """Images (n, C, H, W) as the network wants them, and targets: labels (n,) int64 or shares (n, K) that sum to 1.
+
+    `share` says which images of a batch these are where several processes have it together.
+    """
 
     images: Tensor
     targets: Tensor
+    share: Share | None = None
 
 
 class LossFn(Protocol):
@@ -64,7 +71,8 @@ def train_step(
     processes.
 
     The batches go through the network one at a time, so their number bounds the memory and not the result (batch norm
-    aside). Dropout draws from streams seeded with `seed`. Raises NonFiniteLoss, with the weights as they were, when
+    aside). Batch norm and dropout work on the batches of all processes together. Dropout draws from streams seeded
+    with `seed`, the same in every process. Raises NonFiniteLoss, with the weights as they were, when
     loss or gradient is NaN or infinite; an overflow that 16-bit loss scaling deals with by itself is no error.
     """
     results: list[StepResult] = []
@@ -100,7 +108,8 @@ def _accumulate_gradients(
     num_correct = torch.zeros((), device=fabric.device)
     for number, (batch, weight) in enumerate(zip(batches, weights, strict=True), start=1):
         with _gradients_shared(fabric, model, is_last=number == len(batches)):
-            answer = model(batch.images)
+            with _as_one_batch(fabric, batch):
+                answer = model(batch.images)
             loss = loss_fn(answer, batch.targets)
             # processes average their gradients, and each has only its share of the weight
             fabric.backward(loss * (fabric.world_size * weight / total_weight))
@@ -113,7 +122,7 @@ def _accumulate_gradients(
         clip_grads_with_norm_(params, max_grad_norm, grad_norm, foreach=True)
     loss_sum = torch.stack(losses).sum()  # in the precision of the loss: a line search needs every digit
     figures = torch.stack(
-        [loss_sum, num_correct.to(loss_sum), grad_norm.to(loss_sum), torch.as_tensor(own_weight).to(loss_sum)]
+        [loss_sum, num_correct.to(loss_sum), whole(grad_norm).to(loss_sum), torch.as_tensor(own_weight).to(loss_sum)]
     )
     loss_value, num_hits, norm_value, weight_value = figures.tolist()
     was_skipped = math.isfinite(loss_value) and not math.isfinite(norm_value) and _scale(fabric) > 1
@@ -153,10 +162,18 @@ def _sum_over_processes(fabric: Fabric, value: Tensor | float) -> Tensor:
 
 def _gradients_shared(fabric: Fabric, model: nn.Module, *, is_last: bool) -> AbstractContextManager[object]:
     """Processes share their gradients once an update, in the last backward pass."""
-    if fabric.world_size == 1 or is_last:
+    if fabric.world_size == 1 or is_last or isinstance(model, InPrecision):  # shared-out weights: at every pass
         return nullcontext()
     sharing_off: Callable[..., AbstractContextManager[object]] = fabric.no_backward_sync
     return sharing_off(model)
+
+
+def _as_one_batch(fabric: Fabric, batch: Batch) -> AbstractContextManager[object]:
+    """Batch norm and dropout see the whole batch of all processes."""
+    if fabric.world_size == 1:
+        return nullcontext()
+    assert batch.share is not None, "several processes need to know which images of a batch are whose"
+    return WholeBatch(batch.share)
 
 
 @contextmanager

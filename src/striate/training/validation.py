@@ -1,12 +1,18 @@
 """How good the network is on the validation images, while it is being trained."""
 
+import dataclasses
+
+import numpy as np
 import torch
 from lightning_fabric import Fabric
-from torch import nn
+from torch import Tensor, nn
 
 from striate.evaluation.evaluate import answer, figures_of
+from striate.evaluation.metrics import Answers
 from striate.progress import Track, track_silently
+from striate.training.agreement import failing_together
 from striate.training.feed import Feed
+from striate.training.sharding import is_sharded
 
 SMALLEST_BATCH = 64
 
@@ -18,24 +24,41 @@ def validate(
 
     Raises NonFiniteLoss where the network answers NaN or infinity.
     """
-    if fabric.world_size > 1:
-        for buffer in network.buffers():  # running statistics: every process has its own idea of them
-            torch.distributed.broadcast(buffer, src=0)
     totals = torch.zeros(3, dtype=torch.float64)
     indices = feed.validation[fabric.global_rank :: fabric.world_size]
-    if len(indices):
-        batch_size = max(batch_size, SMALLEST_BATCH)
-        batches = track(
-            feed.validation_batches(indices, batch_size, fabric.device), "evaluating", -(-len(indices) // batch_size)
-        )
-        answers = answer(network, batches, feed.labels[indices], autocast_dtype=autocast_dtype(fabric))
-        found = figures_of(answers, indices, feed.class_names)
-        means = torch.tensor([1.0, found.top1_accuracy, found.negative_log_likelihood], dtype=torch.float64)
-        totals = means * found.num_images
+    own = len(indices)
+    if is_sharded(network):  # every process must run it equally often, so some answer an image twice
+        shares = -(-len(feed.validation) // fabric.world_size)
+        indices = np.concatenate([indices, feed.validation[:1].repeat(shares - own)])
+    with failing_together(fabric):
+        if len(indices):
+            batch_size = max(batch_size, SMALLEST_BATCH)
+            num_batches = -(-len(indices) // batch_size)
+            batches = track(feed.validation_batches(indices, batch_size, fabric.device), "evaluating", num_batches)
+            answers = answer(
+                network,
+                batches,
+                feed.labels[indices],
+                autocast_dtype=autocast_dtype(fabric),
+                use_inference_mode=not is_sharded(network),  # it keeps buffers for whole weights
+            )
+            totals = _totals(first_of(answers, own), indices[:own], feed) if own else totals
     if fabric.world_size > 1:
         totals = fabric.all_reduce(totals.to(fabric.device), reduce_op="sum")  # type: ignore[assignment]
     num_images, accuracy, loss = totals.tolist()
     return accuracy / num_images, loss / num_images
+
+
+def first_of(answers: Answers, number: int) -> Answers:
+    """The first so many answers."""
+    return Answers(*(getattr(answers, field.name)[:number] for field in dataclasses.fields(answers)))
+
+
+def _totals(answers: Answers, indices: np.ndarray, feed: Feed) -> Tensor:
+    """How many images, how many of them right, and the sum of their losses: (3,) float64."""
+    found = figures_of(answers, indices, feed.class_names)
+    means = torch.tensor([1.0, found.top1_accuracy, found.negative_log_likelihood], dtype=torch.float64)
+    return means * found.num_images
 
 
 def autocast_dtype(fabric: Fabric) -> torch.dtype | None:

@@ -10,12 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from striate.data.feeding import (
+    Share,
     batch_bounds,
     epoch_order,
     random_crop_boxes,
     read_batch,
     read_random_crops,
-    shard,
+    share_of,
 )
 from striate.data.packed import PackedImages
 from striate.errors import DataError, InputError
@@ -199,22 +200,25 @@ def test_batches_that_cannot_be_are_refused() -> None:
         batch_bounds(10, 0)
 
 
-def test_shards_are_the_batch_in_parts() -> None:
-    batch = np.arange(10)
-    parts = [shard(batch, rank, 4) for rank in range(4)]
-    assert [len(part) for part in parts] == [3, 3, 2, 2]
-    assert np.concatenate(parts).tolist() == batch.tolist()
-    assert shard(batch, 0, 1).tolist() == batch.tolist()
+def test_shares_are_the_batch_in_parts() -> None:
+    shares = [share_of(10, rank, 4) for rank in range(4)]
+    assert [(share.start, share.stop, share.total) for share in shares] == [
+        (0, 3, 10),
+        (3, 6, 10),
+        (6, 8, 10),
+        (8, 10, 10),
+    ]
+    assert share_of(10, 0, 1) == Share(0, 10, 10)
 
 
-def test_shards_that_would_be_empty_are_refused() -> None:
+def test_shares_that_would_be_empty_are_refused() -> None:
     with pytest.raises(
         InputError,
         match=r"^a batch of 2 images cannot be shared by 3 processes; use a larger batch_size or fewer processes$",
     ):
-        shard(np.arange(2), 0, 3)
+        share_of(2, 0, 3)
     with pytest.raises(InputError, match=r"^rank must lie in \[0, 1\] but is 2$"):
-        shard(np.arange(4), 2, 2)
+        share_of(4, 2, 2)
 
 
 # pixels

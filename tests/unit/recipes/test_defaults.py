@@ -58,6 +58,12 @@ def test_weights_bring_a_frozen_base_and_smaller_rates_for_earlier_layers():
     assert tuned.optimizer.learning_rate < recipe.optimizer.learning_rate
 
 
+def test_a_frozen_base_can_be_asked_for_where_the_data_would_unfreeze_it():
+    choices = Choices(weights="imagenet", freeze="base", epochs=2)
+    recipe = default_recipe(dataclasses.replace(PHOTOS, num_train=5_000), CATALOGUE["resnet18"], choices)
+    assert (recipe.freeze, recipe.views, recipe.layer_rate_factor) == ("base", 2, 1.0)
+
+
 @pytest.mark.parametrize("num_train", [2, 9, 77, 1_437, 54_000, 1_281_167])
 def test_a_recipe_can_always_be_run(num_train):
     for name, entry in {entry.family: entry for entry in CATALOGUE.values()}.items():

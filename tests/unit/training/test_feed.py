@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from striate.data.augmentation import Augmentation
+from striate.data.feeding import Share
 from striate.errors import InputError
 from training_cases import full_recipe, tiny_feed, tiny_recipe
 
@@ -53,18 +54,17 @@ def test_mixup_makes_soft_targets_that_sum_to_one():
     assert ((batch.targets > 0.01) & (batch.targets < 0.99)).any()
 
 
-def test_processes_share_every_batch():
-    alone = batches(tiny_recipe())
-    first, second = (batches(tiny_recipe(), rank=rank, world_size=2) for rank in range(2))
-    for whole, left, right in zip(alone, first, second, strict=True):
-        assert torch.equal(whole.images, torch.cat([left.images, right.images]))
-        assert abs(len(left.images) - len(right.images)) <= 1
-
-
-def test_no_process_ever_gets_a_batch_of_one():
-    feed = tiny_feed(num_images=4 * 8 + 3 + 15)  # three images are left over for two processes
-    assert feed.num_batches(tiny_recipe()) == 5
-    assert feed.num_batches(tiny_recipe(), world_size=2) == 4
+@pytest.mark.parametrize(
+    "recipe", [tiny_recipe(), full_recipe(), full_recipe(batch_size=9)], ids=["plain", "full", "9"]
+)
+def test_processes_see_together_what_one_would_bit_for_bit(recipe):
+    alone = batches(recipe)
+    shared = [batches(recipe, rank=rank, world_size=2) for rank in range(2)]
+    for whole, *parts in zip(alone, *shared, strict=True):
+        assert torch.equal(whole.images, torch.cat([part.images for part in parts]))
+        assert torch.equal(whole.targets, torch.cat([part.targets for part in parts]))
+        assert abs(len(parts[0].images) - len(parts[1].images)) <= 1
+        assert parts[1].share == Share(len(parts[0].images), len(whole.images), len(whole.images))
 
 
 def test_leaving_early_ends_the_thread_that_reads_ahead():
