@@ -16,6 +16,7 @@ ORDER = (
     {"data", "layers"},
     {"networks"},
     {"tasks"},
+    {"export"},
     {"inspection", "evaluation"},
     {"training"},
     {"reports"},
