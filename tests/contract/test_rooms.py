@@ -19,6 +19,7 @@ ORDER = (
     {"export"},
     {"inspection", "evaluation"},
     {"training"},
+    {"engines"},
     {"reports"},
     {"recipes"},
     {"cli"},
@@ -53,7 +54,9 @@ def test_imports_run_inward(path):
         assert LEVEL[room] <= LEVEL[own], f"{path.name} of {own} imports outward, from {room}"
 
 
-@pytest.mark.parametrize("words", [["--help"], ["train", "--help"], ["predict", "--help"], ["--version"]])
+@pytest.mark.parametrize(
+    "words", [["--help"], ["train", "--help"], ["predict", "--help"], ["bench", "--help"], ["--version"]]
+)
 def test_help_does_not_import_torch(words):
     code = (
         "import sys\n"

@@ -25,7 +25,9 @@ _INT8 = (EngineKind("openvino", "int8", "latency"), EngineKind("onnxruntime", "i
 _COMPILED = (EngineKind("compile", "float32"), EngineKind("compile", "bfloat16"))
 
 
-def candidates(*, engines: Iterable[str] = (AUTO,), use_int8: bool = False, only_exact: bool = False) -> list[EngineKind]:
+def candidates(
+    *, engines: Iterable[str] = (AUTO,), use_int8: bool = False, only_exact: bool = False
+) -> list[EngineKind]:
     """The kinds to try, in this order: the slow way first, the cheap ones, what must be compiled last.
 
     `engines` may name some of them; the slow way is always there, to compare with. `only_exact` leaves out whatever

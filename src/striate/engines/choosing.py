@@ -21,9 +21,16 @@ def why_not(row: Row) -> str | None:
         return None
     if not row.timings or row.agreement is None:
         return "was not measured"
-    agreement = row.agreement
     if row.kind.precision == "int8":
         return "int8 is used only when asked for"
+    return disagreement(row)
+
+
+def disagreement(row: Row) -> str | None:
+    """In what an engine's answers differ from the slow way's, or are not shown to agree; None where they agree."""
+    agreement = row.agreement
+    if agreement is None:
+        return "was not compared"
     if agreement.num_equal < agreement.num_images:
         return f"answers {agreement.num_images - agreement.num_equal} of {agreement.num_images} images differently"
     if row.kind.precision == "float32":

@@ -87,7 +87,9 @@ def check_installed(name: str) -> None:
     """InputError, naming what to install, where the engine's package is missing."""
     if not is_installed(name):
         package, extra = _PACKAGES[name]
-        raise InputError(f"the engine {name} needs the package {package}; install it with pip install 'striate[{extra}]'")
+        raise InputError(
+            f"the engine {name} needs the package {package}; install it with pip install 'striate[{extra}]'"
+        )
 
 
 def num_threads() -> int:

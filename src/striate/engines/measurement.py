@@ -68,4 +68,6 @@ class Row:
         names = {field.name for field in dataclasses.fields(Timing)}
         timings = tuple(Timing(**{key: each[key] for key in names}) for each in values["timings"])
         agreement = values["agreement"] and Agreement(**values["agreement"])
-        return cls(**{**values, "kind": EngineKind.from_json(values["kind"]), "timings": timings, "agreement": agreement})
+        return cls(
+            **{**values, "kind": EngineKind.from_json(values["kind"]), "timings": timings, "agreement": agreement}
+        )

@@ -21,6 +21,8 @@ Open = Callable[[EngineKind, int], Engine]
 """Gives the engine of a kind, ready for batches of a size; StriateError where it cannot."""
 WARM_UP_S = 0.3
 """Fresh threads may share a processor for a while, and caches are cold."""
+SETTLING, JUDGING = slice(0, None, 2), slice(1, None, 2)
+"""Which images settle what an engine needs to know beforehand (a gap, ranges of int8), and which judge it."""
 _CHUNK = 32
 _COMPILING_S = 25.0
 """What a compilation is expected to take, before the first was seen."""
@@ -51,7 +53,7 @@ def measure(
     samples: Samples,
     plan: Plan,
     *,
-    why_not: Callable[[EngineKind], str | None] = lambda kind: None,
+    why_not: Callable[[EngineKind], str | None] | None = None,
     track: Track = track_silently,
 ) -> list[Row]:
     """A row for each kind, in their order, the slow way's first. Whatever fails becomes a row with its reason.
@@ -63,7 +65,7 @@ def measure(
     rows: list[Row] = []
     for kind in track(kinds, "measuring engines", len(kinds)):
         left_s = plan.budget_s - (time.perf_counter() - started)
-        reason = why_not(kind)
+        reason = why_not(kind) if why_not else None
         if reason is None and kind != REFERENCE and left_s < _expected_s(kind, rows):
             reason = f"skipped, as {plan.budget_s:.0f} s were over; give more with --budget"
         rows.append(Row(kind, problem=reason) if reason else _measured(kind, open_kind, samples, reference, plan))
@@ -115,7 +117,8 @@ def _measured(kind: EngineKind, open_kind: Open, samples: Samples, reference: np
         if kind.precision == "near-ties":
             return _measure_near_ties(kind, open_kind, samples, reference, plan)
         row, engine = _opened(kind, open_kind, max(plan.batch_sizes))
-        return _figures(row, engine.run, samples, reference, plan, slice(None))
+        part = JUDGING if kind.precision == "int8" else slice(None)  # its ranges were found on the others
+        return _figures(row, engine.run, samples, reference, plan, part)
     except StriateError as error:
         return Row(kind, problem=str(error))
     except MemoryError:
@@ -132,9 +135,10 @@ def _opened(kind: EngineKind, open_kind: Open, batch_size: int) -> tuple[Row, En
 
 
 def _figures(row: Row, run: Run, samples: Samples, reference: np.ndarray, plan: Plan, part: slice) -> Row:
-    """Timings, agreement on this part of the samples, and accuracy on it where labels are known."""
+    """Timings, agreement on this part of the samples, and accuracy on those that judge, where labels are known."""
     before = resident_bytes()
     answers = _in_chunks(run, samples.pixels[part])
+    judged = answers if part == JUDGING else answers[JUDGING]
     is_near_ties = row.kind.precision == "near-ties"
     timings = [time_batches(run, samples.pixels[part], size, plan, use_mean=is_near_ties) for size in plan.batch_sizes]
     after = resident_bytes()
@@ -143,25 +147,20 @@ def _figures(row: Row, run: Run, samples: Samples, reference: np.ndarray, plan: 
         timings=tuple(timings),
         memory_bytes=None if before is None or after is None else max(0, after - before),
         agreement=agreement(answers, reference[part], is_own=samples.is_own),
-        accuracy=_accuracy(answers, samples, part),
+        accuracy=_accuracy(judged, samples),
     )
 
 
-def _measure_near_ties(
-    kind: EngineKind, open_kind: Open, samples: Samples, reference: np.ndarray, plan: Plan
-) -> Row:
+def _measure_near_ties(kind: EngineKind, open_kind: Open, samples: Samples, reference: np.ndarray, plan: Plan) -> Row:
     """Every second image settles the gap, the others judge it."""
     quick_row, quick = _opened(replace(kind, precision="bfloat16"), open_kind, max(plan.batch_sizes))
     slow_row, slow = _opened(replace(kind, precision="float32"), open_kind, max(plan.batch_sizes))
-    settling, judging = slice(0, None, 2), slice(1, None, 2)
-    gap = safe_gap(_in_chunks(quick.run, samples.pixels[settling]), reference[settling])
+    gap = safe_gap(_in_chunks(quick.run, samples.pixels[SETTLING]), reference[SETTLING])
     opened = Row(kind, open_s=(quick_row.open_s or 0.0) + (slow_row.open_s or 0.0), gap=gap)
-    return _figures(opened, NearTies(quick.run, slow.run, gap), samples, reference, plan, judging)
+    return _figures(opened, NearTies(quick.run, slow.run, gap), samples, reference, plan, JUDGING)
 
 
-def _measure_compiled(
-    kind: EngineKind, open_kind: Open, samples: Samples, reference: np.ndarray, plan: Plan
-) -> Row:
+def _measure_compiled(kind: EngineKind, open_kind: Open, samples: Samples, reference: np.ndarray, plan: Plan) -> Row:
     """Compiled anew for each batch size, the largest first, as long as the time suffices."""
     began = time.perf_counter()
     row, largest = _opened(kind, open_kind, max(plan.batch_sizes))
@@ -182,8 +181,10 @@ def _expected_s(kind: EngineKind, rows: Iterable[Row]) -> float:
     return max((row.open_s or 0.0 for row in rows if row.kind.is_for_one_batch_size), default=0.0) or _COMPILING_S
 
 
-def _accuracy(answers: np.ndarray, samples: Samples, part: slice) -> float | None:
-    return None if samples.labels is None else float((answers.argmax(axis=1) == samples.labels[part]).mean())
+def _accuracy(answers: np.ndarray, samples: Samples) -> float | None:
+    if samples.labels is None or not len(answers):
+        return None
+    return float((answers.argmax(axis=1) == samples.labels[JUDGING]).mean())
 
 
 def _in_chunks(run: Run, pixels: np.ndarray) -> np.ndarray:

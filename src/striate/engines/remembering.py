@@ -12,6 +12,7 @@ from typing import Any
 
 from striate.data.cache import cache_dir, write_atomically
 from striate.data.preprocessing import Preprocessing
+from striate.engines.engine import EngineKind
 from striate.engines.machine import machine_key, this_machine
 from striate.engines.measurement import Row
 from striate.errors import InputError
@@ -60,6 +61,16 @@ class Shelf:
     def int8_path(self) -> Path:
         """Where the quantised copy lies, or would."""
         return self.folder / INT8_FILE
+
+    def copy_for(self, kind: EngineKind) -> Path:
+        """The exported file that an engine of this kind runs; InputError where int8 is asked for and was never made."""
+        if kind.precision != "int8":
+            return self.onnx_path
+        if not self.int8_path.is_file():
+            raise InputError(
+                "there is no 8-bit copy of this model; make and measure one with striate bench MODEL SOURCE --int8"
+            )
+        return self.int8_path
 
     def write_about(self, about: About) -> None:
         """Keep what is needed to use the exported copies, and what these look like now."""

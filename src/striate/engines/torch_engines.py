@@ -29,7 +29,7 @@ def open_torch(model: Model, kind: EngineKind, *, batch_size: int) -> Engine:
     if kind.variant == "channels_first":
         module.is_channels_last = False
     else:
-        module.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        module.network.to(memory_format=torch.channels_last)
     if kind.name == "torch":
         return Engine(kind, _eager(module))
     return Engine(kind, _compiled(module, batch_size, (*model.preprocessing.crop_size, model.preprocessing.channels)))
