@@ -37,7 +37,7 @@ def bench(
     most_images: Annotated[
         int, typer.Option("--images", min=1, help="How many images of SOURCE to compare answers on.")
     ] = 500,
-    budget: Annotated[float, typer.Option("--budget", min=1, help="Seconds after which nothing new is measured.")] = 60,
+    budget: Annotated[float, typer.Option("--budget", min=1, help="Seconds after which nothing new is measured.")] = 90,
     download: Download = False,
     as_json: AsJson = False,
 ) -> None:
@@ -94,11 +94,16 @@ def _show(result: "Bench") -> None:
         table.add_column(heading, justify="right")
     table.add_column("auto may use it")
     for row in result.rows:
+        if not row.timings:
+            continue
         reason = why_not(row)
         figures = [_timing(row, size, result) for size in result.batch_sizes]
         last = Text("yes" if reason is None else reason, style="" if reason is None else "dim")
         table.add_row(Text(str(row.kind)), *figures, *_facts(row, has_accuracy), last)
     out.print(table)
+    for row in result.rows:
+        if not row.timings:
+            out.print(Text(f" {row.kind}: {row.problem}", style="dim"), soft_wrap=True)
     for size, kind in result.choices.items():
         out.print(Text.assemble(f"auto at batch {size}: ", (str(kind), "bold")))
 

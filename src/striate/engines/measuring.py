@@ -38,7 +38,7 @@ class Plan:
     batch_sizes: tuple[int, ...] = (1, 8, 32)
     repeats: int = 15
     batch_s: float = 1.5
-    budget_s: float = 60.0
+    budget_s: float = 90.0
 
     def __post_init__(self) -> None:
         if not self.batch_sizes or not all(1 <= size <= 4096 for size in self.batch_sizes):
@@ -67,7 +67,7 @@ def measure(
         left_s = plan.budget_s - (time.perf_counter() - started)
         reason = why_not(kind) if why_not else None
         if reason is None and kind != REFERENCE and left_s < _expected_s(kind, rows):
-            reason = f"skipped, as {plan.budget_s:.0f} s were over; give more with --budget"
+            reason = f"skipped, as too little was left of {plan.budget_s:.0f} s; give more with --budget"
         rows.append(Row(kind, problem=reason) if reason else _measured(kind, open_kind, samples, reference, plan))
         gc.collect()  # an engine holds a copy of the weights: it goes before the next comes
     return rows
