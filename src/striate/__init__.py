@@ -20,6 +20,7 @@ _HOMES = {
     "Run": "striate.recipes.train",
     "ScheduleConfig": "striate.training.recipe",
     "StriateError": "striate.errors",
+    "bench": "striate.engines.benching",
     "build_network": "striate.networks.catalogue",
     "check_exported": "striate.export.exporting",
     "check_network": "striate.inspection.check_network",
@@ -27,7 +28,9 @@ _HOMES = {
     "evaluate": "striate.evaluation.on_source",
     "export_model": "striate.export.exporting",
     "load_model": "striate.tasks.model",
+    "open_engine": "striate.engines.predicting",
     "open_source": "striate.data.sources",
+    "predict": "striate.engines.predicting",
     "resume": "striate.recipes.train",
     "save_model": "striate.tasks.model",
     "summarize": "striate.data.summary",
@@ -43,6 +46,9 @@ if TYPE_CHECKING:
     from striate.data.preprocessing import Preprocessing as Preprocessing
     from striate.data.sources import open_source as open_source
     from striate.data.summary import summarize as summarize
+    from striate.engines.benching import bench as bench
+    from striate.engines.predicting import open_engine as open_engine
+    from striate.engines.predicting import predict as predict
     from striate.errors import StriateError as StriateError
     from striate.evaluation.evaluate import Evaluation as Evaluation
     from striate.evaluation.on_source import evaluate as evaluate

@@ -19,6 +19,7 @@ ORDER = (
     {"export"},
     {"inspection", "evaluation"},
     {"training"},
+    {"engines"},
     {"reports"},
     {"recipes"},
     {"cli"},
@@ -55,7 +56,11 @@ def test_imports_run_inward(path):
 
 @pytest.mark.parametrize(
     "words",
-    [["--help"], ["train", "--help"], ["predict", "--help"], ["export", "--help"], ["check", "--help"], ["--version"]],
+    [
+        ["--help"],
+        *([command, "--help"] for command in ("train", "predict", "export", "check", "bench")),
+        ["--version"],
+    ],
 )
 def test_help_does_not_import_torch(words):
     code = (

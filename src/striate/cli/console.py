@@ -43,8 +43,11 @@ def complain(line: str) -> None:
     err.print(Text("Error: ", style="bold red") + Text(line), soft_wrap=True)
 
 
-def track(items: Iterable[T], what: str, total: int) -> Iterator[T]:
-    """A progress bar on standard error where that is a terminal; the items pass through unchanged."""
+def track(items: Iterable[T], what: str, total: int | None) -> Iterator[T]:
+    """A progress bar on standard error where that is a terminal; the items pass through unchanged.
+
+    Without `total` it counts.
+    """
     if not err.is_terminal:
         yield from items
         return

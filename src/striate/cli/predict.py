@@ -4,10 +4,9 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.table import Table
-from rich.text import Text
 
-from striate.cli.console import AsJson, Device, Download, complain, out, show_json, tell, track
+from striate.cli.answers import write_json, write_table
+from striate.cli.console import AsJson, Device, Download, err, tell, track
 
 
 def predict(
@@ -19,34 +18,44 @@ def predict(
     ],
     top: Annotated[int, typer.Option("--top", min=1, help="How many classes to show for each image.")] = 5,
     batch_size: Annotated[int, typer.Option("--batch-size", min=1, help="Images computed at once.")] = 32,
+    engine: Annotated[
+        str,
+        typer.Option(
+            "--engine",
+            metavar="auto|torch|compile|onnxruntime|openvino",
+            help="What computes; auto takes the fastest that striate bench found to give the same answers.",
+        ),
+    ] = "auto",
+    precision: Annotated[
+        str | None,
+        typer.Option(
+            "--precision",
+            metavar="float32|bfloat16|near-ties|int8",
+            help="Only engines that compute so. near-ties: bfloat16, and float32 again where two classes are close.",
+        ),
+    ] = None,
     device: Device = "auto",
     download: Download = False,
     as_json: AsJson = False,
 ) -> None:
     """What a model sees in images. Unreadable files are named and never stop the others; exit code 1 when there were any.
 
+    Answers appear as they come; folders of any size pass through in the same memory.
+
     Example: striate predict runs/digits-lenet5-1 photo.jpg scans/ --top 3
     """
-    from striate.tasks.model import load_model
+    from striate.engines.predicting import Wish, count_images, make_ready
 
-    loaded = load_model(model, device=device, download=download, tell=tell)
-    predictions = loaded.predict(images, top=top, batch_size=batch_size, track=track)
+    num_images = count_images(images)
+    wish = Wish(engine, precision, batch_size, num_images, device, download)
+    answerer = make_ready(model, wish, tell=tell)
+    tell(answerer.line)
+    answers = answerer.answer_each(images, top=top, batch_size=batch_size)
     if as_json:
-        show_json(predictions.to_json())
+        head = {"engine": answerer.engine.kind.to_json(), "engine_line": answerer.line}
+        shown = track(answers, "predicting", None) if err.is_terminal else answers
+        has_errors = write_json(shown, head)
     else:
-        table = Table("image", "class", "probability", box=None, header_style="bold")
-        for prediction in predictions.predictions:
-            for place, guess in enumerate(prediction.classes):
-                path = Text(prediction.path if place == 0 else "", overflow="fold")
-                table.add_row(path, Text(guess.name), _bar(guess.probability), style=None if place == 0 else "dim")
-        if predictions.predictions:
-            out.print(table)
-        for error in predictions.errors:
-            complain(f"{error.path}: {error.reason}")
-    if predictions.errors:
+        has_errors = write_table(answers)
+    if has_errors:
         raise typer.Exit(1)
-
-
-def _bar(probability: float) -> str:
-    """A percentage with a bar of up to twenty cells."""
-    return f"{100 * probability:5.1f} % " + "█" * round(20 * probability)

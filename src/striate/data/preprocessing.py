@@ -8,15 +8,16 @@ same way.
 import dataclasses
 import math
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-import torch
 from PIL import Image
-from torch import Tensor
 
 from striate.data.mean_image import decode_mean_image
 from striate.errors import InputError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 Interpolation = Literal["bilinear", "bicubic", "lanczos"]
 _FILTERS = {
@@ -112,8 +113,10 @@ class Preprocessing:
         """One decoded image (H, W, C) uint8 -> (crop height, crop width, C) uint8."""
         return crop_center(self.resize_image(image), self.crop_size)
 
-    def normalize(self, images: Tensor) -> Tensor:
+    def normalize(self, images: "Tensor") -> "Tensor":
         """A batch (N, C, H, W) of pixels 0..255, uint8 or float -> float32 as the network wants it."""
+        import torch  # here, because whoever answers by another engine prepares images without it
+
         if images.ndim != 4 or images.shape[1] != self.channels:
             raise InputError(
                 f"expected images (N, {self.channels}, H, W) but got {tuple(images.shape)}; "

@@ -2,77 +2,35 @@
 
 import dataclasses
 import difflib
-import os
-import stat
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field
-from functools import partial
 from pathlib import Path
-from typing import Any, TypeAlias, TypeVar
+from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor, nn
 
-from striate.data.decoding import decode_image, image_pixels, image_suffixes
-from striate.data.parallel import prefetch
 from striate.data.preprocessing import Preprocessing
-from striate.errors import InputError, ModelFileError, StriateError
+from striate.errors import InputError, ModelFileError
 from striate.networks.adapting import find_counts, load_pretrained
 from striate.networks.catalogue import CATALOGUE, entry_for, names_network, split_reference
 from striate.networks.entry import Entry
 from striate.networks.model_file import MODEL_FILE, ModelFile, read_model_file, write_model_file
 from striate.networks.modes import evaluating
 from striate.progress import Tell, Track, tell_nobody, track_silently
-from striate.tasks.classification import class_logits, top_classes
-
-T = TypeVar("T")
-ImageLike: TypeAlias = str | Path | Image.Image | np.ndarray
-"""A file, a folder of files, a Pillow image, or pixels (H, W) or (H, W, C) uint8."""
-
-
-@dataclass(frozen=True)
-class ClassProbability:
-    """One class an image may be of; the probabilities of all K classes sum to 1."""
-
-    name: str
-    index: int
-    probability: float
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """The most probable classes of one image, best first. `path` is its file; the fourth image given is "image 3"."""
-
-    path: str
-    classes: tuple[ClassProbability, ...]
-
-
-@dataclass(frozen=True)
-class PredictionError:
-    """An image that could not be read, and why."""
-
-    path: str
-    reason: str
-
-
-@dataclass(frozen=True)
-class Predictions:
-    """What a model says of many images, in the order given; unreadable ones stand apart."""
-
-    predictions: tuple[Prediction, ...]
-    errors: tuple[PredictionError, ...]
-
-    def to_json(self) -> dict[str, Any]:
-        """{"predictions": [{"path", "classes": [{"name", "index", "probability"}]}], "errors": [{"path", "reason"}]}"""
-        return {
-            "predictions": [
-                {"path": prediction.path, "classes": [asdict(each) for each in prediction.classes]}
-                for prediction in self.predictions
-            ],
-            "errors": [asdict(error) for error in self.errors],
-        }
+from striate.tasks.answering import ClassProbability as ClassProbability
+from striate.tasks.answering import (
+    ImageLike,
+    Prediction,
+    PredictionError,
+    Predictions,
+    Run,
+    answer_each,
+    collect,
+    name_images,
+)
+from striate.tasks.classification import class_logits
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,6 +68,10 @@ class Model:
             logits = self.network(self.preprocessing.normalize(images.to(self.device)))
         return class_logits(logits).float().softmax(dim=1).cpu()
 
+    def run(self, pixels: np.ndarray) -> np.ndarray:
+        """The same for pixels (N, H, W, C) as arrays: probabilities (N, K) float32. Every engine is measured against it."""
+        return self.probabilities(torch.from_numpy(pixels).permute(0, 3, 1, 2)).numpy()
+
     def predict(
         self,
         images: ImageLike | Iterable[ImageLike],
@@ -117,66 +79,32 @@ class Model:
         top: int = 5,
         batch_size: int = 32,
         track: Track = track_silently,
+        run: Run | None = None,
     ) -> Predictions:
         """The `top` most probable classes of one image, or of each image of a folder or an iterable.
 
-        Images that cannot be read are named in `errors` and stop no other.
+        Images that cannot be read are named in `errors` and stop no other. `run` computes in the network's place:
+        pixels (N, H, W, C) uint8 -> probabilities (N, K), such as an engine that `striate.open_engine` gives.
         """
-        given = list(_expand(images)) if not isinstance(images, Iterator) else _expand(images)
+        given = list(name_images(images)) if not isinstance(images, Iterator) else name_images(images)
         tracked = track(given, "predicting", len(given)) if isinstance(given, list) else given
-        answers = list(self._predict_named(tracked, top, batch_size))
-        return Predictions(
-            predictions=tuple(answer for answer in answers if isinstance(answer, Prediction)),
-            errors=tuple(answer for answer in answers if isinstance(answer, PredictionError)),
-        )
+        return collect(self._answer(tracked, top, batch_size, run))
 
     def predict_each(
-        self, images: ImageLike | Iterable[ImageLike], *, top: int = 5, batch_size: int = 32
+        self,
+        images: ImageLike | Iterable[ImageLike],
+        *,
+        top: int = 5,
+        batch_size: int = 32,
+        run: Run | None = None,
     ) -> Iterator[Prediction | PredictionError]:
         """The same, one answer after the other in the order given, in memory that does not grow with their number."""
-        return self._predict_named(_expand(images), top, batch_size)
-
-    def _predict_named(
-        self, named: Iterable[tuple[str, ImageLike]], top: int, batch_size: int
-    ) -> Iterator[Prediction | PredictionError]:
-        if top < 1 or batch_size < 1:
-            raise InputError(f"top and batch_size must be at least 1 but are {top} and {batch_size}")
-        thunks = (partial(self._read, name, image) for name, image in named)
-        num_workers = min(8, os.cpu_count() or 1)
-        for batch in _in_batches(prefetch(thunks, depth=2 * batch_size, num_workers=num_workers), batch_size):
-            yield from self._answer(batch, top)
-
-    def _read(self, name: str, image: ImageLike) -> tuple[str, np.ndarray] | PredictionError:
-        """The pixels (h, w, C) of one image as the network wants them, or why there are none."""
-        try:
-            return name, self.preprocessing.to_pixels(_decode(image, self.preprocessing.channels))
-        except InputError as error:
-            return PredictionError(name, str(error))
-        except FileNotFoundError:
-            return PredictionError(name, "does not exist")
-        except OSError as error:
-            return PredictionError(name, f"cannot be opened: {error.strerror or error}")
-        except MemoryError:
-            return PredictionError(name, "needs more memory than there is")
+        return self._answer(name_images(images), top, batch_size, run)
 
     def _answer(
-        self, batch: list[tuple[str, np.ndarray] | PredictionError], top: int
+        self, named: Iterable[tuple[str, ImageLike]], top: int, batch_size: int, run: Run | None
     ) -> Iterator[Prediction | PredictionError]:
-        readable = [pixels for _, pixels in (each for each in batch if isinstance(each, tuple))]
-        if not readable:
-            yield from (each for each in batch if isinstance(each, PredictionError))
-            return
-        images = torch.from_numpy(np.stack(readable)).permute(0, 3, 1, 2)  # (n, C, h, w)
-        shares, indices = top_classes(self.probabilities(images), top)
-        answers = zip(shares.tolist(), indices.tolist(), strict=True)
-        for each in batch:
-            yield each if isinstance(each, PredictionError) else self._prediction(each[0], *next(answers))
-
-    def _prediction(self, path: str, shares: list[float], indices: list[int]) -> Prediction | PredictionError:
-        if not np.isfinite(shares).all():
-            return PredictionError(path, "makes the network answer NaN; its weights may be damaged")
-        classes = (ClassProbability(self.class_names[k], k, share) for k, share in zip(indices, shares, strict=True))
-        return Prediction(path, tuple(classes))
+        return answer_each(named, self.preprocessing, self.class_names, run or self.run, top=top, batch_size=batch_size)
 
 
 def load_model(
@@ -224,71 +152,6 @@ def save_model(model: Model, path: str | Path) -> None:
         write_model_file(path, about, model.network.state_dict())
     except OSError as error:
         raise InputError(f"{path} cannot be written: {error.strerror}; save the model elsewhere") from None
-
-
-def _expand(images: ImageLike | Iterable[ImageLike]) -> Iterator[tuple[str, ImageLike]]:
-    """Every single image with its name; folders give their image files, of any depth, in order of their names."""
-    if isinstance(images, (str, Path, Image.Image)) or (isinstance(images, np.ndarray) and images.ndim < 4):
-        images = [images]
-    for place, image in enumerate(images):
-        if isinstance(image, (str, Path)):
-            yield from _expand_path(Path(image)) if os.path.isdir(image) else [(str(image), image)]
-        else:
-            yield f"image {place}", image
-
-
-def _expand_path(folder: Path) -> Iterator[tuple[str, ImageLike]]:
-    suffixes, is_empty = image_suffixes(), True
-    for parent, folders, files in os.walk(folder):
-        folders.sort()
-        for name in sorted(files):
-            if not name.startswith(".") and os.path.splitext(name)[1].lower() in suffixes:
-                is_empty = False
-                path = os.path.join(parent, name)
-                yield path, Path(path)
-    if is_empty:
-        yield str(folder), folder  # read as a file it becomes an error with the folder's name
-
-
-def _decode(image: ImageLike, channels: int) -> np.ndarray:
-    """Pixels (H, W, channels) uint8 of one image; InputError with the reason, or OSError, where there are none."""
-    if isinstance(image, (str, Path)):
-        return decode_image(_read_bytes(image), channels)
-    if isinstance(image, np.ndarray):
-        return decode_image(image, channels)
-    if not isinstance(image, Image.Image):
-        raise InputError(f"is {type(image).__name__}, neither a path, a Pillow image nor an array (H, W, C)")
-    if channels not in (1, 3):
-        raise InputError(f"is a Pillow image, which gives 1 or 3 channels and not {channels}")
-    try:
-        return image_pixels(image, channels)
-    except StriateError:
-        raise
-    except Exception as error:  # as for files: Pillow raises nearly anything on damaged data
-        raise InputError(f"cannot be decoded: {error}") from error
-
-
-def _read_bytes(path: str | Path) -> bytes:
-    try:
-        mode = os.stat(path).st_mode
-    except ValueError as error:
-        raise InputError(f"is no path: {error}") from None
-    if stat.S_ISDIR(mode):
-        raise InputError("holds no image files")
-    if not stat.S_ISREG(mode):
-        raise InputError("is no regular file")  # reading a pipe or a device may never end
-    return Path(path).read_bytes()
-
-
-def _in_batches(items: Iterable[T], size: int) -> Iterator[list[T]]:
-    batch: list[T] = []
-    for item in items:
-        batch.append(item)
-        if len(batch) == size:
-            yield batch
-            batch = []
-    if batch:
-        yield batch
 
 
 def _from_file(path: Path) -> Model:

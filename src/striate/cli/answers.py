@@ -1,0 +1,94 @@
+"""Predictions written as they come: a table, or one JSON document, in memory that does not grow with their number."""
+
+import json
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterable
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from rich.cells import cell_len
+from rich.text import Text
+
+from striate.cli.console import complain, out
+
+if TYPE_CHECKING:
+    from striate.tasks.answering import Prediction, PredictionError
+
+_IN_MEMORY_BYTES = 1 << 20
+_WIDEST_PATH, _WIDEST_NAME = 60, 30
+
+
+def write_json(answers: "Iterable[Prediction | PredictionError]", head: dict[str, Any]) -> bool:
+    """One JSON document on standard output: `head`, "predictions" as they come, then "errors". Whether there were any.
+
+    Errors wait in a file of their own until all predictions are written.
+    """
+    write = sys.stdout.write
+    write("{\n")
+    for name, value in head.items():
+        write(f"  {json.dumps(name)}: {_dump(value)},\n")
+    write('  "predictions": [')
+    has_errors, has_predictions = False, False
+    with tempfile.SpooledTemporaryFile(_IN_MEMORY_BYTES, "w+", encoding="utf-8", errors="surrogateescape") as errors:
+        for answer in answers:
+            if hasattr(answer, "reason"):
+                errors.write(("," if has_errors else "") + "\n    " + _dump(asdict(answer)))
+                has_errors = True
+                continue
+            write(("," if has_predictions else "") + "\n    " + _dump(answer.to_json()))
+            sys.stdout.flush()
+            has_predictions = True
+        write("\n  ],\n" if has_predictions else "],\n")
+        write('  "errors": [')
+        errors.seek(0)
+        shutil.copyfileobj(errors, sys.stdout)
+        write("\n  ]\n}\n" if has_errors else "]\n}\n")
+    return has_errors
+
+
+def write_table(answers: "Iterable[Prediction | PredictionError]") -> bool:
+    """A row for each class of each image as they come; unreadable files on standard error. Whether there were any.
+
+    Columns are as wide as the first image needs, and grow where a later one needs more.
+    """
+    has_errors, widths = False, [0, 0]
+    for answer in answers:
+        if hasattr(answer, "reason"):
+            complain(f"{answer.path}: {answer.reason}")
+            has_errors = True
+            continue
+        is_first = widths == [0, 0]
+        names = [guess.name for guess in answer.classes]
+        widths = [
+            max(widths[0], min(_WIDEST_PATH, max(len("image"), cell_len(answer.path)))),
+            max(widths[1], min(_WIDEST_NAME, max(len("class"), *(cell_len(name) for name in names)))),
+        ]
+        if is_first:
+            heading = f" {_pad('image', widths[0])}  {_pad('class', widths[1])}  probability"
+            out.print(Text(heading, style="bold"), soft_wrap=True)
+        out.print(_rows(answer, widths), soft_wrap=True)
+    return has_errors
+
+
+def _rows(prediction: "Prediction", widths: list[int]) -> Text:
+    rows = Text()
+    for place, guess in enumerate(prediction.classes):
+        path = prediction.path if place == 0 else ""
+        line = f" {_pad(path, widths[0])}  {_pad(guess.name, widths[1])}  {_bar(guess.probability)}"
+        rows.append(("\n" if place else "") + line, style=None if place == 0 else "dim")
+    return rows
+
+
+def _pad(text: str, width: int) -> str:
+    return text + " " * (width - cell_len(text))
+
+
+def _bar(probability: float) -> str:
+    """A percentage with a bar of up to twenty cells."""
+    return f"{100 * probability:5.1f} % " + "█" * round(20 * probability)
+
+
+def _dump(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, allow_nan=False)

@@ -1,0 +1,133 @@
+"""`striate bench`: how fast which engine answers for a model on this machine, and which may be used."""
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.table import Table
+from rich.text import Text
+
+from striate.cli.console import AsJson, Download, out, show_json, tell, track
+from striate.errors import InputError
+
+if TYPE_CHECKING:
+    from striate.engines.benching import Bench
+    from striate.engines.measurement import Row
+
+
+def bench(
+    model: Annotated[
+        str, typer.Argument(metavar="MODEL", help="A run folder, a model.safetensors, or NETWORK:WEIGHTS.")
+    ],
+    source: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[SOURCE]", help="Images of yours to compare answers on; two built-in photos otherwise."
+        ),
+    ] = None,
+    engines: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--engine", metavar="torch|compile|onnxruntime|openvino", help="Only this one; may be given several times."
+        ),
+    ] = None,
+    batches: Annotated[str, typer.Option("--batch", metavar="N,N,...", help="Batch sizes to measure.")] = "1,8,32",
+    use_int8: Annotated[
+        bool, typer.Option("--int8", help="Also an 8-bit copy, its ranges found on half of the images.")
+    ] = False,
+    most_images: Annotated[
+        int, typer.Option("--images", min=1, help="How many images of SOURCE to compare answers on.")
+    ] = 500,
+    budget: Annotated[float, typer.Option("--budget", min=1, help="Seconds after which nothing new is measured.")] = 90,
+    download: Download = False,
+    as_json: AsJson = False,
+) -> None:
+    """Measure every installed engine for a model on this machine's CPU; predict then uses the fastest by itself.
+
+    Only an engine that gives torch's answers is used: all best classes equal, and in float32 all probabilities within
+    0.0001. Engines that compute in 16 bits can qualify only on SOURCE, with 200 held-back images.
+
+    Example: striate bench runs/flowers photos
+    """
+    sizes = _parse_sizes(batches)
+    from striate.engines.benching import bench as measure_engines
+    from striate.engines.measuring import Plan
+
+    result = measure_engines(
+        model,
+        source,
+        engines=engines or ["auto"],
+        plan=Plan(batch_sizes=sizes, budget_s=budget),
+        use_int8=use_int8,
+        most_images=most_images,
+        download=download,
+        tell=tell,
+        track=track,
+    )
+    if as_json:
+        show_json(result.to_json())
+    else:
+        _show(result)
+
+
+def _parse_sizes(text: str) -> tuple[int, ...]:
+    parts = [part.strip() for part in text.split(",")]
+    if not all(part.isdecimal() and 1 <= int(part) <= 4096 for part in parts):
+        raise InputError(f"--batch must be whole numbers from 1 to 4096 with commas between them but is {text!r}")
+    return tuple(sorted({int(part) for part in parts}))
+
+
+def _show(result: "Bench") -> None:
+    from striate.engines.choosing import why_not
+
+    out.print(
+        Text.assemble(
+            (result.network_name, "bold"), f" on {result.num_images:,} images ({result.images}); ms and images/s"
+        )
+    )
+    table = Table(box=None, header_style="bold")
+    table.add_column("engine")
+    for size in result.batch_sizes:
+        table.add_column(f"batch {size}", justify="right")
+    has_accuracy = any(row.accuracy is not None for row in result.rows)
+    headings = ["memory", "same class", "largest difference", *(["accuracy"] if has_accuracy else [])]
+    for heading in headings:
+        table.add_column(heading, justify="right")
+    table.add_column("auto may use it")
+    for row in result.rows:
+        if not row.timings:
+            continue
+        reason = why_not(row)
+        figures = [_timing(row, size, result) for size in result.batch_sizes]
+        last = Text("yes" if reason is None else reason, style="" if reason is None else "dim")
+        table.add_row(Text(str(row.kind)), *figures, *_facts(row, has_accuracy), last)
+    out.print(table)
+    for row in result.rows:
+        if not row.timings:
+            out.print(Text(f" {row.kind}: {row.problem}", style="dim"), soft_wrap=True)
+    for size, kind in result.choices.items():
+        out.print(Text.assemble(f"auto at batch {size}: ", (str(kind), "bold")))
+
+
+def _timing(row: "Row", size: int, result: "Bench") -> Text:
+    """Milliseconds and images a second; the fastest engine that may be used is marked."""
+    timing = next((each for each in row.timings if each.batch_size == size), None)
+    if timing is None:
+        return Text("–", style="dim")
+    is_chosen = result.choices.get(size) == row.kind
+    return Text(
+        f"{timing.milliseconds:.1f} ms {timing.images_per_s:,.0f}/s" + (" *" if is_chosen else "  "),
+        style="bold green" if is_chosen else "",
+    )
+
+
+def _facts(row: "Row", has_accuracy: bool) -> list[str]:
+    found = row.agreement
+    memory = "–" if row.memory_bytes is None else f"{row.memory_bytes / 1e6:,.0f} MB"
+    facts = [
+        memory,
+        "–" if found is None else f"{found.num_equal} of {found.num_images}",
+        "–" if found is None else f"{found.max_difference:.1e}",
+    ]
+    if has_accuracy:
+        facts.append("–" if row.accuracy is None else f"{100 * row.accuracy:.2f} %")
+    return facts

@@ -1,0 +1,157 @@
+"""`striate bench`: measure every engine for one model, say which may be used and which is fastest, remember it."""
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from striate.engines.candidates import candidates, needs_export, why_impossible
+from striate.engines.choosing import choose, why_not
+from striate.engines.engine import AUTO, EXPORTED, EngineKind, check_engine_name, check_installed
+from striate.engines.machine import this_machine
+from striate.engines.measurement import Row
+from striate.engines.measuring import SETTLING, Plan, measure
+from striate.engines.quantising import write_int8
+from striate.engines.remembering import Measured
+from striate.engines.samples import Samples, built_in_samples, own_samples
+from striate.engines.subject import Subject, subject_of
+from striate.errors import InputError, StriateError
+from striate.progress import Tell, Track, tell_nobody, track_silently
+from striate.tasks.model import Model
+from striate.training.precision import has_fast_bf16
+
+MOST_IMAGES = 500
+
+
+@dataclass(frozen=True)
+class Bench:
+    """The measured engines of a model. `choices` has what "auto" takes at each measured batch size."""
+
+    network_name: str
+    images: str
+    num_images: int
+    batch_sizes: tuple[int, ...]
+    rows: tuple[Row, ...]
+    choices: dict[int, EngineKind]
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values; each row with "why_not", the reason why "auto" may not use it, or null."""
+        return {
+            "network": self.network_name,
+            "images": self.images,
+            "num_images": self.num_images,
+            "batch_sizes": list(self.batch_sizes),
+            "machine": this_machine(),
+            "rows": [{**row.to_json(), "why_not": why_not(row)} for row in self.rows],
+            "auto": {str(size): kind.to_json() for size, kind in self.choices.items()},
+        }
+
+
+def bench(
+    model: Model | str | Path,
+    source: str | Path | None = None,
+    *,
+    engines: Sequence[str] = (AUTO,),
+    plan: Plan | None = None,
+    use_int8: bool = False,
+    most_images: int = MOST_IMAGES,
+    download: bool = False,
+    tell: Tell = tell_nobody,
+    track: Track = track_silently,
+) -> Bench:
+    """Measure the engines of a model on the CPU, on images of a source or on built-in photos, and remember the result.
+
+    With a SOURCE of your own, 16-bit engines can become eligible (engines.choosing), and the table has accuracies where
+    the labels are the model's. `engines` names those to measure, all by default. Raises InputError for a name that is none, or for
+    a named engine that is not installed.
+    """
+    for name in engines:
+        check_engine_name(name)
+        check_installed(name)
+    if most_images < 1:
+        raise InputError(f"images must be at least 1 but is {most_images}")
+    subject = subject_of(model, download=download, tell=tell)
+    samples = samples_for(subject.model, source, most_images, tell)
+    kinds = candidates(engines=engines, use_int8=use_int8)
+    return measure_subject(subject, samples, kinds, plan or Plan(), tell=tell, track=track)
+
+
+def samples_for(model: Model, source: str | Path | None, most: int, tell: Tell) -> Samples:
+    """Images of the source, or the built-in ones without."""
+    if source is None:
+        return built_in_samples(model.preprocessing)
+    return own_samples(source, model.preprocessing, model.class_names, most=most, tell=tell)
+
+
+def measure_subject(
+    subject: Subject,
+    samples: Samples,
+    kinds: Sequence[EngineKind],
+    plan: Plan,
+    *,
+    tell: Tell = tell_nobody,
+    track: Track = track_silently,
+) -> Bench:
+    """The same once the model is loaded and the images are read."""
+    if subject.model.device.type != "cpu":
+        raise InputError(
+            f"engines are measured on the CPU but the model is on {subject.model.device}; move it with to('cpu')"
+        )
+    problems = _prepare(subject, samples, kinds, tell)
+    has_bf16 = has_fast_bf16(torch.device("cpu"))
+
+    def reason(kind: EngineKind) -> str | None:
+        impossible = why_impossible(kind, has_bf16=has_bf16, has_own_images=samples.is_own)
+        return impossible or problems.get("int8" if kind.precision == "int8" else kind.name)
+
+    rows = measure(kinds, subject.open, samples, plan, why_not=reason, track=track)
+    kept = _earlier(subject, rows)
+    description = f"{len(samples.pixels)} images: {samples.description}"
+    subject.shelf.write_measured(Measured((*rows, *kept), description))
+    choices = {size: row.kind for size in plan.batch_sizes if (row := choose((*rows, *kept), size)) is not None}
+    return Bench(
+        subject.model.network_name,
+        samples.description,
+        len(samples.pixels),
+        plan.batch_sizes,
+        tuple(rows),
+        choices,
+    )
+
+
+def _earlier(subject: Subject, rows: Sequence[Row]) -> list[Row]:
+    """Rows of engines that this measurement did not ask for."""
+    measured = subject.shelf.read_measured()
+    kinds = {row.kind for row in rows}
+    return [] if measured is None else [row for row in measured.rows if row.kind not in kinds]
+
+
+def _prepare(subject: Subject, samples: Samples, kinds: Sequence[EngineKind], tell: Tell) -> dict[str, str]:
+    """Make the exported copies; gives back, by engine or "int8", why one could not be made."""
+    if not needs_export(kinds):
+        return {}
+    try:
+        subject.export(tell)
+    except StriateError as error:
+        return dict.fromkeys((*EXPORTED, "int8"), str(error))
+    if any(kind.precision == "int8" for kind in kinds):
+        tell("quantising to 8 bits on these images")
+        try:
+            write_int8(subject.shelf.onnx_path, subject.shelf.int8_path, samples.pixels[SETTLING])
+            subject.shelf.write_about(subject.about)
+        except StriateError as error:
+            return {"int8": str(error)}
+    return {}
+
+
+def exact_kinds() -> list[EngineKind]:
+    """Those that a long prediction measures for itself: float32 only, nothing that must be compiled."""
+    return [kind for kind in candidates(only_exact=True) if kind.name != "compile"]
+
+
+def quick_plan(batch_size: int) -> Plan:
+    """How a long prediction measures for itself."""
+    return dataclasses.replace(Plan(), batch_sizes=(batch_size,), repeats=5, batch_s=1.0, budget_s=20.0)

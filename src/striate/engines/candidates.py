@@ -1,0 +1,58 @@
+"""Which engines could be tried on this machine, the most promising first, and why not the others."""
+
+from collections.abc import Iterable
+
+from striate.engines.engine import AUTO, EXPORTED, REFERENCE, EngineKind, is_installed
+from striate.engines.torch_engines import has_cpp_compiler
+
+_EXACT = (
+    REFERENCE,
+    EngineKind("openvino", "float32", "latency"),
+    EngineKind("onnxruntime", "float32"),
+    EngineKind("torch", "float32", "channels_last"),
+    EngineKind("openvino", "float32", "throughput"),
+    EngineKind("torch", "float32", "channels_first"),
+)
+_SIXTEEN_BIT = (
+    EngineKind("openvino", "bfloat16", "latency"),
+    EngineKind("openvino", "near-ties", "latency"),
+    EngineKind("torch", "bfloat16", "channels_last"),
+    EngineKind("torch", "near-ties", "channels_last"),
+    EngineKind("openvino", "bfloat16", "throughput"),
+    EngineKind("openvino", "near-ties", "throughput"),
+)
+_INT8 = (EngineKind("openvino", "int8", "latency"), EngineKind("onnxruntime", "int8"))
+_COMPILED = (EngineKind("compile", "float32"), EngineKind("compile", "bfloat16"))
+
+
+def candidates(
+    *, engines: Iterable[str] = (AUTO,), use_int8: bool = False, only_exact: bool = False
+) -> list[EngineKind]:
+    """The kinds to try, in this order: the slow way first, the cheap ones, what must be compiled last.
+
+    `engines` may name some of them; the slow way is always there, to compare with. `only_exact` leaves out whatever
+    computes in less than float32.
+    """
+    kinds = [*_EXACT, *(() if only_exact else _SIXTEEN_BIT), *(_INT8 if use_int8 else ()), *_COMPILED[:1]]
+    kinds += () if only_exact else _COMPILED[1:]
+    wanted = set(engines)
+    return [kind for kind in kinds if kind == REFERENCE or AUTO in wanted or kind.name in wanted]
+
+
+def why_impossible(kind: EngineKind, *, has_bf16: bool, has_own_images: bool) -> str | None:
+    """Why a kind need not be tried here, in a few words; None where it can be."""
+    if not is_installed(kind.name):
+        extra = "onnx" if kind.name == "onnxruntime" else kind.name
+        return f"not installed; pip install 'striate[{extra}]'"
+    if kind.precision in ("bfloat16", "near-ties") and not has_bf16:
+        return "this processor has no bfloat16 arithmetic"
+    if kind.precision == "near-ties" and not has_own_images:
+        return "needs a SOURCE of your own images"
+    if kind.name == "compile" and not has_cpp_compiler():
+        return "needs a C++ compiler"
+    return None
+
+
+def needs_export(kinds: Iterable[EngineKind]) -> bool:
+    """Whether an exported copy is needed for any of them."""
+    return any(kind.name in EXPORTED and is_installed(kind.name) for kind in kinds)

@@ -1,0 +1,60 @@
+"""Which machine and which versions a measurement holds for. Imports nothing heavy."""
+
+import hashlib
+import json
+import os
+import platform
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import striate
+from striate.data.parallel import num_processors
+from striate.engines.engine import num_threads
+
+PACKAGES = ("torch", "onnxruntime", "openvino", "numpy")
+_CPU_INFO = Path("/proc/cpuinfo")
+
+
+def this_machine() -> dict[str, Any]:
+    """What decides how fast which engine is: processor, its abilities, processors, threads, and the versions installed."""
+    model, flags = _processor()
+    return {
+        "processor": model,
+        "flags": hashlib.sha256(flags.encode()).hexdigest()[:16],
+        "system": f"{platform.system()} {platform.machine()}",
+        "python": platform.python_version(),
+        "num_processors": num_processors(),
+        "num_threads": num_threads(),
+        "versions": {"striate": striate.__version__, **{name: _version(name) for name in PACKAGES}},
+    }
+
+
+def machine_key(machine: dict[str, Any]) -> str:
+    """Sixteen hexadecimal digits that change with any of it."""
+    return hashlib.sha256(json.dumps(machine, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def may_have_gpu() -> bool:
+    """Whether `--device auto` could mean a GPU here; asking torch would take seconds, so this looks for its device files."""
+    if platform.system() != "Linux":
+        return True
+    return any(os.path.exists(path) for path in ("/dev/nvidia0", "/dev/nvidiactl", "/dev/kfd", "/dev/dxg"))
+
+
+def _processor() -> tuple[str, str]:
+    """Name and abilities of the first processor, as Linux tells them; other systems give the name alone."""
+    try:
+        lines = _CPU_INFO.read_text(encoding="utf-8", errors="replace").split("\n\n", 1)[0].splitlines()
+    except OSError:
+        return platform.processor(), ""
+    facts = {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in lines)}
+    names = [facts.get(key, "") for key in ("vendor_id", "cpu family", "model", "model name", "CPU part")]
+    return " ".join(name for name in names if name), facts.get("flags", facts.get("Features", ""))
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None

@@ -1,0 +1,207 @@
+"""How fast, how large and how right each engine is, measured against the slow way on real images in bounded time."""
+
+import gc
+import statistics
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from striate.engines.engine import REFERENCE, Engine, EngineKind
+from striate.engines.measurement import Agreement, Row, Timing
+from striate.engines.near_ties import NearTies, safe_gap
+from striate.engines.samples import Samples
+from striate.errors import InputError, StriateError
+from striate.progress import Track, track_silently
+from striate.tasks.answering import Run
+
+Open = Callable[[EngineKind, int], Engine]
+"""Gives the engine of a kind, ready for batches of a size; StriateError where it cannot."""
+WARM_UP_S = 0.3
+"""Fresh threads may share a processor for a while, and caches are cold."""
+SETTLING, JUDGING = slice(0, None, 2), slice(1, None, 2)
+"""Which images settle what an engine needs to know beforehand (a gap, ranges of int8), and which judge it."""
+_CHUNK = 32
+_COMPILING_S = 25.0
+"""What a compilation is expected to take, before the first was seen."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How thoroughly to measure: `repeats` batches at most, and `batch_s` seconds at most, for each size.
+
+    After `budget_s` seconds nothing new is begun.
+    """
+
+    batch_sizes: tuple[int, ...] = (1, 8, 32)
+    repeats: int = 15
+    batch_s: float = 1.5
+    budget_s: float = 90.0
+
+    def __post_init__(self) -> None:
+        if not self.batch_sizes or not all(1 <= size <= 4096 for size in self.batch_sizes):
+            raise InputError(f"batch sizes must lie in [1, 4096] but are {self.batch_sizes}")
+        if self.repeats < 1 or self.budget_s <= 0:
+            raise InputError(f"repeats and budget must be above 0 but are {self.repeats} and {self.budget_s}")
+
+
+def measure(
+    kinds: Sequence[EngineKind],
+    open_kind: Open,
+    samples: Samples,
+    plan: Plan,
+    *,
+    why_not: Callable[[EngineKind], str | None] | None = None,
+    track: Track = track_silently,
+) -> list[Row]:
+    """A row for each kind, in their order, the slow way's first. Whatever fails becomes a row with its reason.
+
+    `why_not` says of a kind why it is not to be tried. The slow way must be among the kinds.
+    """
+    started = time.perf_counter()
+    reference = _in_chunks(open_kind(REFERENCE, max(plan.batch_sizes)).run, samples.pixels)
+    rows: list[Row] = []
+    for kind in track(kinds, "measuring engines", len(kinds)):
+        left_s = plan.budget_s - (time.perf_counter() - started)
+        reason = why_not(kind) if why_not else None
+        if reason is None and kind != REFERENCE and left_s < _expected_s(kind, rows):
+            reason = f"skipped, as too little was left of {plan.budget_s:.0f} s; give more with --budget"
+        rows.append(Row(kind, problem=reason) if reason else _measured(kind, open_kind, samples, reference, plan))
+        gc.collect()  # an engine holds a copy of the weights: it goes before the next comes
+    return rows
+
+
+def agreement(answers: np.ndarray, reference: np.ndarray, *, is_own: bool) -> Agreement:
+    """How two arrays (N, K) of probabilities compare; the first of equally probable classes is the best one."""
+    equal = answers.argmax(axis=1) == reference.argmax(axis=1)
+    difference = np.abs(answers.astype(np.float64) - reference)
+    worst = float(difference.max()) if np.isfinite(difference).all() else float("inf")
+    if not np.isfinite(worst):
+        raise InputError("answers NaN where the slow way may not; it cannot be used for this model")
+    return Agreement(len(reference), int(equal.sum()), worst, is_own)
+
+
+def time_batches(run: Run, pixels: np.ndarray, batch_size: int, plan: Plan, *, use_mean: bool = False) -> Timing:
+    """The median time of a batch after a warm-up, over batches of different images; or the mean, where what an image
+    costs depends on the image.
+    """
+    batches = _batches(pixels, batch_size)
+    _warm_up(run, batches)
+    seconds: list[float] = []
+    while len(seconds) < plan.repeats and (len(seconds) < 3 or sum(seconds) < plan.batch_s):
+        batch = batches[len(seconds) % len(batches)]
+        began = time.perf_counter()
+        run(batch)
+        seconds.append(time.perf_counter() - began)
+    middle = statistics.fmean(seconds) if use_mean else statistics.median(seconds)
+    return Timing(batch_size, 1000 * middle, len(seconds))
+
+
+def resident_bytes() -> int | None:
+    """How much memory this process holds; None where the system does not say in /proc."""
+    try:
+        pages = int(Path("/proc/self/statm").read_text().split()[1])
+    except (OSError, ValueError, IndexError):
+        return None
+    import resource
+
+    return pages * resource.getpagesize()
+
+
+def _measured(kind: EngineKind, open_kind: Open, samples: Samples, reference: np.ndarray, plan: Plan) -> Row:
+    try:
+        if kind.is_for_one_batch_size:
+            return _measure_compiled(kind, open_kind, samples, reference, plan)
+        if kind.precision == "near-ties":
+            return _measure_near_ties(kind, open_kind, samples, reference, plan)
+        row, engine = _opened(kind, open_kind, max(plan.batch_sizes))
+        part = JUDGING if kind.precision == "int8" else slice(None)  # its ranges were found on the others
+        return _figures(row, engine.run, samples, reference, plan, part)
+    except StriateError as error:
+        return Row(kind, problem=str(error))
+    except MemoryError:
+        return Row(kind, problem="needs more memory than there is")
+    except Exception as error:  # an engine's own failure is a line of the table, never the end of it
+        text = " ".join(str(error).split())[:160]
+        return Row(kind, problem=f"failed with {type(error).__name__}: {text}")
+
+
+def _opened(kind: EngineKind, open_kind: Open, batch_size: int) -> tuple[Row, Engine]:
+    began = time.perf_counter()
+    engine = open_kind(kind, batch_size)
+    return Row(kind, open_s=time.perf_counter() - began), engine
+
+
+def _figures(row: Row, run: Run, samples: Samples, reference: np.ndarray, plan: Plan, part: slice) -> Row:
+    """Timings, agreement on this part of the samples, and accuracy on those that judge, where labels are known."""
+    before = resident_bytes()
+    answers = _in_chunks(run, samples.pixels[part])
+    judged = answers if part == JUDGING else answers[JUDGING]
+    is_near_ties = row.kind.precision == "near-ties"
+    timings = [time_batches(run, samples.pixels[part], size, plan, use_mean=is_near_ties) for size in plan.batch_sizes]
+    after = resident_bytes()
+    return replace(
+        row,
+        timings=tuple(timings),
+        memory_bytes=None if before is None or after is None else max(0, after - before),
+        agreement=agreement(answers, reference[part], is_own=samples.is_own),
+        accuracy=_accuracy(judged, samples),
+    )
+
+
+def _measure_near_ties(kind: EngineKind, open_kind: Open, samples: Samples, reference: np.ndarray, plan: Plan) -> Row:
+    """Every second image settles the gap, the others judge it."""
+    quick_row, quick = _opened(replace(kind, precision="bfloat16"), open_kind, max(plan.batch_sizes))
+    slow_row, slow = _opened(replace(kind, precision="float32"), open_kind, max(plan.batch_sizes))
+    gap = safe_gap(_in_chunks(quick.run, samples.pixels[SETTLING]), reference[SETTLING])
+    opened = Row(kind, open_s=(quick_row.open_s or 0.0) + (slow_row.open_s or 0.0), gap=gap)
+    return _figures(opened, NearTies(quick.run, slow.run, gap), samples, reference, plan, JUDGING)
+
+
+def _measure_compiled(kind: EngineKind, open_kind: Open, samples: Samples, reference: np.ndarray, plan: Plan) -> Row:
+    """Compiled anew for each batch size, the largest first, as long as the time suffices."""
+    began = time.perf_counter()
+    row, largest = _opened(kind, open_kind, max(plan.batch_sizes))
+    once = replace(plan, batch_sizes=(max(plan.batch_sizes),))
+    row = _figures(row, largest.run, samples, reference, once, slice(None))
+    timings = list(row.timings)
+    for size in sorted(set(plan.batch_sizes) - {max(plan.batch_sizes)}):
+        if time.perf_counter() - began + (row.open_s or 0.0) > plan.budget_s:
+            break
+        timings.append(time_batches(open_kind(kind, size).run, samples.pixels, size, plan))
+    return replace(row, timings=tuple(sorted(timings, key=lambda each: each.batch_size)))
+
+
+def _expected_s(kind: EngineKind, rows: Iterable[Row]) -> float:
+    """What a compilation took before, or may take; nothing for what is ready in no time."""
+    if not kind.is_for_one_batch_size:
+        return 0.0
+    return max((row.open_s or 0.0 for row in rows if row.kind.is_for_one_batch_size), default=0.0) or _COMPILING_S
+
+
+def _accuracy(answers: np.ndarray, samples: Samples) -> float | None:
+    if samples.labels is None or not len(answers):
+        return None
+    return float((answers.argmax(axis=1) == samples.labels[JUDGING]).mean())
+
+
+def _in_chunks(run: Run, pixels: np.ndarray) -> np.ndarray:
+    """Probabilities (N, K) of all images, some at a time."""
+    return np.concatenate([run(pixels[start : start + _CHUNK]) for start in range(0, len(pixels), _CHUNK)])
+
+
+def _batches(pixels: np.ndarray, batch_size: int) -> list[np.ndarray]:
+    """Batches of exactly this size, of different images, at most eight; images come again where there are too few."""
+    num_batches = max(1, min(8 if batch_size > 1 else 32, len(pixels) // batch_size))
+    order = np.arange(num_batches * batch_size) % len(pixels)
+    return [np.ascontiguousarray(pixels[part]) for part in np.split(order, num_batches)]
+
+
+def _warm_up(run: Run, batches: list[np.ndarray]) -> None:
+    stop = time.perf_counter() + WARM_UP_S
+    for number in range(100):
+        run(batches[number % len(batches)])
+        if time.perf_counter() > stop:
+            return

@@ -1,0 +1,351 @@
+"""Answer with the fastest engine that gives the slow way's answers: remembered, measured where that pays, or asked for.
+
+Nothing here imports torch until an engine needs it: an exported copy that was measured before answers without it.
+"""
+
+import dataclasses
+import sys
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from striate.engines.choosing import choose, disagreement
+from striate.engines.engine import (
+    AUTO,
+    PRECISIONS,
+    REFERENCE,
+    Engine,
+    EngineKind,
+    check_engine_name,
+    check_installed,
+)
+from striate.engines.exported_engines import open_exported_engine
+from striate.engines.identity import model_key
+from striate.engines.machine import may_have_gpu
+from striate.engines.measurement import Row
+from striate.engines.near_ties import NearTies
+from striate.engines.remembering import About, Measured, Shelf, shelf_of
+from striate.errors import InputError
+from striate.progress import Tell, tell_nobody
+from striate.tasks.answering import (
+    ImageLike,
+    Prediction,
+    PredictionError,
+    Predictions,
+    answer_each,
+    collect,
+    name_images,
+)
+
+if TYPE_CHECKING:
+    from striate.engines.subject import Subject
+    from striate.tasks.model import Model
+
+MANY = 4096
+"""Images are counted up to here; as many or more are "many"."""
+WORTH_MEASURING_S = 120.0
+"""A prediction that takes the slow way longer than this measures the engines first, for less than half a minute."""
+_USUAL = {
+    "torch": REFERENCE,
+    "compile": EngineKind("compile", "float32"),
+    "onnxruntime": EngineKind("onnxruntime", "float32"),
+    "openvino": EngineKind("openvino", "float32", "latency"),
+}
+"""What is used where an engine is asked for by name and nothing was measured."""
+_MOST_DRIFT, _MOST_SHORT_DRIFT = 1e-3, 0.2
+"""Of any probability of noise, in float32 and in shorter types: larger means another network."""
+_VARIANTS = {"openvino": "latency", "torch": "channels_last"}
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What is asked for. `precision` None leaves it to the engine: float32, or what was shown to agree with it.
+
+    `num_images` is how many are to be answered, None where that is unknown; `device` as for `load_model`.
+    """
+
+    engine: str = AUTO
+    precision: str | None = None
+    batch_size: int = 32
+    num_images: int | None = None
+    device: str = "auto"
+    download: bool = False
+
+    def __post_init__(self) -> None:
+        check_engine_name(self.engine)
+        check_installed(self.engine)
+        if self.precision is not None and self.precision not in PRECISIONS:
+            raise InputError(f"precision must be one of {', '.join(PRECISIONS)} but is {self.precision!r}")
+        if self.batch_size < 1:
+            raise InputError(f"batch_size must be at least 1 but is {self.batch_size}")
+
+    @property
+    def is_for_cpu(self) -> bool:
+        """Whether the CPU is meant, as far as can be told without torch."""
+        return self.device == "cpu" or (self.device == AUTO and not may_have_gpu())
+
+    def fits(self, row: Row) -> bool:
+        """Whether a measured engine is one of those asked for."""
+        is_named = self.engine in (AUTO, row.kind.name)
+        return is_named and (self.precision is None or row.kind.precision == self.precision)
+
+
+@dataclass(frozen=True, eq=False)
+class Answerer:
+    """A model made ready by an engine, and one line that says which engine and why."""
+
+    about: About
+    engine: Engine
+    line: str
+
+    def answer_each(
+        self, images: ImageLike | Iterable[ImageLike], *, top: int = 5, batch_size: int = 32
+    ) -> Iterator[Prediction | PredictionError]:
+        """The `top` most probable classes of each image, in order, in memory that does not grow with their number."""
+        return answer_each(
+            name_images(images),
+            self.about.preprocessing,
+            self.about.class_names,
+            self.engine.run,
+            top=top,
+            batch_size=batch_size,
+        )
+
+
+def predict(
+    model: "Model | str | Path",
+    images: ImageLike | Iterable[ImageLike],
+    *,
+    engine: str = AUTO,
+    precision: str | None = None,
+    top: int = 5,
+    batch_size: int = 32,
+    device: str = "cpu",
+    tell: Tell = tell_nobody,
+) -> Predictions:
+    """What a model, or what `load_model` takes for one, sees in images, by the fastest engine known for it here.
+
+    `engine` is "auto", "torch", "compile", "onnxruntime" or "openvino". "auto" never changes an answer: it takes what
+    `striate.bench` (or a long prediction) found to agree with the slow way. Raises InputError for an engine that is not
+    installed or cannot run the network.
+    """
+    wish = Wish(engine, precision, batch_size, count_images(images), device)
+    answerer = make_ready(model, wish, tell=tell)
+    return collect(answerer.answer_each(images, top=top, batch_size=batch_size))
+
+
+def open_engine(
+    model: "Model | str | Path",
+    engine: str = AUTO,
+    *,
+    precision: str | None = None,
+    batch_size: int = 32,
+    device: str = "cpu",
+    tell: Tell = tell_nobody,
+) -> Engine:
+    """The engine that `predict` would use for many images, to call yourself or to hand to `Model.predict(run=...)`."""
+    return make_ready(model, Wish(engine, precision, batch_size, None, device), tell=tell).engine
+
+
+def make_ready(model: "Model | str | Path", wish: Wish, *, tell: Tell = tell_nobody) -> Answerer:
+    """The engine that is asked for, or the fastest eligible one that is remembered for this model here, ready to answer.
+
+    An exported copy that was measured before is used without loading the model or importing torch, unless an engine
+    that needs torch is sooner done. Raises like `load_model`, and InputError where the engine cannot be had.
+    """
+    if wish.is_for_cpu and isinstance(model, (str, Path)) and (key := model_key(model)):
+        answerer = _from_shelf(shelf_of(key), wish, tell)
+        if answerer is not None:
+            return answerer
+    return _with_model(model, wish, tell)
+
+
+def count_images(images: ImageLike | Iterable[ImageLike]) -> int | None:
+    """How many images there are, at most MANY; None for what can be gone through only once."""
+    if isinstance(images, Iterator):
+        return None
+    return len(list(islice(name_images(images), MANY)))
+
+
+def _from_shelf(shelf: Shelf, wish: Wish, tell: Tell) -> Answerer | None:
+    """The remembered engine, where that needs no torch; None where another way must be gone."""
+    measured = shelf.read_measured(tell=tell)
+    row = None if measured is None else _pick(measured, wish, is_torch_there="torch" in sys.modules)
+    if row is None or row.kind.needs_torch:
+        return None
+    about = shelf.read_about(tell=tell)
+    if about is None:
+        return None
+    try:
+        return Answerer(about, _open_copy(shelf, row), _line_of(row, wish))
+    except InputError as error:
+        tell(f"the remembered engine {row.kind} fails ({error}); going the slow way")
+        return None
+
+
+def _open_copy(shelf: Shelf, row: Row) -> Engine:
+    """The engine of a row on the exported copy."""
+    if row.kind.precision != "near-ties":
+        return open_exported_engine(shelf.copy_for(row.kind), row.kind)
+    quick, slow = (
+        open_exported_engine(shelf.onnx_path, dataclasses.replace(row.kind, precision=precision)).run
+        for precision in ("bfloat16", "float32")
+    )
+    return Engine(row.kind, NearTies(quick, slow, row.gap or 0.0))
+
+
+def _pick(measured: Measured, wish: Wish, *, is_torch_there: bool) -> Row | None:
+    """The row that is asked for: of eligible ones the soonest done. A precision named outright need not be eligible."""
+    rows = [row for row in measured.rows if wish.fits(row)]
+    found = choose(rows, wish.batch_size, num_images=wish.num_images, is_torch_there=is_torch_there)
+    if found is not None or wish.engine == AUTO:
+        return found
+    precision = wish.precision or "float32"
+    named = [row for row in rows if row.kind.precision == precision and row.problem is None and row.agreement]
+    return max(named, key=lambda row: _speed(row, wish), default=None)
+
+
+def _speed(row: Row, wish: Wish) -> float:
+    """Images a second at the batch size asked for; 0 where an engine was compared but not timed."""
+    timing = row.timing(wish.batch_size)
+    return timing.images_per_s if timing else 0.0
+
+
+def _with_model(model: "Model | str | Path", wish: Wish, tell: Tell) -> Answerer:
+    """The same with the model loaded."""
+    from striate.engines.subject import subject_of
+
+    device = "cpu" if wish.is_for_cpu else wish.device
+    subject = subject_of(model, device=device, download=wish.download, tell=tell)
+    if subject.model.device.type != "cpu":
+        return _on_device(subject, wish)
+    measured = subject.shelf.read_measured(tell=tell)
+    row = None if measured is None else _pick(measured, wish, is_torch_there=True)
+    if row is not None:
+        answerer = _reopened(subject, row, wish, tell)
+        if answerer is not None and (isinstance(model, (str, Path)) or _is_still_right(answerer, subject)):
+            return answerer
+    if wish.engine == AUTO and wish.precision in (None, "float32"):
+        return _measured_now(subject, wish, tell) or _slow_way(subject, wish)
+    return _unmeasured(subject, wish, tell)
+
+
+def _on_device(subject: "Subject", wish: Wish) -> Answerer:
+    if wish.engine not in (AUTO, "torch") or wish.precision not in (None, "float32"):
+        raise InputError(
+            f"the engine {wish.engine} computes on the CPU but the model is on {subject.model.device}; add --device cpu"
+        )
+    return Answerer(subject.about, Engine(REFERENCE, subject.model.run), f"computed by torch on {subject.model.device}")
+
+
+def _reopened(subject: "Subject", row: Row, wish: Wish, tell: Tell) -> Answerer | None:
+    """A remembered engine, opened again; None, and told, where that fails."""
+    try:
+        return Answerer(subject.about, subject.open_row(row, wish.batch_size), _line_of(row, wish))
+    except InputError as error:
+        tell(f"the remembered engine {row.kind} fails ({error}); going the slow way")
+        return None
+
+
+def _measured_now(subject: "Subject", wish: Wish, tell: Tell) -> Answerer | None:
+    """The fastest engine after measuring, where there are so many images that it pays; else None."""
+    from striate.engines.benching import exact_kinds, measure_subject, quick_plan
+    from striate.engines.measuring import time_batches
+    from striate.engines.samples import built_in_samples
+
+    if wish.num_images is None or wish.num_images < 2 * wish.batch_size:
+        return None
+    if subject.model.preprocessing.channels not in (1, 3):
+        return None
+    samples = built_in_samples(subject.model.preprocessing)
+    plan = quick_plan(min(wish.batch_size, 32))
+    once = time_batches(subject.model.run, samples.pixels, 4, dataclasses.replace(plan, repeats=1))
+    if wish.num_images / once.images_per_s < WORTH_MEASURING_S:
+        return None
+    tell("many images and nothing remembered for this model here: measuring the engines first, for half a minute")
+    measure_subject(subject, samples, exact_kinds(), plan, tell=tell)
+    measured = subject.shelf.read_measured(tell=tell)
+    row = None if measured is None else _pick(measured, wish, is_torch_there=True)
+    return None if row is None else _reopened(subject, row, wish, tell)
+
+
+def _slow_way(subject: "Subject", wish: Wish) -> Answerer:
+    hint = "; striate bench MODEL measures what is faster" if (wish.num_images or 0) > wish.batch_size else ""
+    return Answerer(subject.about, Engine(REFERENCE, subject.model.run), f"computed by {REFERENCE}, unmeasured{hint}")
+
+
+def _unmeasured(subject: "Subject", wish: Wish, tell: Tell) -> Answerer:
+    """The engine that is named, compared with the slow way on built-in photos before it answers."""
+    from striate.engines.measuring import agreement
+    from striate.engines.samples import built_in_samples
+
+    kind = _named_kind(wish)
+    if kind.precision == "near-ties":
+        raise InputError("near-ties must be settled on your own images first; run striate bench MODEL SOURCE")
+    if not kind.needs_torch:
+        subject.export(tell)
+    engine = subject.open(kind, wish.batch_size)
+    if kind == REFERENCE:
+        return Answerer(subject.about, engine, f"computed by {kind}, as asked")
+    try:
+        pixels = built_in_samples(subject.model.preprocessing).pixels[::4]
+    except InputError:
+        return Answerer(subject.about, engine, f"computed by {kind}, as asked, not compared with torch")
+    found = agreement(engine.run(pixels), subject.model.run(pixels), is_own=False)
+    row = Row(kind, agreement=found)
+    _remember_unless_measured(subject, row)
+    return Answerer(subject.about, engine, f"computed by {kind}, as asked{_warning(row)}")
+
+
+def _named_kind(wish: Wish) -> EngineKind:
+    """The kind that an engine's name and precision stand for where nothing was measured."""
+    if wish.engine == AUTO:
+        raise InputError(
+            f"nothing is remembered of {wish.precision} for this model here; run striate bench MODEL SOURCE, or name an engine"
+        )
+    if wish.precision in (None, "float32"):
+        return _USUAL[wish.engine]
+    if wish.engine == "onnxruntime" and wish.precision != "int8":
+        raise InputError(f"onnxruntime does not compute in {wish.precision}; choose float32 or int8, or another engine")
+    if wish.engine in ("torch", "compile") and wish.precision == "int8":
+        raise InputError(f"{wish.engine} does not compute in int8 here; choose onnxruntime or openvino")
+    return EngineKind(wish.engine, wish.precision or "float32", _VARIANTS.get(wish.engine, ""))
+
+
+def _is_still_right(answerer: Answerer, subject: "Subject") -> bool:
+    """Whether an engine answers two images of noise as the model in memory does, whose code no key can stand for."""
+    preprocessing = subject.model.preprocessing
+    shape = (2, *preprocessing.crop_size, preprocessing.channels)
+    pixels = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
+    difference = np.abs(answerer.engine.run(pixels) - subject.model.run(pixels)).max()
+    return bool(difference <= (_MOST_DRIFT if answerer.engine.kind.precision == "float32" else _MOST_SHORT_DRIFT))
+
+
+def _remember_unless_measured(subject: "Subject", row: Row) -> None:
+    """Keep that an engine named outright was compared, so that it need not be again; "auto" passes untimed ones over."""
+    measured = subject.shelf.read_measured()
+    rows = () if measured is None else measured.rows
+    if all(row.kind != each.kind for each in rows):
+        images = "built-in photos" if measured is None else measured.images
+        subject.shelf.write_measured(Measured((*rows, row), images))
+
+
+def _line_of(row: Row, wish: Wish) -> str:
+    timing = row.timing(wish.batch_size if wish.num_images is None else min(wish.batch_size, max(1, wish.num_images)))
+    speed = f", {timing.images_per_s:.0f} images/s at batch {timing.batch_size} when measured" if timing else ""
+    return f"computed by {row.kind}{speed}{_warning(row)}"
+
+
+def _warning(row: Row) -> str:
+    """What an answer of this engine may differ in; nothing for float32 that agreed."""
+    found = row.agreement
+    if found is None or (row.kind.precision == "float32" and disagreement(row) is None):
+        return ""
+    return (
+        f"; best class as by torch float32 on {found.num_equal} of {found.num_images} images compared, "
+        f"probabilities within {found.max_difference:.2g}"
+    )
