@@ -53,6 +53,17 @@ def random_state(network: nn.Module) -> dict[str, torch.Tensor]:
     return state
 
 
+def shake_norms(network: nn.Module) -> None:
+    """Give batch norms statistics and scales unlike their first ones, so that a mix-up would show."""
+    generator = torch.Generator().manual_seed(2)
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d) and module.running_mean is not None and module.running_var is not None:
+            module.running_mean.normal_(generator=generator)
+            module.running_var.uniform_(0.5, 2, generator=generator)
+            nn.init.uniform_(module.weight, 0.5, 1.5, generator=generator)
+            nn.init.normal_(module.bias, generator=generator)
+
+
 def theirs(name: str, *, num_classes: int = 1000) -> nn.Module:
     with torch.device("meta"):
         network = torchvision.models.get_model(name, num_classes=num_classes, **OPTIONS.get(name, {}))
