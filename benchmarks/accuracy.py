@@ -47,7 +47,11 @@ CIFAR = (
     "--network",
     "airbench95_cifar",
     "--epochs",
-    "16",
+    "30",
+    "--cutout",
+    "12",
+    "--shift",
+    "3",
     "--validation-fraction",
     "0.02",
 )
