@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 from striate.engines.engine import AUTO, EXPORTED, REFERENCE, EngineKind, is_installed
-from striate.engines.torch_engines import has_cpp_compiler
+from striate.machine import has_cpp_compiler
 
 _EXACT = (
     REFERENCE,

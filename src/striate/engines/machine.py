@@ -5,20 +5,19 @@ import json
 import os
 import platform
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from typing import Any
 
 import striate
 from striate.data.parallel import num_processors
 from striate.engines.engine import num_threads
+from striate.machine import processor
 
 PACKAGES = ("torch", "onnxruntime", "openvino", "numpy")
-_CPU_INFO = Path("/proc/cpuinfo")
 
 
 def this_machine() -> dict[str, Any]:
     """What decides how fast which engine is: processor, its abilities, processors, threads, and the versions installed."""
-    model, flags = _processor()
+    model, flags = processor()
     return {
         "processor": model,
         "flags": hashlib.sha256(flags.encode()).hexdigest()[:16],
@@ -40,17 +39,6 @@ def may_have_gpu() -> bool:
     if platform.system() != "Linux":
         return True
     return any(os.path.exists(path) for path in ("/dev/nvidia0", "/dev/nvidiactl", "/dev/kfd", "/dev/dxg"))
-
-
-def _processor() -> tuple[str, str]:
-    """Name and abilities of the first processor, as Linux tells them; other systems give the name alone."""
-    try:
-        lines = _CPU_INFO.read_text(encoding="utf-8", errors="replace").split("\n\n", 1)[0].splitlines()
-    except OSError:
-        return platform.processor(), ""
-    facts = {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in lines)}
-    names = [facts.get(key, "") for key in ("vendor_id", "cpu family", "model", "model name", "CPU part")]
-    return " ".join(name for name in names if name), facts.get("flags", facts.get("Features", ""))
 
 
 def _version(package: str) -> str | None:

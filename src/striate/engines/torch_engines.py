@@ -1,8 +1,5 @@
 """The engines that are torch: eager in several layouts and precisions, and compiled. N images, K classes."""
 
-import shutil
-import sys
-
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -10,12 +7,12 @@ from torch import Tensor, nn
 from striate.engines.engine import REFERENCE, Engine, EngineKind
 from striate.errors import InputError
 from striate.export.graph import PixelsToProbabilities
+from striate.machine import has_cpp_compiler
 from striate.tasks.answering import Run
 from striate.tasks.classification import class_logits
 from striate.tasks.model import Model
 
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
-_COMPILERS = ("c++", "g++", "clang++")
 
 
 def open_torch(model: Model, kind: EngineKind, *, batch_size: int) -> Engine:
@@ -55,11 +52,6 @@ class InPrecision(nn.Module):
         return logits.to(torch.float32).softmax(dim=1)
 
 
-def has_cpp_compiler() -> bool:
-    """Whether torch.compile finds what it needs to compile for the CPU."""
-    return sys.platform == "win32" or any(shutil.which(name) for name in _COMPILERS)
-
-
 def _eager(module: nn.Module) -> Run:
     def run(pixels: np.ndarray) -> np.ndarray:
         with torch.no_grad():
@@ -75,7 +67,7 @@ def _compiled(module: nn.Module, batch_size: int, size: tuple[int, int, int]) ->
     Smaller batches are filled up, larger ones cut into pieces: another size would be compiled anew, for half a minute.
     """
     if not has_cpp_compiler():
-        raise InputError(f"the engine compile needs a C++ compiler; install one of {', '.join(_COMPILERS)}")
+        raise InputError("the engine compile needs a C++ compiler; install g++, or use --engine torch")
     compiled = torch.compile(module, dynamic=False, options={"freezing": True})
 
     def run(pixels: np.ndarray) -> np.ndarray:

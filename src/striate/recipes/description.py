@@ -18,7 +18,7 @@ import striate
 from striate.data.dataset import SPLITS, Dataset
 from striate.data.opening import Access
 from striate.data.splits import digest
-from striate.machine import processor_name
+from striate.machine import processor
 from striate.recipes.mode_choice import ModeChoice
 from striate.recipes.prepare import Prepared
 from striate.recipes.run_folder import FORMAT, SPLITS_FILE
@@ -78,7 +78,7 @@ def describe_run(
         "versions": {"python": platform.python_version(), **{name: version(name) for name in packages}},
         "machine": {
             "system": platform.platform(),
-            "processor": processor_name(),
+            "processor": processor()[0],
             "device": fabric.device.type,
             "threads": torch.get_num_threads(),
             "processes": fabric.world_size,

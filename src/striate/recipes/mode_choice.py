@@ -12,8 +12,9 @@ import torch
 
 import striate
 from striate.data.cache import cache_dir, write_atomically
+from striate.data.parallel import num_processors
 from striate.errors import InputError
-from striate.machine import num_cores, processor_name
+from striate.machine import has_cpp_compiler, processor
 from striate.progress import Tell
 from striate.recipes.choices import Choices
 from striate.recipes.prepare import Prepared
@@ -22,7 +23,6 @@ from striate.training.modes import (
     MakeFabric,
     Mode,
     ModeTiming,
-    can_compile,
     choose_mode,
     measure_modes,
     possible_modes,
@@ -64,7 +64,7 @@ def with_fastest_mode(
         thread_counts=(1, torch.get_num_threads()) if entry.macs < SMALL_MACS else (),
         forced=frozenset(field.name for field in dataclasses.fields(Mode) if getattr(choices, field.name) is not None),
     )
-    may_compile = choices.use_compile is None and (device.type == "cuda" or can_compile())
+    may_compile = choices.use_compile is None and (device.type == "cuda" or has_cpp_compiler())
     num_images = len(feed.train) * recipe.epochs
     path = _memory_path(prepared, modes, may_compile, device, num_images)
     was_remembered, timings = True, _recall(path)
@@ -104,7 +104,7 @@ def _memory_path(
     """Where what is measured for such a run on this machine is kept."""
     recipe = prepared.recipe
     settled = {
-        "machine": [processor_name(), num_cores(), _device_name(device)],
+        "machine": [*processor(), num_processors(), _device_name(device)],
         "versions": [striate.__version__, version("torch")],
         "network": [prepared.entry.name, sum(param.numel() for param in prepared.network.parameters())],
         "input": [prepared.preprocessing.channels, *prepared.preprocessing.crop_size, recipe.batch_size],

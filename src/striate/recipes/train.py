@@ -20,6 +20,7 @@ from striate.errors import InputError, ModelFileError, RunError, StriateError
 from striate.evaluation.evaluate import Evaluation
 from striate.evaluation.evaluate import evaluate as evaluate_network
 from striate.evaluation.mistakes import write_mistakes
+from striate.machine import has_cpp_compiler
 from striate.networks.catalogue import build_network, entry_for
 from striate.networks.model_file import MODEL_FILE, ModelFile, read_model_file, write_model_file
 from striate.recipes.choices import Choices
@@ -47,7 +48,6 @@ from striate.training.feed import MAX_READERS, Feed
 from striate.training.head_only import HeadOnly, find_tail, whole_state
 from striate.training.launching import Place, is_restart_of, own_place
 from striate.training.loop import check_batch_size, train_network
-from striate.training.modes import can_compile
 from striate.training.observer import Observer, Observers, SilentObserver
 from striate.training.rate_finder import RateScan
 from striate.training.rate_finder import find_rate as scan_rates
@@ -115,7 +115,7 @@ def train(
     place, observer = own_place(), observer or SilentObserver()
     access = quiet_beside_first(access or Access(), place)
     own_device = check_device(device, choices.precision if choices else None, place)
-    if choices is not None and choices.use_compile and own_device.type == "cpu" and not can_compile():
+    if choices is not None and choices.use_compile and own_device.type == "cpu" and not has_cpp_compiler():
         raise InputError("compiling needs a C++ compiler and there is none here; install g++, or leave --compile out")
     fabric = make_fabric(own_device, "32-true", place)
     with naming_lost_processes(fabric, "start the run again"):

@@ -5,7 +5,6 @@ strays from plain float32's is not taken. The steps are made on copies: nothing 
 """
 
 import copy
-import shutil
 import statistics
 import time
 from collections.abc import Callable, Iterable
@@ -122,11 +121,6 @@ def possible_modes(
     trials = product(threads, precisions, layouts)
     modes = tuple(Mode(precision, layout, False, number) for number, precision, layout in trials)
     return modes if len(modes) > 1 else ()
-
-
-def can_compile() -> bool:
-    """Whether there is a C++ compiler, which torch.compile needs on the CPU."""
-    return any(shutil.which(name) for name in ("g++", "clang++", "c++"))
 
 
 def measure_modes(

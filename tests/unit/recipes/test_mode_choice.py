@@ -72,6 +72,6 @@ def test_a_short_run_is_not_measured(tmp_path, monkeypatch):
 
 
 def test_compiling_without_a_compiler_is_refused(monkeypatch):
-    monkeypatch.setattr(train_module, "can_compile", lambda: False)
+    monkeypatch.setattr(train_module, "has_cpp_compiler", lambda: False)
     with pytest.raises(InputError, match="compiling needs a C\\+\\+ compiler and there is none here; install g\\+\\+"):
         train("digits", Choices(use_compile=True))

@@ -7,12 +7,12 @@ import pytest
 import torch
 from torch import nn
 
+from striate.machine import has_cpp_compiler
 from striate.training import modes as modes_module
 from striate.training.modes import (
     Mode,
     ModeTiming,
     _Trial,
-    can_compile,
     choose_mode,
     compiled,
     measure_modes,
@@ -146,7 +146,7 @@ def test_modes_round_differently_and_compute_the_same(mode):
     assert other.losses == pytest.approx(plain.losses, rel=tolerance)
 
 
-@pytest.mark.skipif(not can_compile(), reason="no C++ compiler here")
+@pytest.mark.skipif(not has_cpp_compiler(), reason="no C++ compiler here")
 def test_compiled_steps_have_the_losses_of_plain_ones(tmp_path, monkeypatch):
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
     trial = _Trial(TinyNet(), tiny_recipe(), tiny_feed(), make_fabric, None)
