@@ -1,5 +1,6 @@
 """The `striate` command: its subcommands, and how errors become one line and an exit code."""
 
+import logging
 import sys
 import traceback
 import warnings
@@ -60,6 +61,7 @@ def main() -> None:
         with warnings.catch_warnings():
             if not wants_traceback:
                 warnings.simplefilter("ignore")
+                logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)  # it misses CUDA when compiling
             sys.exit(app(standalone_mode=False) or 0)
     except (KeyboardInterrupt, typer.Abort):
         _complain_once("stopped")

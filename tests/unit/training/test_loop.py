@@ -15,6 +15,7 @@ from torch import nn
 
 from striate.errors import InputError, NonFiniteLoss, RunError
 from striate.evaluation.evaluate import evaluate
+from striate.machine import has_cpp_compiler
 from striate.training import checkpoints, validation
 from striate.training.recipe import OptimizerConfig, ScheduleConfig
 from training_cases import Recorder, TinyNet, cpu_fabric, equal_states, full_recipe, tiny_feed, tiny_recipe, train_tiny
@@ -235,6 +236,25 @@ def test_a_network_laid_out_channels_last_goes_on_exactly(tmp_path, name):
     train_tiny(tmp_path, recipe, network=network(), observer=Recorder(interrupt))
     resumed, _ = train_tiny(tmp_path, recipe, network=network(), resume=True)
     assert equal_states(resumed, train_tiny(tmp_path / "other", recipe, network=network())[0])
+
+
+@pytest.mark.skipif(not has_cpp_compiler(), reason="no C++ compiler here")
+def test_a_compiled_run_goes_on_exactly(tmp_path, monkeypatch):
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "code"))
+    recipe = tiny_recipe(use_compile=True, batch_size=15)
+
+    def interrupt(info):
+        if info.step == 4:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    _, stopped = train_tiny(tmp_path / "run", recipe, observer=Recorder(interrupt))
+    assert (stopped.status, stopped.steps) == ("interrupted", 4)
+    torch.compiler.reset()  # as in a new process
+    resumed, _ = train_tiny(tmp_path / "run", recipe, resume=True)
+    torch.compiler.reset()
+    assert equal_states(resumed, train_tiny(tmp_path / "other", recipe)[0])
+    plain, _ = train_tiny(tmp_path / "plain", tiny_recipe(batch_size=15))
+    assert not equal_states(resumed, plain)  # other dropout masks, other rounding: it was compiled
 
 
 def test_a_signal_during_validation_repeats_only_the_validation(tmp_path, monkeypatch):
