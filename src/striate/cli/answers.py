@@ -31,7 +31,7 @@ def write_json(answers: "Iterable[Prediction | PredictionError]", head: dict[str
         write(f"  {json.dumps(name)}: {_dump(value)},\n")
     write('  "predictions": [')
     has_errors, has_predictions = False, False
-    with tempfile.SpooledTemporaryFile(_IN_MEMORY_BYTES, "w+", encoding="utf-8", errors="surrogateescape") as errors:
+    with tempfile.SpooledTemporaryFile(_IN_MEMORY_BYTES, "w+", encoding="utf-8") as errors:
         for answer in answers:
             if hasattr(answer, "reason"):
                 errors.write(("," if has_errors else "") + "\n    " + _dump(asdict(answer)))
@@ -56,13 +56,13 @@ def write_table(answers: "Iterable[Prediction | PredictionError]") -> bool:
     has_errors, widths = False, [0, 0]
     for answer in answers:
         if hasattr(answer, "reason"):
-            complain(f"{answer.path}: {answer.reason}")
+            complain(f"{_printable(answer.path)}: {answer.reason}")
             has_errors = True
             continue
         is_first = widths == [0, 0]
         names = [guess.name for guess in answer.classes]
         widths = [
-            max(widths[0], min(_WIDEST_PATH, max(len("image"), cell_len(answer.path)))),
+            max(widths[0], min(_WIDEST_PATH, max(len("image"), cell_len(_printable(answer.path))))),
             max(widths[1], min(_WIDEST_NAME, max(len("class"), *(cell_len(name) for name in names)))),
         ]
         if is_first:
@@ -75,10 +75,15 @@ def write_table(answers: "Iterable[Prediction | PredictionError]") -> bool:
 def _rows(prediction: "Prediction", widths: list[int]) -> Text:
     rows = Text()
     for place, guess in enumerate(prediction.classes):
-        path = prediction.path if place == 0 else ""
+        path = _printable(prediction.path) if place == 0 else ""
         line = f" {_pad(path, widths[0])}  {_pad(guess.name, widths[1])}  {_bar(guess.probability)}"
         rows.append(("\n" if place else "") + line, style=None if place == 0 else "dim")
     return rows
+
+
+def _printable(path: str) -> str:
+    """The path as any terminal can show it: bytes that are no UTF-8 become the replacement character."""
+    return path.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
 def _pad(text: str, width: int) -> str:
@@ -91,4 +96,5 @@ def _bar(probability: float) -> str:
 
 
 def _dump(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False, allow_nan=False)
+    """JSON on one line. Bytes of a file's name that are no UTF-8 become JSON's escapes, from which Python restores them."""
+    return json.dumps(value, ensure_ascii=False, allow_nan=False).encode("utf-8", "backslashreplace").decode()
