@@ -16,6 +16,7 @@ from striate.engines.measurement import Row
 from striate.engines.measuring import SETTLING, Plan, measure
 from striate.engines.quantising import write_int8
 from striate.engines.remembering import Measured
+from striate.engines.run_off import run_off
 from striate.engines.samples import Samples, built_in_samples, own_samples
 from striate.engines.subject import Subject, subject_of
 from striate.errors import InputError, StriateError
@@ -108,6 +109,7 @@ def measure_subject(
         return impossible or problems.get("int8" if kind.precision == "int8" else kind.name)
 
     rows = measure(kinds, subject.open, samples, plan, why_not=reason, track=track)
+    rows = run_off(rows, subject.open_row, samples, plan)
     kept = _earlier(subject, rows)
     description = f"{len(samples.pixels)} images: {samples.description}"
     subject.shelf.write_measured(Measured((*rows, *kept), description))

@@ -87,7 +87,7 @@ def time_batches(run: Run, pixels: np.ndarray, batch_size: int, plan: Plan, *, u
     """The median time of a batch after a warm-up, over batches of different images; or the mean, where what an image
     costs depends on the image.
     """
-    batches = _batches(pixels, batch_size)
+    batches = batches_of(pixels, batch_size)
     _warm_up(run, batches)
     seconds: list[float] = []
     while len(seconds) < plan.repeats and (len(seconds) < 3 or sum(seconds) < plan.batch_s):
@@ -192,7 +192,7 @@ def _in_chunks(run: Run, pixels: np.ndarray) -> np.ndarray:
     return np.concatenate([run(pixels[start : start + _CHUNK]) for start in range(0, len(pixels), _CHUNK)])
 
 
-def _batches(pixels: np.ndarray, batch_size: int) -> list[np.ndarray]:
+def batches_of(pixels: np.ndarray, batch_size: int) -> list[np.ndarray]:
     """Batches of exactly this size, of different images, at most eight; images come again where there are too few."""
     num_batches = max(1, min(8 if batch_size > 1 else 32, len(pixels) // batch_size))
     order = np.arange(num_batches * batch_size) % len(pixels)

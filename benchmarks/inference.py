@@ -1,0 +1,232 @@
+"""Does striate choose the fastest engine on this machine by itself, and how far is it from the best that each one offers?
+
+.venv/bin/python benchmarks/inference.py --networks squeezenet1_0 resnet18 --batches 1 8 32 --repeats 15
+
+For every network (random weights, so speed only) the peers are set up as each one's own documentation tells a user, without
+striate's engines: torch eager, channels-last, traced and frozen, compiled with frozen weights; ONNX Runtime's defaults;
+OpenVINO with the hints for latency and for throughput; each in float32 and, where the processor has it, bfloat16. striate's own
+line is what `--engine auto` takes after `bench`. Everyone takes turns, batch by batch, in one process. Writes
+docs/results/inference.json.
+
+With --model and --source the same for trained weights on real images; then 16-bit engines that agree can be chosen too, and
+`of_fastest` compares with all peers whether their answers agree or not.
+"""
+
+import argparse
+import gc
+import json
+import statistics
+import sys
+import tempfile
+import time
+import warnings
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+import striate
+from striate.cli.memory import keep_freed_memory
+from striate.data.preprocessing import Preprocessing
+from striate.engines.benching import measure_subject, samples_for
+from striate.engines.candidates import candidates
+from striate.engines.choosing import choose
+from striate.engines.engine import num_threads
+from striate.engines.machine import this_machine
+from striate.engines.measuring import Plan
+from striate.engines.subject import subject_of
+from striate.export.graph import PixelsToProbabilities
+from striate.export.onnx_file import write_onnx
+from striate.networks.catalogue import build_network, entry_for
+from striate.tasks.model import Model
+from striate.training.precision import has_fast_bf16
+
+sys.path.insert(0, str(Path(__file__).parent))
+from accuracy import RESULTS, surroundings
+
+NETWORKS = ("squeezenet1_0", "resnet18", "resnet50", "mobilenet_v2", "efficientnet_b0", "vgg16")
+OWN = "striate auto"
+Run = Callable[[np.ndarray], Any]
+
+
+def main() -> None:
+    """Measure every network asked for and write the results after each."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--networks", nargs="+", default=list(NETWORKS), metavar="NAME")
+    parser.add_argument("--batches", nargs="+", type=int, default=[1, 8, 32])
+    parser.add_argument("--repeats", type=int, default=15)
+    parser.add_argument("--budget", type=float, default=240.0, help="seconds of striate bench for each network")
+    parser.add_argument("--no-compile", action="store_true", help="leave out torch.compile, which takes minutes")
+    parser.add_argument("--model", help="a trained MODEL instead of the networks")
+    parser.add_argument("--source", help="real images for --model")
+    parser.add_argument("--out", type=Path, default=RESULTS / "inference.json")
+    options = parser.parse_args()
+    keep_freed_memory()
+    warnings.simplefilter("ignore")
+    torch.set_num_threads(num_threads())
+    result: dict[str, Any] = {**surroundings(), "engines_machine": this_machine(), "networks": []}
+    for name in [options.model] if options.model else options.networks:
+        model = striate.load_model(name) if options.model else fresh_model(name)
+        result["networks"].append(trial(model, options))
+        options.out.write_text(json.dumps(result, indent=1) + "\n")
+        gc.collect()
+
+
+def fresh_model(name: str) -> Model:
+    """A network of the catalogue with random weights, at its own input size."""
+    entry = entry_for(name)
+    channels, height, width = entry.input_size
+    preprocessing = entry.usual_preprocessing or Preprocessing(
+        channels, max(height, width), (height, width), (0.5,) * channels, (0.25,) * channels
+    )
+    names = tuple(f"class {number}" for number in range(entry.config.num_classes))
+    return Model(build_network(name, seed=0).eval(), name, asdict(entry.config), names, preprocessing)
+
+
+def trial(model: Model, options: argparse.Namespace) -> dict[str, Any]:
+    """One network: what striate chose for each batch size, and every peer beside it."""
+    subject = subject_of(model)
+    samples = samples_for(model, options.source, 500, print)
+    plan = Plan(batch_sizes=tuple(options.batches), repeats=options.repeats, budget_s=options.budget)
+    kinds = [kind for kind in candidates() if not (options.no_compile and kind.name == "compile")]
+    began = time.perf_counter()
+    bench = measure_subject(subject, samples, kinds, plan)
+    bench_s = time.perf_counter() - began
+    lines: list[dict[str, Any]] = []
+    for batch_size in options.batches:
+        row = choose(bench.rows, batch_size)
+        assert row is not None
+        pixels = samples.pixels[np.arange(batch_size) % len(samples.pixels)]
+        with tempfile.TemporaryDirectory() as folder:
+            runs = peers(model, Path(folder), use_compile=not options.no_compile)
+            runs[OWN] = subject.open_row(row, batch_size).run
+            lines.append({"chosen": str(row.kind), **line(batch_size, *take_turns(runs, pixels, options.repeats))})
+        print(model.network_name, json.dumps(lines[-1]), flush=True)
+    return {"network": model.network_name, "bench_s": bench_s, "bench": bench.to_json(), "lines": lines}
+
+
+def line(batch_size: int, times: dict[str, float], failed: dict[str, str]) -> dict[str, Any]:
+    """Images a second of everyone, and striate's share of the fastest float32 peer's and of the fastest of all."""
+    speeds = {name: batch_size / seconds for name, seconds in times.items()}
+    rivals = {name: speed for name, speed in speeds.items() if name != OWN}
+    exact = {name: speed for name, speed in rivals.items() if "bfloat16" not in name}
+    return {
+        "batch_size": batch_size,
+        "images_per_s": speeds,
+        "failed": failed,
+        "fastest": max(rivals, key=lambda name: rivals[name]),
+        "of_fastest": speeds[OWN] / max(rivals.values()),
+        "fastest_float32": max(exact, key=lambda name: exact[name]),
+        "of_fastest_float32": speeds[OWN] / max(exact.values()),
+    }
+
+
+def take_turns(runs: dict[str, Run], pixels: np.ndarray, repeats: int) -> tuple[dict[str, float], dict[str, str]]:
+    """Median seconds of a batch, everyone once in each round; and why those that fail do."""
+    times: dict[str, list[float]] = {}
+    failed: dict[str, str] = {}
+    for name, run in runs.items():
+        try:
+            run(pixels)
+            run(pixels)
+            times[name] = []
+        except Exception as error:  # a peer that does not run is said, not fatal
+            failed[name] = " ".join(str(error).split())[:200]
+    for _ in range(repeats):
+        for name, seconds in times.items():
+            began = time.perf_counter()
+            runs[name](pixels)
+            seconds.append(time.perf_counter() - began)
+    return {name: statistics.median(seconds) for name, seconds in times.items()}, failed
+
+
+def peers(model: Model, folder: Path, *, use_compile: bool) -> dict[str, Run]:
+    """Everyone's usual way, by name."""
+    dtypes = [torch.float32, *([torch.bfloat16] if has_fast_bf16(torch.device("cpu")) else [])]
+    runs: dict[str, Run] = {"torch traced and frozen float32": frozen(model)}
+    for dtype in dtypes:
+        name = str(dtype).removeprefix("torch.")
+        module = PixelsToProbabilities(model, resize=False)
+        runs[f"torch eager {name}"] = in_torch(module, dtype, is_channels_last=False)
+        last = PixelsToProbabilities(model, resize=False)
+        last.to(memory_format=torch.channels_last)
+        runs[f"torch channels-last {name}"] = in_torch(last, dtype, is_channels_last=True)
+        if use_compile:
+            compiled = torch.compile(last, dynamic=False, options={"freezing": True})
+            runs[f"torch compiled {name}"] = in_torch(compiled, dtype, is_channels_last=True)
+    write_onnx(model, folder / "model.onnx", resize=False)
+    return runs | onnx_peers(folder / "model.onnx", [str(dtype).removeprefix("torch.") for dtype in dtypes])
+
+
+def in_torch(module: Callable[..., Any], dtype: torch.dtype, *, is_channels_last: bool) -> Run:
+    """Without gradients, and with autocast for short types, as torch's guide to performance has it.
+
+    Images come as channels last in memory; who does not want that hands them over in the other layout.
+    """
+
+    def run(pixels: np.ndarray) -> Any:
+        images = torch.from_numpy(pixels)
+        if not is_channels_last:  # the module turns (N, H, W, C) round, which makes this contiguous (N, C, H, W)
+            images = images.permute(0, 3, 1, 2).contiguous().permute(0, 2, 3, 1)
+        with torch.no_grad(), torch.autocast("cpu", dtype, enabled=dtype != torch.float32):
+            return module(images)
+
+    return run
+
+
+def frozen(model: Model) -> Run:
+    """torch.jit.optimize_for_inference of a trace: made when first called, so that a failure is the peer's own."""
+    made: list[Any] = []
+
+    def run(pixels: np.ndarray) -> Any:
+        images = torch.from_numpy(pixels)
+        with torch.no_grad():
+            if not made:
+                traced = torch.jit.trace(PixelsToProbabilities(model, resize=False), images)
+                made.append(torch.jit.optimize_for_inference(torch.jit.freeze(traced)))
+            return made[0](images)
+
+    return run
+
+
+def onnx_peers(path: Path, precisions: list[str]) -> dict[str, Run]:
+    """ONNX Runtime and OpenVINO at their defaults but for the number of threads, the precision and the hint."""
+    import onnxruntime
+    import openvino
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = num_threads()
+    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    runs: dict[str, Run] = {"onnxruntime float32": lambda pixels: session.run(None, {"images": pixels})}
+    core = openvino.Core()
+    for precision in precisions:
+        for hint in ("LATENCY", "THROUGHPUT"):
+            settings = {
+                "PERFORMANCE_HINT": hint,
+                "INFERENCE_PRECISION_HINT": {"float32": "f32", "bfloat16": "bf16"}[precision],
+                "INFERENCE_NUM_THREADS": num_threads(),
+            }
+            compiled = core.compile_model(str(path), "CPU", settings)
+            runs[f"openvino {hint.lower()} {precision}"] = queued(compiled) if hint == "THROUGHPUT" else compiled
+    return runs
+
+
+def queued(compiled: Any) -> Run:
+    """OpenVINO's queue of requests, the batch shared out over them."""
+    import openvino
+
+    queue = openvino.AsyncInferQueue(compiled)
+
+    def run(pixels: np.ndarray) -> None:
+        for part in np.array_split(pixels, min(len(queue), len(pixels))):
+            queue.start_async({"images": part})
+        queue.wait_all()
+
+    return run
+
+
+if __name__ == "__main__":
+    main()

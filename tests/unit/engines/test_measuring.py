@@ -1,0 +1,191 @@
+"""Measuring is bounded, fair to engines whose cost depends on the image, and done unasked only where it pays."""
+
+import dataclasses
+from dataclasses import asdict
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from striate.data.preprocessing import Preprocessing
+from striate.engines import measuring, predicting
+from striate.engines.engine import REFERENCE, Engine, EngineKind
+from striate.engines.measuring import Plan, agreement, measure, time_batches
+from striate.engines.predicting import Wish, make_ready
+from striate.engines.samples import BUILT_IN, Samples, built_in_samples, own_samples
+from striate.engines.torch_engines import open_torch
+from striate.errors import DataError, InputError
+from striate.networks.catalogue import CATALOGUE, build_network
+from striate.tasks.model import Model
+
+ONNX = EngineKind("onnxruntime", "float32")
+NEAR_TIES = EngineKind("openvino", "near-ties", "latency")
+QUICK = Plan(batch_sizes=(1, 4), repeats=2, batch_s=0.01)
+
+
+@pytest.fixture(autouse=True)
+def brief(monkeypatch, tmp_path):
+    monkeypatch.setattr(measuring, "WARM_UP_S", 0.0)
+    monkeypatch.setenv("STRIATE_CACHE", str(tmp_path / "cache"))
+
+
+@pytest.fixture
+def model() -> Model:
+    entry = CATALOGUE["lenet5"]
+    preprocessing = Preprocessing(1, 32, (32, 32), (0.3,), (0.4,))
+    names = tuple(str(digit) for digit in range(10))
+    return Model(build_network("lenet5", seed=0), "lenet5", asdict(entry.config), names, preprocessing)
+
+
+def brightness(pixels: np.ndarray) -> np.ndarray:
+    """Two classes, dark and bright, by the one pixel of each image."""
+    bright = pixels.reshape(len(pixels), -1).mean(axis=1) / 255
+    return np.stack([1 - bright, bright], axis=1).astype(np.float32)
+
+
+def samples(num_images: int) -> Samples:
+    values = np.linspace(0, 255, num_images).astype(np.uint8)
+    return Samples(values.reshape(-1, 1, 1, 1), "hand-made", is_own=True)
+
+
+def opener(runs: dict[EngineKind, object]):
+    return lambda kind, _: Engine(kind, runs[kind])
+
+
+def test_a_row_for_each_kind_and_failures_have_reasons():
+    def failing(_: np.ndarray) -> np.ndarray:
+        raise RuntimeError("no such instruction")
+
+    rows = measure((REFERENCE, ONNX), opener({REFERENCE: brightness, ONNX: failing}), samples(8), QUICK)
+    assert [row.kind for row in rows] == [REFERENCE, ONNX]
+    assert (rows[0].agreement.num_equal, rows[0].agreement.max_difference) == (8, 0.0)
+    assert [timing.batch_size for timing in rows[0].timings] == [1, 4]
+    assert rows[1].problem == "failed with RuntimeError: no such instruction"
+
+
+def test_after_the_budget_nothing_new_is_begun():
+    plan = dataclasses.replace(QUICK, budget_s=1e-9)
+    rows = measure((REFERENCE, ONNX), opener({REFERENCE: brightness, ONNX: brightness}), samples(8), plan)
+    assert rows[0].problem is None  # the slow way is always measured
+    assert "too little was left of 0 s; give more with --budget" in rows[1].problem
+
+
+def test_a_compilation_that_would_not_fit_is_not_begun():
+    compiled = EngineKind("compile", "float32")
+    plan = dataclasses.replace(QUICK, budget_s=5.0)
+    rows = measure((REFERENCE, compiled), opener({REFERENCE: brightness}), samples(8), plan)
+    assert "--budget" in rows[1].problem
+
+
+def test_near_ties_are_settled_on_half_of_the_images_and_judged_on_the_others():
+    """The quick engine takes all images for a little brighter, and so errs between 0.45 and 0.5 of brightness."""
+    computed_again = []
+
+    def too_bright(pixels: np.ndarray) -> np.ndarray:
+        return np.clip(brightness(pixels) + np.array([-0.05, 0.05], np.float32), 1e-6, 1)
+
+    def watched(pixels: np.ndarray) -> np.ndarray:
+        computed_again.extend(pixels.ravel().tolist())
+        return brightness(pixels)
+
+    runs = {
+        REFERENCE: brightness,
+        dataclasses.replace(NEAR_TIES, precision="bfloat16"): too_bright,
+        dataclasses.replace(NEAR_TIES, precision="float32"): watched,
+    }
+    row = measure((REFERENCE, NEAR_TIES), opener(runs), samples(256), QUICK)[1]
+    assert row.problem is None
+    assert row.agreement.num_images == row.agreement.num_equal == 128
+    assert row.agreement.max_difference == pytest.approx(0.05, abs=1e-3)
+    wrong_gap = np.log((126 / 255 + 0.05) / (129 / 255 - 0.05))  # of the brightest dark image that settles it
+    assert row.gap == pytest.approx(2 * wrong_gap, rel=1e-4)
+    assert computed_again
+    assert set(computed_again) <= set(range(1, 256, 2))
+
+
+@pytest.mark.parametrize(("use_mean", "milliseconds"), [(False, 1000.0), (True, 3250.0)])
+def test_times_are_medians_or_means(monkeypatch, use_mean, milliseconds):
+    """The first batch warms up and does not count; then 1, 1, 1 and 10 seconds."""
+    durations, clock = iter([7.0, 1.0, 1.0, 1.0, 10.0]), [0.0]
+
+    def run(pixels: np.ndarray) -> np.ndarray:
+        clock[0] += next(durations)
+        return pixels
+
+    monkeypatch.setattr(measuring.time, "perf_counter", lambda: clock[0])
+    plan = Plan(batch_sizes=(1,), repeats=4, batch_s=100.0)
+    found = time_batches(run, samples(4).pixels, 1, plan, use_mean=use_mean)
+    assert found.num_repeats == 4
+    assert found.milliseconds == pytest.approx(milliseconds)
+
+
+def test_answers_that_are_no_numbers_are_no_agreement():
+    with pytest.raises(InputError, match="answers NaN"):
+        agreement(np.array([[np.nan, 0.5]]), np.array([[0.5, 0.5]]), is_own=False)
+
+
+@pytest.mark.parametrize(
+    ("changes", "line"),
+    [
+        ({"batch_sizes": ()}, r"batch sizes must lie in \[1, 4096\] but are \(\)"),
+        ({"batch_sizes": (0, 8)}, r"batch sizes must lie in \[1, 4096\] but are \(0, 8\)"),
+        ({"repeats": 0}, r"repeats and budget must be above 0 but are 0 and 90\.0"),
+    ],
+)
+def test_plans_that_measure_nothing(changes, line):
+    with pytest.raises(InputError, match=line):
+        Plan(**changes)
+
+
+def test_built_in_photos_are_nearly_all_different():
+    found = built_in_samples(Preprocessing(3, 64, (64, 64), (0.0,) * 3, (1.0,) * 3))
+    assert found.description == BUILT_IN
+    assert found.pixels.shape == (32, 64, 64, 3)
+    assert len({image.tobytes() for image in found.pixels}) >= 28  # a whole photo has only itself and its mirror image
+    with pytest.raises(InputError, match="no built-in photos with 4 channels"):
+        built_in_samples(Preprocessing(4, 64, (64, 64), (0.0,) * 4, (1.0,) * 4))
+
+
+def test_images_of_a_source_carry_labels_where_the_model_has_them(model, tmp_path):
+    found = own_samples("digits", model.preprocessing, model.class_names, most=20)
+    assert found.pixels.shape == (20, 32, 32, 1)
+    assert found.labels.shape == (20,)
+    for name in ("ant", "bee"):
+        (tmp_path / name).mkdir()
+        Image.new("L", (40, 40)).save(tmp_path / name / "0.png")
+    told = []
+    assert own_samples(tmp_path, model.preprocessing, model.class_names, most=5, tell=told.append).labels is None
+    assert "no accuracy, as the labels are not the model's" in told[0]
+
+
+def test_any_folder_of_images_serves_and_an_empty_one_is_refused(model, tmp_path):
+    with pytest.raises(DataError, match="holds no image that can be read; name another SOURCE"):
+        own_samples(tmp_path, model.preprocessing, model.class_names, most=5)
+    for number in range(3):
+        Image.new("L", (40, 40), 80 * number).save(tmp_path / f"{number}.png")
+    (tmp_path / "torn.png").write_bytes(b"no picture")
+    found = own_samples(tmp_path, model.preprocessing, model.class_names, most=5)
+    assert found.pixels[:, 0, 0, 0].tolist() == [0, 80, 160]
+    assert found.is_own
+
+
+def test_a_long_prediction_measures_first(model, monkeypatch):
+    monkeypatch.setattr(predicting, "WORTH_MEASURING_S", 0.0)
+    told = []
+    answerer = make_ready(model, Wish(num_images=4096, batch_size=8, device="cpu"), tell=told.append)
+    assert any("measuring the engines first" in line for line in told)
+    assert answerer.engine.kind.precision == "float32"
+    assert "when measured" in answerer.line
+    pixels = np.random.default_rng(0).integers(0, 256, (5, 32, 32, 1), np.uint8)
+    assert np.abs(answerer.engine.run(pixels) - model.run(pixels)).max() < 1e-5
+    again = []
+    assert "when measured" in make_ready(model, Wish(num_images=4096, device="cpu"), tell=again.append).line
+    assert not again
+
+
+def test_a_compiled_network_answers_any_number_of_images(model):
+    """Compiled for four: seven are cut into two batches, of which one is filled up."""
+    engine = open_torch(model, EngineKind("compile", "float32"), batch_size=4)
+    pixels = np.random.default_rng(1).integers(0, 256, (7, 32, 32, 1), np.uint8)
+    assert engine.run(pixels).shape == (7, 10)
+    assert np.abs(engine.run(pixels) - model.run(pixels)).max() < 1e-5
