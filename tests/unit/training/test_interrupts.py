@@ -1,4 +1,3 @@
-import os
 import signal
 import threading
 
@@ -12,7 +11,7 @@ def test_a_signal_sets_the_request_and_the_old_handler_comes_back(number):
     before = signal.getsignal(number)
     with catching_stop_requests() as request:
         assert not request.is_set
-        os.kill(os.getpid(), number)
+        signal.raise_signal(number)
         assert request.is_set
     assert signal.getsignal(number) is before
 
@@ -20,8 +19,8 @@ def test_a_signal_sets_the_request_and_the_old_handler_comes_back(number):
 def test_the_second_ctrl_c_does_not_wait():
     def ask_twice():
         with catching_stop_requests():
-            os.kill(os.getpid(), signal.SIGINT)
-            os.kill(os.getpid(), signal.SIGINT)
+            signal.raise_signal(signal.SIGINT)
+            signal.raise_signal(signal.SIGINT)
 
     with pytest.raises(KeyboardInterrupt):
         ask_twice()

@@ -212,7 +212,7 @@ def every_step_is_shown(monkeypatch):
 def test_a_signal_ends_the_run_between_steps_and_it_goes_on_exactly(tmp_path, number):
     def interrupt(info):
         if info.step == 10:
-            os.kill(os.getpid(), number)
+            signal.raise_signal(number)
 
     _, result = train_tiny(tmp_path, full_recipe(), observer=Recorder(interrupt))
     assert (result.status, result.steps, result.epochs) == ("interrupted", 10, 1)
@@ -230,7 +230,7 @@ def test_a_network_laid_out_channels_last_goes_on_exactly(tmp_path, name):
 
     def interrupt(info):
         if info.step == 10:
-            os.kill(os.getpid(), signal.SIGINT)
+            signal.raise_signal(signal.SIGINT)
 
     recipe = full_recipe(optimizer=OptimizerConfig(name, learning_rate=0.01))
     train_tiny(tmp_path, recipe, network=network(), observer=Recorder(interrupt))
@@ -245,7 +245,7 @@ def test_a_compiled_run_goes_on_exactly(tmp_path, monkeypatch):
 
     def interrupt(info):
         if info.step == 4:
-            os.kill(os.getpid(), signal.SIGINT)
+            signal.raise_signal(signal.SIGINT)
 
     _, stopped = train_tiny(tmp_path / "run", recipe, observer=Recorder(interrupt))
     assert (stopped.status, stopped.steps) == ("interrupted", 4)
@@ -261,7 +261,7 @@ def test_a_signal_during_validation_repeats_only_the_validation(tmp_path, monkey
     real = validation.answer
 
     def interrupted(*arguments, **options):
-        os.kill(os.getpid(), signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
         return real(*arguments, **options)
 
     monkeypatch.setattr(validation, "answer", interrupted)
