@@ -11,7 +11,7 @@ import striate
 
 SOURCE = Path(striate.__file__).parent
 ORDER = (
-    {"errors", "progress", "machine"},
+    {"errors", "progress", "machine", "openvino_core"},
     {"registry"},
     {"data", "layers"},
     {"networks"},

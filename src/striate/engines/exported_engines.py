@@ -10,6 +10,7 @@ import numpy as np
 
 from striate.engines.engine import Engine, EngineKind, check_installed, num_threads
 from striate.errors import InputError
+from striate.openvino_core import openvino_core
 from striate.tasks.answering import Run
 
 INPUT = "images"
@@ -44,8 +45,6 @@ def _open_onnxruntime(path: Path, kind: EngineKind) -> Run:
 
 
 def _open_openvino(path: Path, kind: EngineKind) -> Run:
-    import openvino
-
     settings: dict[str, Any] = {
         "PERFORMANCE_HINT": "THROUGHPUT" if kind.variant == "throughput" else "LATENCY",
         # told always: on processors that have bfloat16 it is OpenVINO's default, and answers differ
@@ -53,7 +52,7 @@ def _open_openvino(path: Path, kind: EngineKind) -> Run:
         "INFERENCE_NUM_THREADS": num_threads(),
     }
     try:
-        core = openvino.Core()
+        core = openvino_core()
         compiled = core.compile_model(core.read_model(str(path)), "CPU", settings)
         num_requests = int(compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS"))
         requests = [compiled.create_infer_request() for _ in range(max(1, num_requests))]

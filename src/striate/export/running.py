@@ -14,6 +14,7 @@ import numpy as np
 from striate.errors import InputError, ModelFileError
 from striate.export.about import INPUT, KEY, VERSION
 from striate.export.torch_file import ABOUT_NAME
+from striate.openvino_core import openvino_core
 
 ENGINES: dict[str, tuple[str, ...]] = {
     ".onnx": ("onnxruntime", "openvino"),
@@ -137,13 +138,13 @@ def _open_in_onnxruntime(path: Path, num_threads: int | None) -> Runner:
 
 
 def _open_in_openvino(path: Path, num_threads: int | None) -> Runner:
-    openvino = engine_module("openvino")
+    engine_module("openvino")
     # Its usual precision is bfloat16 on CPUs that have it: other answers than the model's.
     config: dict[str, Any] = {"INFERENCE_PRECISION_HINT": "f32"}
     if num_threads is not None:
         config["INFERENCE_NUM_THREADS"] = num_threads
-    core = openvino.Core()
     try:
+        core = openvino_core()
         network = core.read_model(path)
         about = parse_about(_openvino_text(network, path), path)
         request = core.compile_model(network, "CPU", config).create_infer_request()
