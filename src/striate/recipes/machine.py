@@ -16,7 +16,7 @@ from striate.data.opening import Access
 from striate.errors import InputError
 from striate.progress import tell_nobody, track_silently
 from striate.tasks.model import pick_device
-from striate.training.launching import Place, meeting_place
+from striate.training.launching import Place, meeting_place, num_restarts
 from striate.training.recipe import Precision, check_precision
 
 PATIENCE = timedelta(days=7)
@@ -83,16 +83,21 @@ def threads(num_threads: int) -> Iterator[None]:
 
 
 def _meet(device: torch.device, place: Place) -> None:
-    """Join the processes that `launching.launch` started, over a file: a port could be taken by somebody else before it
-    is opened. Those of torchrun are met by Fabric, at the address that torchrun names.
+    """Join the other processes. Those of torchrun meet at its store, each start anew under a name of its own: torchrun keeps
+    the store when it starts them again (its static rendezvous, torch 2.14), and PyTorch's own way would read there
+    the addresses of the dead and wait for them. Those of `launching.launch` meet over a file: a port could be taken by
+    somebody else before it is opened.
     """
-    folder = meeting_place()
-    if folder is None or torch.distributed.is_initialized():
+    if torch.distributed.is_initialized():
         return
-    store = torch.distributed.FileStore(str(folder / "store"), place.world_size)
-    backend = "nccl" if device.type == "cuda" else "gloo"
+    folder = meeting_place()
+    if folder is None:
+        kept, _, _ = next(torch.distributed.rendezvous("env://", timeout=PATIENCE))
+        store = torch.distributed.PrefixStore(f"striate/start_{num_restarts()}", kept)
+    else:
+        store = torch.distributed.FileStore(str(folder / "store"), place.world_size)
     torch.distributed.init_process_group(
-        backend,
+        "nccl" if device.type == "cuda" else "gloo",
         store=store,
         rank=place.rank,
         world_size=place.world_size,

@@ -84,6 +84,11 @@ def launch_identity(environment: Mapping[str, str] = os.environ) -> dict[str, st
     return {"run_id": run_id, "launcher": f"{platform.node()} {os.getppid()} {_start_of(os.getppid())}"}
 
 
+def num_restarts(environment: Mapping[str, str] = os.environ) -> str:
+    """How many times torchrun has started this process again, in its own words; "0" without torchrun."""
+    return environment.get("TORCHELASTIC_RESTART_COUNT", "0")
+
+
 def is_restart_of(launch: Mapping[str, str] | None, environment: Mapping[str, str] = os.environ) -> bool:
     """Whether torchrun has started this process to go on with what the processes of `launch` began.
 
@@ -92,7 +97,7 @@ def is_restart_of(launch: Mapping[str, str] | None, environment: Mapping[str, st
     own = launch_identity(environment)
     if own is None or not launch:
         return False
-    is_restarted = environment.get("TORCHELASTIC_RESTART_COUNT", "0") != "0"
+    is_restarted = num_restarts(environment) != "0"
     has_own_id = own["run_id"] not in ("", "none")
     return launch.get("run_id") == own["run_id"] and (
         launch.get("launcher") == own["launcher"] or (is_restarted and has_own_id)
