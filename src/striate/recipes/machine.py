@@ -93,7 +93,7 @@ def _meet(device: torch.device, place: Place) -> None:
     folder = meeting_place()
     if folder is None:
         kept, _, _ = next(torch.distributed.rendezvous("env://", timeout=PATIENCE))
-        store = torch.distributed.PrefixStore(f"striate/start_{num_restarts()}", kept)
+        store: torch.distributed.Store = torch.distributed.PrefixStore(f"striate/start_{num_restarts()}", kept)
     else:
         store = torch.distributed.FileStore(str(folder / "store"), place.world_size)
     torch.distributed.init_process_group(
