@@ -1,0 +1,90 @@
+"""A new head on real SqueezeNet weights, 20 epochs: seconds and accuracy against the usual ways.
+
+    .venv/bin/python benchmarks/transfer.py --data ../shared/data --peers-python PYTHON [--seeds 5]
+
+`--peers-python`: an interpreter with fastai. Peers follow their own tutorials (peers/transfer_*.py); timm's train.py is not in its package
+and timm has no SqueezeNet, so it is not here. striate's time is that of the whole command, from an empty cache, with
+the report. Everyone is judged on the same validation images, takes turns, and counts imports. Writes docs/results/transfer.json.
+"""
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import striate
+from accuracy import RESULTS, SQUEEZENET, surroundings
+
+PEERS = Path(__file__).parent / "peers"
+
+
+def main() -> None:
+    """Measure everyone on both sets and write after each round."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, default=Path(__file__).parents[2] / "shared" / "data")
+    parser.add_argument("--peers-python", type=Path, default=Path(sys.executable))
+    parser.add_argument("--peers", nargs="*", default=["torch", "fastai"])
+    parser.add_argument("--sets", nargs="+", default=["hymenoptera", "flowers"])
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--epochs", type=int, default=20)
+    options = parser.parse_args()
+    result: dict[str, Any] = {**surroundings(), "epochs": options.epochs, "sets": {}}
+    with tempfile.TemporaryDirectory() as folder:
+        weights = Path(folder, "squeezenet1_0.pth")
+        torch.save(striate.load_model(f"squeezenet1_0:{options.data / SQUEEZENET}").network.state_dict(), weights)
+        for name in options.sets:
+            source = (options.data / name).resolve()
+            runs: dict[str, list[dict[str, Any]]] = {}
+            for seed in range(options.seeds):
+                runs.setdefault("striate", []).append(own(source, weights, options.epochs, Path(folder), seed))
+                for each in options.peers:
+                    runs.setdefault(each, []).append(peer(each, source, weights, options, seed))
+                print(name, json.dumps({each: found[-1] for each, found in runs.items()}), flush=True)
+                result["sets"][name] = summary(runs)
+                (RESULTS / "transfer.json").write_text(json.dumps(result, indent=1) + "\n")
+
+
+def summary(runs: dict[str, list[dict[str, Any]]]) -> dict[str, Any]:
+    """Medians of everyone, and how many times as fast striate is as the fastest peer."""
+    medians = {
+        name: {key: statistics.median(each[key] for each in found) for key in ("seconds", "accuracy")}
+        for name, found in runs.items()
+    }
+    others = [each["seconds"] for name, each in medians.items() if name != "striate"]
+    times = min(others) / medians["striate"]["seconds"] if others else None
+    return {"medians": medians, "times_as_fast_as_fastest_peer": times, "runs": runs}
+
+
+def own(source: Path, weights: Path, epochs: int, folder: Path, seed: int) -> dict[str, Any]:
+    """The whole command, from an empty cache."""
+    name = f"{source.name}-{seed}"
+    words = ["train", source, "--network", "squeezenet1_0", "--weights", weights, "--freeze", "base"]
+    words += ["--epochs", epochs, "--seed", seed, "--run", folder / f"run-{name}", "--json"]
+    began = time.perf_counter()
+    done = subprocess.run(
+        ["env", f"STRIATE_CACHE={folder / f'cache-{name}'}", sys.executable, "-m", "striate", *map(str, words)],
+        stdout=subprocess.PIPE,
+        check=True,
+    )
+    seconds = time.perf_counter() - began
+    answer = json.loads(done.stdout)
+    figures = answer["evaluation"]
+    return {"seed": seed, "seconds": seconds, "accuracy": figures["top1_accuracy"], "num_images": figures["num_images"]}
+
+
+def peer(name: str, source: Path, weights: Path, options: argparse.Namespace, seed: int) -> dict[str, Any]:
+    """A peer's script, with two workers for loading as the machine has two cores."""
+    words = [options.peers_python, PEERS / f"transfer_{name}.py", source, weights, options.epochs, seed, 2]
+    done = subprocess.run(list(map(str, words)), stdout=subprocess.PIPE, text=True, check=True)
+    return {"seed": seed, **json.loads(done.stdout.splitlines()[-1])}
+
+
+if __name__ == "__main__":
+    main()
