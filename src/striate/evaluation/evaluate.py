@@ -23,7 +23,10 @@ from striate.networks.modes import evaluating
 from striate.progress import Tell, Track, tell_nobody, track_silently
 from striate.tasks.classification import class_logits, first_best, rank_of_labels
 
-MAX_DENSE_CLASSES = 100
+MAX_WRITTEN_CLASSES = 100
+"""Up to so many classes the confusion matrix is written out in full."""
+MAX_CONFUSION_CLASSES = 1_000
+"""Up to so many there is one: it grows with the square of the classes, 3 GB for 20,000."""
 NUM_MISTAKES = 24
 
 
@@ -47,7 +50,8 @@ class Evaluation:
     """Figures of a classifier on some images. K classes; shares are fractions in [0, 1] with 95 % Wilson intervals.
 
     `top5` is None for five classes or fewer. `negative_log_likelihood` is the mean over images in nats. `confusion`
-    (K, K) counts right classes by row and answers by column. `mistakes` are the worst ones, by loss.
+    (K, K) counts right classes by row and answers by column, None above 1,000 classes. `most_confused` are the commonest kinds of
+    mistake: right class, answer, count. `mistakes` are the worst ones, by loss.
     """
 
     class_names: tuple[str, ...]
@@ -59,7 +63,8 @@ class Evaluation:
     calibration_error: float
     calibration: tuple[CalibrationBin, ...]
     per_class: tuple[ClassFigures, ...]
-    confusion: np.ndarray
+    confusion: np.ndarray | None
+    most_confused: tuple[tuple[int, int, int], ...]
     mistakes: tuple[Mistake, ...]
 
     @property
@@ -82,10 +87,12 @@ class Evaluation:
             "calibration": [asdict(each) for each in self.calibration],
             "class_names": list(names),
             "per_class": [asdict(figures) for figures in self.per_class],
-            "confusion": self.confusion.tolist() if len(names) <= MAX_DENSE_CLASSES else None,
+            "confusion": None
+            if self.confusion is None or len(names) > MAX_WRITTEN_CLASSES
+            else self.confusion.tolist(),
             "most_confused": [
                 {"label": names[label], "predicted": names[predicted], "count": count}
-                for label, predicted, count in metrics.most_confused(self.confusion)
+                for label, predicted, count in self.most_confused
             ],
             "mistakes": [asdict(mistake) for mistake in self.mistakes],
         }
@@ -170,20 +177,21 @@ def figures_of(answers: Answers, indices: np.ndarray, class_names: tuple[str, ..
             f"the network answers image {first} with NaN or infinity; "
             "its weights are damaged or 16-bit arithmetic overflows: try --precision 32-true"
         )
-    confusion = metrics.confusion_matrix(answers, len(class_names))
-    per_class = metrics.class_figures(confusion, class_names)
+    num_classes = len(class_names)
+    per_class = metrics.class_figures(answers, class_names)
     bins = metrics.calibration_bins(answers)
     return Evaluation(
         class_names=class_names,
         num_images=len(answers),
         top1=metrics.topk_accuracy(answers, 1),
-        top5=metrics.topk_accuracy(answers, 5) if len(class_names) > 5 else None,
+        top5=metrics.topk_accuracy(answers, 5) if num_classes > 5 else None,
         balanced_accuracy=metrics.balanced_accuracy(per_class),
         negative_log_likelihood=float(answers.losses.mean()),
         calibration_error=metrics.calibration_error(bins),
         calibration=tuple(bins),
         per_class=tuple(per_class),
-        confusion=confusion,
+        confusion=metrics.confusion_matrix(answers, num_classes) if num_classes <= MAX_CONFUSION_CLASSES else None,
+        most_confused=tuple(metrics.most_confused(answers)),
         mistakes=tuple(_worst_mistakes(answers, indices, class_names)),
     )
 

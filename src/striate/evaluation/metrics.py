@@ -73,9 +73,11 @@ def confusion_matrix(answers: Answers, num_classes: int) -> np.ndarray:
     return np.bincount(cells, minlength=num_classes**2).reshape(num_classes, num_classes)
 
 
-def class_figures(confusion: np.ndarray, class_names: tuple[str, ...]) -> list[ClassFigures]:
+def class_figures(answers: Answers, class_names: tuple[str, ...]) -> list[ClassFigures]:
     """Precision, recall and F1 of every class. F1 is 2 hits / (support + num_predicted), None only where both are 0."""
-    hits, support, num_predicted = confusion.diagonal(), confusion.sum(axis=1), confusion.sum(axis=0)
+    num_classes = len(class_names)
+    support, num_predicted = (np.bincount(each, minlength=num_classes) for each in (answers.labels, answers.predicted))
+    hits = np.bincount(answers.labels[answers.labels == answers.predicted], minlength=num_classes)
     return [
         ClassFigures(
             name=name,
@@ -113,17 +115,13 @@ def calibration_error(bins: list[CalibrationBin]) -> float:
     return sum(each.count * abs(each.confidence - each.accuracy) for each in bins) / num_images
 
 
-def most_confused(confusion: np.ndarray, most: int = 50) -> list[tuple[int, int, int]]:
-    """(right class, answer, count) of the commonest kinds of mistake, commonest first."""
-    mistakes = confusion.copy()
-    np.fill_diagonal(mistakes, 0)
-    order = np.argsort(-mistakes, axis=None, kind="stable")[:most]
-    rows, columns = np.unravel_index(order, mistakes.shape)
-    return [
-        (int(row), int(column), int(mistakes[row, column]))
-        for row, column in zip(rows, columns, strict=True)
-        if mistakes[row, column]
-    ]
+def most_confused(answers: Answers, most: int = 50) -> list[tuple[int, int, int]]:
+    """(right class, answer, count) of the commonest kinds of mistake, commonest first, then by class and answer."""
+    is_mistake = answers.labels != answers.predicted
+    pairs = np.stack([answers.labels[is_mistake], answers.predicted[is_mistake]], axis=1)
+    kinds, counts = np.unique(pairs, axis=0, return_counts=True)
+    order = np.argsort(-counts, kind="stable")[:most]
+    return [(int(kinds[k, 0]), int(kinds[k, 1]), int(counts[k])) for k in order]
 
 
 def _ratio(part: int, whole: int) -> float | None:
