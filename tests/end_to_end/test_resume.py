@@ -63,6 +63,19 @@ def assert_same_run(one: Path, other: Path) -> None:
 
 
 @pytest.mark.slow
+def test_a_streamed_run_goes_on_bit_for_bit(tmp_path, stripes):
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    finish(start(tmp_path, stripes, "--run", whole, *OPTIONS, "--stream"))
+    process = start(tmp_path, stripes, "--run", broken, *OPTIONS, "--stream")
+    wait_for(broken / "checkpoint" / "step-00000004.json", process)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    finish(start(tmp_path, "--resume", broken))
+    assert_same_run(whole, broken)
+    assert not (tmp_path / "cache" / "packs").exists()
+
+
+@pytest.mark.slow
 def test_killed_again_and_again_the_run_comes_out_bit_for_bit(tmp_path, stripes):
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     finish(start(tmp_path, stripes, "--run", whole, *OPTIONS))

@@ -100,6 +100,12 @@ def train(
         int,
         typer.Option("--max-pixels", min=1, help="Refuse images with more pixels than this.", rich_help_panel=DATA),
     ] = 100_000_000,
+    stream: Annotated[
+        bool,
+        typer.Option(
+            "--stream", help="Decode images when they are needed and keep none decoded.", rich_help_panel=DATA
+        ),
+    ] = False,
     output: Annotated[
         str | None,
         _option("--output", DATA, "sigmoid: one output for two classes. [default: softmax]", "softmax|sigmoid"),
@@ -196,7 +202,7 @@ def train(
         use_balanced_sampling=balanced, max_grad_norm=max_grad_norm, accumulate_steps=accumulate_steps,
         ema_decay=ema_decay, precision=precision,
         use_channels_last=channels_last, use_compile=use_compile, num_threads=threads,
-        freeze=freeze, views=views, layer_rate_factor=layer_rate_factor, seed=seed,
+        freeze=freeze, views=views, stream=stream, layer_rate_factor=layer_rate_factor, seed=seed,
         validation_fraction=validation_fraction, test_fraction=test_fraction, crop_scale=crop_scale, flip=flip,
         shift_px=shift_px, rotation_degrees=rotation_degrees, brightness=brightness, contrast=contrast,
         saturation=saturation, hue=hue, pca_color=pca_color, cutout_px=cutout_px, mixup=mixup,

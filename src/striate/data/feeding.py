@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from striate.data.packed import PackedImages
+from striate.data.packed import PackedImages, PreparedImages
 from striate.data.preprocessing import center, crop_center, resample
 from striate.errors import InputError
 
@@ -36,6 +36,27 @@ def epoch_order(
     if use_balanced_sampling:
         train_indices = _balance(train_indices, np.asarray(labels)[train_indices], bits)
     return _shuffle(train_indices, bits)
+
+
+def stream_order(
+    train_indices: np.ndarray, regions: np.ndarray, *, seed: int, epoch: int, num_together: int
+) -> np.ndarray:
+    """As `epoch_order`, but few `regions` (N,) are open at a time: what lies in one is read within a short while.
+
+    Regions come in a new random order each epoch; as many as hold `num_together` training images make a group, and each group is
+    shuffled. Where one group holds all, the order is that of `epoch_order`.
+    """
+    train_indices = np.asarray(train_indices, np.int64)
+    if len(train_indices) <= num_together:
+        return epoch_order(train_indices, regions, seed=seed, epoch=epoch)
+    bits = np.random.PCG64(np.random.SeedSequence([seed, epoch]))
+    names, region_of, counts = np.unique(regions[train_indices], return_inverse=True, return_counts=True)
+    order = _shuffle(np.arange(len(names)), bits)
+    ends = np.cumsum(counts[order])
+    group_of = np.empty(len(names), np.int64)
+    group_of[order] = (ends - counts[order]) // num_together
+    shuffled = _shuffle(np.arange(len(train_indices)), bits)
+    return train_indices[shuffled[np.argsort(group_of[region_of[shuffled]], kind="stable")]]
 
 
 def batch_bounds(num_images: int, batch_size: int, *, smallest: int = 2) -> list[tuple[int, int]]:
@@ -79,10 +100,10 @@ def share_of(total: int, rank: int, world_size: int) -> Share:
     return Share(start, start + least + (rank < left_over), total)
 
 
-def read_batch(packed: PackedImages, indices: np.ndarray, size: tuple[int, int]) -> Tensor:
+def read_batch(packed: PreparedImages, indices: np.ndarray, size: tuple[int, int]) -> Tensor:
     """The centre (height, width) = `size` of each image: uint8 (n, C, height, width), contiguous, a copy."""
     _check_usable(packed, indices)
-    if packed.uniform_shape is None:
+    if not isinstance(packed, PackedImages) or packed.uniform_shape is None:
         return _stack([crop_center(packed.image(index), size) for index in indices])
     height, width = packed.uniform_shape
     rows = packed.pixels.reshape(-1, height, width, packed.channels)
@@ -91,7 +112,7 @@ def read_batch(packed: PackedImages, indices: np.ndarray, size: tuple[int, int])
 
 
 def read_random_crops(
-    packed: PackedImages,
+    packed: PreparedImages,
     indices: np.ndarray,
     size: tuple[int, int],
     scale: tuple[float, float],
@@ -105,7 +126,7 @@ def read_random_crops(
     return read_crops(packed, indices, size, random_crop_boxes(packed.shapes[indices], scale, generator))
 
 
-def read_crops(packed: PackedImages, indices: np.ndarray, size: tuple[int, int], boxes: np.ndarray) -> Tensor:
+def read_crops(packed: PreparedImages, indices: np.ndarray, size: tuple[int, int], boxes: np.ndarray) -> Tensor:
     """That part of each image, (n, 4) (top, left, height, width), resized to `size`: uint8 (n, C, height, width)."""
     _check_usable(packed, indices)
     return _stack(
@@ -168,7 +189,7 @@ def _largest_boxes(shapes: np.ndarray) -> np.ndarray:
     return np.stack([(shapes[:, 0] - heights) // 2, (shapes[:, 1] - widths) // 2, heights, widths], axis=1)
 
 
-def _check_usable(packed: PackedImages, indices: np.ndarray) -> None:
+def _check_usable(packed: PreparedImages, indices: np.ndarray) -> None:
     if not len(indices):
         raise InputError("expected the indices of at least one image but got none")
     for index in indices[~packed.usable[indices]]:

@@ -9,10 +9,11 @@ from striate.data.cache import cache_dir
 from striate.data.dataset import Dataset
 from striate.data.decoding import MAX_PIXELS
 from striate.data.hashing import fingerprint, hash_images
-from striate.data.packed import PackedImages
+from striate.data.packed import PreparedImages
 from striate.data.packing import pack_images
 from striate.data.preprocessing import Preprocessing
 from striate.data.sources import open_source
+from striate.data.streaming import stream_images
 from striate.progress import Tell, Track, tell_nobody, track_silently
 
 _NAMED = 3
@@ -53,9 +54,14 @@ def open_data(source: str | Path, access: Access) -> OpenedData:
     return OpenedData(dataset, hashes, fingerprint(dataset, hashes))
 
 
-def pack_data(data: OpenedData, preprocessing: Preprocessing, access: Access) -> PackedImages:
-    """Decode every image once, or find that it was done before; unreadable ones are told."""
-    packed = pack_images(
+def pack_data(
+    data: OpenedData, preprocessing: Preprocessing, access: Access, *, stream: bool = False
+) -> PreparedImages:
+    """Decode every image once, or find that it was done before; unreadable ones are told. With `stream` nothing is kept but
+    sizes, and images are decoded again when they are needed.
+    """
+    prepare = stream_images if stream else pack_images
+    packed: PreparedImages = prepare(
         data.dataset,
         data.hashes,
         preprocessing,

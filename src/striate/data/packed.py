@@ -3,10 +3,38 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Protocol
 
 import numpy as np
 
 from striate.errors import DataError, InputError
+
+
+class PreparedImages(Protocol):
+    """N images of C channels, decoded and resized, as feeding and measuring them wants: packed (below), or streamed.
+
+    Safe to read from several threads, and worth `num_readers` of them. `regions` (N,) int64 says which lie together and are
+    read faster so; None where it makes no difference.
+    """
+
+    @property
+    def shapes(self) -> np.ndarray: ...
+    @property
+    def channels(self) -> int: ...
+    @property
+    def is_grey(self) -> bool: ...
+    @property
+    def broken(self) -> Mapping[int, str]: ...
+    @property
+    def usable(self) -> np.ndarray: ...
+    @property
+    def num_readers(self) -> int: ...
+    @property
+    def regions(self) -> np.ndarray | None: ...
+    def __len__(self) -> int: ...
+    def image(self, index: int) -> np.ndarray:
+        """Image `index`, (h, w, C) uint8; DataError with the reason where it is broken."""
+        ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,6 +96,15 @@ class PackedImages:
         if not len(shapes) or (shapes != shapes[0]).any():
             return None
         return int(shapes[0, 0]), int(shapes[0, 1])
+
+    @property
+    def num_readers(self) -> int:
+        """One: reading takes no time."""
+        return 1
+
+    @property
+    def regions(self) -> None:
+        """None: they lie all together."""
 
     @property
     def size_bytes(self) -> int:

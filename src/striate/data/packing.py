@@ -3,7 +3,7 @@
 import hashlib
 import json
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
@@ -39,7 +39,7 @@ _FEW_IMAGES = 5_000  # resized in less than a second
 
 
 @dataclass(frozen=True)
-class _Decoded:
+class Decoded:
     """What became of one image: its pixels, or the reason why there are none, which lasts or is of this moment only."""
 
     image: np.ndarray | None
@@ -48,7 +48,7 @@ class _Decoded:
 
 
 @dataclass(frozen=True, eq=False)
-class _Job:
+class Job:
     """What to decode and how. Identical images are one row, so image i is `row_of[i]`, or -1 if it was not hashed.
 
     `indices` has an image of the dataset for each row, and `hashes` its hash.
@@ -83,6 +83,29 @@ def pack_images(
     off is taken up; a damaged pack is made again, and told. Broken images are in the result's `broken`. Raises
     DataError when no image can be decoded, RunError when the cache cannot be written.
     """
+    job = job_of(dataset, hashes, preprocessing, max_pixels, num_workers, tell, track)
+    if _stays_in_memory(job):
+        packed = _pack_in_memory(job)
+    else:
+        folder = cache_dir / "packs" / pack_key(job.hashes, preprocessing, max_pixels)
+        try:
+            packed = _pack_on_disk(job, folder)
+        except OSError as error:
+            raise RunError(_storage_problem(error, folder)) from error
+    check_some_usable(dataset, packed.broken)
+    return packed
+
+
+def job_of(
+    dataset: Dataset,
+    hashes: np.ndarray,
+    preprocessing: Preprocessing,
+    max_pixels: int,
+    num_workers: int | None,
+    tell: Tell,
+    track: Track,
+) -> Job:
+    """What there is to decode: a row for every image that is unlike all others. InputError where hashes do not fit."""
     if hashes.shape != (len(dataset), 16):
         raise InputError(f"expected a hash of 16 bytes for each of {len(dataset)} images but got {hashes.shape}")
     is_hashed = hashes.any(axis=1)
@@ -91,20 +114,15 @@ def pack_images(
     row_of[is_hashed] = inverse.reshape(-1)
     indices = np.flatnonzero(is_hashed)[first]
     workers = num_workers or num_processors()
-    job = _Job(dataset, indices, unique, row_of, preprocessing, max_pixels, workers, tell, track)
-    if _stays_in_memory(job):
-        packed = _pack_in_memory(job)
-    else:
-        folder = cache_dir / "packs" / pack_key(unique, preprocessing, max_pixels)
-        try:
-            packed = _pack_on_disk(job, folder)
-        except OSError as error:
-            raise RunError(_storage_problem(error, folder)) from error
-    if len(packed.broken) == len(packed):
-        index, reason = next(iter(packed.broken.items()), (0, ""))
+    return Job(dataset, indices, unique, row_of, preprocessing, max_pixels, workers, tell, track)
+
+
+def check_some_usable(dataset: Dataset, broken: Mapping[int, str]) -> None:
+    """DataError where no image of the dataset can be decoded."""
+    if len(broken) == len(dataset):
+        index, reason = next(iter(broken.items()), (0, ""))
         named = f"; the first, {dataset.images.name(index)}, {reason}" if reason else ""
-        raise DataError(f"none of the {len(packed)} images in {dataset.source} can be decoded{named}")
-    return packed
+        raise DataError(f"none of the {len(dataset)} images in {dataset.source} can be decoded{named}")
 
 
 def pack_key(unique_hashes: np.ndarray, preprocessing: Preprocessing, max_pixels: int) -> str:
@@ -124,7 +142,7 @@ def pack_key(unique_hashes: np.ndarray, preprocessing: Preprocessing, max_pixels
     return digest.hexdigest()
 
 
-def _stays_in_memory(job: _Job) -> bool:
+def _stays_in_memory(job: Job) -> bool:
     """Whether the source holds pixels that need no work, or little, and that fit; the first image stands for all."""
     if not len(job.indices):
         return True
@@ -139,9 +157,9 @@ def _stays_in_memory(job: _Job) -> bool:
     return is_little_work and len(job.indices) * height * width * job.preprocessing.channels <= MEMORY_LIMIT_BYTES
 
 
-def _pack_in_memory(job: _Job) -> PackedImages:
+def _pack_in_memory(job: Job) -> PackedImages:
     images, packed_rows, broken = [], [], {}
-    for row, decoded in _decode_rows(job, np.arange(len(job.indices))):
+    for row, decoded in decode_rows(job, np.arange(len(job.indices))):
         if decoded.image is None:
             broken[row] = decoded.reason
         else:
@@ -155,7 +173,7 @@ def _pack_in_memory(job: _Job) -> PackedImages:
     return _by_image(job, packed.pixels, offsets, shapes, broken, is_grey=packed.is_grey)
 
 
-def _pack_on_disk(job: _Job, folder: Path) -> PackedImages:
+def _pack_on_disk(job: Job, folder: Path) -> PackedImages:
     stored, unread = _read_complete(job, folder), {}
     if stored is None:
         with sole_writer(folder, job.tell):
@@ -168,7 +186,7 @@ def _pack_on_disk(job: _Job, folder: Path) -> PackedImages:
     return _by_image(job, stored.pixels, stored.records["offset"], shapes, broken, is_grey=stored.is_grey)
 
 
-def _read_complete(job: _Job, folder: Path) -> StoredPack | None:
+def _read_complete(job: Job, folder: Path) -> StoredPack | None:
     """A finished pack, which takes no lock and nothing to be written; None where there is none, or a damaged one."""
     try:
         return read_pack(folder, len(job.indices), job.preprocessing.channels) if is_complete(folder) else None
@@ -176,7 +194,7 @@ def _read_complete(job: _Job, folder: Path) -> StoredPack | None:
         return None
 
 
-def _read_or_remove(job: _Job, folder: Path) -> StoredPack | None:
+def _read_or_remove(job: Job, folder: Path) -> StoredPack | None:
     """What was packed so far; None where there is nothing, or where it was damaged and is now gone."""
     if not folder.exists():
         return None
@@ -189,14 +207,14 @@ def _read_or_remove(job: _Job, folder: Path) -> StoredPack | None:
         return None
 
 
-def _write_missing(job: _Job, folder: Path, stored: StoredPack | None) -> dict[int, str]:
+def _write_missing(job: Job, folder: Path, stored: StoredPack | None) -> dict[int, str]:
     """Decode and append what a pack lacks; gives back the rows that could not be read just now, and why."""
     missing = np.arange(len(job.indices)) if stored is None else stored.missing
     if len(missing):
         _tell_plan(job, folder, missing)
     unread = {}
     with PackWriter(folder, stored) as writer:
-        for row, decoded in _decode_rows(job, missing):
+        for row, decoded in decode_rows(job, missing):
             if decoded.image is not None:
                 writer.append(row, decoded.image, has_color=not has_no_color(decoded.image))
             elif decoded.is_lasting:
@@ -208,7 +226,7 @@ def _write_missing(job: _Job, folder: Path, stored: StoredPack | None) -> dict[i
     return unread
 
 
-def _tell_plan(job: _Job, folder: Path, missing: np.ndarray) -> None:
+def _tell_plan(job: Job, folder: Path, missing: np.ndarray) -> None:
     """Say what is about to be written, and whether it looks as if there were no room for it; the first image stands
     for all.
     """
@@ -226,7 +244,7 @@ def _tell_plan(job: _Job, folder: Path, missing: np.ndarray) -> None:
         job.tell(f"only {free_bytes / 1e6:.1f} MB are free there; set STRIATE_CACHE to a folder with more room")
 
 
-def _decode_rows(job: _Job, rows: np.ndarray) -> Iterator[tuple[int, _Decoded]]:
+def decode_rows(job: Job, rows: np.ndarray) -> Iterator[tuple[int, Decoded]]:
     """The rows in order, each with its image; decoded in threads, a bounded number ahead."""
     chunks = [rows[start : start + _CHUNK] for start in range(0, len(rows), _CHUNK)]
     thunks = (partial(_decode_chunk, job, chunk) for chunk in chunks)
@@ -234,31 +252,31 @@ def _decode_rows(job: _Job, rows: np.ndarray) -> Iterator[tuple[int, _Decoded]]:
         yield from job.track(_flatten(results), "decoding images", len(rows))
 
 
-def _flatten(chunks: Iterable[list[tuple[int, _Decoded]]]) -> Iterator[tuple[int, _Decoded]]:
+def _flatten(chunks: Iterable[list[tuple[int, Decoded]]]) -> Iterator[tuple[int, Decoded]]:
     for chunk in chunks:
         yield from chunk
 
 
-def _decode_chunk(job: _Job, rows: np.ndarray) -> list[tuple[int, _Decoded]]:
+def _decode_chunk(job: Job, rows: np.ndarray) -> list[tuple[int, Decoded]]:
     return [(int(row), _decode(job, int(row))) for row in rows]
 
 
-def _decode(job: _Job, row: int) -> _Decoded:
+def _decode(job: Job, row: int) -> Decoded:
     try:
         data = job.dataset.images.read(int(job.indices[row]))
     except OSError as error:
-        return _Decoded(None, _read_problem(error), is_lasting=False)
+        return Decoded(None, read_problem(error), is_lasting=False)
     if hash_image(data) != job.hashes[row].tobytes():  # under this hash, other runs would find the wrong pixels
-        return _Decoded(None, "was changed after the source was scanned", is_lasting=False)
+        return Decoded(None, "was changed after the source was scanned", is_lasting=False)
     try:
         pixels = decode_image(data, job.preprocessing.channels, max_pixels=job.max_pixels)
-        return _Decoded(job.preprocessing.resize_image(pixels))
+        return Decoded(job.preprocessing.resize_image(pixels))
     except InputError as error:
-        return _Decoded(None, str(error))
+        return Decoded(None, str(error))
 
 
 def _by_image(
-    job: _Job,
+    job: Job,
     pixels: np.ndarray,
     offsets: np.ndarray,
     shapes: np.ndarray,
@@ -267,10 +285,7 @@ def _by_image(
     is_grey: bool,
 ) -> PackedImages:
     """From rows to images: identical ones share a row, those that were never hashed have none."""
-    broken = {}
-    for index in np.flatnonzero((job.row_of < 0) | np.isin(job.row_of, list(broken_rows))).tolist():
-        row = int(job.row_of[index])
-        broken[index] = broken_rows[row] if row >= 0 else _why_unhashed(job.dataset.images, index)
+    broken = broken_images(job, broken_rows)
     rows = np.maximum(job.row_of, 0)
     if not len(job.indices):
         offsets, shapes = np.zeros(1, np.int64), np.zeros((1, 2), np.int64)
@@ -279,15 +294,25 @@ def _by_image(
     return PackedImages(pixels, offsets, shapes, job.preprocessing.channels, is_grey, broken)
 
 
+def broken_images(job: Job, broken_rows: dict[int, str]) -> dict[int, str]:
+    """The images without pixels, and why: those of broken rows, and those that could not be read and so have no row."""
+    broken = {}
+    for index in np.flatnonzero((job.row_of < 0) | np.isin(job.row_of, list(broken_rows))).tolist():
+        row = int(job.row_of[index])
+        broken[index] = broken_rows[row] if row >= 0 else _why_unhashed(job.dataset.images, index)
+    return broken
+
+
 def _why_unhashed(images: ImageReader, index: int) -> str:
     try:
         images.read(index)
     except OSError as error:
-        return _read_problem(error)
+        return read_problem(error)
     return "could not be read a moment ago; try again"
 
 
-def _read_problem(error: OSError) -> str:
+def read_problem(error: OSError) -> str:
+    """What completes "photo.jpg ..."."""
     return f"cannot be read ({error.strerror or error})"
 
 

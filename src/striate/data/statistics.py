@@ -1,15 +1,15 @@
-"""Numbers measured on packed images."""
+"""Numbers measured on images."""
 
 import numpy as np
 
-from striate.data.packed import PackedImages
+from striate.data.packed import PreparedImages
 from striate.data.preprocessing import crop_center
 
 MAX_IMAGES = 5_000
 """More images than this move a mean by less than it is rounded; so many are drawn at even distances."""
 
 
-def measure_mean_image(packed: PackedImages, indices: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+def measure_mean_image(packed: PreparedImages, indices: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """The mean of the centres of these images, pixel by pixel: (height, width, C) uint8, rounded."""
     chosen = indices[:: max(1, len(indices) // MAX_IMAGES)]
     total = np.zeros((*size, packed.channels))
@@ -18,7 +18,7 @@ def measure_mean_image(packed: PackedImages, indices: np.ndarray, size: tuple[in
     return np.round(total / len(chosen)).astype(np.uint8)
 
 
-def measure_mean_std(packed: PackedImages, indices: np.ndarray) -> tuple[tuple[float, ...], tuple[float, ...]]:
+def measure_mean_std(packed: PreparedImages, indices: np.ndarray) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Mean and standard deviation of each channel over all pixels of these images, as fractions of 255, to four digits.
 
     A channel that never changes gets a standard deviation of 1, so that dividing by it changes nothing.

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from striate.data.dataset import Dataset
 from striate.data.feeding import read_batch
-from striate.data.packed import PackedImages
+from striate.data.packed import PreparedImages
 from striate.data.parallel import prefetch
 from striate.data.preprocessing import Preprocessing
 from striate.errors import DataError, InputError, NonFiniteLoss
@@ -101,7 +101,7 @@ class Evaluation:
 def evaluate(
     network: nn.Module,
     preprocessing: Preprocessing,
-    packed: PackedImages,
+    packed: PreparedImages,
     indices: np.ndarray,
     labels: np.ndarray,
     class_names: tuple[str, ...],
@@ -134,14 +134,15 @@ def evaluate(
 
 
 def plain_batches(
-    packed: PackedImages, indices: np.ndarray, preprocessing: Preprocessing, batch_size: int, device: torch.device
+    packed: PreparedImages, indices: np.ndarray, preprocessing: Preprocessing, batch_size: int, device: torch.device
 ) -> Iterator[Tensor]:
     """These images, read ahead and prepared for the network, nothing changed at random: batches (n, C, H, W) on `device`."""
     starts = range(0, len(indices), batch_size)
     thunks = (
         partial(read_batch, packed, indices[start : start + batch_size], preprocessing.crop_size) for start in starts
     )
-    with contextlib.closing(prefetch(thunks)) as batches:
+    readers = packed.num_readers
+    with contextlib.closing(prefetch(thunks, depth=readers + 1, num_workers=readers)) as batches:
         for images in batches:
             yield preprocessing.normalize(images.to(device))
 

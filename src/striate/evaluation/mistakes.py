@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 
 from striate.data.cache import write_atomically
-from striate.data.packed import PackedImages
+from striate.data.packed import PreparedImages
 from striate.data.preprocessing import Preprocessing, crop_center
 from striate.errors import RunError
 from striate.evaluation.evaluate import Mistake
@@ -20,7 +20,7 @@ MAX_PICTURE_PX = 192
 def write_mistakes(
     run_dir: Path,
     mistakes: Sequence[Mistake],
-    packed: PackedImages,
+    packed: PreparedImages,
     preprocessing: Preprocessing,
     name_of: Callable[[int], str],
 ) -> list[dict[str, Any]]:

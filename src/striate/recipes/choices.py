@@ -13,7 +13,7 @@ class Choices:
     """Explicit wishes for a run; the fields mean what their namesakes in Recipe and its parts mean.
 
     `image_size`: height and width in pixels that the network sees. `subtract`: "channel_mean", one number a channel (the
-    default), or "mean_image", one a pixel.
+    default), or "mean_image", one a pixel. `stream`: decode images when they are needed, and keep none decoded.
     """
 
     network: str | None = None
@@ -40,6 +40,7 @@ class Choices:
     num_threads: int | None = None
     freeze: str | None = None
     views: int | None = None
+    stream: bool = False
     layer_rate_factor: float | None = None
     output: str | None = None
     seed: int | None = None

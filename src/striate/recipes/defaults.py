@@ -32,6 +32,8 @@ SEEN_IMAGES = 450_000
 """How many images a run from scratch shows the network in all, between 10 and 30 epochs."""
 VIEWS = 4
 """Augmented views of each image that go through a frozen base before the first epoch."""
+STREAM_IMAGES = 10_000
+"""Images of neighbouring shards that are shuffled together where images are streamed: docs/large-scale.md."""
 TINY_MACS = 2_000_000
 """Multiply-adds of one image below which one thread computes: LeNet-5 has 0.4 million, ResNet-20 forty."""
 
@@ -126,7 +128,9 @@ def default_recipe(facts: Facts, entry: Entry, choices: Choices) -> Recipe:
     Raises InputError when a choice is out of range or the batch is larger than the training part.
     """
     recipe = _from_weights(facts, entry, choices) if choices.weights else _from_scratch(facts, entry, choices)
-    recipe = choices.applied_to(dataclasses.replace(recipe, precision=_precision(facts, entry, choices)))
+    stream_images = STREAM_IMAGES if choices.stream else 0
+    recipe = dataclasses.replace(recipe, precision=_precision(facts, entry, choices), stream_images=stream_images)
+    recipe = choices.applied_to(recipe)
     if recipe.batch_size > facts.num_train:
         raise InputError(
             f"a batch of {recipe.batch_size} is larger than the {facts.num_train} training images; "

@@ -14,7 +14,7 @@ from striate.data.decoding import image_facts
 from striate.data.feeding import read_batch
 from striate.data.mean_image import encode_mean_image
 from striate.data.opening import Access, OpenedData, open_data, pack_data
-from striate.data.packed import PackedImages
+from striate.data.packed import PreparedImages
 from striate.data.preprocessing import Preprocessing
 from striate.data.splits import split_dataset
 from striate.data.statistics import measure_mean_image, measure_mean_std
@@ -53,7 +53,7 @@ class Prepared:
     """All that a run needs, ready to start."""
 
     data: OpenedData
-    packed: PackedImages
+    packed: PreparedImages
     splits: Splits
     entry: Entry
     network: nn.Module
@@ -100,7 +100,7 @@ def prepare(source: str, choices: Choices, access: Access, device: torch.device)
                 )
     check_input_size(entry, preprocessing.crop_size, training=True)
     _check_recipe(default_recipe(facts, entry, choices), entry, network, preprocessing)  # before any decoding
-    packed = pack_data(data, preprocessing, access)
+    packed = pack_data(data, preprocessing, access, stream=choices.stream)
     splits = _split(data, packed.usable, choices)
     for notice in splits.notices:
         tell(notice)
@@ -118,7 +118,7 @@ def prepare_again(
 ) -> Prepared:
     """The same run from what its folder says. Weights are read again only where no checkpoint holds them already."""
     data = open_data(source, access)
-    packed = pack_data(data, preprocessing, access)
+    packed = pack_data(data, preprocessing, access, stream=recipe.stream_images > 0)
     choices = Choices(
         seed=recipe.seed, validation_fraction=recipe.validation_fraction, test_fraction=recipe.test_fraction
     )
@@ -213,7 +213,7 @@ def noise(preprocessing: Preprocessing) -> Tensor:
 
 
 def _initialize_from_images(
-    entry: Entry, network: nn.Module, packed: PackedImages, splits: Splits, preprocessing: Preprocessing
+    entry: Entry, network: nn.Module, packed: PreparedImages, splits: Splits, preprocessing: Preprocessing
 ) -> None:
     """First weights that are measured on training images, for the networks that want them."""
     if entry.initialize_from_images is not None:
@@ -221,7 +221,7 @@ def _initialize_from_images(
         entry.initialize_from_images(network, preprocessing.normalize(images))
 
 
-def _measured(preprocessing: Preprocessing, packed: PackedImages, splits: Splits, choices: Choices) -> Preprocessing:
+def _measured(preprocessing: Preprocessing, packed: PreparedImages, splits: Splits, choices: Choices) -> Preprocessing:
     """The preprocessing with what is subtracted and divided by measured on the training images."""
     mean, std = measure_mean_std(packed, splits.train)
     if choices.subtract != "mean_image":

@@ -15,9 +15,9 @@ import torch
 from torch import Tensor
 
 from striate.data.feeding import epoch_order, share_of
-from striate.data.parallel import num_processors, prefetch
+from striate.data.parallel import prefetch
 from striate.progress import Track, track_silently
-from striate.training.feed import MAX_READERS, Feed
+from striate.training.feed import Feed
 from striate.training.head_only import HeadOnly
 from striate.training.randomness import generator_for
 from striate.training.recipe import Recipe
@@ -92,7 +92,7 @@ def with_features(
 
     starts = range(0, len(feed.train), BATCH_SIZE)
     parts = [(view, start) for view in range(recipe.views) for start in starts]
-    num_readers = 1 if recipe.augmentation.crop_scale is None else min(MAX_READERS, num_processors())
+    num_readers = feed.num_readers(recipe)
     thunks = (partial(view_images, feed, recipe, view, start) for view, start in parts)
     found: list[Tensor] = []
     with closing(prefetch(thunks, depth=num_readers + 1, num_workers=num_readers)) as batches:

@@ -1,10 +1,9 @@
-"""What a run is fed: packed images with their labels, cut into batches, changed at random, prepared for the network.
+"""What a run is fed: images with their labels, cut into batches, changed at random, prepared for the network.
 
 n images of a batch, C channels, K classes.
 """
 
 import hashlib
-import os
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, field
 from functools import partial
@@ -24,9 +23,10 @@ from striate.data.feeding import (
     read_crops,
     read_random_crops,
     share_of,
+    stream_order,
 )
-from striate.data.packed import PackedImages
-from striate.data.parallel import prefetch
+from striate.data.packed import PreparedImages
+from striate.data.parallel import num_processors, prefetch
 from striate.data.preprocessing import Preprocessing
 from striate.errors import InputError
 from striate.evaluation.evaluate import plain_batches
@@ -56,7 +56,7 @@ class Feed:
     packed images. Up to `max_readers` threads cut and resize random crops; reading whole images needs but one.
     """
 
-    packed: PackedImages
+    packed: PreparedImages
     labels: np.ndarray
     train: np.ndarray
     validation: np.ndarray
@@ -108,18 +108,21 @@ class Feed:
         bit for bit. Every process draws for the whole batch and reads its own images and, for mixup, their partners.
         Batches are read ahead in the background; close the iterator to end that.
         """
-        order = epoch_order(
-            self.train, self.labels, seed=recipe.seed, epoch=epoch, use_balanced_sampling=recipe.use_balanced_sampling
-        )
+        order = self._order(recipe, epoch)
         thunks: list[Callable[[], Callable[[], Batch]]] = []
         for number, (start, stop) in enumerate(self.bounds(recipe, world_size)):
             if number >= first_batch:
                 share = share_of(stop - start, rank, world_size)
                 generator = generator_for(recipe.seed, "augmentation", epoch, number, 0)
                 thunks.append(partial(self._load, recipe, order[start:stop], share, generator, device))
-        num_readers = 1 if recipe.augmentation.crop_scale is None else min(self.max_readers, os.cpu_count() or 1)
+        num_readers = self.num_readers(recipe)
         for finish in prefetch(thunks, depth=num_readers + 1, num_workers=num_readers):
             yield finish()
+
+    def num_readers(self, recipe: Recipe) -> int:
+        """How many threads read ahead: decoding, and random crops, are work; copying out of a pack is none."""
+        is_work = recipe.augmentation.crop_scale is not None or self.packed.num_readers > 1
+        return min(self.max_readers, num_processors()) if is_work else 1
 
     def validation_batches(self, indices: np.ndarray, batch_size: int, device: torch.device) -> Iterator[Tensor]:
         """These images as in evaluation, without labels: batches (n, C, H, W) on `device`, in order."""
@@ -133,6 +136,15 @@ class Feed:
     def bounds(self, recipe: Recipe, world_size: int) -> list[tuple[int, int]]:
         """(start, stop) of each batch of an epoch."""
         return batch_bounds(len(self.train), recipe.batch_size, smallest=max(2, world_size))
+
+    def _order(self, recipe: Recipe, epoch: int) -> np.ndarray:
+        """The training images in the order of this epoch."""
+        regions = self.packed.regions
+        if recipe.stream_images and regions is not None and not recipe.use_balanced_sampling:
+            return stream_order(self.train, regions, seed=recipe.seed, epoch=epoch, num_together=recipe.stream_images)
+        return epoch_order(
+            self.train, self.labels, seed=recipe.seed, epoch=epoch, use_balanced_sampling=recipe.use_balanced_sampling
+        )
 
     def _load(
         self, recipe: Recipe, indices: np.ndarray, share: Share, generator: torch.Generator, device: torch.device

@@ -72,7 +72,8 @@ class Recipe:
 
     `freeze`: "base" trains the head only; "gradual" starts with the head and unfreezes one earlier group at a time.
     `views`: with a frozen base, how many augmented views of each image go through it, once, before the first epoch; epoch
-    e trains on view e modulo `views`; 0 runs the base anew at every step. `output`: softmax has one output a class,
+    e trains on view e modulo `views`; 0 runs the base anew at every step. `stream_images` above 0 decodes images when they are
+    needed; of a source in shards so many that lie near each other are shuffled together. `output`: softmax has one output a class,
     sigmoid a single one for the second of two classes. `ema_decay` 0 keeps no average. `use_channels_last` lays
     activations out pixel by pixel, which is faster for all but tiny networks and rounds differently. `use_compile` has
     torch.compile write the code of a step. `num_threads` compute on the CPU; 0 leaves PyTorch's own number. Fractions
@@ -97,6 +98,7 @@ class Recipe:
     num_threads: int = 0
     freeze: Freeze = "nothing"
     views: int = 0
+    stream_images: int = 0
     layer_rate_factor: float = 1.0
     weights: str | None = None
     output: Output = "softmax"
@@ -107,7 +109,7 @@ class Recipe:
     def __post_init__(self) -> None:
         for name in ("epochs", "batch_size", "accumulate_steps"):
             check_whole(name, getattr(self, name), 1)
-        for name in ("seed", "views", "num_threads"):
+        for name in ("seed", "views", "stream_images", "num_threads"):
             check_whole(name, getattr(self, name), 0)
         _check_choice("precision", self.precision, Precision)
         _check_choice("freeze", self.freeze, Freeze)

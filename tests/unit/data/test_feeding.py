@@ -17,6 +17,7 @@ from striate.data.feeding import (
     read_batch,
     read_random_crops,
     share_of,
+    stream_order,
 )
 from striate.data.packed import PackedImages
 from striate.errors import DataError, InputError
@@ -311,3 +312,44 @@ def test_crop_boxes_lie_inside(shapes: list[tuple[int, int]], high: float, share
 
 
 # reading ahead
+
+
+# the order of a stream
+
+
+@given(
+    num_images=st.integers(1, 400),
+    num_regions=st.integers(1, 30),
+    num_together=st.integers(1, 500),
+    seed=st.integers(0, 5),
+    epoch=st.integers(0, 5),
+)
+def test_a_stream_has_every_image_once_and_few_regions_open(
+    num_images: int, num_regions: int, num_together: int, seed: int, epoch: int
+) -> None:
+    regions = np.random.default_rng(num_images).integers(0, num_regions, 2 * num_images)
+    train = np.arange(0, 2 * num_images, 2)
+    order = stream_order(train, regions, seed=seed, epoch=epoch, num_together=num_together)
+    assert (np.sort(order) == train).all()
+    assert (order == stream_order(train, regions, seed=seed, epoch=epoch, num_together=num_together)).all()
+    largest = np.unique(regions[train], return_counts=True)[1].max()
+    for region in np.unique(regions[train]):  # all of it within its group
+        places = np.flatnonzero(regions[order] == region)
+        assert places[-1] - places[0] < num_together + largest
+
+
+def test_a_stream_that_fits_together_is_in_the_usual_order() -> None:
+    train, regions = np.arange(50), np.arange(50) // 10
+    usual = epoch_order(train, regions, seed=3, epoch=1)
+    assert (stream_order(train, regions, seed=3, epoch=1, num_together=50) == usual).all()
+    assert (stream_order(train, regions, seed=3, epoch=1, num_together=49) != usual).any()
+
+
+def test_regions_come_in_another_order_and_other_company_each_epoch() -> None:
+    regions = np.repeat(np.arange(40), 25)
+    orders = [stream_order(np.arange(1000), regions, seed=0, epoch=epoch, num_together=100) for epoch in (0, 1)]
+    firsts = [set(regions[order[:100]]) for order in orders]
+    assert [len(each) for each in firsts] == [4, 4]
+    assert firsts[0] != firsts[1]
+    within = regions[orders[0][:100]]
+    assert (np.diff(within) != 0).sum() > 50  # and shuffled, not one region after the other

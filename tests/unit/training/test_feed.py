@@ -7,6 +7,7 @@ import torch
 
 from striate.data.augmentation import Augmentation
 from striate.data.feeding import Share
+from striate.data.packed import PackedImages
 from striate.errors import InputError
 from training_cases import full_recipe, tiny_feed, tiny_recipe
 
@@ -38,6 +39,35 @@ def test_a_batch_depends_on_its_place_alone():
     for first, second in zip(whole[5:], rest, strict=True):
         assert torch.equal(first.images, second.images)
         assert torch.equal(first.targets, second.targets)
+
+
+class InShards(PackedImages):
+    """Images of which ten lie together, and which two threads read."""
+
+    num_readers = 2
+
+    @property
+    def regions(self):
+        return np.arange(len(self)) // 10
+
+
+def test_a_stream_depends_on_its_place_alone_and_keeps_together_what_lies_together():
+    recipe = full_recipe(stream_images=15, use_balanced_sampling=False)
+    feed = tiny_feed()
+    packed = feed.packed
+    kept = InShards(packed.pixels, packed.offsets, packed.shapes, packed.channels, packed.is_grey)
+    feed = dataclasses.replace(feed, packed=kept)
+    whole, rest = (list(feed.train_batches(recipe, 1, CPU, first_batch=first)) for first in (0, 5))
+    shares = [list(feed.train_batches(recipe, 1, CPU, rank=rank, world_size=2)) for rank in (0, 1)]
+    assert len(whole) == 5 + len(rest)
+    for first, second in zip(whole[5:], rest, strict=True):
+        assert torch.equal(first.images, second.images)
+    for first, *parts in zip(whole, *shares, strict=True):
+        assert torch.equal(first.images, torch.cat([part.images for part in parts]))
+    order = feed._order(recipe, 1)
+    assert (np.sort(order) == feed.train).all()
+    assert (order != feed._order(dataclasses.replace(recipe, stream_images=0), 1)).any()
+    assert len(np.unique(order[:15] // 10)) == 2
 
 
 def test_epochs_and_seeds_differ():
