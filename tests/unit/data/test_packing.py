@@ -431,7 +431,9 @@ def test_two_processes_share_one_pack(tmp_path: Path, photos: Path) -> None:
     hashes = hash_images(dataset)
     dataset.images.num_reads = [0] * 300  # type: ignore[attr-defined]
     packed = pack_images(dataset, hashes, PREPROCESSING, cache_dir=tmp_path / "cache", tell=told.append)
-    output, _ = process.communicate(timeout=60)
+    output = process.stdout.read()  # not communicate(), which passes over what readline() has read ahead
+    assert process.wait(timeout=60) == 0
+    process.stdout.close()
     assert output.splitlines()[-1] == "done"
     assert output.splitlines().count("x") == 300
     assert sum(dataset.images.num_reads) == 1  # type: ignore[attr-defined]  # whether the source holds pixels

@@ -34,10 +34,10 @@ def test_wishes_reach_every_part():
     assert recipe.augmentation == Augmentation(flip=True, mixup=0.2)
 
 
-def test_every_wish_but_those_of_preprocessing_belongs_to_a_part_of_the_recipe():
+def test_every_wish_but_those_of_data_belongs_to_a_part_of_the_recipe():
     parts = (Recipe, OptimizerConfig, ScheduleConfig, Augmentation)
     known = {field.name for part in parts for field in dataclasses.fields(part)}
-    assert {field.name for field in dataclasses.fields(Choices)} - known == {"image_size", "subtract"}
+    assert {field.name for field in dataclasses.fields(Choices)} - known == {"image_size", "subtract", "stream"}
 
 
 def test_a_recipe_survives_json():
