@@ -22,7 +22,7 @@ IMPORTS = {
     "import lightning": "import lightning",
     "import timm": "import timm",
     "fastai's usual import": "from fastai.vision.all import *",
-    "import keras (on torch)": "import keras",
+    "import keras (on TensorFlow)": "import keras",
     "yolo version": "from ultralytics.cfg import entrypoint; entrypoint('version')",
 }
 
@@ -41,13 +41,11 @@ def main() -> None:
     missing = []
     for name, code in IMPORTS.items():
         command = [options.peers_python, "-c", code]
-        works = (
-            subprocess.run(command, capture_output=True, env={"KERAS_BACKEND": "torch"}, check=False).returncode == 0
-        )
+        works = subprocess.run(command, capture_output=True, check=False).returncode == 0
         peers |= {name: command} if works else {}
         missing += [] if works else [name]
     with tempfile.TemporaryDirectory() as folder:
-        environment = {"STRIATE_CACHE": folder, "KERAS_BACKEND": "torch"}
+        environment = {"STRIATE_CACHE": folder}
         timed.run(
             [*own, "bench", model, options.data / "flowers", "--engine", "onnxruntime", "--engine", "openvino"],
             environment=environment,

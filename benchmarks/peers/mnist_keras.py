@@ -1,12 +1,9 @@
-"""MNIST as Keras' "simple convnet" example trains it (two convolutions, dropout, Adam, batches of 128), on torch.
+"""MNIST as Keras' "simple convnet" example trains it (two convolutions, dropout, Adam, batches of 128), on TensorFlow, Keras' default.
 
 python mnist_keras.py FOLDER_OF_IDX_FILES TARGET SEED; prints seconds from the start of the process.
 """
 
-import os
 import sys
-
-os.environ.setdefault("KERAS_BACKEND", "torch")
 
 import keras
 from common import Clock, idx_arrays

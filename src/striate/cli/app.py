@@ -11,7 +11,7 @@ import typer
 import striate
 from striate.cli import bench, describe, evaluate, export, look, networks, predict, report, train
 from striate.cli.console import complain, out
-from striate.cli.memory import keep_freed_memory
+from striate.cli.memory import end_quickly, keep_freed_memory
 from striate.errors import StriateError
 from striate.training.launching import may_complain
 
@@ -55,6 +55,7 @@ app.command("data")(look.look_at_data)
 def main() -> None:
     """Run the command in sys.argv; never returns."""
     keep_freed_memory()
+    end_quickly()
     wants_traceback = "--debug" in sys.argv
     sys.argv = [word for word in sys.argv if word != "--debug"]
     try:

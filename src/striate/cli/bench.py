@@ -7,6 +7,7 @@ from rich.table import Table
 from rich.text import Text
 
 from striate.cli.console import AsJson, Download, out, show_json, tell, track
+from striate.cli.memory import importing
 from striate.errors import InputError
 
 if TYPE_CHECKING:
@@ -49,8 +50,9 @@ def bench(
     Example: striate bench runs/flowers photos
     """
     sizes = _parse_sizes(batches)
-    from striate.engines.benching import bench as measure_engines
-    from striate.engines.measuring import Plan
+    with importing():
+        from striate.engines.benching import bench as measure_engines
+        from striate.engines.measuring import Plan
 
     result = measure_engines(
         model,

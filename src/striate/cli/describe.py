@@ -8,6 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from striate.cli.console import AsJson, out, show_json, tell
+from striate.cli.memory import importing
 from striate.errors import InputError
 from striate.reports.units import short_count, short_size
 
@@ -51,7 +52,8 @@ def describe(
             raise InputError("--check tries the network and --html draws it; ask for one of them at a time")
         _check(network, size, as_json=as_json)
         return
-    from striate.inspection.describe import describe as describe_reference
+    with importing():
+        from striate.inspection.describe import describe as describe_reference
 
     description = describe_reference(network, input_size=size, tell=tell)
     if html is not None:
@@ -67,7 +69,8 @@ def describe(
 
 
 def _check(network: str, size: tuple[int, int, int] | None, *, as_json: bool) -> None:
-    from striate.inspection.check_network import check_network
+    with importing():
+        from striate.inspection.check_network import check_network
 
     results = check_network(network, size, tell=tell)
     if as_json:

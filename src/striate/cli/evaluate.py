@@ -7,6 +7,7 @@ from rich.table import Table
 from rich.text import Text
 
 from striate.cli.console import AsJson, DataDir, Device, Download, out, show_json, tell, track
+from striate.cli.memory import importing
 
 _MOST_ROWS = 40
 
@@ -38,9 +39,10 @@ def evaluate(
 
     Example: striate evaluate runs/digits-lenet5-1 --split test
     """
-    from striate.data.opening import Access
-    from striate.evaluation.on_source import evaluate as evaluate_source
-    from striate.tasks.model import load_model
+    with importing():
+        from striate.data.opening import Access
+        from striate.evaluation.on_source import evaluate as evaluate_source
+        from striate.tasks.model import load_model
 
     loaded = load_model(model, device=device, download=download, tell=tell)
     access = Access(data_dir=data_dir, download=download, tell=tell, track=track)

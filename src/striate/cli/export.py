@@ -8,6 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from striate.cli.console import AsJson, DataDir, Download, complain, out, show_json, tell, track
+from striate.cli.memory import importing
 
 if TYPE_CHECKING:
     from striate.export.proof import Proof
@@ -46,8 +47,9 @@ def export(
 
     Example: striate export runs/digits-lenet5-1 --to onnx
     """
-    from striate.data.opening import Access
-    from striate.export.exporting import export_model
+    with importing():
+        from striate.data.opening import Access
+        from striate.export.exporting import export_model
 
     access = Access(data_dir=data_dir, download=download, tell=tell, track=track)
     exported = export_model(
@@ -88,8 +90,9 @@ def check(
 
     Example: striate check runs/digits-lenet5-1 runs/digits-lenet5-1/exported/model.onnx photos/
     """
-    from striate.data.opening import Access
-    from striate.export.exporting import check_exported
+    with importing():
+        from striate.data.opening import Access
+        from striate.export.exporting import check_exported
 
     access = Access(data_dir=data_dir, download=download, tell=tell, track=track)
     proof = check_exported(model, exported, source, num_images=num_images, engine=engine, trust=trust, access=access)

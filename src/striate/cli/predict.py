@@ -7,6 +7,7 @@ import typer
 
 from striate.cli.answers import write_json, write_table
 from striate.cli.console import AsJson, Device, Download, err, tell, track
+from striate.cli.memory import importing
 
 
 def predict(
@@ -44,7 +45,8 @@ def predict(
 
     Example: striate predict runs/digits-lenet5-1 photo.jpg scans/ --top 3
     """
-    from striate.engines.predicting import Wish, count_images, make_ready
+    with importing():
+        from striate.engines.predicting import Wish, count_images, make_ready
 
     num_images = count_images(images)
     wish = Wish(engine, precision, batch_size, num_images, device, download)

@@ -9,6 +9,7 @@ import typer
 
 from striate.cli.console import AsJson, DataDir, Device, Download, complain, show_json, tell, track
 from striate.cli.live import LiveDisplay
+from striate.cli.memory import importing
 from striate.errors import InputError
 from striate.training.launching import end_with_parent, is_launched, launch, own_place
 
@@ -189,11 +190,12 @@ def train(
         raise InputError("--find-rate scans in one process; leave --devices out")
     end_with_parent()
 
-    from striate.data.opening import Access
-    from striate.recipes.choices import Choices
-    from striate.recipes.train import find_rate as scan_rates
-    from striate.recipes.train import resume as resume_run
-    from striate.recipes.train import train as train_source
+    with importing():
+        from striate.data.opening import Access
+        from striate.recipes.choices import Choices
+        from striate.recipes.train import find_rate as scan_rates
+        from striate.recipes.train import resume as resume_run
+        from striate.recipes.train import train as train_source
 
     choices = Choices(
         network=network, weights=weights, image_size=image_size, subtract=subtract, output=output, epochs=epochs, batch_size=batch_size,

@@ -101,7 +101,7 @@ def prepare(source: str, choices: Choices, access: Access, device: torch.device)
     check_input_size(entry, preprocessing.crop_size, training=True)
     _check_recipe(default_recipe(facts, entry, choices), entry, network, preprocessing)  # before any decoding
     packed = pack_data(data, preprocessing, access, stream=choices.stream)
-    splits = _split(data, packed.usable, choices)
+    splits = dry_splits if packed.usable.all() else _split(data, packed.usable, choices)
     for notice in splits.notices:
         tell(notice)
     if not are_ready:

@@ -27,12 +27,13 @@ from striate.training.recipe import Precision, Recipe
 from striate.training.schedules import rate_factor
 from striate.training.step import Batch, train_step
 
-LONG_RUN_S = 60.0
+LONG_RUN_S = 6.0
 """Shorter runs are not worth a measurement."""
 COMPILING_PAYS_S = 600.0
 """Runs shorter than this would spend on compiling what they gain by it."""
-BUDGET_SHARE, BUDGET_S = 0.03, 20.0
-"""What the measurement may take of a run, compiling aside."""
+BUDGET_SHARE, LEAST_BUDGET_S, BUDGET_S = 0.03, 0.6, 20.0
+"""What the measurement may take of a run, and its bounds, compiling aside: on much less than a whole batch the ranking of
+modes is another."""
 NUM_ROUNDS, NUM_STEPS = 2, 3
 """Each mode is timed this often, at different times, for so many steps after one to warm up."""
 LEAST_GAIN = 1.05
@@ -137,18 +138,21 @@ def measure_modes(
     """How fast each mode trains `network` on the first batch of `feed`, in the order given; nothing where the run is
     short.
 
-    The run's length is judged in the first mode. `may_compile` tries the fastest also compiled, in a run that is long
-    enough. The network comes back as it was; one process.
+    The run's length is judged in the first mode, on a few images and, where it seems long, on a whole batch, which takes less
+    time an image. `may_compile` tries the fastest also compiled, in a run that is long enough. The network comes back
+    as it was; one process.
     """
     if not modes:
         return ()
     trial = _Trial(network, recipe, feed, make_fabric, head)
     num_images = len(feed.train) * recipe.epochs
-    image_s = trial.steps(modes[0], FEWEST_IMAGES, num_steps=1).step_s / min(FEWEST_IMAGES, recipe.batch_size)
+    image_s = trial.image_s(modes[0], FEWEST_IMAGES)
+    if num_images * image_s > LONG_RUN_S and recipe.batch_size * image_s < LEAST_BUDGET_S:
+        image_s = trial.image_s(modes[0], recipe.batch_size)
     if num_images * image_s < LONG_RUN_S:
         return ()
     tell("measuring in which way this machine computes this run fastest")
-    budget_s = min(BUDGET_S, BUDGET_SHARE * num_images * image_s)
+    budget_s = min(BUDGET_S, max(LEAST_BUDGET_S, BUDGET_SHARE * num_images * image_s))
     batch_size = _batch_size(image_s, budget_s / (len(modes) * NUM_ROUNDS * (NUM_STEPS + 1)), recipe.batch_size)
     reference = trial.steps(Mode("32-true", False, False, modes[0].num_threads), batch_size, num_steps=1)
     rounds = [[_attempt(trial, mode, batch_size, reference) for mode in modes] for _ in range(NUM_ROUNDS)]
@@ -177,6 +181,11 @@ class _Trial:
         self.feed = feed
         self.make_fabric = make_fabric
         self.head = head
+
+    def image_s(self, mode: Mode, batch_size: int) -> float:
+        """Seconds an image in a step on up to so many."""
+        num_images = min(batch_size, self.recipe.batch_size, len(self.feed.train))
+        return self.steps(mode, batch_size, num_steps=1).step_s / num_images
 
     def steps(self, mode: Mode, batch_size: int, *, num_steps: int) -> _Steps:
         """One step to warm up and then `num_steps`, on a batch of up to so many images; dropout is off, since masks

@@ -9,6 +9,7 @@ from striate.data.augmentation import Augmentation
 from striate.data.feeding import Share
 from striate.data.packed import PackedImages
 from striate.errors import InputError
+from striate.training import feed as feed_module
 from training_cases import full_recipe, tiny_feed, tiny_recipe
 
 CPU = torch.device("cpu")
@@ -39,6 +40,28 @@ def test_a_batch_depends_on_its_place_alone():
     for first, second in zip(whole[5:], rest, strict=True):
         assert torch.equal(first.images, second.images)
         assert torch.equal(first.targets, second.targets)
+
+
+def test_a_batch_is_the_same_whether_a_processor_is_free_to_prepare_it_ahead_or_not(monkeypatch):
+    threads_of = []
+    apply = feed_module.apply_changes
+
+    def spy(*arguments):
+        threads_of.append(threading.current_thread())
+        return apply(*arguments)
+
+    monkeypatch.setattr(feed_module, "apply_changes", spy)
+    recipe = dataclasses.replace(full_recipe(), augmentation=Augmentation(shift_px=2, rotation_degrees=9.0))
+    found = []
+    for num_processors in (torch.get_num_threads(), torch.get_num_threads() + 1):
+        monkeypatch.setattr(feed_module, "num_processors", lambda number=num_processors: number)
+        found.append(batches(recipe))
+    for first, second in zip(*found, strict=True):
+        assert torch.equal(first.images, second.images)
+        assert torch.equal(first.targets, second.targets)
+    num_batches = len(found[0])
+    assert set(threads_of[:num_batches]) == {threading.current_thread()}
+    assert threading.current_thread() not in threads_of[num_batches:]
 
 
 class InShards(PackedImages):

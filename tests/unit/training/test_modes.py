@@ -90,6 +90,20 @@ def test_short_runs_are_not_measured():
     assert (found, told) == ((), [])
 
 
+def test_a_run_that_only_seems_long_on_a_few_images_is_not_measured(monkeypatch):
+    judged = []
+
+    def image_s(_, mode, batch_size):
+        judged.append((mode, batch_size))
+        return 1.0 if batch_size == modes_module.FEWEST_IMAGES else 1e-4
+
+    recipe = tiny_recipe(batch_size=20)
+    monkeypatch.setattr(modes_module, "LEAST_BUDGET_S", 30.0)
+    monkeypatch.setattr(_Trial, "image_s", image_s)
+    assert measure_modes(TinyNet(), recipe, tiny_feed(), (PLAIN, FAST), make_fabric) == ()
+    assert judged == [(PLAIN, modes_module.FEWEST_IMAGES), (PLAIN, 20)]
+
+
 @pytest.mark.usefixtures("long_run")
 def test_measuring_finds_figures_for_each_and_leaves_everything_alone():
     network, told = TinyNet(), []
