@@ -67,7 +67,12 @@ def main() -> None:
     keep_freed_memory()
     warnings.simplefilter("ignore")
     torch.set_num_threads(num_threads())
-    result: dict[str, Any] = {**surroundings(), "engines_machine": this_machine(), "networks": []}
+    result: dict[str, Any] = {
+        **surroundings(),
+        "repeats": options.repeats,
+        "engines_machine": this_machine(),
+        "networks": [],
+    }
     for name in [options.model] if options.model else options.networks:
         model = striate.load_model(name) if options.model else fresh_model(name)
         result["networks"].append(trial(model, options))

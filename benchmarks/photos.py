@@ -36,6 +36,7 @@ from torchvision.transforms import v2
 import striate
 import timed
 from accuracy import RESULTS, SQUEEZENET, surroundings
+from striate.cli.memory import keep_freed_memory
 from striate.data.augmentation import Augmentation
 from striate.data.opening import Access, open_data, pack_data
 from striate.data.preprocessing import Preprocessing
@@ -55,6 +56,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--photos", type=int, default=NUM_PHOTOS)
     options = parser.parse_args()
+    keep_freed_memory()  # as every command of striate does; everyone in this process gains by it
     out = RESULTS / "photos.json"
     result = json.loads(out.read_text()) if out.exists() else {}
     with tempfile.TemporaryDirectory() as name:

@@ -10,9 +10,10 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.functional import interpolate
 
 from striate.data.packed import PackedImages, PreparedImages
-from striate.data.preprocessing import center, crop_center, resample
+from striate.data.preprocessing import center, crop_center
 from striate.errors import InputError
 
 CROP_ASPECT = (3 / 4, 4 / 3)
@@ -120,21 +121,24 @@ def read_random_crops(
 ) -> Tensor:
     """A random part of each image, resized to (height, width) = `size`: uint8 (n, C, height, width).
 
-    The resizing is bilinear and antialiased. The part's area is a share in [low, high] = `scale` of the packed image's
+    The resizing is bilinear and antialiased, see `read_crops`. The part's area is a share in [low, high] = `scale` of the packed image's
     area, as in `random_crop_boxes`.
     """
     return read_crops(packed, indices, size, random_crop_boxes(packed.shapes[indices], scale, generator))
 
 
 def read_crops(packed: PreparedImages, indices: np.ndarray, size: tuple[int, int], boxes: np.ndarray) -> Tensor:
-    """That part of each image, (n, 4) (top, left, height, width), resized to `size`: uint8 (n, C, height, width)."""
+    """That part of each image, (n, 4) (top, left, height, width), resized to `size`: uint8 (n, C, height, width).
+
+    PyTorch resizes, with the same filter as Pillow in a third of the time; in one pixel of some hundred they differ by one.
+    """
     _check_usable(packed, indices)
-    return _stack(
-        [
-            resample(packed.image(index)[top : top + height, left : left + width], size, "bilinear")
-            for index, (top, left, height, width) in zip(indices, boxes.tolist(), strict=True)
-        ]
-    )
+    crops = torch.empty((len(indices), packed.channels, *size), dtype=torch.uint8)
+    for crop, index, (top, left, height, width) in zip(crops, indices, boxes.tolist(), strict=True):
+        part = packed.image(index)[top : top + height, left : left + width].copy()
+        image = torch.from_numpy(part).permute(2, 0, 1)[None]
+        crop.copy_(interpolate(image, size, mode="bilinear", antialias=True)[0])
+    return crops
 
 
 def random_crop_boxes(shapes: np.ndarray, scale: tuple[float, float], generator: torch.Generator) -> np.ndarray:

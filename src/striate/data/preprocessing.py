@@ -128,11 +128,13 @@ class Preprocessing:
         if self.channel_order == "BGR":
             images = images.flip(1)
         shape = (1, self.channels, 1, 1)
-        # one multiply-add a pixel: (pixel * scale - mean) / std
+        # one multiplication and one addition a pixel: (pixel * scale - mean) / std
         gains = [self.scale / std for std in self.std]
         offsets = [-mean / std for mean, std in zip(self.mean, self.std, strict=True)]
         gain, offset = torch.tensor([gains, offsets], dtype=torch.float32, device=images.device).view(2, *shape)
-        return torch.addcmul(offset, images.to(torch.float32), gain)
+        floats = images.to(torch.float32)
+        scaled = floats * gain if floats is images else floats.mul_(gain)  # in place, but never in the caller's own
+        return scaled.add_(offset)
 
     def to_json(self) -> dict[str, Any]:
         """A dictionary of plain values."""

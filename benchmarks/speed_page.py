@@ -1,0 +1,188 @@
+"""docs/results/speed.md, written anew from the JSON files that the other benchmarks left beside it, and speed-notes.md at its end.
+
+.venv/bin/python benchmarks/speed_page.py
+"""
+
+import json
+from collections.abc import Iterable
+from typing import Any
+
+from accuracy import RESULTS
+
+Result = dict[str, Any]
+
+
+def main() -> None:
+    """Write the page from what there is."""
+    sections = {
+        "start-up": start_up,
+        "photos": photos,
+        "mnist-to-99": mnist,
+        "transfer": transfer,
+        "training-speed": training,
+        "inference": inference,
+    }
+    lines = [
+        "# Speed, against the usual ways of doing the same",
+        "",
+        "Made by `benchmarks/speed_page.py` from the JSON files beside this page, which hold every figure. Everyone takes turns",
+        "in one run on one machine and does the same work as its own documentation has it; figures are medians. Machines are",
+        "shared and noisy, so ratios are what counts.",
+        "",
+    ]
+    for name, section in sections.items():
+        path = RESULTS / f"{name}.json"
+        if path.exists():
+            lines += [*section(json.loads(path.read_text())), ""]
+    notes = (RESULTS / "speed-notes.md").read_text()
+    (RESULTS / "speed.md").write_text("\n".join(lines) + notes)
+
+
+def table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> list[str]:
+    """A Markdown table."""
+    columns = list(head)
+    lines = [columns, ["---"] * len(columns), *map(list, rows)]
+    return ["| " + " | ".join(line) + " |" for line in lines]
+
+
+def made_by(command: str, about: Result, runs: Any) -> list[str]:
+    """The line that says where figures come from."""
+    versions = f"Python {about['python']}, torch {about['torch']}"
+    return ["", f"`{command}`, {runs} runs, commit {about['commit']}, {about['machine']}, {versions}.", ""]
+
+
+def start_up(about: Result) -> list[str]:
+    """Whole processes from start to end."""
+    commands = about["commands"]
+    runs = next(iter(commands.values()))["runs"]
+    missing = f"Not there to be timed: {', '.join(about['missing'])}." if about["missing"] else ""
+    rows = ([name, f"{each['seconds']:.2f}", f"{each['peak_mb']:,.0f}"] for name, each in commands.items())
+    return [
+        "## Start",
+        *made_by("benchmarks/start_up.py", about, runs),
+        *table(["command", "seconds", "MB"], rows),
+        *(["", missing] if missing else []),
+    ]
+
+
+def photos(about: Result) -> list[str]:
+    """Feeding a network, and answering a folder."""
+    feeding, folder = about["feeding"], about["folder"]
+    speeds = feeding["images_per_s"]
+    lines = ["## From 1,000 photos to network input, images/s"]
+    lines += made_by("benchmarks/photos.py feeding", feeding, feeding["runs"])
+    lines += table(
+        ["", "first pass", "later passes"],
+        ([name, f"{each['first_pass']:,.0f}", f"{each['later_passes']:,.0f}"] for name, each in speeds.items()),
+    )
+    for network, found in ((name, each) for name, each in folder.items() if isinstance(each, dict)):
+        num_photos, equal = found["num_photos"], found["equal_best_class"]
+        lines += ["", f"## {num_photos:,} photos answered by {network}, whole commands"]
+        lines += made_by("benchmarks/photos.py folder", folder, next(iter(found["ways"].values()))["runs"])
+        rows = ([name, f"{each['seconds']:.1f}", f"{each['peak_mb']:,.0f}"] for name, each in found["ways"].items())
+        lines += table(["", "seconds", "MB, largest process"], rows)
+        same = ", ".join(f"{number:,} as by {name}" for name, number in equal.items())
+        lines += [
+            "",
+            f"Best classes of `striate predict`: {same}. `striate bench` before it took {found['bench_s']:.0f} s, once.",
+        ]
+    return lines
+
+
+def mnist(about: Result) -> list[str]:
+    """Seconds to the target."""
+    rows = []
+    for name, found in about["runs"].items():
+        reached = ", ".join(
+            f"{100 * each['accuracy']:.2f} %" + ("" if each["is_met"] else " (not met)") for each in found
+        )
+        epochs = ", ".join(str(each["epoch"]) for each in found if "epoch" in each)
+        rows.append([name, f"{about['median_seconds'][name]:.1f}", reached, epochs or "3"])
+    return [
+        "## MNIST to 99.0 % of the test images, from process start",
+        *made_by("benchmarks/mnist.py", about, "one to three"),
+        f"`{about['command']}` is **{about['times_as_fast']:.1f} times as fast as {about['fastest_peer']}**, the fastest peer;",
+        "the bar is 8.",
+        "",
+        *table(["", "seconds", "accuracy, each seed", "epochs"], rows),
+    ]
+
+
+def transfer(about: Result) -> list[str]:
+    """Seconds and accuracy of a new head."""
+    lines = [f"## A new head on real SqueezeNet weights, {about['epochs']} epochs"]
+    runs = {name: {who: len(found) for who, found in each["runs"].items()} for name, each in about["sets"].items()}
+    counts = "; ".join(
+        f"{name}: " + ", ".join(f"{who} {number}" for who, number in each.items()) for name, each in runs.items()
+    )
+    lines += [*made_by("benchmarks/transfer.py", about, f"({counts})")]
+    rows = []
+    for name, each in about["sets"].items():
+        for who, median in each["medians"].items():
+            every = ", ".join(f"{100 * run['accuracy']:.1f}" for run in each["runs"][who])
+            rows.append([name, who, f"{median['seconds']:.1f}", f"{100 * median['accuracy']:.1f} % ({every})"])
+        ratio = each["times_as_fast_as_fastest_peer"]
+        lines += [f"{name}: **{ratio:.1f} times as fast as the fastest peer**; the bar is 10.", ""] if ratio else []
+    return lines + table(["set", "", "seconds", "accuracy, median (each seed)"], rows)
+
+
+def training(about: Result) -> list[str]:
+    """Training images/s and the share of the processor."""
+    first = next(iter(about.values()))
+    lines = ["## Training, images/s", *made_by("benchmarks/training_speed.py", first, first["runs"])]
+    rows = []
+    for name, job in about.items():
+        found = job["lines"]
+        speeds, fastest = found["images_per_s"], found["fastest_peer"]
+        short = "bfloat16" in job["mode"]
+        ceiling = job["ceiling_gflops"]["bfloat16" if short else "float32"]
+        rows.append(
+            [
+                f"{name}, batch {job['batch_size']}",
+                f"{speeds['striate']:,.1f}",
+                job["mode"],
+                f"{speeds[fastest]:,.1f} ({fastest})",
+                f"{found['of_fastest_peer']:.2f}",
+                f"{found['of_eager_float32']:.1f}",
+                f"{found['gflops']:,.0f} ({100 * found['gflops'] / ceiling:.0f} %)",
+            ]
+        )
+    head = ["", "striate", "its mode", "fastest peer", "of the fastest", "of eager float32", "GFLOP/s (of the ceiling)"]
+    ceilings = ", ".join(f"{name} {value:,.0f}" for name, value in first["ceiling_gflops"].items())
+    return [*lines, f"The ceiling is that of a product of two matrices: {ceilings} GFLOP/s.", "", *table(head, rows)]
+
+
+def inference(about: Result) -> list[str]:
+    """The engine that striate takes against the best of every peer."""
+    lines = ["## Inference, images/s (random weights)", *made_by("benchmarks/inference.py", about, about["repeats"])]
+    rows = []
+    for network in about["networks"]:
+        for found in network["lines"]:
+            speeds = found["images_per_s"]
+            rows.append(
+                [
+                    network["network"],
+                    str(found["batch_size"]),
+                    f"{speeds['striate auto']:,.1f}",
+                    found["chosen"],
+                    f"{speeds['torch eager float32']:,.1f}",
+                    f"{speeds[found['fastest_float32']]:,.1f} ({found['fastest_float32']})",
+                    f"{found['of_fastest_float32']:.2f}",
+                    f"{speeds[found['fastest']]:,.1f} ({found['fastest']})",
+                ]
+            )
+    head = [
+        "",
+        "batch",
+        "striate",
+        "chosen",
+        "torch eager",
+        "fastest in float32",
+        "of it",
+        "fastest of all, whose answers may differ",
+    ]
+    return lines + table(head, rows)
+
+
+if __name__ == "__main__":
+    main()
