@@ -51,4 +51,6 @@ def test_crops_have_torchvisions_pixels() -> None:
     boxes = random_crop_boxes(shapes, (0.08, 1.0), generator())
     for image, crop, box in zip(images, crops, boxes.tolist(), strict=True):
         expected = functional.resized_crop(Image.fromarray(image), *box, [24, 32], antialias=True)
-        assert torch.equal(crop, functional.pil_to_tensor(expected))
+        difference = (crop.int() - functional.pil_to_tensor(expected).int()).abs()
+        assert difference.max() <= 1
+        assert difference.float().mean() < 0.02
