@@ -130,7 +130,7 @@ def read_random_crops(
 def read_crops(packed: PreparedImages, indices: np.ndarray, size: tuple[int, int], boxes: np.ndarray) -> Tensor:
     """That part of each image, (n, 4) (top, left, height, width), resized to `size`: uint8 (n, C, height, width).
 
-    PyTorch resizes, with the same filter as Pillow in a third of the time; in one pixel of some hundred they differ by one.
+    PyTorch resizes, with the same filter as Pillow in a third of the time; they differ by one grey level at most.
     """
     _check_usable(packed, indices)
     crops = torch.empty((len(indices), packed.channels, *size), dtype=torch.uint8)
