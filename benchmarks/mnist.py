@@ -46,13 +46,20 @@ def main() -> None:
     runs: dict[str, list[dict[str, Any]]] = {}
     with tempfile.TemporaryDirectory() as folder:
         for seed in range(options.seeds):
-            for name in (OURS, AGAIN):
-                runs.setdefault(name, []).append(own(digits, Path(folder), seed, name))
-            for name in options.peers if seed < options.peer_seeds else options.peers_always:
-                source = pngs(digits, Path(folder) / "png") if name == "fastai" else digits
-                runs.setdefault(name, []).append(peer(name, source, seed, options.peers_python))
-            for name, found in runs.items():
-                print(name, json.dumps(found[-1]), flush=True)
+            names = options.peers if seed < options.peer_seeds else options.peers_always
+            for name in (OURS, AGAIN, *names):
+                if name in (OURS, AGAIN):
+                    run = own(digits, Path(folder), seed, name)
+                else:
+                    source = pngs(digits, Path(folder) / "png") if name == "fastai" else digits
+                    run = peer(name, source, seed, options.peers_python)
+                runs.setdefault(name, []).append(run)
+                print(name, json.dumps(run), flush=True)
+                write(runs)
+
+
+def write(runs: dict[str, list[dict[str, Any]]]) -> None:
+    """What is known so far."""
     medians = {name: statistics.median(each["seconds"] for each in found) for name, found in runs.items()}
     fastest = min((name for name in medians if name not in (OURS, AGAIN)), key=lambda name: medians[name], default=None)
     result = {

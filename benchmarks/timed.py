@@ -1,9 +1,10 @@
 """Commands timed from start to end, taking turns, each in a process of its own."""
 
+import json
 import os
 import statistics
 import subprocess
-import time
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -39,19 +40,29 @@ def take_turns(commands: Mapping[str, Command], repeats: int, **surroundings: An
 def run(
     command: Command, *, environment: Mapping[str, str] | None = None, folder: Path | None = None
 ) -> tuple[float, int]:
-    """Seconds from start to end, and bytes of the largest process. RuntimeError, with its last words, where it fails."""
-    began = time.perf_counter()
-    process = subprocess.Popen(
-        [str(word) for word in command],
+    """Seconds from start to end, and bytes of the largest process. RuntimeError, with its last words, where it fails.
+
+    A small process starts the command and waits for it: the kernel counts what the starting process held as the started one's.
+    """
+    done = subprocess.run(
+        [sys.executable, "-S", "-c", _WATCH, *map(str, command)],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         env=os.environ | dict(environment or {}),
         cwd=folder,
+        check=True,
     )
-    assert process.stdout is not None
-    said = process.stdout.read()
-    _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        raise RuntimeError(f"{' '.join(map(str, command))} ended with {process.returncode}: {said[-1500:].decode()}")
-    return time.perf_counter() - began, usage.ru_maxrss * 1024
+    said, _, last = done.stdout.rpartition(b"\n")
+    status, seconds, kilobytes = json.loads(last)
+    if status:
+        raise RuntimeError(f"{' '.join(map(str, command))} ended with {status}: {said[-1500:].decode()}")
+    return seconds, kilobytes * 1024
+
+
+_WATCH = """
+import json, os, sys, time
+began = time.perf_counter()
+process = os.posix_spawnp(sys.argv[1], sys.argv[1:], os.environ)
+_, status, usage = os.wait4(process, 0)
+print("\\n" + json.dumps([os.waitstatus_to_exitcode(status), time.perf_counter() - began, usage.ru_maxrss]), end="")
+"""

@@ -18,7 +18,7 @@ import tempfile
 import time
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,7 @@ from striate.cli.memory import keep_freed_memory
 from striate.data.opening import Access
 from striate.networks.entry import Entry
 from striate.recipes.choices import Choices
+from striate.recipes.defaults import default_num_threads
 from striate.recipes.machine import make_fabric
 from striate.recipes.mode_choice import with_fastest_mode
 from striate.recipes.prepare import prepare
@@ -100,12 +101,12 @@ def trial(job: Job, options: argparse.Namespace) -> dict[str, Any]:
     feed = Feed(
         prepared.packed, dataset.labels, splits.train, splits.validation, prepared.preprocessing, dataset.class_names
     )
+    num_threads = default_num_threads(prepared.entry, torch.get_num_threads())
+    prepared = replace(prepared, recipe=replace(prepared.recipe, num_threads=num_threads))
     make = partial(make_fabric, CPU, place=Place())
     prepared, choice = with_fastest_mode(prepared, feed, choices, CPU, make, print)
     recipe = prepared.recipe
-    mode = Mode(
-        recipe.precision, recipe.use_channels_last, recipe.use_compile, recipe.num_threads or torch.get_num_threads()
-    )
+    mode = Mode(recipe.precision, recipe.use_channels_last, recipe.use_compile, recipe.num_threads)
     batch = feed.plain_batch(feed.train[: job.batch_size], CPU)
     rate = recipe.optimizer.learning_rate / 1000  # the same batch again and again must not blow up
     steps: dict[str, Step] = {}

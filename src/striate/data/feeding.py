@@ -103,7 +103,7 @@ def share_of(total: int, rank: int, world_size: int) -> Share:
 
 def read_batch(packed: PreparedImages, indices: np.ndarray, size: tuple[int, int]) -> Tensor:
     """The centre (height, width) = `size` of each image: uint8 (n, C, height, width), contiguous, a copy."""
-    _check_usable(packed, indices)
+    check_usable(packed, indices)
     if not isinstance(packed, PackedImages) or packed.uniform_shape is None:
         return _stack([crop_center(packed.image(index), size) for index in indices])
     height, width = packed.uniform_shape
@@ -132,7 +132,7 @@ def read_crops(packed: PreparedImages, indices: np.ndarray, size: tuple[int, int
 
     PyTorch resizes, with the same filter as Pillow in a third of the time; they differ by one grey level at most.
     """
-    _check_usable(packed, indices)
+    check_usable(packed, indices)
     crops = torch.empty((len(indices), packed.channels, *size), dtype=torch.uint8)
     for crop, index, (top, left, height, width) in zip(crops, indices, boxes.tolist(), strict=True):
         part = packed.image(index)[top : top + height, left : left + width].copy()
@@ -167,6 +167,14 @@ def random_crop_boxes(shapes: np.ndarray, scale: tuple[float, float], generator:
     return np.where(fits.any(axis=1, keepdims=True), boxes, _largest_boxes(shapes))
 
 
+def check_usable(packed: PreparedImages, indices: np.ndarray) -> None:
+    """InputError for no image at all, DataError with the reason for one that could not be decoded."""
+    if not len(indices):
+        raise InputError("expected the indices of at least one image but got none")
+    for index in indices[~packed.usable[indices]]:
+        packed.image(int(index))  # raises with the reason
+
+
 def _shuffle(indices: np.ndarray, bits: np.random.PCG64) -> np.ndarray:
     """A random permutation, by sorting raw bits: NumPy keeps their stream, not its shuffles, between versions."""
     return indices[np.argsort(bits.random_raw(len(indices)), kind="stable")]
@@ -191,13 +199,6 @@ def _largest_boxes(shapes: np.ndarray) -> np.ndarray:
     heights = np.minimum(shapes[:, 0], np.maximum(1, np.rint(shapes[:, 1] / low))).astype(np.int64)
     widths = np.minimum(shapes[:, 1], np.maximum(1, np.rint(shapes[:, 0] * high))).astype(np.int64)
     return np.stack([(shapes[:, 0] - heights) // 2, (shapes[:, 1] - widths) // 2, heights, widths], axis=1)
-
-
-def _check_usable(packed: PreparedImages, indices: np.ndarray) -> None:
-    if not len(indices):
-        raise InputError("expected the indices of at least one image but got none")
-    for index in indices[~packed.usable[indices]]:
-        packed.image(int(index))  # raises with the reason
 
 
 def _stack(images: list[np.ndarray]) -> Tensor:

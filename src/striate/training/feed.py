@@ -28,6 +28,7 @@ from striate.data.feeding import (
 from striate.data.packed import PreparedImages
 from striate.data.parallel import num_processors, prefetch
 from striate.data.preprocessing import Preprocessing
+from striate.data.resident import ResidentImages, place_on, room_on
 from striate.errors import InputError
 from striate.evaluation.evaluate import plain_batches
 from striate.training.randomness import generator_for
@@ -63,6 +64,7 @@ class Feed:
     preprocessing: Preprocessing
     class_names: tuple[str, ...]
     max_readers: int = field(default=MAX_READERS, kw_only=True)
+    _resident: dict[torch.device, ResidentImages | None] = field(default_factory=dict, init=False, repr=False)
 
     def __post_init__(self) -> None:
         if len(self.labels) != len(self.packed):
@@ -106,9 +108,12 @@ class Feed:
 
         A batch depends on the recipe, the epoch and its place alone: the processes together see what one alone would,
         bit for bit. Every process draws for the whole batch and reads its own images and, for mixup, their partners.
-        Batches are read ahead in the background; close the iterator to end that.
+        Batches are read ahead in the background; close the iterator to end that. On a GPU, images of one size that take no
+        more than a quarter of its free memory lie there from the first batch on.
         """
         order = self._order(recipe, epoch)
+        if device not in self._resident and recipe.augmentation.crop_scale is None:
+            self._resident[device] = place_on(self.packed, device, room_on(device))
         thunks: list[Callable[[], Callable[[], Batch]]] = []
         for number, (start, stop) in enumerate(self.bounds(recipe, world_size)):
             if number >= first_batch:
@@ -161,7 +166,14 @@ class Feed:
         draws = self._draw(recipe, indices, generator)
         own = torch.arange(share.start, share.stop)
         needed = own if draws.partners is None else torch.cat([own, draws.partners[own]]).unique()
-        pixels, labels = self._read(indices[needed.numpy()], draws.boxes, needed, pin=device.type == "cuda")
+        own_indices, resident = indices[needed.numpy()], self._resident.get(device)
+        labels = torch.from_numpy(self.labels[own_indices])
+        pixels: Callable[[], Tensor]
+        if resident is not None and draws.boxes is None:  # nothing is left to do ahead
+            pixels = partial(resident.batch, own_indices, self.preprocessing.crop_size)
+            return partial(self._prepare, recipe, pixels, labels, draws, needed, share, device)
+        read = self._read(own_indices, draws.boxes, needed, pin=device.type == "cuda")
+        pixels = partial(read.to, device, non_blocking=True)
         finish = partial(self._prepare, recipe, pixels, labels, draws, needed, share, device)
         if device.type != "cpu" or not self._has_free_processor(recipe):
             return finish
@@ -180,16 +192,13 @@ class Feed:
             shares, partners = draw_mix(len(indices), augmentation.mixup, generator)
         return Draws(boxes, changes, shares, partners)
 
-    def _read(
-        self, indices: np.ndarray, boxes: np.ndarray | None, places: Tensor, *, pin: bool
-    ) -> tuple[Tensor, Tensor]:
-        """Pixels (n, C, H, W) uint8 and labels (n,) on the CPU; of `boxes`, those at `places` are the images' crops."""
+    def _read(self, indices: np.ndarray, boxes: np.ndarray | None, places: Tensor, *, pin: bool) -> Tensor:
+        """Pixels (n, C, H, W) uint8 on the CPU; of `boxes`, those at `places` are the images' crops."""
         if boxes is None:
             pixels = read_batch(self.packed, indices, self.preprocessing.crop_size)
         else:
             pixels = read_crops(self.packed, indices, self.preprocessing.crop_size, boxes[places.numpy()])
-        labels = torch.from_numpy(self.labels[indices])
-        return (pixels.pin_memory(), labels.pin_memory()) if pin else (pixels, labels)
+        return pixels.pin_memory() if pin else pixels
 
     def random_images(self, recipe: Recipe, indices: np.ndarray, generator: torch.Generator) -> Tensor:
         """These images changed at random as in training, mixup aside, as the network gets them: (n, C, H, W) float32."""
@@ -203,17 +212,17 @@ class Feed:
     def _prepare(
         self,
         recipe: Recipe,
-        pixels: Tensor,
+        pixels: Callable[[], Tensor],
         labels: Tensor,
         draws: Draws,
         places: Tensor,
         share: Share,
         device: torch.device,
     ) -> Batch:
-        """Augmentation, mixup and the model's own preprocessing, computed on `device`; the images are those at `places`
-        (sorted) of the batch.
+        """Augmentation, mixup and the model's own preprocessing, computed on `device`, where `pixels` brings the images: those
+        at `places` (sorted) of the batch.
         """
-        images, targets = pixels.to(device, non_blocking=True), labels.to(device, non_blocking=True)
+        images, targets = pixels(), labels.to(device, non_blocking=True)
         images = apply_changes(images, draws.changes.of(places), recipe.augmentation)
         if draws.shares is not None and draws.partners is not None:
             own = torch.arange(share.start, share.stop)

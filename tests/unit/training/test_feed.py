@@ -64,6 +64,18 @@ def test_a_batch_is_the_same_whether_a_processor_is_free_to_prepare_it_ahead_or_
     assert threading.current_thread() not in threads_of[num_batches:]
 
 
+@pytest.mark.parametrize("mixup", [0.0, 0.3])
+def test_a_batch_is_the_same_when_the_images_lie_on_the_device(monkeypatch, mixup):
+    augmentation = Augmentation(flip=True, shift_px=2, mixup=mixup)
+    recipe = dataclasses.replace(full_recipe(), augmentation=augmentation)
+    plain = batches(recipe, 1)
+    monkeypatch.setattr(feed_module, "room_on", lambda _: 10**9)
+    monkeypatch.setattr(feed_module, "read_batch", None)  # nothing is read batch by batch
+    for first, second in zip(plain, batches(recipe, 1), strict=True):
+        assert torch.equal(first.images, second.images)
+        assert torch.equal(first.targets, second.targets)
+
+
 class InShards(PackedImages):
     """Images of which ten lie together, and which two threads read."""
 
