@@ -4,7 +4,8 @@
 
 `--peers-python`: an interpreter with fastai. Peers follow their own tutorials (peers/transfer_*.py); timm's train.py is not in its package
 and timm has no SqueezeNet, so it is not here. striate's time is that of the whole command, from an empty cache, with
-the report. Everyone is judged on the same validation images, takes turns, and counts imports. Writes docs/results/transfer.json.
+the report. The weights are rewritten for the usual preparation of images, so that nobody is at a loss. Everyone is judged
+on the same validation images, takes turns, and counts imports. Writes docs/results/transfer.json.
 """
 
 import argparse
@@ -23,6 +24,7 @@ import striate
 from accuracy import RESULTS, SQUEEZENET, surroundings
 
 PEERS = Path(__file__).parent / "peers"
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 def main() -> None:
@@ -38,7 +40,7 @@ def main() -> None:
     result: dict[str, Any] = {**surroundings(), "epochs": options.epochs, "sets": {}}
     with tempfile.TemporaryDirectory() as folder:
         weights = Path(folder, "squeezenet1_0.pth")
-        torch.save(striate.load_model(f"squeezenet1_0:{options.data / SQUEEZENET}").network.state_dict(), weights)
+        torch.save(usual_weights(striate.load_model(f"squeezenet1_0:{options.data / SQUEEZENET}")), weights)
         for name in options.sets:
             source = (options.data / name).resolve()
             runs: dict[str, list[dict[str, Any]]] = {}
@@ -49,6 +51,22 @@ def main() -> None:
                 print(name, json.dumps({each: found[-1] for each, found in runs.items()}), flush=True)
                 result["sets"][name] = summary(runs)
                 (RESULTS / "transfer.json").write_text(json.dumps(result, indent=1) + "\n")
+
+
+def usual_weights(model: striate.Model) -> dict[str, torch.Tensor]:
+    """The weights for images prepared as everyone's tutorials do; these were trained on others (Caffe's: 0..255, BGR).
+
+    What one preparation makes of a pixel is a straight line of what the other makes of it, and the first layer, which has no
+    padding, takes it in.
+    """
+    state, own = dict(model.network.state_dict()), model.preprocessing
+    weight, mean, std = state["features.0.weight"], torch.tensor(IMAGENET_MEAN), torch.tensor(IMAGENET_STD)
+    order = [2, 1, 0] if own.channel_order == "BGR" else [0, 1, 2]
+    gain = 255 * own.scale * std[order] / torch.tensor(own.std)
+    offset = (255 * own.scale * mean[order] - torch.tensor(own.mean)) / torch.tensor(own.std)
+    state["features.0.bias"] = state["features.0.bias"] + (weight.sum((2, 3)) * offset).sum(1)
+    state["features.0.weight"] = (weight * gain.view(1, 3, 1, 1))[:, order]  # either order is its own inverse
+    return state
 
 
 def summary(runs: dict[str, list[dict[str, Any]]]) -> dict[str, Any]:
