@@ -5,11 +5,13 @@ import torch
 from torch import nn
 
 from striate.errors import NonFiniteLoss
+from striate.training.dropout import QuickDropout
 from striate.training.groups import layer_groups
 from striate.training.loss import ClassificationLoss
+from striate.training.modes import compiled
 from striate.training.optimizers import build_optimizer
 from striate.training.recipe import OptimizerConfig
-from striate.training.step import Batch, train_step
+from striate.training.step import Batch, _quick_dropout, train_step
 from training_cases import TinyNet, cpu_fabric
 
 
@@ -50,6 +52,13 @@ def test_dropout_masks_are_a_function_of_the_seed():
         torch.rand(5)  # nobody else's draws matter
     assert torch.equal(networks[0].fc.weight, networks[1].fc.weight)
     assert not torch.equal(networks[0].fc.weight, networks[2].fc.weight)
+
+
+def test_compiled_code_draws_masks_of_its_own():
+    fabric = cpu_fabric()
+    plain, in_code = (fabric.setup_module(compiled(TinyNet(), use_compile)) for use_compile in (False, True))
+    assert isinstance(_quick_dropout(fabric, plain), QuickDropout)
+    assert not isinstance(_quick_dropout(fabric, in_code), QuickDropout)
 
 
 def test_clipping_bounds_the_update_and_reports_the_norm_from_before():
