@@ -82,7 +82,10 @@ def photos(about: Result) -> list[str]:
         num_photos, equal = found["num_photos"], found["equal_best_class"]
         lines += ["", f"## {num_photos:,} photos answered by {network}, whole commands"]
         lines += made_by("benchmarks/photos.py folder", folder, next(iter(found["ways"].values()))["runs"])
-        rows = ([name, f"{each['seconds']:.1f}", f"{each['peak_mb']:,.0f}"] for name, each in found["ways"].items())
+        rows = (
+            [name, f"{each['seconds']:.1f}", f"{each['peak_mb']:,.0f}" if "peak_mb" in each else "not measured"]
+            for name, each in found["ways"].items()
+        )
         lines += table(["", "seconds", "MB, largest process"], rows)
         same = ", ".join(f"{number:,} as by {name}" for name, number in equal.items())
         lines += [
