@@ -36,6 +36,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--scale", type=float, default=1.0, help="of the numbers of images and classes, to try it out")
     options = parser.parse_args()
+    options.data = options.data.resolve()
     out = RESULTS / "growth.json"
     result = json.loads(out.read_text()) if out.exists() else {}
     for part in options.parts or PARTS:
@@ -68,10 +69,11 @@ def classes(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
 
 
 def sizes(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
-    """The same photos packed and fed at larger sizes, to the smallest network so that it hides little of that."""
+    """The same photos packed and fed at larger sizes, to a small network that takes them all."""
     jobs = {}
     for size in SIZES:
-        train = [*OWN, "train", options.data / "flowers", *TRAIN, "--image-size", str(size)]
+        words = ["--network", "mobilenet_v3_small", *TRAIN[2:], "--image-size", str(size)]
+        train = [*OWN, "train", options.data / "flowers", *words]
         jobs[size] = in_turns(folder, {"first epoch": train}, options.repeats, f"size{size}")
     return jobs
 
