@@ -222,12 +222,11 @@ def plot(result: dict[str, Any]) -> None:
             axis.set_xticks(points, [f"{point:,.0f}" for point in points])
             axis.minorticks_off()
             low, high = axis.get_ylim()
-            axis.set_ylim(low / 1.5, high * 1.5)
             ticks = [step * 10**power for power in range(-2, 6) for step in (1, 2, 5)]
             axis.set_yticks(ticks, [f"{tick:,g}" for tick in ticks])
             axis.set_ylim(low / 1.5, high * 1.5)
             axis.set_ylabel(label)
-            axes[row, column].set_xlabel(part)
+            axis.set_xlabel(part)
         axes[0, column].legend(fontsize=7)
     figure.tight_layout()
     figure.savefig(RESULTS / "growth.svg")

@@ -146,8 +146,9 @@ def _precision(facts: Facts, entry: Entry, choices: Choices) -> Precision:
 
 
 def default_num_threads(entry: Entry, num_available: int) -> int:
-    """How many threads compute. A tiny network gains nothing from the second, and loses most of its speed with it
-    wherever another program wants that processor: threads that wait for each other at every layer spin.
+    """How many threads compute where nothing is measured. A tiny network takes one: with a second it gains less than half
+    on a quiet machine, and loses most of its speed wherever another program wants that processor, since threads that wait
+    for each other at every layer spin. Runs of some seconds measure it.
     """
     return 1 if entry.macs < TINY_MACS else num_available
 
