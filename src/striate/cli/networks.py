@@ -7,6 +7,7 @@ import typer
 from rich.table import Table
 
 from striate.cli.console import AsJson, out, show_json
+from striate.cli.memory import importing
 from striate.errors import InputError
 from striate.reports.units import short_count
 
@@ -31,7 +32,8 @@ def networks(
 
     Example: striate networks --max-params 5M --sort error
     """
-    from striate.networks.catalogue import list_networks
+    with importing():
+        from striate.networks.catalogue import list_networks
 
     rows = list_networks(
         family=family,

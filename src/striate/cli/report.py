@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from striate.cli.console import AsJson, out, show_json
+from striate.cli.memory import importing
 
 
 def report(
@@ -16,7 +17,8 @@ def report(
 
     Example: striate report runs/digits-lenet5-1
     """
-    from striate.reports.report import write_report
+    with importing():
+        from striate.reports.report import write_report
 
     path = write_report(run)
     if as_json:
