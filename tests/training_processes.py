@@ -18,6 +18,7 @@ from torch import nn
 
 from striate.data import cache
 from striate.data.augmentation import Augmentation
+from striate.data.feeding import share_of
 from striate.errors import StriateError
 from striate.layers.drop_path import DropPath
 from striate.recipes.choices import Choices
@@ -26,6 +27,7 @@ from striate.recipes.train import train
 from striate.training import checkpoints, launching
 from striate.training.recipe import OptimizerConfig, ScheduleConfig
 from striate.training.sharding import all_whole
+from striate.training.whole_batch import WholeBatch
 from training_cases import cpu_fabric, full_recipe, tiny_recipe, train_tiny
 
 RECIPES = {
@@ -169,6 +171,51 @@ def shared_resumed(folder: Path, run_dir: Path, name: str, rank: int, world_size
     weights = all_whole(network.state_dict())
     if result.status == "finished" and rank == 0:
         cache.write_atomically(run_dir / "final.safetensors", safetensors.torch.save(weights))
+    torch.distributed.destroy_process_group()
+
+
+NORMS = {
+    f"{dtype} {layout} {'with' if affine else 'without'} weights".replace("torch.", ""): (dtype, layout, affine)
+    for dtype in (torch.float64, torch.float32, torch.bfloat16)
+    for layout in ("rows", "signals", "maps", "channels last", "volumes")
+    for affine in (True, False)
+}
+
+
+def norm_results(name: str, images: slice) -> dict[str, torch.Tensor]:
+    """What a batch norm makes of these of 9 images, by name: the output, its gradients, and the running statistics."""
+    dtype, layout, affine = NORMS[name]
+    kind, shape = {
+        "rows": (nn.BatchNorm1d, ()),
+        "signals": (nn.BatchNorm1d, (7,)),
+        "volumes": (nn.BatchNorm3d, (2, 3, 3)),
+    }.get(layout, (nn.BatchNorm2d, (4, 3)))
+    generator = torch.Generator().manual_seed(len(name))
+    norm = kind(5, affine=affine, dtype=torch.float64 if dtype == torch.float64 else torch.float32)
+    if affine:
+        nn.init.uniform_(norm.weight, 0.5, 2, generator=generator)
+        nn.init.uniform_(norm.bias, -1, 1, generator=generator)
+    values, output_grad = torch.randn((2, 9, 5, *shape), generator=generator, dtype=torch.float64)
+    values[:4] += 2  # so each process alone would have other statistics
+    x = values[images].to(dtype)
+    if layout == "channels last":
+        x = x.contiguous(memory_format=torch.channels_last)
+    output = norm(x.requires_grad_())
+    output.backward(output_grad[images].to(dtype))
+    results = {"output": output.detach(), "input": x.grad, "mean": norm.running_mean, "var": norm.running_var}
+    return results | {f"{key} grad": param.grad for key, param in norm.named_parameters()}
+
+
+def norms_together(folder: Path, rank: int, world_size: int) -> None:
+    """Every norm on this process's share of 9 images; leaves the results."""
+    joined_fabric(folder, rank, world_size).launch()
+    share = share_of(9, rank, world_size)
+    results = {}
+    for name in NORMS:
+        with WholeBatch(share):
+            parts = norm_results(name, slice(share.start, share.stop))
+        results |= {f"{name}: {key}": value.contiguous() for key, value in parts.items()}
+    safetensors.torch.save_file(results, folder / f"norms-{rank}.safetensors")
     torch.distributed.destroy_process_group()
 
 

@@ -114,54 +114,71 @@ def _batch_norm(
     """torch's batch_norm, (n, C, ...) -> (n, C, ...), with the mean and variance of all processes' inputs in training."""
     if not training:
         return F.batch_norm(input, running_mean, running_var, weight, bias, False, momentum, eps)
-    normalized, mean, var, num_values = _Normalize.apply(input, eps)
+    output, mean, var, num_values = _Normalize.apply(input, weight, bias, eps)
     with torch.no_grad():
         if running_mean is not None:
             running_mean.lerp_(mean.to(running_mean.dtype), momentum)
         if running_var is not None:
             unbiased = var * (num_values / (num_values - 1))
             running_var.lerp_(unbiased.to(running_var.dtype), momentum)
-    if weight is not None:
-        normalized = normalized * _by_channel(weight, input)
-    if bias is not None:
-        normalized = normalized + _by_channel(bias, input)
-    return normalized.to(input.dtype)
+    return output
 
 
 class _Normalize(torch.autograd.Function):
-    """(n, C, ...) -> the same with mean 0 and variance 1 over the images of all processes, in float32 or wider; the mean
-    (C,), the biased variance (C,) and how many values of a channel they were taken over.
+    """(n, C, ...) -> the same with mean 0 and variance 1 over the images of all processes, times `weight` plus `bias` (C,);
+    the mean (C,), the biased variance (C,) and how many values of a channel they were taken over.
+
+    All passes over the images are torch's own kernels for one process, which read and write each value once: their own
+    sums are combined between them. Statistics are held in float32 or wider.
     """
 
     @staticmethod
-    def forward(ctx: Any, input: Tensor, eps: float) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        values = input if input.dtype == torch.float64 else input.to(torch.float32)
-        dims = _all_but_channels(values)
-        own_var, own_mean = torch.var_mean(values, dims, correction=0)
-        own_count = torch.full_like(own_mean, values.numel() / values.shape[1])
-        counts, means, variances = _gathered(torch.stack([own_count, own_mean, own_var])).unbind(1)  # (P, C) each
-        num_values = counts.sum(0)
-        mean = (counts * means).sum(0) / num_values
-        # Chan, Golub & LeVeque 1979: no difference of large squares
-        var = (counts * (variances + (means - mean).square())).sum(0) / num_values
-        rsqrt = (var + eps).rsqrt()
-        normalized = (values - _by_channel(mean, values)) * _by_channel(rsqrt, values)
-        ctx.save_for_backward(normalized, rsqrt, num_values)
-        ctx.input_dtype = input.dtype
+    def forward(
+        ctx: Any, input: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        mean, var, num_values = _statistics(input)
+        output = _affine(input, mean, var, weight, bias, eps)
+        ctx.save_for_backward(input, weight, mean, var, num_values)
+        ctx.eps = eps
         ctx.mark_non_differentiable(mean, var, num_values)
-        return normalized, mean, var, num_values
+        return output, mean, var, num_values
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad: Tensor, *unused: Tensor) -> tuple[Tensor, None]:  # noqa: ARG004
+    def backward(ctx: Any, grad: Tensor, *unused: Tensor) -> tuple[Tensor, Tensor | None, Tensor | None, None]:  # noqa: ARG004
         """Ioffe & Szegedy 2015 (arXiv:1502.03167, section 3), the sums over all processes."""
-        normalized, rsqrt, num_values = ctx.saved_tensors
-        dims = _all_but_channels(grad)
-        sums = torch.stack([grad.sum(dims), (grad * normalized).sum(dims)])
-        distributed.all_reduce(sums)
-        mean_grad, mean_product = sums / num_values
-        centred = grad - _by_channel(mean_grad, grad) - normalized * _by_channel(mean_product, grad)
-        return (centred * _by_channel(rsqrt, grad)).to(ctx.input_dtype), None
+        input, weight, mean, var, num_values = ctx.saved_tensors
+        # as if the statistics were constants; and this process's sums of grad * normalized and of grad
+        grad_input, product_sum, grad_sum = torch.ops.aten.native_batch_norm_backward(
+            grad, input, weight, mean, var, None, None, False, ctx.eps, [True, True, True]
+        )
+        sums = _gathered(torch.stack([product_sum, grad_sum])).sum(0)
+        # what the statistics' own dependence on the input takes away
+        scale = (var + ctx.eps).rsqrt() if weight is None else weight * (var + ctx.eps).rsqrt()
+        mean_product, mean_grad = -scale * sums / num_values
+        grad_input += _affine(input, mean, var, mean_product, mean_grad, ctx.eps)
+        has_weight, has_bias = ctx.needs_input_grad[1:3]
+        return grad_input, product_sum if has_weight else None, grad_sum if has_bias else None, None
+
+
+def _statistics(input: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Mean (C,), biased variance (C,) and number of a channel's values over all processes' inputs."""
+    zeros = torch.zeros(
+        input.shape[1], dtype=torch.promote_types(input.dtype, torch.float32), device=input.device
+    )  # so the kernel answers in this precision
+    own_mean, own_var = torch.batch_norm_update_stats(input, zeros, zeros.clone(), 0.0)
+    own_count = torch.full_like(own_mean, input.numel() / input.shape[1])
+    counts, means, variances = _gathered(torch.stack([own_count, own_mean, own_var])).unbind(1)  # (P, C) each
+    num_values = counts.sum(0)
+    mean = (counts * means).sum(0) / num_values
+    # Chan, Golub & LeVeque 1979: no difference of large squares
+    var = (counts * (variances + (means - mean).square())).sum(0) / num_values
+    return mean, var, num_values
+
+
+def _affine(input: Tensor, mean: Tensor, var: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float) -> Tensor:
+    """(input - mean) / sqrt(var + eps) * weight + bias by channel, in one pass; no gradient is recorded."""
+    return torch.native_batch_norm(input, weight, bias, mean, var, False, 0.0, eps)[0]
 
 
 def _gathered(own: Tensor) -> Tensor:
@@ -169,12 +186,3 @@ def _gathered(own: Tensor) -> Tensor:
     parts = [torch.empty_like(own) for _ in range(distributed.get_world_size())]
     distributed.all_gather(parts, own)
     return torch.stack(parts)
-
-
-def _all_but_channels(values: Tensor) -> list[int]:
-    return [dim for dim in range(values.ndim) if dim != 1]
-
-
-def _by_channel(values: Tensor, like: Tensor) -> Tensor:
-    """(C,) -> (1, C, 1, ...), to be used with `like`."""
-    return values.view(1, -1, *[1] * (like.ndim - 2))

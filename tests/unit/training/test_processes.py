@@ -17,7 +17,10 @@ from striate.errors import InputError
 from striate.training.sharding import check_sharding
 from training_cases import Recorder, tiny_feed, train_tiny
 from training_processes import (
+    NORMS,
     SHARED_RECIPES,
+    norm_results,
+    norms_together,
     process_server,
     shared_network,
     shared_resumed,
@@ -61,6 +64,28 @@ def test_processes_train_like_one(tmp_path, name, world_size):
         assert one["validation_accuracy"] == several["validation_accuracy"]
         assert abs(one["train_loss"] - several["train_loss"]) < 1e-7
         assert abs(one["validation_loss"] - several["validation_loss"]) < 1e-6
+
+
+def test_batch_norms_of_processes_are_that_of_one(tmp_path):
+    assert exit_codes(start(norms_together, tmp_path, world_size=2)) == [0, 0]
+    first, second = (safetensors.torch.load_file(tmp_path / f"norms-{rank}.safetensors") for rank in range(2))
+    tolerance = {torch.float64: 1e-12, torch.float32: 1e-5, torch.bfloat16: 0.02}
+    for name, (dtype, _layout, _affine) in NORMS.items():
+        for key, expected in norm_results(name, slice(None)).items():
+            one, other = first[f"{name}: {key}"], second[f"{name}: {key}"]
+            if key in ("mean", "var"):
+                assert one.equal(other), (name, key)
+                got = one
+            else:
+                got = one + other if key.endswith("grad") else torch.cat([one, other])
+            assert got.dtype == expected.dtype, (name, key)
+            torch.testing.assert_close(
+                got,
+                expected,
+                rtol=tolerance[dtype],
+                atol=tolerance[dtype],
+                msg=lambda told, at=(name, key): f"{at}: {told}",
+            )
 
 
 def test_the_last_batch_is_large_enough_for_every_process():
