@@ -1,6 +1,7 @@
 """What the peers' scripts share: the clock, and the official files read as torchvision's MNIST reads them."""
 
 import gzip
+import io
 import json
 import os
 import sys
@@ -34,6 +35,15 @@ def idx_arrays(folder: str, part: str) -> tuple[np.ndarray, np.ndarray]:
     with gzip.open(Path(folder, f"{part}-labels-idx1-ubyte.gz")) as file:
         labels = np.frombuffer(file.read(), np.uint8, offset=8).astype(np.int64)
     return images, labels
+
+
+def npz_images(path: str, part: str) -> tuple[np.ndarray, np.ndarray]:
+    """Images (N, 32, 32, 3) uint8, decoded, and labels (N,) int64, of `part` "train" or "test"."""
+    from PIL import Image
+
+    with np.load(path) as arrays:
+        files, labels = arrays[f"x_{part}"], arrays[f"y_{part}"].astype(np.int64)
+    return np.stack([np.asarray(Image.open(io.BytesIO(data))) for data in files]), labels
 
 
 def idx_dataset(folder: str, part: str):

@@ -29,7 +29,7 @@ from striate.progress import Tell
 FORMAT = 1
 MEMORY_LIMIT_BYTES = 256 * 2**20
 """Packs up to this size are read into memory, and checked as a whole whenever they are opened."""
-_FLUSH_BYTES = 64 * 2**20
+_WRITE_BYTES, _FLUSH_BYTES = 2**20, 64 * 2**20
 _MISSING, _PACKED, _BROKEN = 0, 1, 2
 _RECORD = np.dtype(
     [
@@ -115,25 +115,26 @@ class PackWriter:
         self._offset = 0 if stored is None else len(stored.pixels)
         self._files = {name: (folder / name).open("ab", buffering=0) for name in ("pixels", "index", "broken.jsonl")}
         self._files["pixels"].truncate(self._offset)
+        self._waiting: list[tuple[tuple[int, ...], bytes | memoryview]] = []  # records with pixels yet to be written
+        self._waiting_bytes = 0
         self._records: list[tuple[int, ...]] = []
         self._reasons: list[str] = []
         self._recorded_offset = self._offset
 
     def append(self, row: int, image: np.ndarray, *, has_color: bool) -> None:
         """Store the image (h, w, C) uint8 of a row."""
-        data = np.ascontiguousarray(image).reshape(-1)
-        self._write("pixels", data.data)
-        record = (row, self._offset, *image.shape[:2], zlib.crc32(data.data), _PACKED, has_color, 0)
-        self._offset += data.nbytes  # before the record: an interrupt in between loses one image and no more
-        self._records.append(record)
-        if self._offset - self._recorded_offset >= _FLUSH_BYTES:
+        data = np.ascontiguousarray(image).reshape(-1).data
+        self._await((row, self._end, *image.shape[:2], zlib.crc32(data), _PACKED, has_color, 0), data)
+        if self._end - self._recorded_offset >= _FLUSH_BYTES:
             self._record()
+        elif self._waiting_bytes >= _WRITE_BYTES:
+            self._write_waiting()
 
     def append_broken(self, row: int, reason: str) -> None:
         """Remember that the image of a row cannot be decoded, and why."""
-        self._records.append((row, self._offset, 0, 0, 0, _BROKEN, 0, 0))
         # a line begins with its break, so that one torn by a kill does not swallow the next
         self._reasons.append("\n" + json.dumps({"row": row, "reason": reason}))
+        self._await((row, self._end, 0, 0, 0, _BROKEN, 0, 0), b"")
 
     def finish(self, about: dict[str, object]) -> None:
         """Declare the pack complete; `about` is for people who look into the folder."""
@@ -162,8 +163,32 @@ class PackWriter:
             for file in self._files.values():
                 file.close()
 
+    @property
+    def _end(self) -> int:
+        """Where the pixels of the next image will lie."""
+        return self._offset + self._waiting_bytes
+
+    def _await(self, record: tuple[int, ...], data: bytes | memoryview) -> None:
+        self._waiting.append((record, data))
+        self._waiting_bytes += len(data)
+
+    def _write_waiting(self) -> None:
+        """Write small images many at a time: a call of the system costs more than they do.
+
+        Of those that an interrupt or a full disk left in part or unwritten there will be no record.
+        """
+        waiting, self._waiting, self._waiting_bytes = self._waiting, [], 0
+        try:
+            self._write("pixels", b"".join(data for _, data in waiting))
+        finally:
+            size_bytes = os.fstat(self._files["pixels"].fileno()).st_size
+            written = [(record, data) for record, data in waiting if record[1] + len(data) <= size_bytes]
+            self._offset += sum(len(data) for _, data in written)
+            self._records += [record for record, _ in written]
+
     def _record(self) -> None:
         """Write the records of what was appended, once its pixels and reasons are on disk."""
+        self._write_waiting()
         self._files["pixels"].truncate(self._offset)  # part of an image, on a full disk, leaves no room for records
         self._write("broken.jsonl", "".join(self._reasons).encode())
         for name in ("pixels", "broken.jsonl"):

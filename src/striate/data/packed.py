@@ -114,5 +114,7 @@ class PackedImages:
 
 def has_no_color(image: np.ndarray) -> bool:
     """Whether an image (h, w, C) has one channel, or three or more that are all equal."""
+    if image.shape[2] == 1:
+        return True
     middle = image[image.shape[0] // 2]  # most coloured images show it there, and need no look at all their pixels
     return all(bool((part[..., 1:] == part[..., :1]).all()) for part in (middle, image))

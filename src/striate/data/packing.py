@@ -6,7 +6,7 @@ import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 
 import numpy as np
@@ -35,6 +35,8 @@ from striate.progress import Tell, Track, tell_nobody, track_silently
 POLICY = 1
 """Part of every pack's key; raised with every change to what decoding or resizing give."""
 _CHUNK = 16
+_SMALL_CHUNK, _SMALL_BYTES = 256, 4096
+"""Images held as pixels, none larger than so much, are taken so many at a time: what costs is the handing over."""
 _FEW_IMAGES = 5_000  # resized in less than a second
 
 
@@ -63,6 +65,15 @@ class Job:
     num_workers: int
     tell: Tell
     track: Track
+
+    @cached_property
+    def first_pixels(self) -> np.ndarray | None:
+        """The first image where the source holds pixels and not files: it stands for all."""
+        try:
+            first = self.dataset.images.read(int(self.indices[0])) if len(self.indices) else None
+        except OSError:
+            return None
+        return first if isinstance(first, np.ndarray) else None
 
 
 def pack_images(
@@ -146,11 +157,8 @@ def _stays_in_memory(job: Job) -> bool:
     """Whether the source holds pixels that need no work, or little, and that fit; the first image stands for all."""
     if not len(job.indices):
         return True
-    try:
-        first = job.dataset.images.read(int(job.indices[0]))
-    except OSError:
-        return False
-    if not isinstance(first, np.ndarray):
+    first = job.first_pixels
+    if first is None:
         return False
     height, width = job.preprocessing.packed_size(*first.shape[:2])
     is_little_work = (height, width) == first.shape[:2] or len(job.indices) <= _FEW_IMAGES
@@ -230,13 +238,13 @@ def _tell_plan(job: Job, folder: Path, missing: np.ndarray) -> None:
     """Say what is about to be written, and whether it looks as if there were no room for it; the first image stands
     for all.
     """
-    first = _decode(job, int(missing[0])).image
-    expected_bytes = 0 if first is None else len(missing) * first.nbytes
+    _, first = _decode_chunk(job, missing[:1])[0]
+    expected_bytes = 0 if first.image is None else len(missing) * first.image.nbytes
     num_rows = len(job.indices)
     what = f"{num_rows} images"
     if len(missing) < num_rows:
         what = f"{len(missing)} of {num_rows} images (the others were packed before)"
-    room = "" if first is None else f", about {expected_bytes / 1e6:.1f} MB,"
+    room = "" if first.image is None else f", about {expected_bytes / 1e6:.1f} MB,"
     job.tell(f"packing {what}{room} into {folder}")
     folder.mkdir(parents=True, exist_ok=True)
     free_bytes = shutil.disk_usage(folder).free
@@ -246,7 +254,9 @@ def _tell_plan(job: Job, folder: Path, missing: np.ndarray) -> None:
 
 def decode_rows(job: Job, rows: np.ndarray) -> Iterator[tuple[int, Decoded]]:
     """The rows in order, each with its image; decoded in threads, a bounded number ahead."""
-    chunks = [rows[start : start + _CHUNK] for start in range(0, len(rows), _CHUNK)]
+    first = job.first_pixels
+    length = _SMALL_CHUNK if first is not None and first.size <= _SMALL_BYTES else _CHUNK
+    chunks = [rows[start : start + length] for start in range(0, len(rows), length)]
     thunks = (partial(_decode_chunk, job, chunk) for chunk in chunks)
     with closing(prefetch(thunks, depth=2 * job.num_workers, num_workers=job.num_workers)) as results:
         yield from job.track(_flatten(results), "decoding images", len(rows))
@@ -258,10 +268,26 @@ def _flatten(chunks: Iterable[list[tuple[int, Decoded]]]) -> Iterator[tuple[int,
 
 
 def _decode_chunk(job: Job, rows: np.ndarray) -> list[tuple[int, Decoded]]:
-    return [(int(row), _decode(job, int(row))) for row in rows]
+    """The rows with their images resized; small ones of one size all at once."""
+    decoded, small = [], []
+    for place, row in enumerate(rows):
+        each = _decode(job, int(row))
+        if each.image is not None and each.image.size <= _SMALL_BYTES:
+            small.append((place, each.image))
+        elif each.image is not None:
+            each = Decoded(job.preprocessing.resize_image(each.image))
+        decoded.append(each)
+    alike = len({image.shape for _, image in small}) == 1
+    parts = [small] if alike else [[each] for each in small]
+    for part in parts:
+        resized = job.preprocessing.resize_images(np.stack([image for _, image in part]))
+        for (place, _), image in zip(part, resized, strict=True):
+            decoded[place] = Decoded(image)
+    return list(zip(rows.tolist(), decoded, strict=True))
 
 
 def _decode(job: Job, row: int) -> Decoded:
+    """The image as it is, not yet resized."""
     try:
         data = job.dataset.images.read(int(job.indices[row]))
     except OSError as error:
@@ -269,8 +295,7 @@ def _decode(job: Job, row: int) -> Decoded:
     if hash_image(data) != job.hashes[row].tobytes():  # under this hash, other runs would find the wrong pixels
         return Decoded(None, "was changed after the source was scanned", is_lasting=False)
     try:
-        pixels = decode_image(data, job.preprocessing.channels, max_pixels=job.max_pixels)
-        return Decoded(job.preprocessing.resize_image(pixels))
+        return Decoded(decode_image(data, job.preprocessing.channels, max_pixels=job.max_pixels))
     except InputError as error:
         return Decoded(None, str(error))
 

@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import warnings
 import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -165,7 +166,9 @@ def _open_in_torch(path: Path, num_threads: int | None) -> Runner:
 
     try:
         about = parse_about(_torch_text(path), path)
-        program = torch.export.load(path).module()
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "The given buffer is not writable")  # PyTorch 2.11, of its own reading
+            program = torch.export.load(path).module()
     except ModelFileError:
         raise
     except Exception as error:  # zip, JSON and schema errors of many kinds

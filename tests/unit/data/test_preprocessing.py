@@ -5,12 +5,14 @@ import json
 import math
 
 import numpy as np
+import PIL
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from striate.data.preprocessing import Preprocessing, crop_center, resample
+from striate.data import preprocessing as preprocessing_module
+from striate.data.preprocessing import Preprocessing, crop_center, resample, resample_alike
 from striate.errors import InputError
 
 GREY = Preprocessing(channels=1, resize_size=4, crop_size=(4, 4), mean=(0.5,), std=(0.25,))
@@ -98,6 +100,43 @@ def test_every_channel_is_resized_alike(channels: int) -> None:
     resized = resample(np.stack([plane] * channels, axis=-1), (4, 5), "bicubic")
     assert resized.shape == (4, 5, channels)
     assert (resized == resample(plane[..., None], (4, 5), "bicubic")).all()
+
+
+@given(
+    before=st.tuples(st.integers(1, 70), st.integers(1, 70)),
+    after=st.tuples(st.integers(1, 70), st.integers(1, 70)),
+    channels=st.sampled_from([1, 3, 4]),
+    num_images=st.integers(1, 5),
+    interpolation=st.sampled_from(["bilinear", "bicubic", "lanczos"]),
+    seed=st.integers(0, 2**32 - 1),
+)
+def test_images_resized_together_are_those_resized_alone(
+    before, after, channels, num_images, interpolation, seed
+) -> None:
+    images = np.random.default_rng(seed).integers(0, 256, (num_images, *before, channels), np.uint8)
+    together = resample_alike(images, after, interpolation)
+    assert together.shape == (num_images, *after, channels)
+    assert np.array_equal(together, [resample(image, after, interpolation) for image in images])
+
+
+def test_both_orders_of_passes_are_found() -> None:
+    """Pillow 13 goes down first where many more rows go than columns; before, it always went across first."""
+
+    def tried(before: tuple[int, int], after: tuple[int, int]) -> bool | None:
+        return preprocessing_module._passes_across_first(before, after, "bilinear")
+
+    goes_down = int(PIL.__version__.split(".")[0]) >= 13
+    assert tried((28, 28), (32, 32)) is True
+    assert tried((60, 20), (10, 15)) is not goes_down
+    assert tried((2, 2), (1, 1)) is None  # so few pixels are alike in either order
+
+
+@pytest.mark.parametrize("shape", [(28, 28), (20, 28), (28, 20), (32, 32), (5, 64)])
+def test_packing_together_is_packing_alone(shape: tuple[int, int]) -> None:
+    preprocessing = Preprocessing(1, 32, (32, 32), (0.0,), (1.0,))
+    images = np.random.default_rng(1).integers(0, 256, (7, *shape, 1), np.uint8)
+    together = preprocessing.resize_images(images)
+    assert np.array_equal(together, [preprocessing.resize_image(image) for image in images])
 
 
 def test_crop_center_rounds_as_torchvision_does() -> None:
