@@ -63,10 +63,14 @@ def decode_image(data: bytes | np.ndarray, channels: int, *, max_pixels: int = M
     """
     if isinstance(data, np.ndarray):
         return _match_channels(data, channels)
-    with _strict_pillow:
-        image = _open(data)
-        _fit_under(image, data, max_pixels)
-        return image_pixels(image, channels, max_pixels=max_pixels)
+    return _to_pixels(_decode(data, channels, max_pixels))
+
+
+def decode_picture(
+    data: bytes | np.ndarray, channels: int, *, max_pixels: int = MAX_PIXELS
+) -> np.ndarray | Image.Image:
+    """`decode_image`, but files as Pillow's images of mode "L" or "RGB", which can be resized without being copied."""
+    return _match_channels(data, channels) if isinstance(data, np.ndarray) else _decode(data, channels, max_pixels)
 
 
 def image_facts(data: bytes | np.ndarray, *, max_pixels: int = MAX_PIXELS) -> ImageFacts:
@@ -96,20 +100,7 @@ def image_pixels(image: Image.Image, channels: int, *, max_pixels: int = MAX_PIX
 
     Raises InputError like `decode_image`.
     """
-    if channels not in (1, 3):
-        raise InputError(f"gives 1 or 3 channels, not {channels}")
-    with _strict_pillow:
-        try:
-            image.load()
-            _check_size(image.size, max_pixels)  # an icon's header may promise less than it holds
-            plain = _flatten(image).convert("L" if channels == 1 else "RGB")
-            turn = _TURNS.get(_orientation(image))
-            pixels = np.array(plain if turn is None else plain.transpose(turn))  # a copy that may be written to
-            return pixels.reshape(*pixels.shape[:2], channels)
-        except InputError:
-            raise
-        except Exception as error:  # Pillow's readers raise nearly anything on damaged files
-            raise InputError(_damage(error)) from error
+    return _to_pixels(_plain(image, channels, max_pixels))
 
 
 @functools.cache
@@ -156,6 +147,35 @@ class _StrictPillow:
 # as `warnings.filterwarnings` writes it; the comment in the pattern tells it from a filter of the user's
 _NO_WARNING = ("ignore", None, Warning, re.compile(r"PIL\.(?#while striate decodes)"), 0)
 _strict_pillow = _StrictPillow()
+
+
+def _decode(data: bytes, channels: int, max_pixels: int) -> Image.Image:
+    """The image of a file in mode "L" or "RGB", the right way up."""
+    with _strict_pillow:
+        image = _open(data)
+        _fit_under(image, data, max_pixels)
+        return _plain(image, channels, max_pixels)
+
+
+def _plain(image: Image.Image, channels: int, max_pixels: int) -> Image.Image:
+    if channels not in (1, 3):
+        raise InputError(f"gives 1 or 3 channels, not {channels}")
+    with _strict_pillow:
+        try:
+            image.load()
+            _check_size(image.size, max_pixels)  # an icon's header may promise less than it holds
+            plain = _flatten(image).convert("L" if channels == 1 else "RGB")
+            turn = _TURNS.get(_orientation(image))
+            return plain if turn is None else plain.transpose(turn)
+        except InputError:
+            raise
+        except Exception as error:  # Pillow's readers raise nearly anything on damaged files
+            raise InputError(_damage(error)) from error
+
+
+def _to_pixels(image: Image.Image) -> np.ndarray:
+    """(H, W, C) uint8, a copy that may be written to."""
+    return np.array(image).reshape(image.height, image.width, len(image.getbands()))
 
 
 def _open(data: bytes) -> ImageFile.ImageFile:

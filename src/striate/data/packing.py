@@ -11,9 +11,10 @@ from pathlib import Path
 
 import numpy as np
 import PIL
+from PIL import Image
 
 from striate.data.dataset import Dataset, ImageReader
-from striate.data.decoding import MAX_PIXELS, decode_image
+from striate.data.decoding import MAX_PIXELS, decode_picture
 from striate.data.hashing import hash_image
 from striate.data.pack_folder import (
     MEMORY_LIMIT_BYTES,
@@ -268,15 +269,19 @@ def _flatten(chunks: Iterable[list[tuple[int, Decoded]]]) -> Iterator[tuple[int,
 
 
 def _decode_chunk(job: Job, rows: np.ndarray) -> list[tuple[int, Decoded]]:
-    """The rows with their images resized; small ones of one size all at once."""
+    """The rows with their images resized; small ones that are all of one size at once."""
     decoded, small = [], []
     for place, row in enumerate(rows):
-        each = _decode(job, int(row))
-        if each.image is not None and each.image.size <= _SMALL_BYTES:
-            small.append((place, each.image))
-        elif each.image is not None:
-            each = Decoded(job.preprocessing.resize_image(each.image))
-        decoded.append(each)
+        try:
+            picture = _decode(job, int(row))
+        except _Unread as error:
+            decoded.append(error.decoded)
+            continue
+        if isinstance(picture, np.ndarray) and picture.size <= _SMALL_BYTES:
+            small.append((place, picture))
+            decoded.append(Decoded(picture))
+        else:
+            decoded.append(Decoded(job.preprocessing.resize_image(picture)))
     alike = len({image.shape for _, image in small}) == 1
     parts = [small] if alike else [[each] for each in small]
     for part in parts:
@@ -286,18 +291,26 @@ def _decode_chunk(job: Job, rows: np.ndarray) -> list[tuple[int, Decoded]]:
     return list(zip(rows.tolist(), decoded, strict=True))
 
 
-def _decode(job: Job, row: int) -> Decoded:
-    """The image as it is, not yet resized."""
+class _Unread(Exception):
+    """There are no pixels; `decoded` says why."""
+
+    def __init__(self, reason: str, *, is_lasting: bool) -> None:
+        super().__init__(reason)
+        self.decoded = Decoded(None, reason, is_lasting)
+
+
+def _decode(job: Job, row: int) -> np.ndarray | Image.Image:
+    """The image as it is, not yet resized; raises _Unread."""
     try:
         data = job.dataset.images.read(int(job.indices[row]))
     except OSError as error:
-        return Decoded(None, read_problem(error), is_lasting=False)
+        raise _Unread(read_problem(error), is_lasting=False) from error
     if hash_image(data) != job.hashes[row].tobytes():  # under this hash, other runs would find the wrong pixels
-        return Decoded(None, "was changed after the source was scanned", is_lasting=False)
+        raise _Unread("was changed after the source was scanned", is_lasting=False)
     try:
-        return Decoded(decode_image(data, job.preprocessing.channels, max_pixels=job.max_pixels))
+        return decode_picture(data, job.preprocessing.channels, max_pixels=job.max_pixels)
     except InputError as error:
-        return Decoded(None, str(error))
+        raise _Unread(str(error), is_lasting=True) from error
 
 
 def _by_image(

@@ -86,12 +86,15 @@ class Preprocessing:
         if self.mean_image is not None:
             self._mean_pixels()
 
-    def resize_image(self, image: np.ndarray) -> np.ndarray:
-        """The image (H, W, C) uint8, resized and its overlong ends cut: (h, w, C) uint8. This is what gets packed."""
-        size = self.resized_size(image.shape[0], image.shape[1])
-        kept = self.packed_size(image.shape[0], image.shape[1])
-        if size == image.shape[:2]:
-            return crop_center(image, kept)
+    def resize_image(self, image: np.ndarray | Image.Image) -> np.ndarray:
+        """The image (H, W, C) uint8, resized and its overlong ends cut: (h, w, C) uint8. This is what gets packed.
+
+        A Pillow image, of mode "L" or "RGB", need not be copied for it.
+        """
+        before = (image.height, image.width) if isinstance(image, Image.Image) else image.shape[:2]
+        size, kept = self.resized_size(*before), self.packed_size(*before)
+        if size == before:
+            return crop_center(_as_pixels(image), kept)
         if kept == size:
             return resample(image, size, self.interpolation)
         top, left = (size[0] - kept[0]) // 2, (size[1] - kept[1]) // 2
@@ -118,8 +121,8 @@ class Preprocessing:
         resized_height, resized_width = self.resized_size(height, width)
         return self._kept(resized_height), self._kept(resized_width)
 
-    def to_pixels(self, image: np.ndarray) -> np.ndarray:
-        """One decoded image (H, W, C) uint8 -> (crop height, crop width, C) uint8."""
+    def to_pixels(self, image: np.ndarray | Image.Image) -> np.ndarray:
+        """One decoded image (H, W, C) uint8, or Pillow's -> (crop height, crop width, C) uint8."""
         return crop_center(self.resize_image(image), self.crop_size)
 
     def normalize(self, images: "Tensor") -> "Tensor":
@@ -177,7 +180,7 @@ class Preprocessing:
 
 
 def resample(
-    image: np.ndarray,
+    image: np.ndarray | Image.Image,
     size: tuple[int, int],
     interpolation: Interpolation,
     *,
@@ -186,21 +189,31 @@ def resample(
     """Pillow's antialiased resize of an image (H, W, C) uint8 to (height, width) = `size`, whatever its C.
 
     With `window` (top, left, height, width) only that part of the resized image is computed and given back: within
-    rounding the same pixels, at a cost that does not grow with what is left out.
+    rounding the same pixels, at a cost that does not grow with what is left out. The image may be Pillow's own.
     """
     (height, width), box = size, None
     if window is not None:
+        image = _as_pixels(image)
         top, left, height, width = window
         rows, box_top, box_bottom = _needed(image.shape[0], size[0], top, height)
         columns, box_left, box_right = _needed(image.shape[1], size[1], left, width)
         image, box = image[rows, columns], (box_left, box_top, box_right, box_bottom)
+    resized = [part.resize((width, height), _FILTERS[interpolation], box) for part in _as_pillow(image)]
+    return _as_pixels(resized[0]) if len(resized) == 1 else np.stack([np.asarray(part) for part in resized], axis=-1)
+
+
+def _as_pillow(image: np.ndarray | Image.Image) -> list[Image.Image]:
+    """The image as one of Pillow's, or one for each channel where there are neither one nor three."""
+    if isinstance(image, Image.Image):
+        return [image]
     parts = [image] if image.shape[2] == 3 else [image[..., c] for c in range(image.shape[2])]
-    resized = [
-        np.asarray(Image.fromarray(part).resize((width, height), _FILTERS[interpolation], box)) for part in parts
-    ]
-    if len(resized) > 1:
-        return np.stack(resized, axis=-1)
-    return resized[0] if image.shape[2] == 3 else resized[0][..., None]
+    return [Image.fromarray(part) for part in parts]
+
+
+def _as_pixels(image: np.ndarray | Image.Image) -> np.ndarray:
+    """(H, W, C) uint8."""
+    pixels = np.asarray(image)
+    return pixels[..., None] if pixels.ndim == 2 else pixels
 
 
 def resample_alike(images: np.ndarray, size: tuple[int, int], interpolation: Interpolation) -> np.ndarray:

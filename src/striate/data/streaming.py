@@ -15,7 +15,7 @@ import numpy as np
 
 from striate.data.cache import write_atomically
 from striate.data.dataset import Dataset
-from striate.data.decoding import MAX_PIXELS, decode_image
+from striate.data.decoding import MAX_PIXELS, decode_picture
 from striate.data.hashing import hash_image
 from striate.data.packed import has_no_color
 from striate.data.packing import (
@@ -67,10 +67,10 @@ class StreamedImages:
         if hash_image(data) != self.hashes[index].tobytes():
             raise DataError(f"{name} was changed after the source was scanned; start a new run")
         try:
-            pixels = decode_image(data, self.preprocessing.channels, max_pixels=self.max_pixels)
+            picture = decode_picture(data, self.preprocessing.channels, max_pixels=self.max_pixels)
         except InputError as error:
             raise DataError(f"{name} {error}, though it could be read before") from error
-        return self.preprocessing.resize_image(pixels)
+        return self.preprocessing.resize_image(picture)
 
     @cached_property
     def usable(self) -> np.ndarray:

@@ -15,7 +15,7 @@ from typing import Any, TypeAlias, TypeVar
 import numpy as np
 from PIL import Image
 
-from striate.data.decoding import decode_image, image_pixels, image_suffixes
+from striate.data.decoding import decode_picture, image_pixels, image_suffixes
 from striate.data.parallel import prefetch
 from striate.data.preprocessing import Preprocessing
 from striate.errors import InputError, StriateError
@@ -192,12 +192,12 @@ def _expand_path(folder: Path) -> Iterator[tuple[str, ImageLike]]:
         yield str(folder), folder  # read as a file it becomes an error with the folder's name
 
 
-def _decode(image: ImageLike, channels: int) -> np.ndarray:
-    """Pixels (H, W, channels) uint8 of one image; InputError with the reason, or OSError, where there are none."""
+def _decode(image: ImageLike, channels: int) -> np.ndarray | Image.Image:
+    """One image as pixels (H, W, channels) uint8 or as Pillow's; InputError with the reason, or OSError, where there are none."""
     if isinstance(image, (str, Path)):
-        return decode_image(_read_bytes(image), channels)
+        return decode_picture(_read_bytes(image), channels)
     if isinstance(image, np.ndarray):
-        return decode_image(image, channels)
+        return decode_picture(image, channels)
     if not isinstance(image, Image.Image):
         raise InputError(f"is {type(image).__name__}, neither a path, a Pillow image nor an array (H, W, C)")
     if channels not in (1, 3):
