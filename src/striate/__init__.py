@@ -21,6 +21,7 @@ _HOMES = {
     "ScheduleConfig": "striate.training.recipe",
     "StriateError": "striate.errors",
     "bench": "striate.engines.benching",
+    "calibrate": "striate.evaluation.calibrating",
     "build_network": "striate.networks.catalogue",
     "check_exported": "striate.export.exporting",
     "check_network": "striate.inspection.check_network",
@@ -50,6 +51,7 @@ if TYPE_CHECKING:
     from striate.engines.predicting import open_engine as open_engine
     from striate.engines.predicting import predict as predict
     from striate.errors import StriateError as StriateError
+    from striate.evaluation.calibrating import calibrate as calibrate
     from striate.evaluation.evaluate import Evaluation as Evaluation
     from striate.evaluation.on_source import evaluate as evaluate
     from striate.export.exporting import check_exported as check_exported

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 import striate
-from striate.cli import bench, describe, evaluate, export, look, networks, predict, report, train
+from striate.cli import bench, calibrate, describe, evaluate, export, look, networks, predict, report, train
 from striate.cli.console import complain, out
 from striate.cli.memory import end_quickly, keep_freed_memory
 from striate.errors import StriateError
@@ -42,6 +42,7 @@ def main_options(
 
 app.command()(train.train)
 app.command()(evaluate.evaluate)
+app.command()(calibrate.calibrate)
 app.command()(predict.predict)
 app.command()(bench.bench)
 app.command()(report.report)

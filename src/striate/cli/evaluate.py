@@ -70,6 +70,8 @@ def _figures_table(figures: dict) -> Table:
             )
     table.add_row("negative log-likelihood", f"{figures['negative_log_likelihood']:.4f} nats")
     table.add_row("calibration error", _percent(figures["calibration_error"]))
+    if figures["temperature"] != 1:
+        table.add_row("temperature", f"{figures['temperature']:.3f}, by striate calibrate")
     return table
 
 

@@ -82,6 +82,7 @@ def _key_of(model: Model) -> str:
         "config": model.network_config,
         "class_names": model.class_names,
         "preprocessing": model.preprocessing.to_json(),
+        "temperature": model.temperature,
         "modules": repr(model.network),
         "type": f"{type(model.network).__module__}.{type(model.network).__qualname__}",
     }

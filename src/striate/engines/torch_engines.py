@@ -9,7 +9,7 @@ from striate.errors import InputError
 from striate.export.graph import PixelsToProbabilities
 from striate.machine import has_cpp_compiler
 from striate.tasks.answering import Run
-from striate.tasks.classification import class_logits
+from striate.tasks.classification import class_probabilities
 from striate.tasks.model import Model
 
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
@@ -41,6 +41,7 @@ class InPrecision(nn.Module):
     def __init__(self, exact: PixelsToProbabilities, dtype: torch.dtype) -> None:
         super().__init__()
         self.normalize, self.network, self.dtype = exact.normalize, exact.network.to(dtype), dtype
+        self.temperature = exact.temperature
         self.is_channels_last = True
         self.eval()
 
@@ -48,8 +49,7 @@ class InPrecision(nn.Module):
         pixels = images.permute(0, 3, 1, 2).to(torch.float32)  # channels last in memory, as images come
         if not self.is_channels_last:
             pixels = pixels.contiguous()
-        logits = class_logits(self.network(self.normalize(pixels).to(self.dtype)))
-        return logits.to(torch.float32).softmax(dim=1)
+        return class_probabilities(self.network(self.normalize(pixels).to(self.dtype)), self.temperature)
 
 
 def _eager(module: nn.Module) -> Run:

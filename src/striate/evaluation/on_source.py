@@ -9,11 +9,13 @@ import numpy as np
 
 from striate.data.dataset import SPLITS, Dataset
 from striate.data.opening import Access, OpenedData, open_data, pack_data
+from striate.data.packed import PreparedImages
 from striate.data.splits import digest, split_dataset
 from striate.errors import DataError, InputError
 from striate.evaluation.averaging import Averaged
 from striate.evaluation.evaluate import Evaluation, map_labels
 from striate.evaluation.evaluate import evaluate as evaluate_network
+from striate.tasks.classification import tempered
 from striate.tasks.model import Model, load_model
 
 ALL = "all"
@@ -21,19 +23,34 @@ ALL = "all"
 
 @dataclass(frozen=True)
 class SourceEvaluation:
-    """The figures of a model on one split of a source, and what the mistaken images are called."""
+    """The figures of a model on one split of a source, at what temperature, and what the mistaken images are called."""
 
     source: str
     split: str
     evaluation: Evaluation
     mistake_names: tuple[str, ...]
+    temperature: float = 1.0
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values: source, split, and the figures as Evaluation names them."""
+        """Plain values: source, split, temperature, and the figures as Evaluation names them."""
         values = self.evaluation.to_json()
         for mistake, name in zip(values["mistakes"], self.mistake_names, strict=True):
             mistake["name"] = name
-        return {"source": self.source, "split": self.split, **values}
+        return {"source": self.source, "split": self.split, "temperature": self.temperature, **values}
+
+
+@dataclass(frozen=True)
+class Part:
+    """Images of a source for a model to answer: `indices` of `packed`, of the split called `split`, with `labels` (N,) of
+    all images as outputs of the model. `is_own`: they are those of its own training run.
+    """
+
+    dataset: Dataset
+    packed: PreparedImages
+    split: str
+    indices: np.ndarray
+    labels: np.ndarray
+    is_own: bool
 
 
 def evaluate(
@@ -60,6 +77,30 @@ def evaluate(
         model = load_model(model, tell=access.tell)
     if average is not None:
         Averaged(model.network, average)  # refused before anything slow
+    part = choose_part(model, source, split, access, prefer=("test", "validation"))
+    network = tempered(model.network, model.temperature)
+    evaluation = evaluate_network(
+        network if average is None else Averaged(network, average),
+        model.preprocessing,
+        part.packed,
+        part.indices,
+        part.labels,
+        model.class_names,
+        batch_size=batch_size,
+        device=model.device,
+        track=access.track,
+    )
+    names = tuple(part.dataset.images.name(mistake.index) for mistake in evaluation.mistakes)
+    return SourceEvaluation(part.dataset.source, part.split, evaluation, names, model.temperature)
+
+
+def choose_part(
+    model: Model, source: str | Path | None, split: str | None, access: Access, *, prefer: tuple[str, ...]
+) -> Part:
+    """The images of `split`, or of the first of `prefer` that has any, or all; decoded, with labels matched by name.
+
+    Without a source those of the model's training. Raises as `evaluate` does.
+    """
     if split is not None and split not in (*SPLITS, ALL):
         raise InputError(f"split must be one of {', '.join((*SPLITS, ALL))} but is {split!r}")
     trained_on = model.provenance.get("data")
@@ -75,26 +116,13 @@ def evaluate(
         access = dataclasses.replace(access, max_pixels=trained_on["max_pixels"])  # the same images could be read then
     packed = pack_data(data, model.preprocessing, access)
     parts = _own_parts(data, packed.usable, trained_on) if is_own and trained_on else _given_parts(data.dataset)
-    split = split or _default_split(parts)
+    split = split or next((name for name in prefer if len(parts[name])), ALL)
     _tell_of_training_images(data.dataset, split, trained_on, is_own, access)
     indices = parts[split]
     if not len(indices):
         there_are = ", ".join(name for name, part in parts.items() if len(part))
         raise DataError(f"{data.dataset.source} has no images in its {split} part; there are: {there_are}")
-    network = model.network if average is None else Averaged(model.network, average)
-    evaluation = evaluate_network(
-        network,
-        model.preprocessing,
-        packed,
-        indices,
-        labels,
-        model.class_names,
-        batch_size=batch_size,
-        device=model.device,
-        track=access.track,
-    )
-    names = tuple(data.dataset.images.name(mistake.index) for mistake in evaluation.mistakes)
-    return SourceEvaluation(data.dataset.source, split, evaluation, names)
+    return Part(data.dataset, packed, split, indices, labels, is_own)
 
 
 def _tell_of_training_images(
@@ -121,7 +149,7 @@ def _open_own(trained_on: dict[str, Any] | None, access: Access) -> OpenedData:
     source = str(trained_on["source"])
     if Path(source).is_absolute() and not Path(source).exists():
         raise DataError(f"the model was trained on {source}, which is not there any more; name a SOURCE to evaluate on")
-    access.tell(f"evaluating on {source}, which the model was trained on")
+    access.tell(f"reading {source}, which the model was trained on")
     data_dir = trained_on["data_dir"] if access.data_dir is None else access.data_dir
     return open_data(source, dataclasses.replace(access, data_dir=data_dir))
 
@@ -153,7 +181,3 @@ def _own_parts(data: OpenedData, usable: np.ndarray, trained_on: dict[str, Any])
 def _given_parts(dataset: Dataset) -> dict[str, np.ndarray]:
     parts = {name: np.flatnonzero(dataset.given_splits == number) for number, name in enumerate(SPLITS)}
     return {**parts, ALL: np.arange(len(dataset))}
-
-
-def _default_split(parts: dict[str, np.ndarray]) -> str:
-    return next((name for name in ("test", "validation") if len(parts[name])), ALL)

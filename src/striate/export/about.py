@@ -36,7 +36,7 @@ def describe_export(model: Model, *, resize: bool, model_sha256: str | None = No
         "decoding": {"policy": POLICY, "words": _DECODING},
         "resize_inside": resize,
         "resize_as_pillow": PIL.__version__,
-        "temperature": 1.0,
+        "temperature": model.temperature,
         "input": {
             "name": INPUT,
             "dtype": "uint8",

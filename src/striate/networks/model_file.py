@@ -38,7 +38,9 @@ from striate.networks.tensor_table import (
     tensor_from,
 )
 
-VERSION = 1
+VERSIONS = (1, 2)
+"""The second has a temperature; a file without one is written as the first, which older readers know too."""
+MIN_TEMPERATURE, MAX_TEMPERATURE = 0.01, 100.0
 MODEL_FILE = "model.safetensors"
 """What the file is called in a run folder."""
 MAX_CONFIG_NUMBER, MAX_CONFIG_PART = 1_000_000, 4096
@@ -58,7 +60,8 @@ class ModelFile:
 
     `config` holds the fields of the network's configuration, `in_channels` and `num_classes` always among them;
     `class_names` are the K different names in the order of the outputs; `provenance` is any plain JSON (data, recipe,
-    figures, versions). Raises ModelFileError when the parts contradict each other or the catalogue.
+    figures, versions); `temperature` is what logits are divided by before the softmax. Raises ModelFileError when the
+    parts contradict each other or the catalogue.
     """
 
     network: str
@@ -67,8 +70,13 @@ class ModelFile:
     preprocessing: Preprocessing
     task: str = "classification"
     provenance: dict[str, Any] = field(default_factory=dict)
+    temperature: float = 1.0
 
     def __post_init__(self) -> None:
+        if not MIN_TEMPERATURE <= self.temperature <= MAX_TEMPERATURE:
+            raise ModelFileError(
+                f"the temperature is {self.temperature!r}, not a number in [{MIN_TEMPERATURE:g}, {MAX_TEMPERATURE:g}]"
+            )
         if self.task != "classification":
             raise ModelFileError(f"the task is {self.task!r} but this version of striate knows only 'classification'")
         config = _restore_config(_entry_of(self.network).config, self.config)
@@ -158,13 +166,15 @@ def is_model_file(path: str | Path) -> bool:
 
 def _encode_header(model_file: ModelFile, table: dict[str, TensorInfo]) -> bytes:
     """Length and header of the file, the checksum still zeros, filled up with spaces to a multiple of eight bytes."""
+    has_temperature = model_file.temperature != 1
     about = {
-        "version": VERSION,
+        "version": 2 if has_temperature else 1,
         "task": model_file.task,
         "network": {"name": model_file.network, "config": model_file.config},
         "class_names": model_file.class_names,
         "preprocessing": model_file.preprocessing.to_json(),
         "provenance": model_file.provenance,
+        **({"temperature": model_file.temperature} if has_temperature else {}),
     }
     try:
         striate = json.dumps(about, allow_nan=False)
@@ -220,10 +230,12 @@ def _parse_about(text: str) -> ModelFile:
         raise ModelFileError(f"its description is not JSON ({one_line(error)})") from None
     if not isinstance(about, dict) or type(about.get("version")) is not int:
         raise ModelFileError("its description has no version")
-    if about["version"] != VERSION:
-        raise ModelFileError(
-            f"its format is version {about['version']} but this one reads version {VERSION}; update striate"
-        )
+    version = about["version"]
+    if version not in VERSIONS:
+        raise ModelFileError(f"its format is version {version} but this one reads versions 1 and 2; update striate")
+    temperature = about.get("temperature") if version == 2 else 1.0
+    if not isinstance(temperature, float | int) or isinstance(temperature, bool):
+        raise ModelFileError("its description has no temperature")
     expected = {"task": str, "network": dict, "class_names": list, "preprocessing": dict, "provenance": dict}
     for key, kind in expected.items():
         if not isinstance(about.get(key), kind):
@@ -242,6 +254,7 @@ def _parse_about(text: str) -> ModelFile:
         preprocessing=preprocessing,
         task=about["task"],
         provenance=about["provenance"],
+        temperature=float(temperature),
     )
 
 

@@ -40,6 +40,7 @@ from striate.recipes.run_folder import (
     write_json,
 )
 from striate.reports.report import write_report
+from striate.tasks.classification import tempered
 from striate.training.agreement import check_same, failing_together, from_first, naming_lost_processes, one_a_node_first
 from striate.training.checkpoints import cannot_write, has_checkpoints
 from striate.training.checks import CheckResult
@@ -159,11 +160,7 @@ def resume(
     place = own_place()
     described = read_run(run_dir)
     recipe = Recipe.from_json(described["recipe"])
-    stored = described["data"]
-    access = quiet_beside_first(access or Access(), place)
-    if access.data_dir is None and stored["data_dir"] is not None:
-        access = dataclasses.replace(access, data_dir=stored["data_dir"])
-    access = dataclasses.replace(access, max_pixels=stored["max_pixels"])
+    access = _access_of_run(described, quiet_beside_first(access or Access(), place))
     own_device = check_device(described["machine"]["device"] if device == "auto" else device, recipe.precision, place)
     fabric = make_fabric(own_device, recipe.precision, place)
     with (
@@ -181,6 +178,30 @@ def resume(
         return _run(
             run_dir, described, prepared, fabric, access, observer, is_resumed=True, run_checks=has_yet_to_check
         )
+
+
+def judge_again(run: str | Path, *, device: str = "auto", access: Access | None = None) -> Run:
+    """The figures and the report of a finished run anew, from its model file as it is now; one process. Raises as `resume`."""
+    run_dir = Path(run)
+    described = read_run(run_dir)
+    if described["status"] != "finished":
+        raise RunError(f"{run_dir} is not finished; go on with: striate train --resume {run_dir}")
+    recipe = Recipe.from_json(described["recipe"])
+    access = _access_of_run(described, access or Access())
+    fabric = make_fabric(check_device(device, recipe.precision, Place()), recipe.precision, Place())
+    with threads(described["machine"]["threads"]):
+        prepared = _prepared_again(run_dir, described, recipe, access, has_checkpoint=True)
+        split, evaluation = _judge(run_dir, described, prepared, fabric, access)
+    write_report(run_dir)
+    return Run(run_dir, "finished", split, evaluation)
+
+
+def _access_of_run(described: dict[str, Any], access: Access) -> Access:
+    """How the run reached its data when it began, but for what `access` says itself."""
+    stored = described["data"]
+    if access.data_dir is None and stored["data_dir"] is not None:
+        access = dataclasses.replace(access, data_dir=stored["data_dir"])
+    return dataclasses.replace(access, max_pixels=stored["max_pixels"])
 
 
 def _in_mode(
@@ -383,6 +404,7 @@ def _judge(
             in_channels=prepared.preprocessing.channels,
         ).to(fabric.device)
     network.load_state_dict(weights)
+    network = tempered(network, about.temperature)  # of a finished run that was calibrated since
     split = "test" if len(prepared.splits.test) else "validation"
     images = prepared.data.dataset.images
     evaluation = evaluate_network(
@@ -396,7 +418,8 @@ def _judge(
         track=access.track,
     )
     mistakes = write_mistakes(run_dir, evaluation.mistakes, prepared.packed, prepared.preprocessing, images.name)
-    write_json(run_dir / EVALUATION_FILE, {"split": split, **evaluation.to_json(), "mistakes": mistakes})
+    figures = {"split": split, "temperature": about.temperature, **evaluation.to_json(), "mistakes": mistakes}
+    write_json(run_dir / EVALUATION_FILE, figures)
     return split, evaluation
 
 

@@ -1,7 +1,7 @@
 """One of K classes for a whole image: its loss and how the answer is read. N images, K classes."""
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from striate.networks.auxiliary import WithAuxiliary
@@ -15,6 +15,33 @@ def class_logits(answer: Tensor | WithAuxiliary) -> Tensor:
     """
     logits = answer.logits if isinstance(answer, WithAuxiliary) else answer
     return F.pad(logits, (1, 0)) if logits.shape[1] == 1 else logits
+
+
+def class_probabilities(answer: Tensor | WithAuxiliary, temperature: float = 1.0) -> Tensor:
+    """Probabilities (N, K) float32: the softmax of the logits by the temperature (Guo et al. 2017, arXiv:1706.04599, eq. 9).
+
+    Above 1 the answers are less sure, below 1 surer; which class is the most probable does not change.
+    """
+    logits = class_logits(answer).to(torch.float32)
+    return (logits if temperature == 1 else logits / temperature).softmax(dim=1)
+
+
+class Tempered(nn.Module):
+    """A network that answers with its logits divided by a temperature: images (N, C, H, W) -> logits (N, K) float32."""
+
+    def __init__(self, network: nn.Module, temperature: float) -> None:
+        super().__init__()
+        self.network = network
+        self.temperature = temperature
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Images as the network wants them -> logits of `class_probabilities`."""
+        return class_logits(self.network(images)).to(torch.float32) / self.temperature
+
+
+def tempered(network: nn.Module, temperature: float) -> nn.Module:
+    """The network itself at temperature 1."""
+    return network if temperature == 1 else Tempered(network, temperature)
 
 
 def classification_loss(

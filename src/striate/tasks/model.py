@@ -30,7 +30,7 @@ from striate.tasks.answering import (
     collect,
     name_images,
 )
-from striate.tasks.classification import class_logits
+from striate.tasks.classification import class_probabilities
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,7 +38,8 @@ class Model:
     """A network with what belongs to it. Its mode does not matter: every answer is given in evaluation mode.
 
     `network_config` holds the fields of the network's configuration; the network answers logits (N, K) for
-    `class_names`, or (N, 1) for two classes, see tasks.classification.class_logits.
+    `class_names`, or (N, 1) for two classes, see tasks.classification.class_logits. Probabilities are the softmax of the
+    logits by `temperature`, which `striate calibrate` fits.
     """
 
     network: nn.Module
@@ -47,6 +48,7 @@ class Model:
     class_names: tuple[str, ...]
     preprocessing: Preprocessing
     provenance: dict[str, Any] = field(default_factory=dict)
+    temperature: float = 1.0
 
     @property
     def device(self) -> torch.device:
@@ -66,7 +68,7 @@ class Model:
             )
         with evaluating(self.network), torch.no_grad():
             logits = self.network(self.preprocessing.normalize(images.to(self.device)))
-        return class_logits(logits).float().softmax(dim=1).cpu()
+        return class_probabilities(logits, self.temperature).cpu()
 
     def run(self, pixels: np.ndarray) -> np.ndarray:
         """The same for pixels (N, H, W, C) as arrays: probabilities (N, K) float32. Every engine is measured against it."""
@@ -147,6 +149,7 @@ def save_model(model: Model, path: str | Path) -> None:
         class_names=model.class_names,
         preprocessing=model.preprocessing,
         provenance=model.provenance,
+        temperature=model.temperature,
     )
     try:
         write_model_file(path, about, model.network.state_dict())
@@ -159,7 +162,13 @@ def _from_file(path: Path) -> Model:
     network = about.build_network()
     network.load_state_dict(state)
     return Model(
-        network.eval(), about.network, about.config, about.class_names, about.preprocessing, provenance=about.provenance
+        network.eval(),
+        about.network,
+        about.config,
+        about.class_names,
+        about.preprocessing,
+        provenance=about.provenance,
+        temperature=about.temperature,
     )
 
 

@@ -67,6 +67,18 @@ def test_what_is_written_is_read(model_path: Path) -> None:
     assert all(torch.equal(state[name], expected[name]) for name in expected)
 
 
+def test_a_temperature_makes_it_version_2(model_path: Path, tmp_path: Path) -> None:
+    """A reader of version 1 would give other probabilities, so it must refuse; without one nothing changes for it."""
+    about = replace(ABOUT, temperature=1.5)
+    write_model_file(tmp_path / "m", about, small_network().state_dict())
+    assert read_model_file(tmp_path / "m")[0] == about
+    versions = [json.loads(split_file(path)[0]["__metadata__"]["striate"]) for path in (model_path, tmp_path / "m")]
+    assert [(each["version"], each.get("temperature")) for each in versions] == [(1, None), (2, 1.5)]
+    for wrong in (0.0, -1.0, float("nan"), float("inf")):
+        with pytest.raises(ModelFileError, match="the temperature is"):
+            replace(ABOUT, temperature=wrong)
+
+
 def test_safetensors_reads_the_same_weights(model_path: Path) -> None:
     """An independent reader: the safetensors library itself."""
     _, ours = read_model_file(model_path)
@@ -170,7 +182,10 @@ def test_deep_networks_from_damaged_settings_are_not_built() -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"version": 2}, "its format is version 2 but this one reads version 1; update striate"),
+        ({"version": 3}, "its format is version 3 but this one reads versions 1 and 2; update striate"),
+        ({"version": 2}, "its description has no temperature"),
+        ({"version": 2, "temperature": True}, "its description has no temperature"),
+        ({"version": 2, "temperature": 0}, r"the temperature is 0.0, not a number in \[0.01, 100\]"),
         ({"version": "1"}, "its description has no version"),
         ({"task": None}, "its description has no task"),
         ({"class_names": "0123456789"}, "its description has no class_names"),

@@ -1,0 +1,71 @@
+"""Calibrate a model where it lies: the file rewritten, and, for a run, its figures and report as well."""
+
+from contextlib import suppress
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from striate.data.opening import Access
+from striate.errors import DataError, InputError, RunError
+from striate.evaluation.calibrating import Fit, Sureness, calibrate, sureness
+from striate.networks.model_file import MODEL_FILE
+from striate.progress import tell_nobody
+from striate.recipes.run_folder import RUN_FILE, read_run
+from striate.recipes.train import judge_again
+from striate.tasks.model import load_model, save_model
+
+
+@dataclass(frozen=True)
+class Calibrated:
+    """Where the calibrated model lies and what was found; `test`: how it fared before and fares after on the test part of its
+    own data, where there is one; `report` is that of a run.
+    """
+
+    path: Path
+    fit: Fit
+    test: tuple[Sureness, Sureness] | None
+    report: Path | None
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values."""
+        test = None if self.test is None else dict(zip(("before", "after"), map(asdict, self.test), strict=True))
+        return {"model": str(self.path), **self.fit.to_json(), "test": test, "report": self.report and str(self.report)}
+
+
+def calibrate_file(
+    ref: str | Path,
+    source: str | Path | None = None,
+    *,
+    split: str | None = None,
+    out: Path | None = None,
+    device: str = "auto",
+    access: Access | None = None,
+) -> Calibrated:
+    """Fit a temperature for the model that `ref` names (as for `load_model`) and write it to `out`, or in its place.
+
+    In place, a run gets its figures and report anew. Raises as `calibrate` does; InputError where there is no
+    file to write to, RunError for a run that is not finished.
+    """
+    access = access or Access()
+    folder = Path(ref)
+    path = out or (folder / MODEL_FILE if folder.is_dir() else folder)
+    if out is not None and out.is_dir():
+        raise InputError(f"{out} is a folder; name the file that the calibrated model is to be written to")
+    model = load_model(ref, device=device, download=access.download, tell=access.tell)
+    if out is None and not path.is_file():
+        raise InputError(f"{ref} is no file that could be rewritten; say with --out where the calibrated model goes")
+    is_run = out is None and (folder / RUN_FILE).is_file()
+    if is_run and read_run(folder)["status"] != "finished":
+        raise RunError(f"{folder} is not finished, and would go on without it; first: striate train --resume {folder}")
+    calibrated, fit = calibrate(model, source, split=split, access=access)
+    test = None
+    if source is None and fit.split == "validation":
+        quiet = replace(access, tell=tell_nobody)
+        with suppress(DataError):  # no test part
+            before, after = sureness(model, "test", (fit.temperature_before, fit.temperature), access=quiet)
+            test = before, after
+    save_model(calibrated, path)
+    report = None
+    if is_run:
+        report = judge_again(folder, device=device, access=access).report_path
+    return Calibrated(path, fit, test, report)

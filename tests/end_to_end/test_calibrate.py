@@ -1,0 +1,83 @@
+"""`striate calibrate` from the command line: a run is as sure as it is right afterwards, wherever it answers."""
+
+import json
+
+import numpy as np
+import onnxruntime
+import pytest
+import torch
+
+import striate
+
+
+@pytest.fixture
+def run(striate_command, tmp_path):
+    """A run that has seen the digits once: it has much to learn, and label smoothing has made it modest."""
+    done = striate_command("train", "digits", "--run", tmp_path / "run", "--epochs", 2, "--no-checks")
+    assert done.code == 0, done.err
+    return tmp_path / "run"
+
+
+def test_a_run_is_calibrated_in_its_place(run, striate_command):
+    before = striate.load_model(run)
+    figures_before = json.loads((run / "evaluation.json").read_text())
+    done = striate_command("calibrate", run)
+    assert done.code == 0, done.err
+    assert "from 180 images of the validation part of digits" in done.out.replace("\n", " ")
+    after, figures = striate.load_model(run), json.loads((run / "evaluation.json").read_text())
+    assert before.temperature == 1.0
+    assert after.temperature == figures["temperature"] != 1.0
+    assert figures_before["temperature"] == 1.0
+    assert f"temperature {after.temperature:.3f}" in done.out.replace("\n", " ")
+    for key in ("top1_accuracy", "confusion", "split"):
+        assert figures[key] == figures_before[key]
+    assert figures["negative_log_likelihood"] < figures_before["negative_log_likelihood"]
+    assert all(torch.equal(*pair) for pair in zip(before.network.parameters(), after.network.parameters(), strict=True))
+    report = (run / "report.html").read_text()
+    assert "divided by a temperature of" in report
+
+    evaluated = striate_command("evaluate", run, "--json").json
+    assert evaluated["temperature"] == after.temperature
+    assert evaluated["calibration_error"] == pytest.approx(figures["calibration_error"])
+    assert "by striate calibrate" in striate_command("evaluate", run).out
+
+    done = striate_command("export", run, "--to", "onnx")
+    assert done.code == 0, done.out + done.err
+    beside = json.loads((run / "exported" / "model.onnx.json").read_text())
+    assert beside["about"]["temperature"] == after.temperature
+    image = np.random.default_rng(0).integers(0, 256, (1, 8, 8, 1), np.uint8)
+    (exported,) = onnxruntime.InferenceSession(run / "exported" / "model.onnx").run(None, {"images": image})
+    pixels = after.preprocessing.to_pixels(image[0])[None].copy()
+    np.testing.assert_allclose(exported, after.run(pixels), atol=1e-5)
+    logits = torch.from_numpy(before.run(pixels)).log()
+    np.testing.assert_allclose(exported, (logits / after.temperature).softmax(1), atol=1e-5)
+    assert striate.predict(run, image[0]).predictions[0].classes[0].probability == pytest.approx(
+        exported.max(), abs=1e-5
+    )
+
+    again = striate_command("train", "--resume", run, "--json")  # the run stays as it is, with these figures
+    assert again.code == 0, again.err
+    assert striate.load_model(run).temperature == after.temperature
+    assert json.loads((run / "evaluation.json").read_text()) == figures
+
+
+def test_another_file_is_written_on_request(run, striate_command, tmp_path):
+    bytes_before = (run / "model.safetensors").read_bytes()
+    found = striate_command("calibrate", run, "--out", tmp_path / "calibrated.safetensors", "--json")
+    assert found.code == 0, found.err
+    assert (run / "model.safetensors").read_bytes() == bytes_before
+    assert striate.load_model(tmp_path / "calibrated.safetensors").temperature == found.json["temperature"]
+    assert found.json["after"]["negative_log_likelihood"] < found.json["before"]["negative_log_likelihood"]
+    assert found.json["test"]["before"]["calibration_error"] > 0
+    assert found.json["report"] is None
+
+
+def test_what_cannot_be(run, striate_command, tmp_path):
+    bytes_before = (run / "model.safetensors").read_bytes()
+    assert (
+        "that the model was trained on, of which it is too sure; use validation"
+        in striate_command("calibrate", run, "--split", "train").refused()
+    )
+    assert "is a folder; name the file" in striate_command("calibrate", run, "--out", tmp_path).refused()
+    assert "is neither a file or folder nor a network" in striate_command("calibrate", "nothing").refused()
+    assert (run / "model.safetensors").read_bytes() == bytes_before
