@@ -152,6 +152,10 @@ def train(
     use_compile: Annotated[
         bool | None, _option("--compile/--no-compile", SPEED, "Have torch.compile write the code of a step.")
     ] = None,
+    cuda_graphs: Annotated[
+        bool | None,
+        _option("--cuda-graphs/--no-cuda-graphs", SPEED, "Have a GPU replay compiled code as CUDA graphs."),
+    ] = None,
     threads: Annotated[int | None, _option("--threads", SPEED, "Threads that compute on the CPU.")] = None,
     flip: Annotated[bool | None, _option("--flip/--no-flip", AUGMENTING, "Mirror left and right.")] = None,
     crop_scale: Annotated[
@@ -203,7 +207,7 @@ def train(
         schedule=schedule, warmup=warmup, label_smoothing=label_smoothing, use_class_weights=class_weights,
         use_balanced_sampling=balanced, max_grad_norm=max_grad_norm, accumulate_steps=accumulate_steps,
         ema_decay=ema_decay, precision=precision,
-        use_channels_last=channels_last, use_compile=use_compile, num_threads=threads,
+        use_channels_last=channels_last, use_compile=use_compile, use_cuda_graphs=cuda_graphs, num_threads=threads,
         freeze=freeze, views=views, stream=stream, layer_rate_factor=layer_rate_factor, seed=seed,
         validation_fraction=validation_fraction, test_fraction=test_fraction, crop_scale=crop_scale, flip=flip,
         shift_px=shift_px, rotation_degrees=rotation_degrees, brightness=brightness, contrast=contrast,

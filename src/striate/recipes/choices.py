@@ -37,6 +37,7 @@ class Choices:
     precision: str | None = None
     use_channels_last: bool | None = None
     use_compile: bool | None = None
+    use_cuda_graphs: bool | None = None
     num_threads: int | None = None
     freeze: str | None = None
     views: int | None = None

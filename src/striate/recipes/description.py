@@ -121,7 +121,7 @@ def summary_line(prepared: Prepared) -> str:
     sizes = " + ".join(f"{len(splits[name]):,} {name}" for name in SPLITS if len(splits[name]))
     frozen = {"nothing": "", "base": ", head only", "gradual": ", gradually unfrozen"}[recipe.freeze]
     arithmetic = {"bf16-mixed": ", bfloat16", "16-mixed": ", float16"}.get(recipe.precision, "")
-    arithmetic += ", compiled" * recipe.use_compile
+    arithmetic += ", compiled" * recipe.use_compile + ", CUDA graphs" * recipe.use_cuda_graphs
     changes = [name for name, value in asdict(recipe.augmentation).items() if value]
     return (
         f"{recipe.network} at {size}{frozen} on {sizes} images of {len(prepared.data.dataset.class_names)} classes: "

@@ -65,13 +65,22 @@ def with_fastest_mode(
         forced=frozenset(field.name for field in dataclasses.fields(Mode) if getattr(choices, field.name) is not None),
     )
     may_compile = choices.use_compile is None and (device.type == "cuda" or has_cpp_compiler())
+    may_use_graphs = device.type == "cuda" and choices.use_cuda_graphs is None and recipe.accumulate_steps == 1
     num_images = len(feed.train) * recipe.epochs
-    path = _memory_path(prepared, modes, may_compile, device, num_images)
+    path = _memory_path(prepared, modes, (may_compile, may_use_graphs), device, num_images)
     was_remembered, timings = True, _recall(path)
     if timings is None:
         was_remembered = False
         timings = measure_modes(
-            prepared.network, recipe, feed, modes, make_fabric, head=entry.head, may_compile=may_compile, tell=tell
+            prepared.network,
+            recipe,
+            feed,
+            modes,
+            make_fabric,
+            head=entry.head,
+            may_compile=may_compile,
+            may_use_cuda_graphs=may_use_graphs and recipe.optimizer.name != "lbfgs",
+            tell=tell,
         )
     if not timings:
         return prepared, None
@@ -99,7 +108,7 @@ def _figure(timing: ModeTiming) -> str:
 
 
 def _memory_path(
-    prepared: Prepared, modes: tuple[Mode, ...], may_compile: bool, device: torch.device, num_images: int
+    prepared: Prepared, modes: tuple[Mode, ...], allowed: tuple[bool, ...], device: torch.device, num_images: int
 ) -> Path:
     """Where what is measured for such a run on this machine is kept."""
     recipe = prepared.recipe
@@ -110,7 +119,7 @@ def _memory_path(
         "input": [prepared.preprocessing.channels, *prepared.preprocessing.crop_size, recipe.batch_size],
         "recipe": [recipe.optimizer.name, recipe.freeze, recipe.accumulate_steps],
         "modes": [asdict(mode) for mode in modes],
-        "length": [may_compile, len(str(num_images))],
+        "length": [*allowed, len(str(num_images))],
     }
     name = hashlib.sha256(json.dumps(settled, sort_keys=True).encode()).hexdigest()[:32]
     return cache_dir() / "modes" / f"{name}.json"

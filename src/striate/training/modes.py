@@ -54,10 +54,12 @@ class Mode:
     use_channels_last: bool
     use_compile: bool
     num_threads: int
+    use_cuda_graphs: bool = False
 
     def __str__(self) -> str:
         words = [{"32-true": "float32", "bf16-mixed": "bfloat16", "16-mixed": "float16"}[self.precision]]
         words += ["channels last"] * self.use_channels_last + ["compiled"] * self.use_compile
+        words += ["CUDA graphs"] * self.use_cuda_graphs
         return ", ".join([*words, f"{self.num_threads} thread{'s' * (self.num_threads > 1)}"])
 
     def applied_to(self, recipe: Recipe) -> Recipe:
@@ -133,14 +135,15 @@ def measure_modes(
     *,
     head: str | None = None,
     may_compile: bool = False,
+    may_use_cuda_graphs: bool = False,
     tell: Tell = tell_nobody,
 ) -> tuple[ModeTiming, ...]:
     """How fast each mode trains `network` on the first batch of `feed`, in the order given; nothing where the run is
     short.
 
     The run's length is judged in the first mode, on a few images and, where it seems long, on a whole batch, which takes less
-    time an image. `may_compile` tries the fastest also compiled, in a run that is long enough. The network comes back
-    as it was; one process.
+    time an image. `may_compile` tries the fastest also compiled, in a run that is long enough, and
+    `may_use_cuda_graphs` that as CUDA graphs too. The network comes back as it was; one process.
     """
     if not modes:
         return ()
@@ -160,7 +163,9 @@ def measure_modes(
     fastest = min(timings, key=lambda timing: timing.run_s(num_images))
     if may_compile and fastest.run_s(num_images) > COMPILING_PAYS_S and not fastest.mode.use_compile:
         plain = trial.steps(fastest.mode, recipe.batch_size, num_steps=1)
-        timings.append(_attempt(trial, replace(fastest.mode, use_compile=True), recipe.batch_size, plain))
+        for use_cuda_graphs in (False, True)[: 1 + may_use_cuda_graphs]:
+            mode = replace(fastest.mode, use_compile=True, use_cuda_graphs=use_cuda_graphs)
+            timings.append(_attempt(trial, mode, recipe.batch_size, plain))
     return tuple(timings)
 
 
@@ -217,7 +222,8 @@ class _Trial:
         optimizer = build_optimizer(
             recipe.optimizer, groups, layer_rate_factor=recipe.layer_rate_factor, use_fused=mode.precision != "16-mixed"
         )
-        model = fabric.setup_module(compiled(trainee, mode.use_compile), move_to_device=False)
+        code = compiled(trainee, mode.use_compile, use_cuda_graphs=mode.use_cuda_graphs)
+        model = fabric.setup_module(code, move_to_device=False)
         loss_fn = loss_of(recipe, self.feed, fabric.device)
         set_rates(optimizer, rate_factor(recipe.schedule, 0, max(1, recipe.epochs)))
         times: list[float] = []
@@ -232,9 +238,12 @@ class _Trial:
         return _Steps(times[0], statistics.median(times[1:]), tuple(losses[:2]))
 
 
-def compiled(network: nn.Module, use_compile: bool) -> nn.Module:
-    """The network as it is, or compiled; each size of batch is compiled for itself."""
-    return torch.compile(network, dynamic=False) if use_compile else network  # type: ignore[return-value]
+def compiled(network: nn.Module, use_compile: bool, *, use_cuda_graphs: bool = False) -> nn.Module:
+    """The network as it is, or compiled; each size of batch is compiled for itself. Without a GPU there are no graphs."""
+    if not use_compile:
+        return network
+    how = "reduce-overhead" if use_cuda_graphs else None
+    return torch.compile(network, dynamic=False, mode=how)  # type: ignore[return-value]
 
 
 def _attempt(trial: _Trial, mode: Mode, batch_size: int, reference: _Steps) -> ModeTiming:

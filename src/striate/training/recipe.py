@@ -76,7 +76,8 @@ class Recipe:
     needed; of a source in shards so many that lie near each other are shuffled together. `output`: softmax has one output a class,
     sigmoid a single one for the second of two classes. `ema_decay` 0 keeps no average. `use_channels_last` lays
     activations out pixel by pixel, which is faster for all but tiny networks and rounds differently. `use_compile` has
-    torch.compile write the code of a step. `num_threads` compute on the CPU; 0 leaves PyTorch's own number. Fractions
+    torch.compile write the code of a step, and `use_cuda_graphs` has a GPU replay that code without launching each kernel
+    anew. `num_threads` compute on the CPU; 0 leaves PyTorch's own number. Fractions
     lie in [0, 1]. Raises InputError for values out of range.
     """
 
@@ -95,6 +96,7 @@ class Recipe:
     precision: Precision = "32-true"
     use_channels_last: bool = False
     use_compile: bool = False
+    use_cuda_graphs: bool = False
     num_threads: int = 0
     freeze: Freeze = "nothing"
     views: int = 0
@@ -121,6 +123,13 @@ class Recipe:
         _check_above("validation_fraction", self.validation_fraction, 0)
         _check_within("validation_fraction", self.validation_fraction, 0, 0.9)
         _check_within("test_fraction", self.test_fraction, 0, 0.9)
+        if self.use_cuda_graphs and (
+            not self.use_compile or self.accumulate_steps > 1 or self.optimizer.name == "lbfgs"
+        ):
+            raise InputError(
+                "CUDA graphs are made of compiled code that runs once an update, so they go with --compile and without "
+                "--accumulate-steps or lbfgs"
+            )
         if self.views > 0 and (self.freeze != "base" or self.augmentation.mixup > 0):
             raise InputError(
                 f"views of images are kept only behind a frozen base and without mixup, but {self.views} are asked for with freeze "

@@ -132,7 +132,8 @@ class Session:
             if is_sharded(network):
                 self.model = InPrecision(network, self.fabric)
             else:
-                self.model = self.fabric.setup_module(compiled(network, self.recipe.use_compile), move_to_device=False)
+                code = compiled(network, self.recipe.use_compile, use_cuda_graphs=self.recipe.use_cuda_graphs)
+                self.model = self.fabric.setup_module(code, move_to_device=False)
         self.num_open = num_open
 
     def _train_epoch(self) -> None:

@@ -80,6 +80,8 @@ def train_step(
 
     def evaluate() -> float:
         optimizer.zero_grad(set_to_none=True)
+        if _is_compiled(model):
+            torch.compiler.cudagraph_mark_step_begin()  # what the graphs of the step before gave may be written over
         seed_device(fabric.device, seed)  # L-BFGS comes here many times: the dropout masks must be the same each time
         results.append(_accumulate_gradients(model, batches, loss_fn, optimizer, fabric, max_grad_norm))
         return results[-1].loss_sum / results[-1].weight
@@ -171,8 +173,11 @@ def _gradients_shared(fabric: Fabric, model: nn.Module, *, is_last: bool) -> Abs
 
 def _quick_dropout(fabric: Fabric, model: nn.Module) -> AbstractContextManager[object]:
     """Dropout's masks in a tenth of the time; compiled code draws its own."""
-    is_compiled = any(hasattr(each, "_orig_mod") for each in (model, *model.children()))
-    return QuickDropout() if fabric.device.type == "cpu" and not is_compiled else nullcontext()
+    return QuickDropout() if fabric.device.type == "cpu" and not _is_compiled(model) else nullcontext()
+
+
+def _is_compiled(model: nn.Module) -> bool:
+    return any(hasattr(each, "_orig_mod") for each in (model, *model.children()))
 
 
 def _as_one_batch(fabric: Fabric, batch: Batch) -> AbstractContextManager[object]:
