@@ -67,9 +67,36 @@ def test_another_file_is_written_on_request(run, striate_command, tmp_path):
     assert found.code == 0, found.err
     assert (run / "model.safetensors").read_bytes() == bytes_before
     assert striate.load_model(tmp_path / "calibrated.safetensors").temperature == found.json["temperature"]
-    assert found.json["after"]["negative_log_likelihood"] < found.json["before"]["negative_log_likelihood"]
+    fit = found.json["fit"]
+    assert fit["after"]["negative_log_likelihood"] < fit["before"]["negative_log_likelihood"]
+    low, high = fit["interval"]
+    assert low < fit["temperature"] == found.json["temperature"] < high < fit["temperature_before"]
     assert found.json["test"]["before"]["calibration_error"] > 0
     assert found.json["report"] is None
+
+
+def test_a_temperature_by_hand_and_undone(run, striate_command):
+    as_trained = (run / "model.safetensors").read_bytes()
+    figures = json.loads((run / "evaluation.json").read_text())
+    done = striate_command("calibrate", run, "--temperature", 2.5)
+    assert done.code == 0, done.err
+    assert striate.load_model(run).temperature == 2.5
+    assert (
+        json.loads((run / "evaluation.json").read_text())["negative_log_likelihood"]
+        > figures["negative_log_likelihood"]
+    )
+    assert striate_command("calibrate", run, "--temperature", 1).code == 0
+    assert (run / "model.safetensors").read_bytes() == as_trained
+    assert json.loads((run / "evaluation.json").read_text()) == figures
+
+
+def test_where_images_ask_for_nothing_else_nothing_is_written(run, striate_command):
+    assert striate_command("calibrate", run).code == 0
+    there = {path: path.stat().st_mtime_ns for path in run.rglob("*")}
+    again = striate_command("calibrate", run)
+    assert again.code == 0
+    assert "nothing was changed: these images ask for no other temperature" in again.out.replace("\n", " ")
+    assert {path: path.stat().st_mtime_ns for path in run.rglob("*")} == there
 
 
 def test_what_cannot_be(run, striate_command, tmp_path):
@@ -79,5 +106,9 @@ def test_what_cannot_be(run, striate_command, tmp_path):
         in striate_command("calibrate", run, "--split", "train").refused()
     )
     assert "is a folder; name the file" in striate_command("calibrate", run, "--out", tmp_path).refused()
+    assert (
+        "temperature must lie in [0.01, 100] but is 0"
+        in striate_command("calibrate", run, "--temperature", 0).refused()
+    )
     assert "is neither a file or folder nor a network" in striate_command("calibrate", "nothing").refused()
     assert (run / "model.safetensors").read_bytes() == bytes_before

@@ -1,7 +1,8 @@
 """`striate calibrate`: make a model as sure as it is right."""
 
+import shlex
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.table import Table
@@ -9,6 +10,9 @@ from rich.text import Text
 
 from striate.cli.console import AsJson, DataDir, Device, Download, out, show_json, tell, track
 from striate.cli.memory import importing
+
+if TYPE_CHECKING:
+    from striate.evaluation.calibrating import Fit, Sureness
 
 
 def calibrate(
@@ -25,6 +29,9 @@ def calibrate(
     split: Annotated[
         str | None, typer.Option("--split", metavar="validation|test|all", help="Which part of SOURCE.")
     ] = None,
+    temperature: Annotated[
+        float | None, typer.Option("--temperature", help="Set it by hand and fit nothing; 1 undoes.")
+    ] = None,
     to: Annotated[
         Path | None,
         typer.Option("--out", metavar="FILE", help="Where to write the calibrated model; in MODEL's place by default."),
@@ -36,8 +43,7 @@ def calibrate(
 ) -> None:
     """Make a model as sure as it is right: fit a temperature that its probabilities are softened or sharpened by.
 
-    No answer changes, only how sure it is. The temperature is kept in the model file; evaluate, predict and export heed it,
-    and the report of a run is written anew.
+    No answer changes, only how sure it is. The temperature is kept in the model file; evaluate, predict and export heed it.
 
     Example: striate calibrate runs/digits-lenet5-1
     """
@@ -46,16 +52,35 @@ def calibrate(
         from striate.recipes.calibrate import calibrate_file
 
     access = Access(data_dir=data_dir, download=download, tell=tell, track=track)
-    result = calibrate_file(model, source, split=split, out=to, device=device, access=access)
+    result = calibrate_file(model, source, split=split, temperature=temperature, out=to, device=device, access=access)
     if as_json:
         show_json(result.to_json())
         return
-    fit = result.fit
+    if result.fit is not None:
+        _show_fit(result.fit, result.test)
+    if result.path is None:
+        out.print(f"nothing was changed: these images ask for no other temperature than {result.temperature:.3g}")
+    else:
+        out.print(f"model   {result.path}, temperature {result.temperature:.3f}", highlight=False, soft_wrap=True)
+    if result.report is not None:
+        out.print(f"report  {result.report}", highlight=False, soft_wrap=True)
+    if result.fit is not None and result.path is not None and result.test is not None:
+        before, after = (each.negative_log_likelihood for each in result.test)
+        if after > before:
+            undo = ["striate", "calibrate", str(to or model), "--temperature", f"{result.fit.temperature_before:g}"]
+            out.print(
+                "On the test part it fares worse than before: there were too few images to fit it on. To undo it:"
+            )
+            out.print(f"  {shlex.join(undo)}", highlight=False, soft_wrap=True)
+
+
+def _show_fit(fit: "Fit", test: "tuple[Sureness, Sureness] | None") -> None:
+    low, high = fit.interval
     out.print(
         Text.assemble(
             "temperature ",
             (f"{fit.temperature:.3f}", "bold"),
-            f"  {_in_words(fit.temperature, fit.temperature_before)}, from {fit.num_images:,} images of the {fit.split} part "
+            f"  {_in_words(fit)}; 95 % interval {low:.3f} to {high:.3f}, from {fit.num_images:,} images of the {fit.split} part "
             f"of {fit.source}",
         ),
         soft_wrap=True,
@@ -64,22 +89,18 @@ def calibrate(
     for heading in ("", "calibration error", "negative log-likelihood, nats"):
         table.add_column(heading, justify="right" if heading else "left")
     rows = [(f"{fit.split}, which it was fitted on", fit.before, fit.after)]
-    if result.test is not None:
-        rows.append(("test", *result.test))
+    if test is not None:
+        rows.append(("test", *test))
     for name, before, after in rows:
-        errors, losses = zip(
-            *((each.calibration_error, each.negative_log_likelihood) for each in (before, after)), strict=True
-        )
         table.add_row(
-            name, " -> ".join(f"{100 * error:.2f} %" for error in errors), " -> ".join(f"{loss:.4f}" for loss in losses)
+            name,
+            f"{100 * before.calibration_error:.2f} % -> {100 * after.calibration_error:.2f} %",
+            f"{before.negative_log_likelihood:.4f} -> {after.negative_log_likelihood:.4f}",
         )
     out.print(table)
-    out.print(f"model   {result.path}", highlight=False, soft_wrap=True)
-    if result.report is not None:
-        out.print(f"report  {result.report}", highlight=False, soft_wrap=True)
 
 
-def _in_words(temperature: float, before: float) -> str:
-    if abs(temperature / before - 1) < 0.02:
-        return "(it was about as sure as it should be)"
-    return "(it was too sure)" if temperature > before else "(it was not sure enough)"
+def _in_words(fit: "Fit") -> str:
+    if not fit.is_change:
+        return "(it is as sure as it should be, as far as these images tell)"
+    return "(it was too sure)" if fit.temperature > fit.temperature_before else "(it was not sure enough)"

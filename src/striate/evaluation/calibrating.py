@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from striate.data.opening import Access
 from striate.errors import InputError, NonFiniteLoss
@@ -29,6 +30,8 @@ FEWEST_IMAGES = 30
 MOST_LOGITS = 50_000_000
 """Of more answers than so many numbers, images evenly spread are enough: it is one number that is to be found."""
 _MOST_STEPS = 100
+_CHI_SQUARED = 3.841459
+"""The 95 % quantile for one parameter."""
 
 
 @dataclass(frozen=True)
@@ -41,15 +44,23 @@ class Sureness:
 
 @dataclass(frozen=True)
 class Fit:
-    """The temperature a model had and the one that was found, and how it fares with both on the images it was found on."""
+    """The temperature a model had and the one that was found, with its 95 % interval, and how it fares with both on the
+    images it was found on.
+    """
 
     source: str
     split: str
     num_images: int
     temperature_before: float
     temperature: float
+    interval: tuple[float, float]
     before: Sureness
     after: Sureness
+
+    @property
+    def is_change(self) -> bool:
+        """Whether the images tell that the temperature should be another than it was."""
+        return not self.interval[0] <= self.temperature_before <= self.interval[1]
 
     def to_json(self) -> dict[str, Any]:
         """Plain values."""
@@ -64,7 +75,8 @@ def calibrate(
     batch_size: int = 256,
     access: Access | None = None,
 ) -> tuple[Model, Fit]:
-    """The model with the temperature that suits it best, and what that changes; the network is the same object.
+    """The model with the temperature that suits it best, and what that changes; the network is the same object. Where the
+    images do not tell the new temperature from the old one, the model itself comes back.
 
     Without a source the images are the validation part of the model's own training; of another, its validation part where
     it has one, else all. InputError for images that the model was trained on, for fewer than thirty, and where it makes no
@@ -86,7 +98,10 @@ def calibrate(
         )
     temperature = fit_temperature(logits, labels)
     before, after = (_sureness(logits, labels, each) for each in (model.temperature, temperature))
-    fit = Fit(part.dataset.source, part.split, len(labels), model.temperature, temperature, before, after)
+    interval = likely_temperatures(logits, labels, temperature)
+    fit = Fit(part.dataset.source, part.split, len(labels), model.temperature, temperature, interval, before, after)
+    if not fit.is_change:
+        return model, fit
     provenance = {**model.provenance, "calibration": fit.to_json()}
     return dataclasses.replace(model, temperature=temperature, provenance=provenance), fit
 
@@ -123,6 +138,22 @@ def fit_temperature(logits: Tensor, labels: Tensor) -> float:
     return 1 / inverse
 
 
+def likely_temperatures(logits: Tensor, labels: Tensor, best: float) -> tuple[float, float]:
+    """The 95 % interval around the best temperature by the ratio of likelihoods (Wilks 1938), within [0.05, 20]."""
+    allowed = _loss(logits, labels, best) + _CHI_SQUARED / 2 / len(labels)
+    ends = []
+    for far in (LOWEST, HIGHEST):
+        near = best
+        if _loss(logits, labels, far) > allowed:
+            for _ in range(_MOST_STEPS):  # a hundred halvings: to the last digit
+                middle = (near * far) ** 0.5
+                near, far = (near, middle) if _loss(logits, labels, middle) > allowed else (middle, far)
+                if abs(near / far - 1) < 1e-4:
+                    break
+        ends.append(far)
+    return ends[0], ends[1]
+
+
 def _answers(model: Model, part: Part, batch_size: int, track: Track) -> tuple[Tensor, Tensor]:
     """Logits (N, K) float32 and labels (N,) of the readable images, on the CPU. NonFiniteLoss where one is not finite."""
     indices = part.indices[part.packed.usable[part.indices]]
@@ -141,6 +172,11 @@ def _answers(model: Model, part: Part, batch_size: int, track: Track) -> tuple[T
     if not logits.isfinite().all():
         raise NonFiniteLoss("the network answers some images with NaN or infinity; its weights are damaged")
     return logits, torch.from_numpy(part.labels[indices])
+
+
+def _loss(logits: Tensor, labels: Tensor, temperature: float) -> float:
+    losses = F.cross_entropy(logits / temperature, labels, reduction="none")
+    return float(losses.double().mean())
 
 
 def _sureness(logits: Tensor, labels: Tensor, temperature: float) -> Sureness:

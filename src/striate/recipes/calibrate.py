@@ -8,7 +8,7 @@ from typing import Any
 from striate.data.opening import Access
 from striate.errors import DataError, InputError, RunError
 from striate.evaluation.calibrating import Fit, Sureness, calibrate, sureness
-from striate.networks.model_file import MODEL_FILE
+from striate.networks.model_file import MAX_TEMPERATURE, MIN_TEMPERATURE, MODEL_FILE
 from striate.progress import tell_nobody
 from striate.recipes.run_folder import RUN_FILE, read_run
 from striate.recipes.train import judge_again
@@ -17,19 +17,27 @@ from striate.tasks.model import load_model, save_model
 
 @dataclass(frozen=True)
 class Calibrated:
-    """Where the calibrated model lies and what was found; `test`: how it fared before and fares after on the test part of its
-    own data, where there is one; `report` is that of a run.
+    """Where the model lies, its temperature now, and what was found, None where the temperature was given; `test`: how it fared
+    before and fares after on the test part of its own data, where there is one; `report` is that of a run. Nothing was
+    written, and `path` is None, where the images ask for no other temperature than it had.
     """
 
-    path: Path
-    fit: Fit
+    path: Path | None
+    temperature: float
+    fit: Fit | None
     test: tuple[Sureness, Sureness] | None
     report: Path | None
 
     def to_json(self) -> dict[str, Any]:
         """Plain values."""
         test = None if self.test is None else dict(zip(("before", "after"), map(asdict, self.test), strict=True))
-        return {"model": str(self.path), **self.fit.to_json(), "test": test, "report": self.report and str(self.report)}
+        return {
+            "model": self.path and str(self.path),
+            "temperature": self.temperature,
+            "fit": self.fit and self.fit.to_json(),
+            "test": test,
+            "report": self.report and str(self.report),
+        }
 
 
 def calibrate_file(
@@ -37,11 +45,13 @@ def calibrate_file(
     source: str | Path | None = None,
     *,
     split: str | None = None,
+    temperature: float | None = None,
     out: Path | None = None,
     device: str = "auto",
     access: Access | None = None,
 ) -> Calibrated:
-    """Fit a temperature for the model that `ref` names (as for `load_model`) and write it to `out`, or in its place.
+    """Fit a temperature for the model that `ref` names (as for `load_model`), or take the one given (1 undoes), and write the
+    model to `out`, or in its place.
 
     In place, a run gets its figures and report anew. Raises as `calibrate` does; InputError where there is no
     file to write to, RunError for a run that is not finished.
@@ -51,21 +61,27 @@ def calibrate_file(
     path = out or (folder / MODEL_FILE if folder.is_dir() else folder)
     if out is not None and out.is_dir():
         raise InputError(f"{out} is a folder; name the file that the calibrated model is to be written to")
+    if temperature is not None and not MIN_TEMPERATURE <= temperature <= MAX_TEMPERATURE:
+        raise InputError(f"temperature must lie in [{MIN_TEMPERATURE:g}, {MAX_TEMPERATURE:g}] but is {temperature:g}")
     model = load_model(ref, device=device, download=access.download, tell=access.tell)
     if out is None and not path.is_file():
         raise InputError(f"{ref} is no file that could be rewritten; say with --out where the calibrated model goes")
     is_run = out is None and (folder / RUN_FILE).is_file()
     if is_run and read_run(folder)["status"] != "finished":
         raise RunError(f"{folder} is not finished, and would go on without it; first: striate train --resume {folder}")
-    calibrated, fit = calibrate(model, source, split=split, access=access)
-    test = None
-    if source is None and fit.split == "validation":
-        quiet = replace(access, tell=tell_nobody)
-        with suppress(DataError):  # no test part
-            before, after = sureness(model, "test", (fit.temperature_before, fit.temperature), access=quiet)
-            test = before, after
+    fit = test = None
+    if temperature is not None:
+        provenance = {key: value for key, value in model.provenance.items() if key != "calibration"}
+        calibrated = replace(model, temperature=temperature, provenance=provenance)
+    else:
+        calibrated, fit = calibrate(model, source, split=split, access=access)
+        if source is None and fit.split == "validation":
+            quiet = replace(access, tell=tell_nobody)
+            with suppress(DataError):  # no test part
+                before, after = sureness(model, "test", (fit.temperature_before, fit.temperature), access=quiet)
+                test = before, after
+        if not fit.is_change and out is None:
+            return Calibrated(None, model.temperature, fit, test, None)
     save_model(calibrated, path)
-    report = None
-    if is_run:
-        report = judge_again(folder, device=device, access=access).report_path
-    return Calibrated(path, fit, test, report)
+    report = judge_again(folder, device=device, access=access).report_path if is_run else None
+    return Calibrated(path, calibrated.temperature, fit, test, report)
