@@ -20,6 +20,7 @@ def main() -> None:
         "start-up": start_up,
         "photos": photos,
         "mnist-to-99": mnist,
+        "cifar10": cifar10,
         "transfer": transfer,
         "training-speed": training,
         "inference": inference,
@@ -111,6 +112,29 @@ def mnist(about: Result) -> list[str]:
         "the bar is 8.",
         "",
         *table(["", "seconds", "accuracy, each seed", "epochs"], rows),
+    ]
+
+
+def cifar10(about: Result) -> list[str]:
+    """How right after how long; of a peer its last epoch in the time it had, or the first that met the target."""
+    rows = []
+    for name, found in about["runs"].items():
+        for run in found:
+            if "lines" not in run:
+                six = f"{100 * run['six_views_accuracy']:.2f} %"
+                rows.append([name, str(run["seed"]), f"{run['seconds']:.0f}", f"{100 * run['accuracy']:.2f} %", six])
+                continue
+            last = run["lines"][-1]
+            stopped = "" if run["seconds"] else f" (epoch {last['epoch']})"
+            reached = f"{100 * last['accuracy']:.2f} %{stopped}"
+            rows.append([name, str(run["seed"]), f"{last['seconds']:.0f}", reached, ""])
+    commands = "; ".join(f"{name}: `{words}`" for name, words in about["commands"].items() if name in about["runs"])
+    return [
+        "## CIFAR-10 from a copy saved as JPEG: the 10,000 test images, from process start",
+        *made_by("benchmarks/cifar10.py", about, max(map(len, about["runs"].values()))),
+        f"{commands}. Peers end with the epoch that meets {100 * about['target']:.0f} %, or are stopped.",
+        "",
+        *table(["", "seed", "seconds", "accuracy", "six views an image"], rows),
     ]
 
 
