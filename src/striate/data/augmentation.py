@@ -28,11 +28,12 @@ class Augmentation:
     """What happens at random to training images; every default is "nothing". InputError for values out of range.
 
     `crop_scale` (low, high): random resized crop of that share of the area, aspect 3/4 to 4/3; None for the centre
-    crop. `flip`: left and right change places in half of the images. `shift_px`: largest shift in each direction, the
-    border filled by reflection. `rotation_degrees`: largest turn either way. `brightness`, `contrast`, `saturation`:
-    largest relative change; `hue` in turns of the colour circle (<= 0.5). `pca_color`: standard deviation of AlexNet's
-    noise along the principal colours (0.1 in the paper). `cutout_px`: side of a square set to the image's mean colour
-    (arXiv:1708.04552; its centre may lie anywhere, so it may stick out). `mixup`: alpha of the Beta distribution
+    crop. `flip`: left and right change places in half of the images; while training, in each image every other
+    epoch. `shift_px`: largest shift in each direction, the border filled by reflection. `rotation_degrees`: largest
+    turn either way. `brightness`, `contrast`, `saturation`: largest relative change; `hue` in turns of the colour
+    circle (<= 0.5). `pca_color`: standard deviation of AlexNet's noise along the principal colours (0.1 in the
+    paper). `cutout_px`: side of a square set to the image's mean colour (arXiv:1708.04552; its centre may lie
+    anywhere, so it may stick out). `mixup`: alpha of the Beta distribution
     (arXiv:1710.09412), 0 for none.
     """
 

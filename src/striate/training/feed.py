@@ -3,6 +3,7 @@
 n images of a batch, C channels, K classes.
 """
 
+import dataclasses
 import hashlib
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, field
@@ -24,6 +25,7 @@ from striate.data.feeding import (
     read_random_crops,
     share_of,
     stream_order,
+    takes_turns,
 )
 from striate.data.packed import PreparedImages
 from striate.data.parallel import num_processors, prefetch
@@ -31,7 +33,7 @@ from striate.data.preprocessing import Preprocessing
 from striate.data.resident import ResidentImages, place_on, room_on
 from striate.errors import InputError
 from striate.evaluation.evaluate import plain_batches
-from striate.training.randomness import generator_for
+from striate.training.randomness import generator_for, seed_for
 from striate.training.recipe import Recipe
 from striate.training.step import Batch
 
@@ -119,7 +121,7 @@ class Feed:
             if number >= first_batch:
                 share = share_of(stop - start, rank, world_size)
                 generator = generator_for(recipe.seed, "augmentation", epoch, number, 0)
-                thunks.append(partial(self._load, recipe, order[start:stop], share, generator, device))
+                thunks.append(partial(self._load, recipe, order[start:stop], epoch, share, generator, device))
         num_readers = self.num_readers(recipe)
         for finish in prefetch(thunks, depth=num_readers + 1, num_workers=num_readers):
             yield finish()
@@ -158,12 +160,18 @@ class Feed:
         )
 
     def _load(
-        self, recipe: Recipe, indices: np.ndarray, share: Share, generator: torch.Generator, device: torch.device
+        self,
+        recipe: Recipe,
+        indices: np.ndarray,
+        epoch: int,
+        share: Share,
+        generator: torch.Generator,
+        device: torch.device,
     ) -> Callable[[], Batch]:
         """All that is done ahead, in another thread: the reading, and the rest too where a processor is free for it. The
         result gives the batch: of the images `indices`, those that are the process's share.
         """
-        draws = self._draw(recipe, indices, generator)
+        draws = self._draw(recipe, indices, epoch, generator)
         own = torch.arange(share.start, share.stop)
         needed = own if draws.partners is None else torch.cat([own, draws.partners[own]]).unique()
         own_indices, resident = indices[needed.numpy()], self._resident.get(device)
@@ -180,13 +188,16 @@ class Feed:
         batch = finish()
         return lambda: batch
 
-    def _draw(self, recipe: Recipe, indices: np.ndarray, generator: torch.Generator) -> Draws:
-        """Every random choice for the images of a batch."""
+    def _draw(self, recipe: Recipe, indices: np.ndarray, epoch: int, generator: torch.Generator) -> Draws:
+        """Every random choice for the images of a batch; mirror images take turns from epoch to epoch."""
         size, augmentation = self.preprocessing.crop_size, recipe.augmentation
         boxes = None
         if augmentation.crop_scale is not None:
             boxes = random_crop_boxes(self.packed.shapes[indices], augmentation.crop_scale, generator)
         changes = draw_changes((len(indices), self.preprocessing.channels, *size), augmentation, generator)
+        if augmentation.flip:
+            mirrored = takes_turns(indices, seed=seed_for(recipe.seed, "mirror"), epoch=epoch)
+            changes = dataclasses.replace(changes, flipped=torch.from_numpy(mirrored))
         shares = partners = None
         if augmentation.mixup > 0:
             shares, partners = draw_mix(len(indices), augmentation.mixup, generator)

@@ -18,6 +18,7 @@ from striate.data.feeding import (
     read_random_crops,
     share_of,
     stream_order,
+    takes_turns,
 )
 from striate.data.packed import PackedImages
 from striate.errors import DataError, InputError
@@ -353,3 +354,23 @@ def test_regions_come_in_another_order_and_other_company_each_epoch() -> None:
     assert firsts[0] != firsts[1]
     within = regions[orders[0][:100]]
     assert (np.diff(within) != 0).sum() > 50  # and shuffled, not one region after the other
+
+
+def test_images_take_turns_at_being_mirrored() -> None:
+    """By hand with whole numbers, half of all images at a time, and neighbours independent of each other."""
+    mask = 2**64 - 1
+
+    def begins(index: int, seed: int) -> int:
+        bits = (index + seed) * 0x9E3779B97F4A7C15 & mask
+        bits = (bits ^ bits >> 30) * 0xBF58476D1CE4E5B9 & mask
+        bits = (bits ^ bits >> 27) * 0x94D049BB133111EB & mask
+        return bits >> 33 & 1
+
+    for seed in (0, 5, 2**63 - 1):
+        found = takes_turns(np.arange(200), seed=seed, epoch=0)
+        assert found.tolist() == [begins(index, seed) == 1 for index in range(200)]
+    many = takes_turns(np.arange(100_000), seed=7, epoch=0)
+    assert abs(many.mean() - 0.5) < 0.01
+    assert abs((many[1:] == many[:-1]).mean() - 0.5) < 0.01
+    assert (takes_turns(np.arange(100_000), seed=7, epoch=1) != many).all()
+    assert (takes_turns(np.array([5, 3, 5]), seed=7, epoch=4) == many[[5, 3, 5]]).all()

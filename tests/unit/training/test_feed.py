@@ -76,6 +76,25 @@ def test_a_batch_is_the_same_when_the_images_lie_on_the_device(monkeypatch, mixu
         assert torch.equal(first.targets, second.targets)
 
 
+def test_mirror_images_take_turns():
+    """Two epochs show every image once as it is and once mirrored, whatever its batch; which first depends on the seed."""
+    recipe = tiny_recipe(augmentation=Augmentation(flip=True), use_balanced_sampling=False)
+    seen = []
+    for seed, epoch in ((0, 0), (0, 1), (0, 2), (1, 0)):
+        feed, own = tiny_feed(), dataclasses.replace(recipe, seed=seed)
+        order = feed._order(own, epoch)
+        images = torch.cat([batch.images for batch in feed.train_batches(own, epoch, CPU)])
+        plain = feed.plain_batch(order, CPU).images
+        is_plain = (images == plain).flatten(1).all(1)
+        is_mirrored = (images == plain.flip(3)).flatten(1).all(1)
+        assert (is_plain != is_mirrored).all()
+        seen.append(dict(zip(order.tolist(), is_mirrored.tolist(), strict=True)))
+    first, second, third, other_seed = seen
+    assert first == third != other_seed
+    assert all(first[index] != second[index] for index in first)
+    assert 0.2 < np.mean(list(first.values())) < 0.8
+
+
 class InShards(PackedImages):
     """Images of which ten lie together, and which two threads read."""
 
