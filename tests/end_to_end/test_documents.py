@@ -13,7 +13,8 @@ from striate.networks.catalogue import CATALOGUE
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 QUICK = ["--epochs", "2", "--batch-size", "8", "--no-checks"]
-BRIEF = ["--budget", "3"]
+EXTRA = {"bench": ["--budget", "3"], "calibrate": ["--temperature", "1.5"]}
+"""Two dozen pictures are too few to fit a temperature on."""
 
 
 def blocks(text: str, language: str) -> list[str]:
@@ -39,7 +40,7 @@ def test_every_command_of_the_readme_works(striate_command, tmp_path):
             assert words[-2:] == ["--network", "squeezenet1_1"]
             continue
         is_training = words[0] == "train" and not {"--help", "--resume", "--find-rate"} & set(words)
-        done = striate_command(*words, *(QUICK if is_training else []), *(BRIEF if words[0] == "bench" else []))
+        done = striate_command(*words, *(QUICK if is_training else []), *EXTRA.get(words[0], []))
         assert done.code == 0, (words, done.err)
 
 
