@@ -121,6 +121,7 @@ def fit_temperature(logits: Tensor, labels: Tensor) -> float:
 
     The loss is convex in 1 / temperature, so Newton's steps, kept within what is known to hold the minimum, find it.
     """
+    logits = logits - logits.amax(dim=1, keepdim=True)  # what all classes share costs digits and means nothing
     own = logits.gather(1, labels[:, None])[:, 0].double().mean()
     low, high, inverse = 1 / HIGHEST, 1 / LOWEST, 1.0
     for _ in range(_MOST_STEPS):
