@@ -70,7 +70,9 @@ def test_the_interval_holds_the_truth_in_19_of_20_draws():
         assert lost == pytest.approx(3.841459 / 2, rel=2e-3)
 
 
-@given(st.integers(2, 6), st.integers(1, 40), st.floats(0.01, 100), st.integers(0, 2**31), st.sampled_from([0.0, 1000.0]))
+@given(
+    st.integers(2, 6), st.integers(1, 40), st.floats(0.01, 100), st.integers(0, 2**31), st.sampled_from([0.0, 1000.0])
+)
 def test_no_other_temperature_is_better(num_classes, num_images, spread, seed, shift):
     generator = torch.Generator().manual_seed(seed)
     logits = spread * torch.randn(num_images, num_classes, generator=generator) + shift
