@@ -112,3 +112,15 @@ def test_what_cannot_be(run, striate_command, tmp_path):
     )
     assert "is neither a file or folder nor a network" in striate_command("calibrate", "nothing").refused()
     assert (run / "model.safetensors").read_bytes() == bytes_before
+
+
+def test_a_run_whose_own_images_are_gone_is_calibrated_on_others(striate_command, stripes, tmp_path):
+    words = ("--run", tmp_path / "run", "--network", "lenet5", "--epochs", 1, "--batch-size", 8, "--no-checks")
+    assert striate_command("train", stripes, *words).code == 0
+    evaluation = (tmp_path / "run" / "evaluation.json").read_bytes()
+    stripes.rename(tmp_path / "elsewhere")
+    done = striate_command("calibrate", tmp_path / "run", "--temperature", 2)
+    assert done.code == 0, done.err
+    assert "the run's figures and report stay as they were: the images of" in done.err.replace("\n", " ")
+    assert striate.load_model(tmp_path / "run").temperature == 2
+    assert (tmp_path / "run" / "evaluation.json").read_bytes() == evaluation

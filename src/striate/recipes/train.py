@@ -118,6 +118,10 @@ def train(
     own_device = check_device(device, choices.precision if choices else None, place)
     if choices is not None and choices.use_compile and own_device.type == "cpu" and not has_cpp_compiler():
         raise InputError("compiling needs a C++ compiler and there is none here; install g++, or leave --compile out")
+    if choices is not None and choices.use_cuda_graphs and own_device.type != "cuda":
+        raise InputError(
+            f"CUDA graphs need a CUDA device and this run is on {own_device.type}; leave --cuda-graphs out"
+        )
     fabric = make_fabric(own_device, "32-true", place)
     with naming_lost_processes(fabric, "start the run again"):
         if begun := from_first(fabric, partial(_begun_by_this_launch, run)):

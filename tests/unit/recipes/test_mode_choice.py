@@ -71,6 +71,13 @@ def test_a_short_run_is_not_measured(tmp_path, monkeypatch):
     assert not (tmp_path / "cache" / "modes").exists()
 
 
+def test_cuda_graphs_without_cuda_are_refused():
+    with pytest.raises(
+        InputError, match="CUDA graphs need a CUDA device and this run is on cpu; leave --cuda-graphs out"
+    ):
+        train("digits", Choices(use_compile=True, use_cuda_graphs=True), device="cpu")
+
+
 def test_compiling_without_a_compiler_is_refused(monkeypatch):
     monkeypatch.setattr(train_module, "has_cpp_compiler", lambda: False)
     with pytest.raises(InputError, match="compiling needs a C\\+\\+ compiler and there is none here; install g\\+\\+"):
