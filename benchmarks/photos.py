@@ -110,7 +110,10 @@ def striate_passes(photos: Path) -> Iterator[float]:
     packed = pack_data(data, preprocessing, access)
     everything = np.arange(len(packed))
     feed = Feed(packed, data.dataset.labels, everything, everything[:1], preprocessing, data.dataset.class_names)
-    recipe = Recipe("resnet18", epochs=3, batch_size=32, augmentation=Augmentation(crop_scale=(0.08, 1.0), flip=True))
+    changes = Augmentation(crop_scale=(0.08, 1.0), flip=True)
+    recipe = Recipe(
+        "resnet18", epochs=3, batch_size=32, augmentation=changes, use_channels_last=True
+    )  # as is usual here
     for epoch in itertools.count():
         seen = sum(len(batch.images) for batch in feed.train_batches(recipe, epoch, torch.device("cpu")))
         yield seen / (time.perf_counter() - began)

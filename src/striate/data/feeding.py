@@ -118,25 +118,37 @@ def read_random_crops(
     size: tuple[int, int],
     scale: tuple[float, float],
     generator: torch.Generator,
+    *,
+    memory_format: torch.memory_format = torch.contiguous_format,
 ) -> Tensor:
     """A random part of each image, resized to (height, width) = `size`: uint8 (n, C, height, width).
 
     The resizing is bilinear and antialiased, see `read_crops`. The part's area is a share in [low, high] = `scale` of the packed image's
     area, as in `random_crop_boxes`.
     """
-    return read_crops(packed, indices, size, random_crop_boxes(packed.shapes[indices], scale, generator))
+    return read_crops(packed, indices, size, random_crop_boxes(packed.shapes[indices], scale, generator), memory_format)
 
 
-def read_crops(packed: PreparedImages, indices: np.ndarray, size: tuple[int, int], boxes: np.ndarray) -> Tensor:
+def read_crops(
+    packed: PreparedImages,
+    indices: np.ndarray,
+    size: tuple[int, int],
+    boxes: np.ndarray,
+    memory_format: torch.memory_format = torch.contiguous_format,
+) -> Tensor:
     """That part of each image, (n, 4) (top, left, height, width), resized to `size`: uint8 (n, C, height, width).
 
-    PyTorch resizes, with the same filter as Pillow in a third of the time; they differ by one grey level at most.
+    PyTorch resizes, with the same filter as Pillow in a fraction of the time; they differ by one grey level at most. Channels last
+    in `memory_format` it takes half as long as otherwise, for the same pixels.
     """
     check_usable(packed, indices)
-    crops = torch.empty((len(indices), packed.channels, *size), dtype=torch.uint8)
+    shape = (len(indices), packed.channels, *size)
+    crops = torch.empty(shape, dtype=torch.uint8, memory_format=memory_format)
     for crop, index, (top, left, height, width) in zip(crops, indices, boxes.tolist(), strict=True):
         part = packed.image(index)[top : top + height, left : left + width].copy()
-        image = torch.from_numpy(part).permute(2, 0, 1)[None]
+        image = torch.from_numpy(part).unsqueeze(0).permute(0, 3, 1, 2)
+        if memory_format == torch.contiguous_format:
+            image = image.contiguous()
         crop.copy_(interpolate(image, size, mode="bilinear", antialias=True)[0])
     return crops
 

@@ -22,7 +22,7 @@ from striate.errors import InputError
 from striate.networks.checking import check_counts, check_images
 from striate.networks.entry import Entry, Published
 
-SIZE = (32, 32)
+SIZE, MIN_SIZE = (32, 32), (9, 9)
 PATCH_PX = 2
 TINY_VARIANCE = 5e-4
 """Added to every patch variance, so that directions without signal are not blown up (the paper's epsilon)."""
@@ -81,7 +81,7 @@ class Scale(nn.Module):
 
 
 class Airbench(nn.Module):
-    """Whitening, three blocks, maximum over what is left, linear: images (N, C, 32, 32), normalised -> logits."""
+    """Whitening, three blocks, maximum over what is left, linear: images (N, C, H, W), normalised -> logits."""
 
     def __init__(self, config: AirbenchConfig) -> None:
         super().__init__()
@@ -94,16 +94,16 @@ class Airbench(nn.Module):
         self.block1 = Block(whitened_channels, config.widths[0], config.norm_momentum)
         self.block2 = Block(config.widths[0], config.widths[1], config.norm_momentum)
         self.block3 = Block(config.widths[1], config.widths[2], config.norm_momentum)
-        self.pool = nn.MaxPool2d(3)
+        self.pool = nn.AdaptiveMaxPool2d(1)  # the paper's 3x3 for 32 x 32
         self.flatten = nn.Flatten()
         self.head = nn.Linear(config.widths[2], config.num_classes, bias=False)
         self.scale = Scale(config.logit_scale)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Images (N, C, 32, 32) -> logits (N, K); InputError for any other size."""
-        check_images(images, self.config.in_channels, SIZE, is_fixed_size=True, network="airbench94_cifar")
-        maps = self.gelu(self.whiten(images))  # (N, 24, 31, 31) for colour
-        maps = self.block3(self.block2(self.block1(maps)))  # (N, 256, 3, 3)
+        """Images (N, C, H, W) of at least 9 x 9 -> logits (N, K)."""
+        check_images(images, self.config.in_channels, MIN_SIZE, network="airbench94_cifar")
+        maps = self.gelu(self.whiten(images))  # (N, 24, H - 1, W - 1) for colour
+        maps = self.block3(self.block2(self.block1(maps)))  # (N, 256, 3, 3) for 32 x 32
         return self.scale(self.head(self.flatten(self.pool(maps))))
 
 
@@ -164,7 +164,7 @@ def _entry(name: str, widths: tuple[int, int, int], num_params: int, macs: int, 
     return Entry(
         name=name, family="airbench", year=2024, title="94% on CIFAR-10 in 3.29 Seconds on a Single GPU",
         paper="arXiv:2404.00498", build=Airbench, config=AirbenchConfig(widths=widths), input_size=(3, *SIZE),
-        num_params=num_params, macs=macs, stem="whiten", head="head", min_size=SIZE, is_fixed_size=True,
+        num_params=num_params, macs=macs, stem="whiten", head="head", min_size=MIN_SIZE,
         initialize_from_images=whiten_from_images,
         published=Published(top1_error=top1_error, source="arXiv:2404.00498, CIFAR-10, six views an image"),
     )  # fmt: skip

@@ -64,7 +64,7 @@ def with_fastest_mode(
         thread_counts=(1, torch.get_num_threads()) if entry.macs < SMALL_MACS else (),
         forced=frozenset(field.name for field in dataclasses.fields(Mode) if getattr(choices, field.name) is not None),
     )
-    may_compile = choices.use_compile is None and (device.type == "cuda" or has_cpp_compiler())
+    may_compile = choices.use_compile is None and recipe.start_px == 0 and (device.type == "cuda" or has_cpp_compiler())
     may_use_graphs = device.type == "cuda" and choices.use_cuda_graphs is None and recipe.accumulate_steps == 1
     num_images = len(feed.train) * recipe.epochs
     path = _memory_path(prepared, modes, (may_compile, may_use_graphs), device, num_images)

@@ -33,6 +33,7 @@ from striate.data.preprocessing import Preprocessing
 from striate.data.resident import ResidentImages, place_on, room_on
 from striate.errors import InputError
 from striate.evaluation.evaluate import plain_batches
+from striate.training.growing import growing_size, resized
 from striate.training.randomness import generator_for, seed_for
 from striate.training.recipe import Recipe
 from striate.training.step import Batch
@@ -116,12 +117,15 @@ class Feed:
         order = self._order(recipe, epoch)
         if device not in self._resident and recipe.augmentation.crop_scale is None:
             self._resident[device] = place_on(self.packed, device, room_on(device))
+        bounds = self.bounds(recipe, world_size)
         thunks: list[Callable[[], Callable[[], Batch]]] = []
-        for number, (start, stop) in enumerate(self.bounds(recipe, world_size)):
+        for number, (start, stop) in enumerate(bounds):
             if number >= first_batch:
+                progress = (epoch + number / len(bounds)) / recipe.epochs
+                size = growing_size(self.preprocessing.crop_size, recipe.start_px, progress)
                 share = share_of(stop - start, rank, world_size)
                 generator = generator_for(recipe.seed, "augmentation", epoch, number, 0)
-                thunks.append(partial(self._load, recipe, order[start:stop], epoch, share, generator, device))
+                thunks.append(partial(self._load, recipe, order[start:stop], epoch, size, share, generator, device))
         num_readers = self.num_readers(recipe)
         for finish in prefetch(thunks, depth=num_readers + 1, num_workers=num_readers):
             yield finish()
@@ -164,12 +168,13 @@ class Feed:
         recipe: Recipe,
         indices: np.ndarray,
         epoch: int,
+        size: tuple[int, int],
         share: Share,
         generator: torch.Generator,
         device: torch.device,
     ) -> Callable[[], Batch]:
         """All that is done ahead, in another thread: the reading, and the rest too where a processor is free for it. The
-        result gives the batch: of the images `indices`, those that are the process's share.
+        result gives the batch: of the images `indices`, those that are the process's share, (height, width) = `size`.
         """
         draws = self._draw(recipe, indices, epoch, generator)
         own = torch.arange(share.start, share.stop)
@@ -179,10 +184,10 @@ class Feed:
         pixels: Callable[[], Tensor]
         if resident is not None and draws.boxes is None:  # nothing is left to do ahead
             pixels = partial(resident.batch, own_indices, self.preprocessing.crop_size)
-            return partial(self._prepare, recipe, pixels, labels, draws, needed, share, device)
-        read = self._read(own_indices, draws.boxes, needed, pin=device.type == "cuda")
+            return partial(self._prepare, recipe, pixels, labels, draws, needed, size, share, device)
+        read = self._read(recipe, own_indices, draws.boxes, needed, pin=device.type == "cuda")
         pixels = partial(read.to, device, non_blocking=True)
-        finish = partial(self._prepare, recipe, pixels, labels, draws, needed, share, device)
+        finish = partial(self._prepare, recipe, pixels, labels, draws, needed, size, share, device)
         if device.type != "cpu" or not self._has_free_processor(recipe):
             return finish
         batch = finish()
@@ -203,12 +208,15 @@ class Feed:
             shares, partners = draw_mix(len(indices), augmentation.mixup, generator)
         return Draws(boxes, changes, shares, partners)
 
-    def _read(self, indices: np.ndarray, boxes: np.ndarray | None, places: Tensor, *, pin: bool) -> Tensor:
+    def _read(
+        self, recipe: Recipe, indices: np.ndarray, boxes: np.ndarray | None, places: Tensor, *, pin: bool
+    ) -> Tensor:
         """Pixels (n, C, H, W) uint8 on the CPU; of `boxes`, those at `places` are the images' crops."""
         if boxes is None:
             pixels = read_batch(self.packed, indices, self.preprocessing.crop_size)
         else:
-            pixels = read_crops(self.packed, indices, self.preprocessing.crop_size, boxes[places.numpy()])
+            size, own_boxes = self.preprocessing.crop_size, boxes[places.numpy()]
+            pixels = read_crops(self.packed, indices, size, own_boxes, _layout(recipe))
         return pixels.pin_memory() if pin else pixels
 
     def random_images(self, recipe: Recipe, indices: np.ndarray, generator: torch.Generator) -> Tensor:
@@ -217,7 +225,7 @@ class Feed:
         if scale is None:
             pixels = read_batch(self.packed, indices, size)
         else:
-            pixels = read_random_crops(self.packed, indices, size, scale, generator)
+            pixels = read_random_crops(self.packed, indices, size, scale, generator, memory_format=_layout(recipe))
         return self.preprocessing.normalize(augment(pixels, recipe.augmentation, generator))
 
     def _prepare(
@@ -227,11 +235,12 @@ class Feed:
         labels: Tensor,
         draws: Draws,
         places: Tensor,
+        size: tuple[int, int],
         share: Share,
         device: torch.device,
     ) -> Batch:
         """Augmentation, mixup and the model's own preprocessing, computed on `device`, where `pixels` brings the images: those
-        at `places` (sorted) of the batch.
+        at `places` (sorted) of the batch. They come out (height, width) = `size`.
         """
         images, targets = pixels(), labels.to(device, non_blocking=True)
         images = apply_changes(images, draws.changes.of(places), recipe.augmentation)
@@ -242,4 +251,9 @@ class Feed:
             one_hot = F.one_hot(targets, self.num_classes).to(torch.float32)
             images = mix_pairs(images[rows], images[others], shares)
             targets = mix_pairs(one_hot[rows], one_hot[others], shares)
-        return Batch(self.preprocessing.normalize(images), targets, share)
+        return Batch(resized(self.preprocessing.normalize(images), size), targets, share)
+
+
+def _layout(recipe: Recipe) -> torch.memory_format:
+    """How the network wants its images to lie in memory."""
+    return torch.channels_last if recipe.use_channels_last else torch.contiguous_format

@@ -286,6 +286,18 @@ def test_random_crops_follow_the_generator_alone() -> None:
     assert not torch.equal(first, crops(torch.Generator().manual_seed(2)))
 
 
+@pytest.mark.parametrize("shape", [(30, 40), (17, 9), (6, 5)])
+def test_crops_are_the_same_pixels_however_they_lie_in_memory(shape: tuple[int, int]) -> None:
+    packed = PackedImages.from_images(make_images([shape] * 20))
+    found = [
+        read_random_crops(packed, np.arange(20), (6, 5), (0.1, 1.0), torch.Generator(), memory_format=layout)
+        for layout in (torch.contiguous_format, torch.channels_last)
+    ]
+    assert found[0].is_contiguous()
+    assert found[1].is_contiguous(memory_format=torch.channels_last)
+    assert torch.equal(*found)
+
+
 def test_a_crop_of_the_whole_is_the_image() -> None:
     image = make_images([(6, 6)])
     packed = PackedImages.from_images(image)

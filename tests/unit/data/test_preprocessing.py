@@ -178,6 +178,10 @@ def test_normalize_leaves_its_input_and_keeps_the_memory_format() -> None:
     normalized = CAFFE.normalize(images)
     assert normalized.is_contiguous(memory_format=torch.channels_last)
     assert torch.equal(images, before)
+    assert torch.equal(normalized, CAFFE.normalize(images.contiguous()))
+    floats = images.to(torch.float32)
+    assert torch.equal(CAFFE.normalize(floats), normalized)
+    assert torch.equal(floats, before.to(torch.float32))
 
 
 def test_normalize_lets_the_gradient_through() -> None:
@@ -185,6 +189,11 @@ def test_normalize_lets_the_gradient_through() -> None:
     GREY.normalize(images).sum().backward()
     assert images.grad is not None
     torch.testing.assert_close(images.grad, torch.full((1, 1, 2, 2), 1 / 255 / 0.25))
+    colored = torch.rand(2, 3, 4, 5).to(memory_format=torch.channels_last).requires_grad_()
+    preprocessing = Preprocessing(3, 8, (4, 5), mean=(0.0,) * 3, std=(0.25, 0.5, 1.0))
+    preprocessing.normalize(colored).sum().backward()
+    assert colored.grad is not None
+    torch.testing.assert_close(colored.grad[1, :, 2, 3] * 255, torch.tensor([4.0, 2.0, 1.0]))
 
 
 @pytest.mark.parametrize("shape", [(3, 4, 4), (1, 3, 4, 4), (4, 4)])
