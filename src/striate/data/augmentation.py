@@ -157,13 +157,16 @@ def apply_changes(images: Tensor, changes: Changes, config: Augmentation) -> Ten
     """The images (N, C, H, W) with what was drawn for each of them done to it; see `augment`."""
     _check_images(images, config)
     changes = changes.to(images.device)
-    if images.device.type == "cpu" and images[0].numel() >= _LARGE_IMAGE:
+    is_more_than_flip = any(
+        getattr(changes, field.name) is not None for field in dataclasses.fields(changes) if field.name != "flipped"
+    )
+    if is_more_than_flip and _are_large(images):
         return _changed_one_by_one(images, changes, config)
     return _changed(images, changes, config)
 
 
 def _changed_one_by_one(images: Tensor, changes: Changes, config: Augmentation) -> Tensor:
-    """`apply_changes` to one image after another, so that each stays in the processor's cache from change to change."""
+    """`apply_changes` to one image after another."""
     results: Tensor | None = None
     for place in range(len(images)):
         only = slice(place, place + 1)
@@ -235,9 +238,12 @@ def mix_pairs(values: Tensor, others: Tensor, shares: Tensor) -> Tensor:
 
 def flip(images: Tensor, chosen: Tensor) -> Tensor:
     """Left and right exchanged where `chosen` (N,) bool; any dtype."""
-    if len(images) == 1 and chosen.device.type == "cpu":
-        return images.flip(3) if chosen.item() else images
-    return torch.where(_per_image(chosen), images.flip(3), images)
+    if not _are_large(images):
+        return torch.where(_per_image(chosen), images.flip(3), images)
+    flipped = images.clone()
+    for place in chosen.nonzero().flatten().tolist():
+        flipped[place] = images[place].flip(2)
+    return flipped
 
 
 def shift(images: Tensor, down: Tensor, right: Tensor) -> Tensor:
@@ -328,6 +334,11 @@ def _blend(images: Tensor, others: Tensor, factors: Tensor) -> Tensor:
     """`factors` of the image and the rest of the other, which for factors above 1 leads away from it."""
     shares = _per_image(factors)
     return (images * shares).add_(others * (1 - shares)).clamp_(0, 255)
+
+
+def _are_large(images: Tensor) -> bool:
+    """Whether a processor is many times as fast on one of them after the other, since each stays in its cache."""
+    return images.device.type == "cpu" and images.shape[1:].numel() >= _LARGE_IMAGE
 
 
 def _per_image(values: Tensor) -> Tensor:

@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from striate.data import augmentation
 from striate.data.augmentation import (
     PRINCIPAL_COLORS,
     Augmentation,
@@ -193,6 +194,23 @@ def test_memory_format_does_not_matter() -> None:
     torch.testing.assert_close(
         augment(strided, EVERYTHING, generator()), augment(images, EVERYTHING, generator()), check_stride=False
     )
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_large_images_one_after_another_are_changed_as_all_at_once(
+    monkeypatch: pytest.MonkeyPatch, layout: torch.memory_format
+) -> None:
+    images = some_images().to(memory_format=layout)
+    before = images.clone()
+    for config in (EVERYTHING, Augmentation(flip=True), Augmentation(flip=True, shift_px=2), Augmentation(hue=0.3)):
+        together = augment(images, config, generator())
+        with monkeypatch.context() as patch:
+            patch.setattr(augmentation, "_LARGE_IMAGE", 1)
+            one_by_one = augment(images, config, generator())
+        assert one_by_one.is_contiguous(memory_format=layout)
+        assert one_by_one.dtype == together.dtype
+        torch.testing.assert_close(one_by_one, together, rtol=0, atol=1e-4, check_stride=False)  # of 255
+        assert torch.equal(images, before)
 
 
 def test_strengths_are_uniform_over_their_range() -> None:
