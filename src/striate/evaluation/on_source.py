@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from striate.data.dataset import SPLITS, Dataset
 from striate.data.opening import Access, OpenedData, open_data, pack_data
@@ -75,6 +76,7 @@ def evaluate(
         raise InputError(f"batch_size must be at least 1 but is {batch_size}")
     if not isinstance(model, Model):
         model = load_model(model, tell=access.tell)
+        model.network.to(memory_format=torch.channels_last)  # a fifth to a half faster on a CPU; it is nobody else's
     if average is not None:
         Averaged(model.network, average)  # refused before anything slow
     part = choose_part(model, source, split, access, prefer=("test", "validation"))
