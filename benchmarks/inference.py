@@ -4,9 +4,10 @@
 
 For every network (random weights, so speed only) the peers are set up as each one's own documentation tells a user, without
 striate's engines: torch eager, channels-last, compiled with frozen weights; ONNX Runtime's defaults;
-OpenVINO with the hints for latency and for throughput; each in float32 and, where the processor has it, bfloat16. PyTorch's default, eager
-in float32, runs in a process of its own, where the C library hands freed memory back, as in everybody's script; all others
-keep it, as striate's commands do. striate's own line is what `--engine auto` takes after `bench`. Everyone takes turns, batch by batch, in one process. Writes
+OpenVINO with the hints for latency and for throughput; each in float32 and, where the processor has it, bfloat16. PyTorch's
+default, eager in float32, runs in a process of its own, where the C library hands freed memory back, as in everybody's script;
+all others keep it, as striate's commands do. striate's own line is what `--engine auto` takes after `bench`. Everyone takes
+turns, batch by batch. Writes
 docs/results/inference.json.
 
 With --source, real images, 16-bit engines that agree on them can be chosen too; with --model the same for trained weights.
@@ -111,11 +112,10 @@ def trial(model: Model, options: argparse.Namespace) -> dict[str, Any]:
         row = choose(bench.rows, batch_size)
         assert row is not None
         pixels = samples.pixels[np.arange(batch_size) % len(samples.pixels)]
-        with tempfile.TemporaryDirectory() as folder:
-            with DefaultEager(model, Path(folder)) as default_eager:
-                runs = {DEFAULT: default_eager, **peers(model, Path(folder), use_compile=not options.no_compile)}
-                runs[OWN] = subject.open_row(row, batch_size).run
-                lines.append({"chosen": str(row.kind), **line(batch_size, *take_turns(runs, pixels, options.repeats))})
+        with tempfile.TemporaryDirectory() as folder, DefaultEager(model, Path(folder)) as default_eager:
+            runs = {DEFAULT: default_eager, **peers(model, Path(folder), use_compile=not options.no_compile)}
+            runs[OWN] = subject.open_row(row, batch_size).run
+            lines.append({"chosen": str(row.kind), **line(batch_size, *take_turns(runs, pixels, options.repeats))})
         print(model.network_name, json.dumps(lines[-1]), flush=True)
     return {"network": model.network_name, "bench_s": bench_s, "bench": bench.to_json(), "lines": lines}
 

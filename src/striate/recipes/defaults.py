@@ -161,19 +161,23 @@ def default_freeze(num_train: int) -> Freeze:
 
 
 def _from_scratch(facts: Facts, entry: Entry, choices: Choices) -> Recipe:
-    largest = 512 if entry.family == "airbench" else 128
-    batch_size = _batch_size(facts, 64 if facts.num_train < FEW_IMAGES * 10 else largest)
+    is_airbench = entry.family == "airbench"
+    batch_size = _batch_size(facts, 64 if facts.num_train < FEW_IMAGES * 10 else 512 if is_airbench else 128)
     optimizer, label_smoothing = _scratch_optimizer(entry, batch_size)
     if choices.optimizer is not None:
         optimizer = OTHER_OPTIMIZERS.get(choices.optimizer, optimizer)
+    augmentation = _augmentation(facts)
+    if is_airbench and facts.is_small and not facts.is_grey:
+        augmentation = dataclasses.replace(augmentation, shift_px=2)  # the paper's
     return Recipe(
         network=entry.name,
         epochs=min(30, max(10, math.ceil(SEEN_IMAGES / facts.num_train))),
         batch_size=batch_size,
         optimizer=optimizer,
-        schedule=ScheduleConfig("one_cycle", rise=0.2 if entry.family == "airbench" else 0.3),
-        augmentation=_augmentation(facts),
+        schedule=ScheduleConfig("one_cycle", rise=0.2 if is_airbench else 0.3),
+        augmentation=augmentation,
         label_smoothing=label_smoothing,
+        ema_decay=0.95 if is_airbench else 0.0,  # in place of the paper's Lookahead
         use_channels_last=entry.macs >= TINY_MACS,
     )
 

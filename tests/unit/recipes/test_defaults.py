@@ -73,6 +73,13 @@ def test_a_recipe_can_always_be_run(num_train):
         assert 10 <= recipe.epochs <= 30, name
 
 
+def test_airbench_has_its_papers_shift_and_averaged_weights():
+    recipe = default_recipe(THUMBNAILS, CATALOGUE["airbench94_cifar"], Choices())
+    assert (recipe.epochs, recipe.augmentation.shift_px, recipe.ema_decay) == (10, 2, 0.95)
+    other = default_recipe(THUMBNAILS, CATALOGUE["resnet20_cifar"], Choices())
+    assert (other.augmentation.shift_px, other.ema_decay) == (3, 0.0)
+
+
 def test_a_batch_larger_than_the_data_is_refused():
     with pytest.raises(
         InputError, match="a batch of 99 is larger than the 77 training images; use --batch-size 77 or less"
