@@ -117,7 +117,9 @@ def trial(model: Model, options: argparse.Namespace) -> dict[str, Any]:
             runs[OWN] = subject.open_row(row, batch_size).run
             lines.append({"chosen": str(row.kind), **line(batch_size, *take_turns(runs, pixels, options.repeats))})
         print(model.network_name, json.dumps(lines[-1]), flush=True)
-    return {"network": model.network_name, "bench_s": bench_s, "bench": bench.to_json(), "lines": lines}
+    measured = bench.to_json()
+    measured["images"] = Path(measured["images"]).name
+    return {"network": model.network_name, "bench_s": bench_s, "bench": measured, "lines": lines}
 
 
 def line(batch_size: int, times: dict[str, float], failed: dict[str, str]) -> dict[str, Any]:
