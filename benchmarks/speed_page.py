@@ -209,7 +209,11 @@ def inference(about: Result, weights: str = "random weights") -> list[str]:
         for network in about["networks"]
         for each in network["lines"]
     ]
-    lines += [f"On average **{statistics.mean(gains):.1f} times** torch eager's default; the bar is 4.", ""]
+    lines += [
+        f"On average **{statistics.mean(gains):.1f} times** torch eager's default (geometric mean "
+        f"{statistics.geometric_mean(gains):.1f}); the bar is 4.",
+        "",
+    ]
     fastest = "fastest of all, whose answers may differ"
     head = ["", "batch", "striate", "chosen", "torch eager", "fastest in float32", fastest, "of it"]
     return lines + table(head, rows)

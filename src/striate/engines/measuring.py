@@ -118,7 +118,8 @@ def _measured(kind: EngineKind, open_kind: Open, samples: Samples, reference: np
             return _measure_near_ties(kind, open_kind, samples, reference, plan)
         row, engine = _opened(kind, open_kind, max(plan.batch_sizes))
         part = JUDGING if kind.precision == "int8" else slice(None)  # its ranges were found on the others
-        return _figures(row, engine.run, samples, reference, plan, part)
+        known = reference if kind == REFERENCE else None
+        return _figures(row, engine.run, samples, reference, plan, part, answers=known)
     except StriateError as error:
         return Row(kind, problem=str(error))
     except MemoryError:
@@ -134,10 +135,22 @@ def _opened(kind: EngineKind, open_kind: Open, batch_size: int) -> tuple[Row, En
     return Row(kind, open_s=time.perf_counter() - began), engine
 
 
-def _figures(row: Row, run: Run, samples: Samples, reference: np.ndarray, plan: Plan, part: slice) -> Row:
-    """Timings, agreement on this part of the samples, and accuracy on those that judge, where labels are known."""
+def _figures(
+    row: Row,
+    run: Run,
+    samples: Samples,
+    reference: np.ndarray,
+    plan: Plan,
+    part: slice,
+    *,
+    answers: np.ndarray | None = None,
+) -> Row:
+    """Timings, agreement on this part of the samples, and accuracy on those that judge, where labels are known.
+
+    `answers` are the engine's to that part, where they are known already.
+    """
     before = resident_bytes()
-    answers = _in_chunks(run, samples.pixels[part])
+    answers = _in_chunks(run, samples.pixels[part]) if answers is None else answers
     judged = answers if part == JUDGING else answers[JUDGING]
     is_near_ties = row.kind.precision == "near-ties"
     timings = [time_batches(run, samples.pixels[part], size, plan, use_mean=is_near_ties) for size in plan.batch_sizes]

@@ -63,6 +63,22 @@ def test_a_row_for_each_kind_and_failures_have_reasons():
     assert rows[1].problem == "failed with RuntimeError: no such instruction"
 
 
+def test_the_slow_way_answers_once_what_the_others_are_held_to():
+    sizes: dict[EngineKind, list[int]] = {REFERENCE: [], ONNX: []}
+
+    def counted(kind: EngineKind):
+        def run(pixels: np.ndarray) -> np.ndarray:
+            sizes[kind].append(len(pixels))
+            return brightness(pixels)
+
+        return run
+
+    runs = {kind: counted(kind) for kind in sizes}
+    rows = measure((REFERENCE, ONNX), opener(runs), samples(64), QUICK)
+    assert [found.count(32) for found in sizes.values()] == [2, 2]  # QUICK times batches of 1 and 4
+    assert rows[0].agreement == rows[1].agreement
+
+
 def test_after_the_budget_nothing_new_is_begun():
     plan = dataclasses.replace(QUICK, budget_s=1e-9)
     rows = measure((REFERENCE, ONNX), opener({REFERENCE: brightness, ONNX: brightness}), samples(8), plan)
