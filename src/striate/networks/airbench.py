@@ -6,10 +6,10 @@ patches' covariance, each scaled to unit variance, and their negatives. They are
 batch norms have a trained shift and no trained scale.
 
 Departures: the whitening layer's bias stays trainable to the end, where the paper freezes it after three epochs to save
-time; all is float32 unless the caller says otherwise, where the paper keeps 16-bit weights. Before `whiten_from_images`
-the first layer holds PyTorch's random filters, frozen too, so that a resumed run and a loaded model train the same
-parameters. What belongs to training (rates of the shifts, alternating flips, averaged weights, six views at test time)
-is not here.
+time; the last 3x3 maximum is one over all that is left, so that other sizes than 32 x 32 fit; all is float32 unless the
+caller says otherwise, where the paper keeps 16-bit weights. Before `whiten_from_images` the first layer holds PyTorch's
+random filters, frozen too, so that a resumed run and a loaded model train the same parameters. What
+belongs to training (rates of the shifts, alternating flips, averaged weights, six views at test time) is not here.
 """
 
 from dataclasses import dataclass
