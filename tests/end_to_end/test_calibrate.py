@@ -13,7 +13,8 @@ import striate
 @pytest.fixture
 def run(striate_command, tmp_path):
     """A run that has seen the digits once: it has much to learn, and label smoothing has made it modest."""
-    done = striate_command("train", "digits", "--run", tmp_path / "run", "--epochs", 2, "--no-checks")
+    words = ("--epochs", 2, "--learning-rate", 0.05, "--no-checks")
+    done = striate_command("train", "digits", "--run", tmp_path / "run", *words)
     assert done.code == 0, done.err
     return tmp_path / "run"
 
