@@ -39,10 +39,14 @@ def bench(
         int, typer.Option("--images", min=1, help="How many images of SOURCE to compare answers on.")
     ] = 500,
     budget: Annotated[float, typer.Option("--budget", min=1, help="Seconds after which nothing new is measured.")] = 90,
+    device: Annotated[
+        str,
+        typer.Option("--device", metavar="auto|cpu|cuda", help="Where to measure; auto is a GPU where there is one."),
+    ] = "cpu",
     download: Download = False,
     as_json: AsJson = False,
 ) -> None:
-    """Measure every installed engine for a model on this machine's CPU; predict then uses the fastest by itself.
+    """Measure every installed engine for a model on this machine; predict then uses the fastest by itself.
 
     Only an engine that gives torch's answers is used: all best classes equal, and in float32 all probabilities within
     0.0001. Engines that compute in 16 bits can qualify only on SOURCE, with 200 held-back images.
@@ -61,6 +65,7 @@ def bench(
         plan=Plan(batch_sizes=sizes, budget_s=budget),
         use_int8=use_int8,
         most_images=most_images,
+        device=device,
         download=download,
         tell=tell,
         track=track,

@@ -154,7 +154,7 @@ def train(
     ] = None,
     cuda_graphs: Annotated[
         bool | None,
-        _option("--cuda-graphs/--no-cuda-graphs", SPEED, "Have a GPU replay compiled code as CUDA graphs."),
+        _option("--cuda-graphs/--no-cuda-graphs", SPEED, "Have a GPU replay a step as a CUDA graph."),
     ] = None,
     start_px: Annotated[
         int | None,

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from striate.data.sending import send
 from striate.errors import InputError
 
 # for pixels in [0, 1]; the AlexNet paper (section 4.1) prints no figures, these were published with fb.resnet.torch
@@ -93,7 +94,7 @@ class Changes:
     def to(self, device: torch.device) -> "Changes":
         """The same on `device`."""
         values = ((field.name, getattr(self, field.name)) for field in dataclasses.fields(self))
-        return Changes(**{name: None if value is None else value.to(device) for name, value in values})
+        return Changes(**{name: None if value is None else send(value, device) for name, value in values})
 
 
 def augment(images: Tensor, config: Augmentation, generator: torch.Generator) -> Tensor:

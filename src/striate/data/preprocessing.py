@@ -18,6 +18,7 @@ from striate.data.mean_image import decode_mean_image
 from striate.errors import InputError
 
 if TYPE_CHECKING:
+    import torch
     from torch import Tensor
 
 Interpolation = Literal["bilinear", "bicubic", "lanczos"]
@@ -129,20 +130,22 @@ class Preprocessing:
         """A batch (N, C, H, W) of pixels 0..255, uint8 or float -> float32 as the network wants it."""
         import torch  # here, because whoever answers by another engine prepares images without it
 
+        from striate.data.sending import send
+
         if images.ndim != 4 or images.shape[1] != self.channels:
             raise InputError(
                 f"expected images (N, {self.channels}, H, W) but got {tuple(images.shape)}; "
                 "give pixels 0..255 with the model's number of channels"
             )
         if self.mean_image is not None:
-            mean_pixels = torch.tensor(self._mean_pixels(), dtype=torch.float32, device=images.device)
+            mean_pixels = send(torch.tensor(self._mean_pixels(), dtype=torch.float32), images.device)
             images = images - mean_pixels.permute(2, 0, 1)
         if self.channel_order == "BGR":
             images = images.flip(1)
         # one multiplication and one addition a pixel: (pixel * scale - mean) / std
         gains = [self.scale / std for std in self.std]
         offsets = [-mean / std for mean, std in zip(self.mean, self.std, strict=True)]
-        gain, offset = torch.tensor([gains, offsets], dtype=torch.float32, device=images.device).view(2, 1, -1, 1, 1)
+        gain, offset = _numbers_on(images.device, (*gains, *offsets)).view(2, 1, -1, 1, 1)
         floats = images.to(torch.float32)
         width, is_channels_last = images.shape[3], not floats.is_contiguous()
         is_channels_last &= floats.is_contiguous(memory_format=torch.channels_last)
@@ -183,6 +186,25 @@ class Preprocessing:
         whole.
         """
         return length - max(0, length - MAX_ASPECT * self.resize_size) // 4 * 4
+
+
+def _numbers_on(device: "torch.device", numbers: tuple[float, ...]) -> "Tensor":
+    """The numbers as float32 on a device. A CUDA device keeps them: whoever sends them anew waits for all its work."""
+    import torch
+
+    return (
+        _kept_on(device, numbers)
+        if device.type == "cuda"
+        else torch.tensor(numbers, dtype=torch.float32, device=device)
+    )
+
+
+@functools.lru_cache(maxsize=64)
+def _kept_on(device: "torch.device", numbers: tuple[float, ...]) -> "Tensor":
+    import torch
+
+    with torch.inference_mode(False):
+        return torch.tensor(numbers, dtype=torch.float32, device=device)
 
 
 def resample(

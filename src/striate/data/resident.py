@@ -9,6 +9,7 @@ from torch import Tensor
 from striate.data.feeding import check_usable
 from striate.data.packed import PackedImages, PreparedImages
 from striate.data.preprocessing import center
+from striate.data.sending import send
 
 LARGEST_SHARE = 4
 """At most one part in so many of the memory that is free on a device is for images."""
@@ -27,7 +28,7 @@ class ResidentImages:
         `read_batch` gives.
         """
         check_usable(self.packed, indices)
-        rows = torch.from_numpy(self.rows[indices]).to(self.pixels.device)
+        rows = send(torch.from_numpy(self.rows[indices]), self.pixels.device)
         height, width = self.pixels.shape[2:]
         return self.pixels[(rows, slice(None), *center((height, width), size))].contiguous()
 

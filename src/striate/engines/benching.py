@@ -3,6 +3,7 @@
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,9 @@ MOST_IMAGES = 500
 
 @dataclass(frozen=True)
 class Bench:
-    """The measured engines of a model. `choices` has what "auto" takes at each measured batch size."""
+    """The measured engines of a model. `choices` has what "auto" takes at each measured batch size; `gpu` names what computed,
+    where that was no processor.
+    """
 
     network_name: str
     images: str
@@ -37,6 +40,7 @@ class Bench:
     batch_sizes: tuple[int, ...]
     rows: tuple[Row, ...]
     choices: dict[int, EngineKind]
+    gpu: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """Plain values; each row with "why_not", the reason why "auto" may not use it, or null."""
@@ -45,7 +49,7 @@ class Bench:
             "images": self.images,
             "num_images": self.num_images,
             "batch_sizes": list(self.batch_sizes),
-            "machine": this_machine(),
+            "machine": this_machine(self.gpu),
             "rows": [{**row.to_json(), "why_not": why_not(row)} for row in self.rows],
             "auto": {str(size): kind.to_json() for size, kind in self.choices.items()},
         }
@@ -59,24 +63,30 @@ def bench(
     plan: Plan | None = None,
     use_int8: bool = False,
     most_images: int = MOST_IMAGES,
+    device: torch.device | str = "cpu",
     download: bool = False,
     tell: Tell = tell_nobody,
     track: Track = track_silently,
 ) -> Bench:
-    """Measure the engines of a model on the CPU, on images of a source or on built-in photos, and remember the result.
+    """Measure the engines of a model on `device`, on images of a source or on built-in photos, and remember the result.
 
     With a SOURCE of your own, 16-bit engines can become eligible (engines.choosing), and the table has accuracies where
     the labels are the model's. `engines` names those to measure, all by default. Raises InputError for a name that is none, or for
-    a named engine that is not installed.
+    a named engine that is not installed. A Model is measured where it is, whatever `device` says.
     """
     for name in engines:
         check_engine_name(name)
         check_installed(name)
     if most_images < 1:
         raise InputError(f"images must be at least 1 but is {most_images}")
-    subject = subject_of(model, download=download, tell=tell)
+    subject = subject_of(model, device=device, download=download, tell=tell)
     samples = samples_for(subject.model, source, most_images, tell)
-    kinds = candidates(engines=engines, use_int8=use_int8)
+    on_gpu = subject.model.device.type == "cuda"
+    if on_gpu and (use_int8 or set(engines) - {AUTO, "torch", "compile"}):
+        raise InputError(
+            "on a CUDA device torch and compile are measured, in 32 and 16 bits; add --device cpu for the other engines"
+        )
+    kinds = candidates(engines=engines, use_int8=use_int8, on_gpu=on_gpu)
     return measure_subject(subject, samples, kinds, plan or Plan(), tell=tell, track=track)
 
 
@@ -97,18 +107,20 @@ def measure_subject(
     track: Track = track_silently,
 ) -> Bench:
     """The same once the model is loaded and the images are read."""
-    if subject.model.device.type != "cpu":
+    device = subject.model.device
+    if device.type not in ("cpu", "cuda"):
         raise InputError(
-            f"engines are measured on the CPU but the model is on {subject.model.device}; move it with to('cpu')"
+            f"engines are measured on a CPU or a CUDA device but the model is on {device}; move it with to('cpu')"
         )
     problems = _prepare(subject, samples, kinds, tell)
-    has_bf16 = has_fast_bf16(torch.device("cpu"))
+    has_bf16 = has_fast_bf16(device)
 
     def reason(kind: EngineKind) -> str | None:
         impossible = why_impossible(kind, has_bf16=has_bf16, has_own_images=samples.is_own)
         return impossible or problems.get("int8" if kind.precision == "int8" else kind.name)
 
-    rows = measure(kinds, subject.open, samples, plan, why_not=reason, track=track)
+    memory = None if device.type == "cpu" else partial(torch.cuda.memory_reserved, device)
+    rows = measure(kinds, subject.open, samples, plan, why_not=reason, memory=memory, track=track)
     rows = run_off(rows, subject.open_row, samples, plan)
     kept = _earlier(subject, rows)
     description = f"{len(samples.pixels)} images: {samples.description}"
@@ -121,6 +133,7 @@ def measure_subject(
         plan.batch_sizes,
         tuple(rows),
         choices,
+        subject.shelf.gpu,
     )
 
 
@@ -149,9 +162,9 @@ def _prepare(subject: Subject, samples: Samples, kinds: Sequence[EngineKind], te
     return {}
 
 
-def exact_kinds() -> list[EngineKind]:
+def exact_kinds(device: torch.device) -> list[EngineKind]:
     """Those that a long prediction measures for itself: float32 only, nothing that must be compiled."""
-    return [kind for kind in candidates(only_exact=True) if kind.name != "compile"]
+    return [kind for kind in candidates(only_exact=True, on_gpu=device.type == "cuda") if kind.name != "compile"]
 
 
 def quick_plan(batch_size: int) -> Plan:

@@ -23,15 +23,28 @@ _INT8 = (EngineKind("openvino", "int8", "latency"), EngineKind("onnxruntime", "i
 _COMPILED = (EngineKind("compile", "float32"), EngineKind("compile", "bfloat16"))
 
 
+_GPU = (
+    REFERENCE,
+    EngineKind("torch", "float32", "graph"),
+    EngineKind("torch", "float16", "graph"),
+    EngineKind("torch", "bfloat16", "graph"),
+    EngineKind("torch", "near-ties", "graph"),
+    EngineKind("torch", "float32", "channels_last"),
+    EngineKind("torch", "float16", "channels_last"),
+    EngineKind("compile", "float32"),
+    EngineKind("compile", "float16"),
+)
+
+
 def candidates(
-    *, engines: Iterable[str] = (AUTO,), use_int8: bool = False, only_exact: bool = False
+    *, engines: Iterable[str] = (AUTO,), use_int8: bool = False, only_exact: bool = False, on_gpu: bool = False
 ) -> list[EngineKind]:
     """The kinds to try, in this order: the slow way first, the cheap ones, what must be compiled last.
 
     `engines` may name some of them; the slow way is always there, to compare with. `only_exact` leaves out whatever
-    computes in less than float32.
+    computes in less than float32; `on_gpu` gives those of a CUDA device, which are torch's.
     """
-    kinds = [*_READY, *(_INT8 if use_int8 else ()), *_COMPILED]
+    kinds = [*_GPU] if on_gpu else [*_READY, *(_INT8 if use_int8 else ()), *_COMPILED]
     if only_exact:
         kinds = [kind for kind in kinds if kind.precision == "float32"]
     wanted = set(engines)
@@ -44,7 +57,7 @@ def why_impossible(kind: EngineKind, *, has_bf16: bool, has_own_images: bool) ->
         extra = "onnx" if kind.name == "onnxruntime" else kind.name
         return f"not installed; pip install 'striate[{extra}]'"
     if kind.precision in ("bfloat16", "near-ties") and not has_bf16:
-        return "this processor has no bfloat16 arithmetic"
+        return "there is no bfloat16 arithmetic here"
     if kind.precision == "near-ties" and not has_own_images:
         return "needs a SOURCE of your own images"
     if kind.name == "compile" and not has_cpp_compiler():

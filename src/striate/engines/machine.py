@@ -15,10 +15,13 @@ from striate.machine import processor
 PACKAGES = ("torch", "onnxruntime", "openvino", "numpy")
 
 
-def this_machine() -> dict[str, Any]:
-    """What decides how fast which engine is: processor, its abilities, processors, threads, and the versions installed."""
+def this_machine(gpu: str = "") -> dict[str, Any]:
+    """What decides how fast which engine is: processor, its abilities, processors, threads, and the versions installed; and
+    the `gpu`, by name, where that computes.
+    """
     model, flags = processor()
     return {
+        **({"gpu": gpu} if gpu else {}),
         "processor": model,
         "flags": hashlib.sha256(flags.encode()).hexdigest()[:16],
         "system": f"{platform.system()} {platform.machine()}",

@@ -19,6 +19,8 @@ from striate.tasks.answering import Run
 
 Open = Callable[[EngineKind, int], Engine]
 """Gives the engine of a kind, ready for batches of a size; StriateError where it cannot."""
+Memory = Callable[[], int | None]
+"""How many bytes are held where engines compute; None where that cannot be told."""
 WARM_UP_S = 0.3
 """Fresh threads may share a processor for a while, and caches are cold."""
 SETTLING, JUDGING = slice(0, None, 2), slice(1, None, 2)
@@ -54,12 +56,15 @@ def measure(
     plan: Plan,
     *,
     why_not: Callable[[EngineKind], str | None] | None = None,
+    memory: Memory | None = None,
     track: Track = track_silently,
 ) -> list[Row]:
     """A row for each kind, in their order, the slow way's first. Whatever fails becomes a row with its reason.
 
-    `why_not` says of a kind why it is not to be tried. The slow way must be among the kinds.
+    `why_not` says of a kind why it is not to be tried; `memory` how many bytes are held, this process's on the CPU without it. The slow
+    way must be among the kinds.
     """
+    memory = memory or resident_bytes
     started = time.perf_counter()
     reference = _in_chunks(open_kind(REFERENCE, max(plan.batch_sizes)).run, samples.pixels)
     rows: list[Row] = []
@@ -68,7 +73,9 @@ def measure(
         reason = why_not(kind) if why_not else None
         if reason is None and kind != REFERENCE and left_s < _expected_s(kind, rows):
             reason = f"skipped, as too little was left of {plan.budget_s:.0f} s; give more with --budget"
-        rows.append(Row(kind, problem=reason) if reason else _measured(kind, open_kind, samples, reference, plan))
+        rows.append(
+            Row(kind, problem=reason) if reason else _measured(kind, open_kind, samples, reference, plan, memory)
+        )
         gc.collect()  # an engine holds a copy of the weights: it goes before the next comes
     return rows
 
@@ -110,16 +117,18 @@ def resident_bytes() -> int | None:
     return pages * resource.getpagesize()
 
 
-def _measured(kind: EngineKind, open_kind: Open, samples: Samples, reference: np.ndarray, plan: Plan) -> Row:
+def _measured(
+    kind: EngineKind, open_kind: Open, samples: Samples, reference: np.ndarray, plan: Plan, memory: Memory
+) -> Row:
     try:
         if kind.is_for_one_batch_size:
-            return _measure_compiled(kind, open_kind, samples, reference, plan)
+            return _measure_compiled(kind, open_kind, samples, reference, plan, memory)
         if kind.precision == "near-ties":
-            return _measure_near_ties(kind, open_kind, samples, reference, plan)
+            return _measure_near_ties(kind, open_kind, samples, reference, plan, memory)
         row, engine = _opened(kind, open_kind, max(plan.batch_sizes))
         part = JUDGING if kind.precision == "int8" else slice(None)  # its ranges were found on the others
         known = reference if kind == REFERENCE else None
-        return _figures(row, engine.run, samples, reference, plan, part, answers=known)
+        return _figures(row, engine.run, samples, reference, plan, memory, part, answers=known)
     except StriateError as error:
         return Row(kind, problem=str(error))
     except MemoryError:
@@ -141,6 +150,7 @@ def _figures(
     samples: Samples,
     reference: np.ndarray,
     plan: Plan,
+    memory: Memory,
     part: slice,
     *,
     answers: np.ndarray | None = None,
@@ -149,12 +159,12 @@ def _figures(
 
     `answers` are the engine's to that part, where they are known already.
     """
-    before = resident_bytes()
+    before = memory()
     answers = _in_chunks(run, samples.pixels[part]) if answers is None else answers
     judged = answers if part == JUDGING else answers[JUDGING]
     is_near_ties = row.kind.precision == "near-ties"
     timings = [time_batches(run, samples.pixels[part], size, plan, use_mean=is_near_ties) for size in plan.batch_sizes]
-    after = resident_bytes()
+    after = memory()
     return replace(
         row,
         timings=tuple(timings),
@@ -164,21 +174,25 @@ def _figures(
     )
 
 
-def _measure_near_ties(kind: EngineKind, open_kind: Open, samples: Samples, reference: np.ndarray, plan: Plan) -> Row:
+def _measure_near_ties(
+    kind: EngineKind, open_kind: Open, samples: Samples, reference: np.ndarray, plan: Plan, memory: Memory
+) -> Row:
     """Every second image settles the gap, the others judge it."""
     quick_row, quick = _opened(replace(kind, precision="bfloat16"), open_kind, max(plan.batch_sizes))
     slow_row, slow = _opened(replace(kind, precision="float32"), open_kind, max(plan.batch_sizes))
     gap = safe_gap(_in_chunks(quick.run, samples.pixels[SETTLING]), reference[SETTLING])
     opened = Row(kind, open_s=(quick_row.open_s or 0.0) + (slow_row.open_s or 0.0), gap=gap)
-    return _figures(opened, NearTies(quick.run, slow.run, gap), samples, reference, plan, JUDGING)
+    return _figures(opened, NearTies(quick.run, slow.run, gap), samples, reference, plan, memory, JUDGING)
 
 
-def _measure_compiled(kind: EngineKind, open_kind: Open, samples: Samples, reference: np.ndarray, plan: Plan) -> Row:
+def _measure_compiled(
+    kind: EngineKind, open_kind: Open, samples: Samples, reference: np.ndarray, plan: Plan, memory: Memory
+) -> Row:
     """Compiled anew for each batch size, the largest first, as long as the time suffices."""
     began = time.perf_counter()
     row, largest = _opened(kind, open_kind, max(plan.batch_sizes))
     once = replace(plan, batch_sizes=(max(plan.batch_sizes),))
-    row = _figures(row, largest.run, samples, reference, once, slice(None))
+    row = _figures(row, largest.run, samples, reference, once, memory, slice(None))
     timings = list(row.timings)
     for size in sorted(set(plan.batch_sizes) - {max(plan.batch_sizes)}):
         if time.perf_counter() - began + (row.open_s or 0.0) > plan.budget_s:

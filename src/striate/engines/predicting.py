@@ -221,7 +221,8 @@ def _with_model(model: "Model | str | Path", wish: Wish, tell: Tell) -> Answerer
 
     device = "cpu" if wish.is_for_cpu else wish.device
     subject = subject_of(model, device=device, download=wish.download, tell=tell)
-    if subject.model.device.type != "cpu":
+    device_type = subject.model.device.type
+    if device_type != "cpu" and (device_type != "cuda" or wish.engine not in (AUTO, "torch", "compile")):
         return _on_device(subject, wish)
     measured = subject.shelf.read_measured(tell=tell)
     row = None if measured is None else _pick(measured, wish, is_torch_there=True)
@@ -237,7 +238,7 @@ def _with_model(model: "Model | str | Path", wish: Wish, tell: Tell) -> Answerer
 def _on_device(subject: "Subject", wish: Wish) -> Answerer:
     if wish.engine not in (AUTO, "torch") or wish.precision not in (None, "float32"):
         raise InputError(
-            f"the engine {wish.engine} computes on the CPU but the model is on {subject.model.device}; add --device cpu"
+            f"the engine {wish.engine} does not compute on {subject.model.device}, where the model is; add --device cpu"
         )
     return Answerer(subject.about, Engine(REFERENCE, subject.model.run), f"computed by torch on {subject.model.device}")
 
@@ -267,15 +268,18 @@ def _measured_now(subject: "Subject", wish: Wish, tell: Tell) -> Answerer | None
     if wish.num_images / once.images_per_s < WORTH_MEASURING_S:
         return None
     tell("many images and nothing remembered for this model here: measuring the engines first, for half a minute")
-    measure_subject(subject, samples, exact_kinds(), plan, tell=tell)
+    measure_subject(subject, samples, exact_kinds(subject.model.device), plan, tell=tell)
     measured = subject.shelf.read_measured(tell=tell)
     row = None if measured is None else _pick(measured, wish, is_torch_there=True)
     return None if row is None else _reopened(subject, row, wish, tell)
 
 
 def _slow_way(subject: "Subject", wish: Wish) -> Answerer:
-    hint = "; striate bench MODEL measures what is faster" if (wish.num_images or 0) > wish.batch_size else ""
-    return Answerer(subject.about, Engine(REFERENCE, subject.model.run), f"computed by {REFERENCE}, unmeasured{hint}")
+    on_gpu = "" if subject.model.device.type == "cpu" else " --device cuda"
+    hint = f"; striate bench MODEL{on_gpu} measures what is faster" if (wish.num_images or 0) > wish.batch_size else ""
+    place = "" if subject.model.device.type == "cpu" else f" on {subject.model.device}"
+    line = f"computed by {REFERENCE}{place}, unmeasured{hint}"
+    return Answerer(subject.about, Engine(REFERENCE, subject.model.run), line)
 
 
 def _unmeasured(subject: "Subject", wish: Wish, tell: Tell) -> Answerer:

@@ -48,9 +48,10 @@ class Measured:
 
 @dataclass(frozen=True)
 class Shelf:
-    """The folder that belongs to one model; it need not exist."""
+    """The folder that belongs to one model; it need not exist. `gpu` names what computes, where that is not the processor."""
 
     folder: Path
+    gpu: str = ""
 
     @property
     def onnx_path(self) -> Path:
@@ -102,13 +103,13 @@ class Shelf:
 
     def write_measured(self, measured: Measured) -> None:
         """Keep what was found on this machine with these versions, in place of what was found before."""
-        machine = this_machine()
+        machine = this_machine(self.gpu)
         rows = [row.to_json() for row in measured.rows]
         _write(self._measured_path(machine), {"machine": machine, "images": measured.images, "rows": rows})
 
     def read_measured(self, *, tell: Tell = tell_nobody) -> Measured | None:
         """What was found on this very machine with these very versions; None where there is nothing."""
-        machine = this_machine()
+        machine = this_machine(self.gpu)
         path = self._measured_path(machine)
         values = _read(path, tell)
         if values is None or values.get("machine") != machine:
@@ -123,9 +124,9 @@ class Shelf:
         return self.folder / f"measured-{machine_key(machine)}.json"
 
 
-def shelf_of(key: str) -> Shelf:
+def shelf_of(key: str, gpu: str = "") -> Shelf:
     """The folder of the model that a key of engines.identity stands for."""
-    return Shelf(cache_dir() / "engines" / key[:32])
+    return Shelf(cache_dir() / "engines" / key[:32], gpu)
 
 
 def _write(path: Path, values: dict[str, Any]) -> None:

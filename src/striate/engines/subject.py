@@ -69,10 +69,13 @@ def subject_of(
     tell: Tell = tell_nobody,
 ) -> Subject:
     """A model, or what `load_model` takes for one, and its place in the cache. Raises like `load_model`."""
-    if isinstance(model, Model):
-        return Subject(model, shelf_of(_key_of(model)))
-    loaded = load_model(model, device=device, download=download, tell=tell)
-    return Subject(loaded, shelf_of(model_key(model) or _key_of(loaded)))
+    loaded = model if isinstance(model, Model) else load_model(model, device=device, download=download, tell=tell)
+    key = None if isinstance(model, Model) else model_key(model)
+    return Subject(loaded, shelf_of(key or _key_of(loaded), _gpu_of(loaded)))
+
+
+def _gpu_of(model: Model) -> str:
+    return torch.cuda.get_device_name(model.device) if model.device.type == "cuda" else ""
 
 
 def _key_of(model: Model) -> str:

@@ -19,7 +19,7 @@ from striate.networks.catalogue import build_network
 from striate.networks.elsewhere import LIBRARIES
 from striate.networks.entry import Entry
 from striate.recipes.choices import Choices
-from striate.training.recipe import Freeze, OptimizerConfig, Precision, Recipe, ScheduleConfig
+from striate.training.recipe import Freeze, OptimizerConfig, Precision, Recipe, ScheduleConfig, may_use_graphs
 
 SMALL_PX = 40
 """Images with a typical short side of up to this many pixels are trained at 32 x 32."""
@@ -64,7 +64,7 @@ OTHER_OPTIMIZERS: dict[str, OptimizerConfig] = {
 class Facts:
     """What the choice rests on: sizes in pixels are medians of a sample, `is_grey` holds for all of it.
 
-    `has_fast_bf16`: the device computes bfloat16 natively.
+    `has_fast_bf16`: the device computes bfloat16 natively. `has_graphs`: it is a CUDA device.
     """
 
     num_train: int
@@ -73,6 +73,7 @@ class Facts:
     height: int
     width: int
     has_fast_bf16: bool = False
+    has_graphs: bool = False
 
     @property
     def is_small(self) -> bool:
@@ -129,7 +130,13 @@ def default_recipe(facts: Facts, entry: Entry, choices: Choices) -> Recipe:
     """
     recipe = _from_weights(facts, entry, choices) if choices.weights else _from_scratch(facts, entry, choices)
     stream_images = STREAM_IMAGES if choices.stream else 0
-    recipe = dataclasses.replace(recipe, precision=_precision(facts, entry, choices), stream_images=stream_images)
+    recipe = dataclasses.replace(
+        recipe,
+        precision=_precision(facts, entry, choices),
+        stream_images=stream_images,
+        use_cuda_graphs=facts.has_graphs
+        and may_use_graphs(recipe.optimizer.name, choices.accumulate_steps or 1, choices.precision or ""),
+    )
     recipe = choices.applied_to(recipe)
     if recipe.batch_size > facts.num_train:
         raise InputError(

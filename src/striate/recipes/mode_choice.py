@@ -65,9 +65,8 @@ def with_fastest_mode(
         forced=frozenset(field.name for field in dataclasses.fields(Mode) if getattr(choices, field.name) is not None),
     )
     may_compile = choices.use_compile is None and recipe.start_px == 0 and (device.type == "cuda" or has_cpp_compiler())
-    may_use_graphs = device.type == "cuda" and choices.use_cuda_graphs is None and recipe.accumulate_steps == 1
     num_images = len(feed.train) * recipe.epochs
-    path = _memory_path(prepared, modes, (may_compile, may_use_graphs), device, num_images)
+    path = _memory_path(prepared, modes, (may_compile,), device, num_images)
     was_remembered, timings = True, _recall(path)
     if timings is None:
         was_remembered = False
@@ -79,7 +78,6 @@ def with_fastest_mode(
             make_fabric,
             head=entry.head,
             may_compile=may_compile,
-            may_use_cuda_graphs=may_use_graphs and recipe.optimizer.name != "lbfgs",
             tell=tell,
         )
     if not timings:

@@ -305,4 +305,5 @@ def _look(dataset: Dataset, splits: Splits, device: torch.device) -> Facts:
         int(height),
         int(width),
         has_fast_bf16=has_fast_bf16(device),
+        has_graphs=device.type == "cuda",
     )

@@ -31,6 +31,7 @@ from striate.data.packed import PreparedImages
 from striate.data.parallel import num_processors, prefetch
 from striate.data.preprocessing import Preprocessing
 from striate.data.resident import ResidentImages, place_on, room_on
+from striate.data.sending import send
 from striate.errors import InputError
 from striate.evaluation.evaluate import plain_batches
 from striate.training.growing import growing_size, resized
@@ -143,7 +144,13 @@ class Feed:
 
     def validation_batches(self, indices: np.ndarray, batch_size: int, device: torch.device) -> Iterator[Tensor]:
         """These images as in evaluation, without labels: batches (n, C, H, W) on `device`, in order."""
-        return plain_batches(self.packed, indices, self.preprocessing, batch_size, device)
+        resident = self._resident.get(device)
+        if resident is None:
+            yield from plain_batches(self.packed, indices, self.preprocessing, batch_size, device)
+            return
+        for start in range(0, len(indices), batch_size):
+            pixels = resident.batch(indices[start : start + batch_size], self.preprocessing.crop_size)
+            yield self.preprocessing.normalize(pixels)
 
     def plain_batch(self, indices: np.ndarray, device: torch.device) -> Batch:
         """These images as in evaluation, nothing changed at random, with their labels, on `device`."""
@@ -173,8 +180,9 @@ class Feed:
         generator: torch.Generator,
         device: torch.device,
     ) -> Callable[[], Batch]:
-        """All that is done ahead, in another thread: the reading, and the rest too where a processor is free for it. The
-        result gives the batch: of the images `indices`, those that are the process's share, (height, width) = `size`.
+        """All that is done ahead, in another thread: the reading, and the rest too where another device does it or a processor is
+        free for it. The result gives the batch: of the images `indices`, those that are the process's share, (height, width) =
+        `size`.
         """
         draws = self._draw(recipe, indices, epoch, generator)
         own = torch.arange(share.start, share.stop)
@@ -182,13 +190,13 @@ class Feed:
         own_indices, resident = indices[needed.numpy()], self._resident.get(device)
         labels = torch.from_numpy(self.labels[own_indices])
         pixels: Callable[[], Tensor]
-        if resident is not None and draws.boxes is None:  # nothing is left to do ahead
+        if resident is None or draws.boxes is not None:
+            read = self._read(recipe, own_indices, draws.boxes, needed)
+            pixels = partial(send, read, device)
+        else:
             pixels = partial(resident.batch, own_indices, self.preprocessing.crop_size)
-            return partial(self._prepare, recipe, pixels, labels, draws, needed, size, share, device)
-        read = self._read(recipe, own_indices, draws.boxes, needed, pin=device.type == "cuda")
-        pixels = partial(read.to, device, non_blocking=True)
         finish = partial(self._prepare, recipe, pixels, labels, draws, needed, size, share, device)
-        if device.type != "cpu" or not self._has_free_processor(recipe):
+        if device.type == "cpu" and not self._has_free_processor(recipe):
             return finish
         batch = finish()
         return lambda: batch
@@ -208,16 +216,12 @@ class Feed:
             shares, partners = draw_mix(len(indices), augmentation.mixup, generator)
         return Draws(boxes, changes, shares, partners)
 
-    def _read(
-        self, recipe: Recipe, indices: np.ndarray, boxes: np.ndarray | None, places: Tensor, *, pin: bool
-    ) -> Tensor:
+    def _read(self, recipe: Recipe, indices: np.ndarray, boxes: np.ndarray | None, places: Tensor) -> Tensor:
         """Pixels (n, C, H, W) uint8 on the CPU; of `boxes`, those at `places` are the images' crops."""
+        size = self.preprocessing.crop_size
         if boxes is None:
-            pixels = read_batch(self.packed, indices, self.preprocessing.crop_size)
-        else:
-            size, own_boxes = self.preprocessing.crop_size, boxes[places.numpy()]
-            pixels = read_crops(self.packed, indices, size, own_boxes, _layout(recipe))
-        return pixels.pin_memory() if pin else pixels
+            return read_batch(self.packed, indices, size)
+        return read_crops(self.packed, indices, size, boxes[places.numpy()], _layout(recipe))
 
     def random_images(self, recipe: Recipe, indices: np.ndarray, generator: torch.Generator) -> Tensor:
         """These images changed at random as in training, mixup aside, as the network gets them: (n, C, H, W) float32."""
@@ -242,12 +246,12 @@ class Feed:
         """Augmentation, mixup and the model's own preprocessing, computed on `device`, where `pixels` brings the images: those
         at `places` (sorted) of the batch. They come out (height, width) = `size`.
         """
-        images, targets = pixels(), labels.to(device, non_blocking=True)
+        images, targets = pixels(), send(labels, device)
         images = apply_changes(images, draws.changes.of(places), recipe.augmentation)
         if draws.shares is not None and draws.partners is not None:
             own = torch.arange(share.start, share.stop)
-            rows, others = (torch.searchsorted(places, part).to(device) for part in (own, draws.partners[own]))
-            shares = draws.shares[own].to(device)
+            rows, others = (send(torch.searchsorted(places, part), device) for part in (own, draws.partners[own]))
+            shares = send(draws.shares[own], device)
             one_hot = F.one_hot(targets, self.num_classes).to(torch.float32)
             images = mix_pairs(images[rows], images[others], shares)
             targets = mix_pairs(one_hot[rows], one_hot[others], shares)

@@ -5,6 +5,7 @@ strays from plain float32's is not taken. The steps are made on copies: nothing 
 """
 
 import copy
+import math
 import statistics
 import time
 from collections.abc import Callable, Iterable
@@ -22,6 +23,7 @@ from striate.training.feed import Feed
 from striate.training.groups import layer_groups, num_open_groups, open_groups
 from striate.training.loss import loss_of
 from striate.training.optimizers import build_optimizer, set_rates
+from striate.training.queued_steps import NUM_WARM_STEPS, QueuedSteps, can_queue
 from striate.training.randomness import preserved_randomness, seed_for
 from striate.training.recipe import Precision, Recipe
 from striate.training.schedules import rate_factor
@@ -122,7 +124,9 @@ def possible_modes(
     if device.type == "cpu" and "num_threads" not in forced:
         threads += [number for number in thread_counts if number != recipe.num_threads]
     trials = product(threads, precisions, layouts)
-    modes = tuple(Mode(precision, layout, False, number) for number, precision, layout in trials)
+    modes = tuple(
+        Mode(precision, layout, False, number, recipe.use_cuda_graphs) for number, precision, layout in trials
+    )
     return modes if len(modes) > 1 else ()
 
 
@@ -135,15 +139,14 @@ def measure_modes(
     *,
     head: str | None = None,
     may_compile: bool = False,
-    may_use_cuda_graphs: bool = False,
     tell: Tell = tell_nobody,
 ) -> tuple[ModeTiming, ...]:
     """How fast each mode trains `network` on the first batch of `feed`, in the order given; nothing where the run is
     short.
 
     The run's length is judged in the first mode, on a few images and, where it seems long, on a whole batch, which takes less
-    time an image. `may_compile` tries the fastest also compiled, in a run that is long enough, and
-    `may_use_cuda_graphs` that as CUDA graphs too. The network comes back as it was; one process.
+    time an image. `may_compile` tries the fastest also compiled, in a run that is long enough. The network comes back as it was; one
+    process.
     """
     if not modes:
         return ()
@@ -163,9 +166,7 @@ def measure_modes(
     fastest = min(timings, key=lambda timing: timing.run_s(num_images))
     if may_compile and fastest.run_s(num_images) > COMPILING_PAYS_S and not fastest.mode.use_compile:
         plain = trial.steps(fastest.mode, recipe.batch_size, num_steps=1)
-        for use_cuda_graphs in (False, True)[: 1 + may_use_cuda_graphs]:
-            mode = replace(fastest.mode, use_compile=True, use_cuda_graphs=use_cuda_graphs)
-            timings.append(_attempt(trial, mode, recipe.batch_size, plain))
+        timings.append(_attempt(trial, replace(fastest.mode, use_compile=True), recipe.batch_size, plain))
     return tuple(timings)
 
 
@@ -222,28 +223,37 @@ class _Trial:
         optimizer = build_optimizer(
             recipe.optimizer, groups, layer_rate_factor=recipe.layer_rate_factor, use_fused=mode.precision != "16-mixed"
         )
-        code = compiled(trainee, mode.use_compile, use_cuda_graphs=mode.use_cuda_graphs)
-        model = fabric.setup_module(code, move_to_device=False)
+        model = fabric.setup_module(compiled(trainee, mode.use_compile), move_to_device=False)
         loss_fn = loss_of(recipe, self.feed, fabric.device)
         set_rates(optimizer, rate_factor(recipe.schedule, 0, max(1, recipe.epochs)))
+        queue = None
+        if can_queue(optimizer, fabric):
+            queue = QueuedSteps(
+                model, loss_fn, optimizer, fabric, max_grad_norm=math.inf, use_graphs=mode.use_cuda_graphs
+            )
+        num_warm = 1 if queue is None or not mode.use_cuda_graphs else NUM_WARM_STEPS + 1
         times: list[float] = []
         losses: list[float] = []
-        for step in range(num_steps + 1):
+        for step in range(num_warm + num_steps):
+            seed = seed_for(recipe.seed, "modes", step)
             _wait_for(fabric.device)
             began_at = time.perf_counter()
-            result = train_step(model, [batch], loss_fn, optimizer, fabric, seed=seed_for(recipe.seed, "modes", step))
+            if queue is None:
+                result = train_step(model, [batch], loss_fn, optimizer, fabric, seed=seed)
+            else:
+                queue.update([batch], seed=seed, place="")
+                result = queue.done(wait=True)[0].result(model)
             _wait_for(fabric.device)
             times.append(time.perf_counter() - began_at)
             losses.append(result.loss_sum / result.weight)
-        return _Steps(times[0], statistics.median(times[1:]), tuple(losses[:2]))
+        return _Steps(times[0], statistics.median(times[num_warm:]), tuple(losses[:2]))
 
 
-def compiled(network: nn.Module, use_compile: bool, *, use_cuda_graphs: bool = False) -> nn.Module:
-    """The network as it is, or compiled; each size of batch is compiled for itself. Without a GPU there are no graphs."""
+def compiled(network: nn.Module, use_compile: bool) -> nn.Module:
+    """The network as it is, or compiled; each size of batch is compiled for itself."""
     if not use_compile:
         return network
-    how = "reduce-overhead" if use_cuda_graphs else None
-    return torch.compile(network, dynamic=False, mode=how)  # type: ignore[return-value]
+    return torch.compile(network, dynamic=False)  # type: ignore[return-value]
 
 
 def _attempt(trial: _Trial, mode: Mode, batch_size: int, reference: _Steps) -> ModeTiming:

@@ -13,6 +13,8 @@ ScheduleName = Literal["constant", "step", "plateau", "cosine", "one_cycle"]
 Precision = Literal["32-true", "bf16-mixed", "16-mixed"]
 Freeze = Literal["nothing", "base", "gradual"]
 Output = Literal["softmax", "sigmoid"]
+QUEUED_OPTIMIZERS = frozenset({"sgd", "momentum", "nesterov", "adam", "adamw"})
+"""Whose updates a CUDA device can hold off by itself, so that nobody need wait for them (queued_steps.py)."""
 _LARGEST = 1e30
 
 
@@ -77,8 +79,8 @@ class Recipe:
     images at the start of the run, from which they grow to their full size; 0 has them so throughout (growing.py).
     `output`: softmax has one output a class, sigmoid a single one for the second of two classes. `ema_decay` 0 keeps no
     average. `use_channels_last` lays activations out pixel by pixel, which is faster for all but tiny networks and rounds
-    differently. `use_compile` has torch.compile write the code of a step, and `use_cuda_graphs` has a GPU replay that code
-    without launching each kernel anew. `num_threads` compute on the CPU; 0 leaves PyTorch's own number. Fractions lie in
+    differently. `use_compile` has torch.compile write the code of a step, and `use_cuda_graphs` has a CUDA device replay its kernels
+    at once, where it can (queued_steps.py). `num_threads` compute on the CPU; 0 leaves PyTorch's own number. Fractions lie in
     [0, 1]. Raises InputError for values out of range.
     """
 
@@ -125,12 +127,10 @@ class Recipe:
         _check_above("validation_fraction", self.validation_fraction, 0)
         _check_within("validation_fraction", self.validation_fraction, 0, 0.9)
         _check_within("test_fraction", self.test_fraction, 0, 0.9)
-        if self.use_cuda_graphs and (
-            not self.use_compile or self.accumulate_steps > 1 or self.optimizer.name == "lbfgs"
-        ):
+        if self.use_cuda_graphs and not may_use_graphs(self.optimizer.name, self.accumulate_steps, self.precision):
             raise InputError(
-                "CUDA graphs are made of compiled code that runs once an update, so they go with --compile and without "
-                "--accumulate-steps or lbfgs"
+                "CUDA graphs hold what runs once an update and alike each time, so they go without --accumulate-steps and precision "
+                f"16-mixed, and with the optimisers {', '.join(sorted(QUEUED_OPTIMIZERS))}; leave --cuda-graphs out"
             )
         if self.views > 0 and (self.freeze != "base" or self.augmentation.mixup > 0):
             raise InputError(
@@ -163,6 +163,11 @@ class Recipe:
             return cls(**values)
         except (KeyError, TypeError, AttributeError) as error:
             raise InputError(f"this is not a recipe that this version of striate can read: {error}") from None
+
+
+def may_use_graphs(optimizer: str, accumulate_steps: int, precision: str) -> bool:
+    """Whether a CUDA graph could hold an update: one pass each, which never depends on what came out before."""
+    return optimizer in QUEUED_OPTIMIZERS and accumulate_steps == 1 and precision != "16-mixed"
 
 
 def count_outputs(output: str | None, num_classes: int) -> int:

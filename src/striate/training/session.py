@@ -26,12 +26,13 @@ from striate.training.metrics_log import MetricsLog
 from striate.training.modes import compiled
 from striate.training.observer import Observer, RunStart, StepInfo
 from striate.training.optimizers import set_rates, start_momentum
+from striate.training.queued_steps import QueuedSteps, can_queue
 from striate.training.randomness import seed_for
 from striate.training.recipe import Recipe
 from striate.training.schedules import rate_factor
 from striate.training.sharding import InPrecision, all_whole, is_sharded
 from striate.training.state import BestEpoch, EpochSums, TrainingResult, TrainingState, restore, to_checkpoint
-from striate.training.step import Batch, train_step
+from striate.training.step import Batch, StepResult, train_step
 from striate.training.validation import autocast_dtype, validate
 
 T = TypeVar("T")
@@ -65,6 +66,7 @@ class Session:
     checkpoint_every_s: float
     checks: tuple[CheckResult, ...] = ()
     model: nn.Module | None = None
+    queue: QueuedSteps | None = None
     num_open: int = 0
     elapsed_before_s: float = 0.0
     steps_before: int = 0
@@ -132,8 +134,18 @@ class Session:
             if is_sharded(network):
                 self.model = InPrecision(network, self.fabric)
             else:
-                code = compiled(network, self.recipe.use_compile, use_cuda_graphs=self.recipe.use_cuda_graphs)
+                code = compiled(network, self.recipe.use_compile)
                 self.model = self.fabric.setup_module(code, move_to_device=False)
+        if can_queue(self.state.optimizer, self.fabric) and (self.queue is None or num_open != self.num_open):
+            self.queue = QueuedSteps(
+                self.model,
+                self.loss_fn,
+                self.state.optimizer,
+                self.fabric,
+                max_grad_norm=self.recipe.max_grad_norm,
+                use_graphs=self.recipe.use_cuda_graphs,
+                tell=self.observer.on_notice,
+            )
         self.num_open = num_open
 
     def _train_epoch(self) -> None:
@@ -159,30 +171,52 @@ class Session:
                 if self._is_due(now):
                     self._save()
                     began_at = time.monotonic()
+        self._read_queue(wait=True)
+        progress.sums.training_s += time.monotonic() - began_at
 
     def _update(self, parts: list[Batch]) -> None:
         """One update on one or more batches."""
         progress = self.state.progress
         self._set_rates(progress.step)
         assert self.model is not None
-        try:
-            result = train_step(
-                self.model,
-                parts,
-                self.loss_fn,
-                self.state.optimizer,
-                self.fabric,
-                seed=seed_for(self.recipe.seed, "layers", progress.step, 0),
-                max_grad_norm=self.recipe.max_grad_norm,
-            )
-        except NonFiniteLoss as error:
-            raise NonFiniteLoss(self._explain(error, parts)) from None
+        seed = seed_for(self.recipe.seed, "layers", progress.step, 0)
+        place = f"epoch {progress.epoch + 1}, batch {progress.batch + 1}, learning rate {self._learning_rate():g}"
+        if self.queue is not None:
+            self.queue.update(parts, seed=seed, place=place)
+        else:
+            try:
+                result = train_step(
+                    self.model,
+                    parts,
+                    self.loss_fn,
+                    self.state.optimizer,
+                    self.fabric,
+                    seed=seed,
+                    max_grad_norm=self.recipe.max_grad_norm,
+                )
+            except NonFiniteLoss as error:
+                raise NonFiniteLoss(self._explain(error, place, parts)) from None
+            self._count(result)
         progress.step += 1
         progress.batch += len(parts)
-        progress.sums.add(result)
-        self.last_grad_norm = result.grad_norm
         if self.state.average is not None:
             self.state.average.update(self.state.network, progress.step)
+        self._read_queue()
+
+    def _read_queue(self, *, wait: bool = False) -> None:
+        """Count the updates that a device has made in the meantime, or with `wait` all of them."""
+        if self.queue is None:
+            return
+        assert self.model is not None
+        for update in self.queue.done(wait=wait):
+            try:
+                self._count(update.result(self.model))
+            except NonFiniteLoss as error:
+                raise NonFiniteLoss(self._explain(error, update.place, [])) from None
+
+    def _count(self, result: StepResult) -> None:
+        self.state.progress.sums.add(result)
+        self.last_grad_norm = result.grad_norm
 
     def _finish_epoch(self) -> None:
         """Validate, write the line of metrics, keep the best, save. Raises Stopped before any of it is written."""
@@ -250,6 +284,7 @@ class Session:
 
     def _save(self) -> None:
         """Write a checkpoint; all processes come here together, the first one writes."""
+        self._read_queue(wait=True)
         progress = self.state.progress
         progress.elapsed_s = self._elapsed_s()
         own_sums = progress.sums
@@ -264,6 +299,8 @@ class Session:
 
     def _show(self, now: float) -> None:
         progress, sums = self.state.progress, self.state.progress.sums
+        if sums.num_images == 0:  # what the device has done so far is not known yet
+            return
         self.shown_at = now
         self.observer.on_step(
             StepInfo(
@@ -278,8 +315,8 @@ class Session:
             )
         )
 
-    def _explain(self, error: NonFiniteLoss, parts: list[Batch]) -> str:
-        """The error with the place and the likely cause."""
+    def _explain(self, error: NonFiniteLoss, place: str, parts: list[Batch]) -> str:
+        """The error with the place and the likely cause; `parts` are its batches, where they are still there."""
         progress = self.state.progress
         if not all(bool(part.images.isfinite().all()) for part in parts):
             cause = "the prepared images are not finite: look at the preprocessing"
@@ -289,7 +326,6 @@ class Session:
             cause = "16-bit arithmetic probably overflows: use precision bf16-mixed or 32-true"
         else:
             cause = "the rate is probably too high: lower it, set max_grad_norm, or scan for a good one (--find-rate)"
-        place = f"epoch {progress.epoch + 1}, batch {progress.batch + 1}, learning rate {self._learning_rate():g}"
         return f"{error} in {place}; {cause}. Nothing was updated with it"
 
     def _set_rates(self, step: int) -> None:

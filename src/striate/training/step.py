@@ -80,10 +80,10 @@ def train_step(
 
     def evaluate() -> float:
         optimizer.zero_grad(set_to_none=True)
-        if _is_compiled(model):
-            torch.compiler.cudagraph_mark_step_begin()  # what the graphs of the step before gave may be written over
         seed_device(fabric.device, seed)  # L-BFGS comes here many times: the dropout masks must be the same each time
-        results.append(_accumulate_gradients(model, batches, loss_fn, optimizer, fabric, max_grad_norm))
+        figures = gradients(model, batches, loss_fn, optimizer, fabric, max_grad_norm)
+        num_images = sum(len(batch.images) for batch in batches)
+        results.append(read_figures(figures, num_images, model, scale=_scale(fabric)))
         return results[-1].loss_sum / results[-1].weight
 
     if isinstance(optimizer, LBFGS):
@@ -95,15 +95,19 @@ def train_step(
     return results[0]
 
 
-def _accumulate_gradients(
+def gradients(
     model: nn.Module,
     batches: Sequence[Batch],
     loss_fn: LossFn,
     optimizer: Optimizer,
     fabric: Fabric,
     max_grad_norm: float,
-) -> StepResult:
-    """Leave the clipped gradient of the joint mean in every parameter's .grad; the device is waited for once."""
+) -> Tensor:
+    """Leave the clipped gradient of the joint mean in every parameter's .grad, which must be None before.
+
+    The result, (4,) on the device, has this process's loss summed by weight, hits, the norm of all gradients, and the weight. The
+    device is not waited for.
+    """
     weights = [loss_fn.weight(batch.targets) for batch in batches]
     own_weight = sum(weights)
     total_weight = own_weight if fabric.world_size == 1 else _sum_over_processes(fabric, own_weight)
@@ -124,15 +128,18 @@ def _accumulate_gradients(
     if math.isfinite(max_grad_norm):
         clip_grads_with_norm_(params, max_grad_norm, grad_norm, foreach=True)
     loss_sum = torch.stack(losses).sum()  # in the precision of the loss: a line search needs every digit
-    figures = torch.stack(
-        [loss_sum, num_correct.to(loss_sum), whole(grad_norm).to(loss_sum), torch.as_tensor(own_weight).to(loss_sum)]
-    )
-    loss_value, num_hits, norm_value, weight_value = figures.tolist()
-    was_skipped = math.isfinite(loss_value) and not math.isfinite(norm_value) and _scale(fabric) > 1
+    if not isinstance(own_weight, Tensor):
+        own_weight = torch.full_like(loss_sum, own_weight)  # made there, since a copy would be waited for
+    return torch.stack([loss_sum, num_correct.to(loss_sum), whole(grad_norm).to(loss_sum), own_weight.to(loss_sum)])
+
+
+def read_figures(figures: Tensor, num_images: int, model: nn.Module, *, scale: float = 1.0) -> StepResult:
+    """What `gradients` measured on so many images; NonFiniteLoss unless `scale`, that of 16 bits, explains it."""
+    loss_sum, num_correct, grad_norm, weight = figures.tolist()
+    was_skipped = math.isfinite(loss_sum) and not math.isfinite(grad_norm) and scale > 1
     if not was_skipped:
-        _check_finite(loss_value / weight_value, norm_value, model)
-    num_images = sum(len(batch.images) for batch in batches)
-    return StepResult(loss_value, weight_value, int(num_hits), num_images, norm_value, was_skipped)
+        _check_finite(loss_sum / weight, grad_norm, model)
+    return StepResult(loss_sum, weight, int(num_correct), num_images, grad_norm, was_skipped)
 
 
 def _check_finite(loss: float, grad_norm: float, model: nn.Module) -> None:

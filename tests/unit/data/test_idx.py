@@ -45,7 +45,7 @@ def test_one_pair_alone(tmp_path, part, split):
 
 
 def test_gzipped_and_with_a_dot_in_the_name(tmp_path):
-    (tmp_path / "train-images.idx3-ubyte.gz").write_bytes(gzip.compress(idx(PIXELS)))
+    (tmp_path / "train-images.idx3-ubyte.gz").write_bytes(gzip.compress(idx(PIXELS), mtime=0))
     (tmp_path / "train-labels-idx1-ubyte.gz").write_bytes(idx(LABELS))  # not gzipped, whatever it is called
     assert holds_idx(tmp_path)
     assert len(read_idx_folder(tmp_path)) == 3
@@ -89,8 +89,11 @@ def test_no_images_at_all(tmp_path):
         (idx(PIXELS)[:9], r"ends within its header; get it again$"),
         (idx(PIXELS)[:-1], r"should hold 24 bytes after its header but holds 23; get it again$"),
         (idx(PIXELS) + b"\0", r"should hold 24 bytes after its header but holds 25; get it again$"),
-        (gzip.compress(idx(PIXELS))[:-9], r"is a damaged gzip file \(.*\); get it again$"),
-        (gzip.compress(idx(PIXELS))[:15] + b"damaged damaged damaged", r"is a damaged gzip file \(.*\); get it again$"),
+        (gzip.compress(idx(PIXELS), mtime=0)[:-9], r"is a damaged gzip file \(.*\); get it again$"),
+        (
+            gzip.compress(idx(PIXELS), mtime=0)[:15] + b"damaged damaged damaged",
+            r"is a damaged gzip file \(.*\); get it again$",
+        ),
         (b"\0\0\x08\x03" + b"\xff" * 12, r"should hold \d{29} bytes after its header but holds 0; get it again$"),
     ],
 )

@@ -83,7 +83,7 @@ def test_candidates_start_with_the_slow_way():
 
 def test_what_cannot_be_tried_says_why(monkeypatch):
     short = EngineKind("openvino", "bfloat16", "latency")
-    assert why_impossible(short, has_bf16=False, has_own_images=True) == "this processor has no bfloat16 arithmetic"
+    assert why_impossible(short, has_bf16=False, has_own_images=True) == "there is no bfloat16 arithmetic here"
     ties = EngineKind("openvino", "near-ties", "latency")
     assert why_impossible(ties, has_bf16=True, has_own_images=False) == "needs a SOURCE of your own images"
     monkeypatch.setattr("striate.engines.engine.find_spec", lambda _: None)

@@ -75,7 +75,7 @@ def test_cuda_graphs_without_cuda_are_refused():
     with pytest.raises(
         InputError, match="CUDA graphs need a CUDA device and this run is on cpu; leave --cuda-graphs out"
     ):
-        train("digits", Choices(use_compile=True, use_cuda_graphs=True), device="cpu")
+        train("digits", Choices(use_cuda_graphs=True), device="cpu")
 
 
 def test_compiling_without_a_compiler_is_refused(monkeypatch):
