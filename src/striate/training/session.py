@@ -41,6 +41,8 @@ OnBest = Callable[[dict[str, Tensor], int, dict[str, Any]], None]
 """Gets the weights (its own to read, not to keep), the epoch from 1, and its line of metrics.jsonl."""
 
 SHOW_EVERY_S = 0.1
+LEAST_SAVE_S = 5.0
+"""After an epoch nothing is written where something was so short a time ago: a fast device makes several in a second."""
 
 
 class Stopped(Exception):
@@ -73,6 +75,7 @@ class Session:
     last_grad_norm: float = 0.0
     started_at: float = field(default_factory=time.monotonic)
     saved_at: float = field(default_factory=time.monotonic)
+    unwritten_best: tuple[dict[str, Tensor], int, dict[str, Any]] | None = None
     shown_at: float = 0.0
 
     def take_up(self) -> bool:
@@ -104,6 +107,9 @@ class Session:
             except Stopped:
                 self._save()
                 return self._result("interrupted")
+            except NonFiniteLoss:
+                self._write_best()
+                raise
         return self._result("finished")
 
     @property
@@ -254,10 +260,12 @@ class Session:
         weights = all_whole(network.state_dict()) if is_best else {}
         if self.fabric.is_global_zero:
             if is_best:
-                self.on_best(weights, progress.epoch, record)
+                self.unwritten_best = ({name: value.clone() for name, value in weights.items()}, progress.epoch, record)
             self.metrics.append(record)
             progress.metrics_position = self.metrics.position
-        self._save()
+        is_last = progress.epoch == self.recipe.epochs
+        if is_last or self.fabric.world_size > 1 or time.monotonic() - self.saved_at >= self._least_save_s:
+            self._save()
         self.observer.on_epoch(record)
         if notice := standing_still(record["train_loss"], self.feed.num_classes, progress.epoch, self.recipe.epochs):
             self.observer.on_notice(notice)
@@ -285,6 +293,7 @@ class Session:
     def _save(self) -> None:
         """Write a checkpoint; all processes come here together, the first one writes."""
         self._read_queue(wait=True)
+        self._write_best()
         progress = self.state.progress
         progress.elapsed_s = self._elapsed_s()
         own_sums = progress.sums
@@ -296,6 +305,16 @@ class Session:
         self.fabric.barrier()  # else another process could end, and take the run up again, from the checkpoint before
         progress.sums = own_sums
         self.saved_at = time.monotonic()
+
+    @property
+    def _least_save_s(self) -> float:
+        return min(LEAST_SAVE_S, self.checkpoint_every_s)
+
+    def _write_best(self) -> None:
+        """Hand the best weights on, where that was put off."""
+        if self.unwritten_best is not None:
+            self.on_best(*self.unwritten_best)
+            self.unwritten_best = None
 
     def _show(self, now: float) -> None:
         progress, sums = self.state.progress, self.state.progress.sums

@@ -61,7 +61,7 @@ def test_engines_are_measured_there_remembered_and_taken(model, tmp_path):
     assert problems == []
     assert found.gpu == torch.cuda.get_device_name()
     assert found.choices[4].precision == "float32"  # 16 bits need images of one's own
-    answerer = make_ready(path, Wish(num_images=4, batch_size=4, device="cuda"))
+    answerer = make_ready(path, Wish(batch_size=4, device="cuda"))
     assert answerer.engine.kind == found.choices[4]
     on_processor = make_ready(path, Wish(num_images=4, batch_size=4, device="cpu"))
     assert on_processor.engine.kind == REFERENCE  # what was measured on the GPU holds there only

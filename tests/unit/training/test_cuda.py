@@ -214,13 +214,13 @@ def test_modes_are_measured_on_a_device(monkeypatch):
     from striate.training import modes
 
     monkeypatch.setattr(modes, "LONG_RUN_S", 0.0)
-    device, recipe = torch.device("cuda"), tiny_recipe(use_cuda_graphs=True)
+    device, recipe = torch.device("cuda"), tiny_recipe(use_cuda_graphs=True, num_threads=1)
     tried = possible_modes(recipe, device, has_fast_bf16=True, thread_counts=())
     assert len(tried) == 4
     timings = measure_modes(TinyNet(), recipe, tiny_feed(), tried, gpu_fabric)
     assert all(timing.images_per_s > 0 for timing in timings)
     assert all(timing.reason is None for timing in timings)
-    assert timings[0].mode == Mode("32-true", False, False, 0, True)
+    assert timings[0].mode == Mode("32-true", False, False, 1, True)
 
 
 def test_float32_is_judged_in_float32_whatever_the_device():

@@ -1,5 +1,6 @@
 import copy
 import dataclasses
+import itertools
 import errno
 import json
 import math
@@ -54,15 +55,39 @@ def test_a_run_learns_logs_and_keeps_the_best(tmp_path):
     assert observer.num_ends == 1
 
 
-def test_equal_accuracy_is_decided_by_loss(tmp_path, monkeypatch):
-    figures = iter([(0.5, 1.0), (0.9, 0.8), (0.9, 0.7), (0.9, 0.7), (0.8, 0.1)])
+@pytest.fixture
+def some_figures(monkeypatch):
+    figures = itertools.cycle([(0.5, 1.0), (0.9, 0.8), (0.9, 0.7), (0.9, 0.7), (0.8, 0.1)])
     monkeypatch.setattr("striate.training.session.validate", lambda *_, **__: next(figures))
-    epochs = []
+
+
+@pytest.mark.usefixtures("some_figures")
+@pytest.mark.parametrize(("checkpoint_every_s", "written"), [(0.0, [1, 2, 3]), (60.0, [3])])
+def test_equal_accuracy_is_decided_by_loss_and_a_quick_run_writes_its_best_once(tmp_path, checkpoint_every_s, written):
+    kept = {}
     _, result = train_tiny(
-        tmp_path, tiny_recipe(epochs=5), on_best=lambda _weights, epoch, _record: epochs.append(epoch)
+        tmp_path,
+        tiny_recipe(epochs=5),
+        on_best=lambda weights, epoch, record: kept.update({epoch: (weights["fc.bias"].clone(), record["epoch"])}),
+        checkpoint_every_s=checkpoint_every_s,
     )
-    assert epochs == [1, 2, 3]
+    assert list(kept) == written
+    assert kept[3][1] == 3
     assert dataclasses.astuple(result.best) == (3, 0.9, 0.7)
+    assert torch.equal(kept[3][0], train_tiny(tmp_path / "short", tiny_recipe(epochs=3))[0].fc.bias)
+
+
+def test_the_best_is_written_before_a_loss_goes_bad(tmp_path, monkeypatch):
+    def validate(*_, **__):
+        if next(numbers) == 2:
+            raise NonFiniteLoss("the network answers NaN")
+        return 0.5, 1.0
+
+    numbers, epochs = iter(range(9)), []
+    monkeypatch.setattr("striate.training.session.validate", validate)
+    with pytest.raises(NonFiniteLoss, match="after epoch 3"):
+        train_tiny(tmp_path, on_best=lambda _weights, epoch, _record: epochs.append(epoch))
+    assert epochs == [1]
 
 
 def test_same_seed_same_weights_and_the_callers_streams_are_untouched(tmp_path):
@@ -294,7 +319,7 @@ def test_resuming_before_the_first_checkpoint_starts_over_and_says_so(tmp_path):
 
 
 def test_a_torn_checkpoint_costs_an_epoch_and_not_the_run(tmp_path):
-    train_tiny(tmp_path, full_recipe())
+    train_tiny(tmp_path, full_recipe(), checkpoint_every_s=0.0)
     newest = max((tmp_path / "checkpoint").glob("*.safetensors"))
     newest.write_bytes(newest.read_bytes()[:100])
     observer = Recorder()
