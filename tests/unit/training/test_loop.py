@@ -1,7 +1,7 @@
 import copy
 import dataclasses
-import itertools
 import errno
+import itertools
 import json
 import math
 import os
