@@ -16,7 +16,7 @@ from striate.engines.torch_engines import open_torch
 from striate.errors import InputError
 from striate.export.onnx_file import write_onnx
 from striate.progress import Tell, tell_nobody
-from striate.tasks.model import Model, load_model
+from striate.tasks.model import Model, gpu_name, load_model
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,11 +71,7 @@ def subject_of(
     """A model, or what `load_model` takes for one, and its place in the cache. Raises like `load_model`."""
     loaded = model if isinstance(model, Model) else load_model(model, device=device, download=download, tell=tell)
     key = None if isinstance(model, Model) else model_key(model)
-    return Subject(loaded, shelf_of(key or _key_of(loaded), _gpu_of(loaded)))
-
-
-def _gpu_of(model: Model) -> str:
-    return torch.cuda.get_device_name(model.device) if model.device.type == "cuda" else ""
+    return Subject(loaded, shelf_of(key or _key_of(loaded), gpu_name(loaded.device)))
 
 
 def _key_of(model: Model) -> str:

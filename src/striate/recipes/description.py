@@ -22,6 +22,7 @@ from striate.machine import processor
 from striate.recipes.mode_choice import ModeChoice
 from striate.recipes.prepare import Prepared
 from striate.recipes.run_folder import FORMAT, SPLITS_FILE
+from striate.tasks.model import gpu_name
 from striate.training.launching import Place, launch_identity, meeting_place
 from striate.training.recipe import count_outputs
 
@@ -80,6 +81,7 @@ def describe_run(
             "system": platform.platform(),
             "processor": processor()[0],
             "device": fabric.device.type,
+            "gpu": gpu_name(fabric.device) or None,
             "threads": torch.get_num_threads(),
             "processes": fabric.world_size,
             "has_shared_out_weights": has_shared_out_weights,
@@ -114,7 +116,7 @@ def _lasting_source(dataset: Dataset) -> str:
     return os.path.abspath(path) if path.exists() else dataset.source
 
 
-def summary_line(prepared: Prepared) -> str:
+def summary_line(prepared: Prepared, device: torch.device) -> str:
     """The choices of a run in one line."""
     recipe, splits = prepared.recipe, prepared.splits
     size = "x".join(map(str, (prepared.preprocessing.channels, *prepared.preprocessing.crop_size)))
@@ -123,11 +125,12 @@ def summary_line(prepared: Prepared) -> str:
     frozen = {"nothing": "", "base": ", head only", "gradual": ", gradually unfrozen"}[recipe.freeze]
     arithmetic = {"bf16-mixed": ", bfloat16", "16-mixed": ", float16"}.get(recipe.precision, "")
     arithmetic += ", compiled" * recipe.use_compile + ", CUDA graphs" * recipe.use_cuda_graphs
+    on_gpu = f", on {gpu_name(device)}" if device.type == "cuda" else ""
     changes = [name for name, value in asdict(recipe.augmentation).items() if value]
     return (
         f"{recipe.network} at {size}{grown}{frozen} on {sizes} images of {len(prepared.data.dataset.class_names)} classes: "
         f"{recipe.epochs} epochs in batches of {recipe.batch_size}, {recipe.optimizer.name} at {recipe.optimizer.learning_rate:.3g}, "
-        f"{recipe.schedule.name}{arithmetic}; augmentation: {', '.join(changes) or 'none'}"
+        f"{recipe.schedule.name}{arithmetic}{on_gpu}; augmentation: {', '.join(changes) or 'none'}"
     )
 
 

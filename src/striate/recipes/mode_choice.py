@@ -18,6 +18,7 @@ from striate.machine import has_cpp_compiler, processor
 from striate.progress import Tell
 from striate.recipes.choices import Choices
 from striate.recipes.prepare import Prepared
+from striate.tasks.model import gpu_name
 from striate.training.feed import Feed
 from striate.training.modes import (
     MakeFabric,
@@ -111,7 +112,7 @@ def _memory_path(
     """Where what is measured for such a run on this machine is kept."""
     recipe = prepared.recipe
     settled = {
-        "machine": [*processor(), num_processors(), _device_name(device)],
+        "machine": [*processor(), num_processors(), gpu_name(device) or device.type],
         "versions": [striate.__version__, version("torch")],
         "network": [prepared.entry.name, sum(param.numel() for param in prepared.network.parameters())],
         "input": [prepared.preprocessing.channels, *prepared.preprocessing.crop_size, recipe.batch_size],
@@ -144,7 +145,3 @@ def _remember(path: Path, timings: tuple[ModeTiming, ...]) -> None:
         write_atomically(path, json.dumps([timing.to_json() for timing in timings], indent=1).encode())
     except OSError:
         return
-
-
-def _device_name(device: torch.device) -> str:
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type

@@ -144,7 +144,7 @@ def train(
                 if fabric.is_global_zero:
                     write_json(run_dir / RUN_FILE, described)
                     write_json(run_dir / SPLITS_FILE, split_names(prepared))
-            for line in (summary_line(prepared), *processes_lines(prepared, place)):
+            for line in (summary_line(prepared, own_device), *processes_lines(prepared, place)):
                 access.tell(line)
             with naming_lost_processes(fabric, f"go on with: striate train --resume {run_dir}"):
                 return _run(

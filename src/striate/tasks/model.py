@@ -190,6 +190,11 @@ def _from_weights(entry: Entry, weights: str, download: bool, tell: Tell) -> Mod
     return Model(loaded.network.eval(), entry.name, asdict(config), class_names, preprocessing)
 
 
+def gpu_name(device: torch.device) -> str:
+    """What a CUDA device calls itself; "" for any other."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else ""
+
+
 def pick_device(device: torch.device | str) -> torch.device:
     """The device of this name; "auto" is the first GPU, or else the CPU. InputError where this machine has none."""
     if device == "auto":
