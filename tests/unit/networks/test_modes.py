@@ -10,9 +10,15 @@ from striate.networks.modes import evaluating
 def test_every_module_gets_its_mode_back_also_after_an_error():
     network = nn.Sequential(nn.Dropout(), nn.BatchNorm2d(3))
     network[1].eval()
-    with pytest.raises(KeyError), evaluating(network):
-        assert not any(module.training for module in network.modules())
+    seen = []
+
+    def fail():
+        seen.extend(module.training for module in network.modules())
         raise KeyError
+
+    with pytest.raises(KeyError), evaluating(network):
+        fail()
+    assert seen == [False, False, False]
     assert [module.training for module in network.modules()] == [True, True, False]
 
 
