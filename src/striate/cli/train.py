@@ -118,9 +118,11 @@ def train(
     learning_rate: Annotated[float | None, _option("--learning-rate", OPTIMISING, "The peak rate.")] = None,
     optimizer: Annotated[
         str | None,
-        _option("--optimizer", OPTIMISING, "The optimiser.", "sgd|momentum|nesterov|adagrad|rmsprop|adam|adamw|lbfgs"),
+        _option(
+            "--optimizer", OPTIMISING, "The optimiser.", "sgd|momentum|nesterov|adagrad|rmsprop|adam|adamw|muon|lbfgs"
+        ),
     ] = None,
-    momentum: Annotated[float | None, _option("--momentum", OPTIMISING, "Momentum of SGD and RMSProp.")] = None,
+    momentum: Annotated[float | None, _option("--momentum", OPTIMISING, "Momentum of SGD, RMSProp and Muon.")] = None,
     weight_decay: Annotated[
         float | None, _option("--weight-decay", OPTIMISING, "Never applied to biases and norms.")
     ] = None,
