@@ -110,7 +110,7 @@ class Muon(Optimizer):
 def orthogonalized(matrices: Sequence[Tensor], num_iterations: int = NUM_ITERATIONS) -> list[Tensor]:
     """Each matrix (R, C) with its singular vectors and singular values near 1, roughly 0.3 to 1.3; 0 stays 0.
 
-    The quintic Newton-Schulz iteration, in bfloat16 where the device multiplies it natively. The smaller a singular value
+    The quintic Newton-Schulz iteration, in bfloat16 for float32 where the device multiplies it natively. The smaller a singular value
     is beside the norm of all, the more iterations it takes to come near 1. Matrices of one size are computed together.
     """
     by_size: dict[tuple[torch.Size, torch.device], list[int]] = {}
@@ -129,8 +129,8 @@ def _orthogonalize(matrices: Tensor, num_iterations: int) -> Tensor:
         return _orthogonalize(matrices.mT, num_iterations).mT
     linear, cubic, quintic = COEFFICIENTS
     norms = torch.linalg.matrix_norm(matrices, keepdim=True)  # at least the largest singular value
-    dtype = torch.bfloat16 if has_fast_bf16(matrices.device) else torch.float32
-    current = (matrices / (norms + TINY)).to(dtype)
+    in_16_bits = matrices.dtype == torch.float32 and has_fast_bf16(matrices.device)
+    current = (matrices / (norms + TINY)).to(torch.bfloat16 if in_16_bits else matrices.dtype)
     for _ in range(num_iterations):
         squares = current @ current.mT  # (n, R, R), and R <= C
         factor = torch.baddbmm(squares, squares, squares, beta=cubic, alpha=quintic)
