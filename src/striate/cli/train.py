@@ -127,7 +127,8 @@ def train(
         float | None, _option("--weight-decay", OPTIMISING, "Never applied to biases and norms.")
     ] = None,
     schedule: Annotated[
-        str | None, _option("--schedule", OPTIMISING, "How the rate moves.", "constant|step|plateau|cosine|one_cycle")
+        str | None,
+        _option("--schedule", OPTIMISING, "How the rate moves.", "constant|step|plateau|linear|cosine|one_cycle"),
     ] = None,
     warmup: Annotated[
         float | None, _option("--warmup", OPTIMISING, "Share of the run in which the rate rises.")

@@ -9,7 +9,7 @@ from striate.data.augmentation import Augmentation
 from striate.errors import InputError
 
 OptimizerName = Literal["sgd", "momentum", "nesterov", "adagrad", "rmsprop", "adam", "adamw", "muon", "lbfgs"]
-ScheduleName = Literal["constant", "step", "plateau", "cosine", "one_cycle"]
+ScheduleName = Literal["constant", "step", "plateau", "linear", "cosine", "one_cycle"]
 Precision = Literal["32-true", "bf16-mixed", "16-mixed"]
 Freeze = Literal["nothing", "base", "gradual"]
 Output = Literal["softmax", "sigmoid"]
