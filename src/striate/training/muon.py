@@ -73,15 +73,15 @@ class Muon(Optimizer):
         directions = []
         for param, grad in grads.items():
             buffer = self._momentum_of(param).mul_(momentum).add_(grad)
-            directions.append(whole(grad.add(buffer, alpha=momentum)).flatten(1))  # (R, C)
+            directions.append(whole(grad.add(buffer, alpha=momentum)))
         for param, update in zip(grads, orthogonalized(directions, group["num_iterations"]), strict=True):
-            num_rows, num_columns = update.shape
+            num_rows, num_columns = update.shape[0], update[0].numel()
             if group["use_unit_filters"]:
                 param.mul_(num_rows**0.5 / (torch.linalg.vector_norm(whole(param)) + TINY))
             if group["weight_decay"] > 0:
                 param.mul_(1 - rate * group["weight_decay"])
             step_size = rate * max(1.0, num_rows / num_columns) ** 0.5
-            param.add_(laid_out_like(param, update.view(param.shape)), alpha=-step_size)
+            param.add_(laid_out_like(param, update), alpha=-step_size)
 
     def _step_plainly(self, group: dict[str, Any], grads: dict[Tensor, Tensor]) -> None:
         sgd(
@@ -108,18 +108,19 @@ class Muon(Optimizer):
 
 
 def orthogonalized(matrices: Sequence[Tensor], num_iterations: int = NUM_ITERATIONS) -> list[Tensor]:
-    """Each matrix (R, C) with its singular vectors and singular values near 1, roughly 0.3 to 1.3; 0 stays 0.
+    """Each matrix (R, C), or bank (R, ...), with its singular vectors and singular values near 1, roughly 0.3 to 1.3; 0 stays 0.
 
     The quintic Newton-Schulz iteration, in bfloat16 for float32 where the device multiplies it natively. The smaller a singular value
-    is beside the norm of all, the more iterations it takes to come near 1. Matrices of one size are computed together.
+    is beside the norm of all, the more iterations it takes to come near 1. Matrices of one shape are computed together.
     """
-    by_size: dict[tuple[torch.Size, torch.device], list[int]] = {}
+    by_shape: dict[torch.Size, list[int]] = {}
     for place, matrix in enumerate(matrices):
-        by_size.setdefault((matrix.shape, matrix.device), []).append(place)
+        by_shape.setdefault(matrix.shape, []).append(place)
     results: dict[int, Tensor] = {}
-    for places in by_size.values():
+    for places in by_shape.values():
         stack = torch.stack([matrices[place] for place in places])
-        results |= zip(places, _orthogonalize(stack, num_iterations), strict=True)
+        updates = _orthogonalize(stack.flatten(2), num_iterations).reshape(stack.shape)
+        results |= zip(places, updates, strict=True)
     return [results[place] for place in range(len(matrices))]
 
 
