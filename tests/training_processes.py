@@ -39,6 +39,10 @@ RECIPES = {
         layer_rate_factor=0.3,
         use_class_weights=True,
     ),
+    "muon, gradual": full_recipe(
+        optimizer=OptimizerConfig("muon", learning_rate=0.05, use_unit_filters=True, other_rate_factor=0.5),
+        freeze="gradual",
+    ),
     "lbfgs": tiny_recipe(
         optimizer=OptimizerConfig("lbfgs", learning_rate=0.5),
         augmentation=Augmentation(flip=True, mixup=0.2),
@@ -55,6 +59,12 @@ SHARED_RECIPES = {
     "everything random": full_recipe(use_balanced_sampling=False, use_class_weights=True, batch_size=9, epochs=2),
     "weights shared out": full_recipe(
         optimizer=OptimizerConfig("adamw", learning_rate=0.01, weight_decay=0.1), ema_decay=0.0, batch_size=9, epochs=2
+    ),
+    "weights shared out, muon": full_recipe(
+        optimizer=OptimizerConfig("muon", learning_rate=0.05, weight_decay=0.1, use_unit_filters=True),
+        ema_decay=0.0,
+        batch_size=9,
+        epochs=2,
     ),
     "gradual, three batches an update": tiny_recipe(
         optimizer=OptimizerConfig("momentum", learning_rate=0.05),
@@ -166,7 +176,7 @@ def shared_resumed(folder: Path, run_dir: Path, name: str, rank: int, world_size
         fabric=fabric,
         resume=True,
         checkpoint_every_s=0.0,
-        use_sharding=name == "weights shared out",
+        use_sharding=name.startswith("weights shared out"),
     )
     weights = all_whole(network.state_dict())
     if result.status == "finished" and rank == 0:

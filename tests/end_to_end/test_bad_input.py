@@ -239,6 +239,11 @@ def test_a_refused_run_leaves_folders_as_they_were(striate_command, tmp_path, ru
         (["--optimizer", "lbfgs", "--weight-decay", "0.1"], "lbfgs has no weight decay"),
         (["--validation-fraction", "0"], "validation_fraction"),
         (["--seed", "-1"], "seed"),
+        (
+            ["--optimizer", "muon", "--network", "resnet20_cifar", "--batch-size", "-4"],
+            "batch_size must be a whole number",
+        ),
+        (["--optimizer", "moun"], "adamw, muon, lbfgs but is 'moun'"),
         (["--shift", "100"], "shift_px is 100"),
         (["--learning-rate", "inf"], "learning_rate"),
         (["--weight-decay", "inf"], "weight_decay"),

@@ -135,6 +135,7 @@ def test_accumulated_batches_are_one_large_batch(class_weights, is_soft):
     ("config", "scheduler"),
     [
         (ScheduleConfig("step", milestones=(0.3, 0.8)), lambda o: lr_scheduler.MultiStepLR(o, [15, 40], gamma=0.1)),
+        (ScheduleConfig("linear"), lambda o: lr_scheduler.LinearLR(o, 1.0, 0.0, total_iters=50)),
         (ScheduleConfig("cosine"), lambda o: lr_scheduler.CosineAnnealingLR(o, T_max=50)),
         (
             ScheduleConfig("one_cycle", rise=0.3),

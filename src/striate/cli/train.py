@@ -118,14 +118,17 @@ def train(
     learning_rate: Annotated[float | None, _option("--learning-rate", OPTIMISING, "The peak rate.")] = None,
     optimizer: Annotated[
         str | None,
-        _option("--optimizer", OPTIMISING, "The optimiser.", "sgd|momentum|nesterov|adagrad|rmsprop|adam|adamw|lbfgs"),
+        _option(
+            "--optimizer", OPTIMISING, "The optimiser.", "sgd|momentum|nesterov|adagrad|rmsprop|adam|adamw|muon|lbfgs"
+        ),
     ] = None,
-    momentum: Annotated[float | None, _option("--momentum", OPTIMISING, "Momentum of SGD and RMSProp.")] = None,
+    momentum: Annotated[float | None, _option("--momentum", OPTIMISING, "Momentum of SGD, RMSProp and Muon.")] = None,
     weight_decay: Annotated[
         float | None, _option("--weight-decay", OPTIMISING, "Never applied to biases and norms.")
     ] = None,
     schedule: Annotated[
-        str | None, _option("--schedule", OPTIMISING, "How the rate moves.", "constant|step|plateau|cosine|one_cycle")
+        str | None,
+        _option("--schedule", OPTIMISING, "How the rate moves.", "constant|step|plateau|linear|cosine|one_cycle"),
     ] = None,
     warmup: Annotated[
         float | None, _option("--warmup", OPTIMISING, "Share of the run in which the rate rises.")

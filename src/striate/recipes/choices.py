@@ -63,6 +63,8 @@ class Choices:
     def __post_init__(self) -> None:
         if self.seed is not None:
             check_whole("seed", self.seed, 0)
+        if self.batch_size is not None:
+            check_whole("batch_size", self.batch_size, 1)
         if self.subtract not in (None, "channel_mean", "mean_image"):
             raise InputError(f"subtract must be channel_mean or mean_image but is {self.subtract!r}")
 

@@ -1,14 +1,16 @@
-"""The optimiser of a recipe, over layer groups. All arithmetic is PyTorch's own."""
+"""The optimiser of a recipe, over layer groups. All arithmetic is PyTorch's own, but for Muon's."""
 
 from typing import Any
 
 import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _NormBase
+from torch.nn.modules.conv import _ConvNd
 from torch.optim import Optimizer
 
 from striate.errors import InputError
 from striate.training.groups import LayerGroup
+from striate.training.muon import Muon
 from striate.training.recipe import OptimizerConfig
 
 LBFGS_EVALUATIONS = 20
@@ -27,7 +29,8 @@ def build_optimizer(
 
     The last group has the full rate, each earlier one `layer_rate_factor` times that of the next. Decay reaches
     weights only: matrices and filters, not biases, norms or other vectors. `momentum` is that of momentum, nesterov
-    and rmsprop, and the first moment's decay (beta 1) of adam and adamw; sgd, adagrad and lbfgs have none.
+    and rmsprop, muon's for all parameters, and the first moment's decay (beta 1) of adam and adamw; sgd, adagrad and
+    lbfgs have none. Muon's orthogonal updates reach the matrices and filter banks before the head, grouped convolutions aside.
     `use_fused` takes PyTorch's single-kernel steps where they exist; they do not go with 16-bit loss scaling. Each
     parameter group keeps its peak rate as "peak_rate". InputError for what L-BFGS cannot do.
     """
@@ -53,6 +56,14 @@ def build_optimizer(
             return torch.optim.Adam(param_groups, lr=config.learning_rate, betas=(config.momentum, 0.999), **faster)
         case "adamw":
             return torch.optim.AdamW(param_groups, lr=config.learning_rate, betas=(config.momentum, 0.999), **faster)
+        case "muon":
+            return Muon(
+                param_groups,
+                lr=config.learning_rate,
+                momentum=config.momentum,
+                use_unit_filters=config.use_unit_filters,
+                use_fused=use_fused,
+            )
 
 
 def set_rates(optimizer: Optimizer, factor: float) -> None:
@@ -88,27 +99,38 @@ def norm_params(module: nn.Module) -> list[nn.Parameter]:
 def _param_groups(
     config: OptimizerConfig, groups: tuple[LayerGroup, ...], layer_rate_factor: float
 ) -> list[dict[str, Any]]:
-    """One dictionary for each pair of rate and decay that occurs, the head's rate first: each costs time at every
-    step.
-    """
-    by_setting: dict[tuple[float, float], list[nn.Parameter]] = {}
+    """One dictionary for each setting that occurs, one of the head first: each costs time at every step."""
+    by_setting: dict[tuple[float, float, bool], list[nn.Parameter]] = {}
     for distance, group in enumerate(reversed(groups)):
         rate = config.learning_rate * layer_rate_factor**distance
+        other_rate = rate * config.other_rate_factor
         in_norms = {id(param) for module in group.modules for param in norm_params(module)}
+        whole_matrices = _whole_matrices(group) if config.name == "muon" and distance > 0 else set()
         decayed, others = split_by_decay(group.params)
-        norms = [param for param in others if id(param) in in_norms]
-        plain = [param for param in others if id(param) not in in_norms]
-        for params, own_rate, weight_decay in (
-            (decayed, rate, config.weight_decay),
-            (plain, rate, 0.0),
-            (norms, rate * config.norm_rate_factor, 0.0),
+        for params, setting in (
+            ([p for p in decayed if id(p) in whole_matrices], (rate, config.weight_decay, True)),
+            ([p for p in decayed if id(p) not in whole_matrices], (other_rate, config.weight_decay, False)),
+            ([p for p in others if id(p) not in in_norms], (other_rate, 0.0, False)),
+            ([p for p in others if id(p) in in_norms], (other_rate * config.norm_rate_factor, 0.0, False)),
         ):
             if params:
-                by_setting.setdefault((own_rate, weight_decay), []).extend(params)
+                by_setting.setdefault(setting, []).extend(params)
     return [
         {"params": params, "lr": rate, "peak_rate": rate, "weight_decay": weight_decay}
-        for (rate, weight_decay), params in by_setting.items()
+        | ({"is_orthogonal": is_orthogonal} if config.name == "muon" else {})
+        for (rate, weight_decay, is_orthogonal), params in by_setting.items()
     ]
+
+
+def _whole_matrices(group: LayerGroup) -> set[int]:
+    """The ids of the weights that are one matrix each: not those of grouped convolutions, which are several."""
+    in_parts = {
+        id(module.weight)
+        for layer in group.modules
+        for module in layer.modules()
+        if isinstance(module, _ConvNd) and module.groups > 1
+    }
+    return {id(param) for param in group.params if param.ndim > 1 and id(param) not in in_parts}
 
 
 def _build_lbfgs(config: OptimizerConfig, groups: tuple[LayerGroup, ...], layer_rate_factor: float) -> Optimizer:

@@ -8,8 +8,8 @@ from typing import Any, Literal, cast, get_args
 from striate.data.augmentation import Augmentation
 from striate.errors import InputError
 
-OptimizerName = Literal["sgd", "momentum", "nesterov", "adagrad", "rmsprop", "adam", "adamw", "lbfgs"]
-ScheduleName = Literal["constant", "step", "plateau", "cosine", "one_cycle"]
+OptimizerName = Literal["sgd", "momentum", "nesterov", "adagrad", "rmsprop", "adam", "adamw", "muon", "lbfgs"]
+ScheduleName = Literal["constant", "step", "plateau", "linear", "cosine", "one_cycle"]
 Precision = Literal["32-true", "bf16-mixed", "16-mixed"]
 Freeze = Literal["nothing", "base", "gradual"]
 Output = Literal["softmax", "sigmoid"]
@@ -23,6 +23,8 @@ class OptimizerConfig:
     """Which optimiser, its peak learning rate and its decay. Norms and biases are never decayed.
 
     `norm_rate_factor` multiplies the rate of the norms' shifts and scales (64 in arXiv:2404.00498; 1 = as all weights).
+    Muon alone has two more: `other_rate_factor` multiplies the rate of all that gets no orthogonal update, norms among it, and
+    `use_unit_filters` keeps the others at a fixed norm (muon.py).
     """
 
     name: OptimizerName = "nesterov"
@@ -30,6 +32,8 @@ class OptimizerConfig:
     momentum: float = 0.9
     weight_decay: float = 0.0
     norm_rate_factor: float = 1.0
+    other_rate_factor: float = 1.0
+    use_unit_filters: bool = False
 
     def __post_init__(self) -> None:
         _check_choice("optimizer", self.name, OptimizerName)
@@ -39,6 +43,12 @@ class OptimizerConfig:
         _check_within("weight_decay", self.weight_decay, 0, _LARGEST)
         _check_above("norm_rate_factor", self.norm_rate_factor, 0)
         _check_within("norm_rate_factor", self.norm_rate_factor, 0, _LARGEST)
+        _check_above("other_rate_factor", self.other_rate_factor, 0)
+        _check_within("other_rate_factor", self.other_rate_factor, 0, _LARGEST)
+        if self.name != "muon" and (self.other_rate_factor != 1 or self.use_unit_filters):
+            raise InputError(
+                f"other_rate_factor and use_unit_filters are muon's but the optimizer is {self.name}; leave them out"
+            )
 
 
 @dataclass(frozen=True)

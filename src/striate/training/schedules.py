@@ -25,6 +25,8 @@ def rate_factor(config: ScheduleConfig, step: int, num_steps: int) -> float:
     match config.name:
         case "step":
             return config.factor ** sum(step >= round(milestone * num_steps) for milestone in config.milestones)
+        case "linear":
+            return 1 - step / num_steps
         case "cosine":
             return _cosine(1.0, 0.0, step / num_steps)
         case "one_cycle":

@@ -353,8 +353,9 @@ class Session:
         set_rates(self.state.optimizer, factor)
 
     def _learning_rate(self) -> float:
-        """That of the head, now."""
-        return float(self.state.optimizer.param_groups[0]["lr"])
+        """The recipe's, as it is now: that of the head, with muon that of the orthogonal updates."""
+        group = self.state.optimizer.param_groups[0]
+        return float(group["lr"]) / group["peak_rate"] * self.recipe.optimizer.learning_rate
 
     def _elapsed_s(self) -> float:
         return self.elapsed_before_s + time.monotonic() - self.started_at

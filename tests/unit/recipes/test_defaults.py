@@ -80,6 +80,30 @@ def test_airbench_has_its_papers_shift_and_averaged_weights():
     assert (other.augmentation.shift_px, other.ema_decay) == (3, 0.0)
 
 
+def test_muon_with_norms_changes_filters_by_a_share_and_leaves_all_else_at_sgds_rate():
+    """A batch of four times the size: twice Muon's rate, four times SGD's."""
+    airbench = CATALOGUE["airbench94_cifar"]
+    small, large = (
+        default_recipe(THUMBNAILS, airbench, Choices(optimizer="muon", batch_size=size)) for size in (500, 2000)
+    )
+    assert (large.optimizer.learning_rate, large.optimizer.momentum) == (0.24, 0.6)
+    assert small.optimizer.learning_rate == pytest.approx(0.12)
+    assert small.optimizer.norm_rate_factor == 64
+    for recipe in (small, large):
+        assert recipe.optimizer.use_unit_filters
+        other_rate = recipe.optimizer.learning_rate * recipe.optimizer.other_rate_factor
+        assert other_rate == pytest.approx(0.75 * recipe.batch_size / 512)
+        assert (recipe.schedule.name, recipe.epochs, recipe.ema_decay) == ("linear", 8, 0.95)
+    other = default_recipe(THUMBNAILS, CATALOGUE["resnet20_cifar"], Choices(optimizer="muon"))
+    assert (other.optimizer.use_unit_filters, other.schedule.name, other.epochs) == (True, "linear", 10)
+
+
+@pytest.mark.parametrize("name", ["lenet5", "alexnet"])
+def test_muon_without_norms_leaves_the_scale_of_filters_alone(name):
+    optimizer = default_recipe(DIGITS, CATALOGUE[name], Choices(optimizer="muon")).optimizer
+    assert (optimizer.name, optimizer.learning_rate, optimizer.use_unit_filters) == ("muon", 0.02, False)
+
+
 def test_a_batch_larger_than_the_data_is_refused():
     with pytest.raises(
         InputError, match="a batch of 99 is larger than the 77 training images; use --batch-size 77 or less"
@@ -103,11 +127,12 @@ def test_small_images_are_not_blown_up_to_the_size_of_photos():
 
 def test_another_optimiser_gets_a_rate_of_its_own():
     rates = {}
-    for name in ("sgd", "nesterov", "rmsprop", "adam", "adamw", "lbfgs"):
+    for name in ("sgd", "nesterov", "rmsprop", "adam", "adamw", "muon", "lbfgs"):
         recipe = default_recipe(DIGITS, CATALOGUE["lenet5"], Choices(optimizer=name))
         rates[recipe.optimizer.name] = recipe.optimizer.learning_rate
     assert rates["rmsprop"] == rates["adam"] == rates["adamw"] == 1e-3
     assert rates["lbfgs"] == 1
+    assert rates["muon"] == 2e-2
     assert rates["sgd"] == rates["nesterov"] > 0.01
     assert default_recipe(DIGITS, CATALOGUE["lenet5"], Choices(optimizer="lbfgs")).optimizer.weight_decay == 0
     transfer = default_recipe(PHOTOS, CATALOGUE["resnet18"], Choices(optimizer="sgd", weights="imagenet"))

@@ -155,14 +155,14 @@ def test_the_average_is_what_is_judged_and_kept(tmp_path):
     assert found.negative_log_likelihood == pytest.approx(result.best.validation_loss)
 
 
-@pytest.mark.parametrize("name", ["nesterov", "adam"])
+@pytest.mark.parametrize("name", ["nesterov", "adam", "muon"])
 def test_gradual_unfreezing_with_decay_and_state(tmp_path, name):
     optimizer = OptimizerConfig(name, learning_rate=0.01, weight_decay=1e-3)
     _, result = train_tiny(tmp_path, tiny_recipe(optimizer=optimizer, freeze="gradual", epochs=4))
     assert result.best.validation_accuracy > 0.8
 
 
-@pytest.mark.parametrize("name", ["sgd", "momentum", "adagrad", "rmsprop", "adam", "lbfgs"])
+@pytest.mark.parametrize("name", ["sgd", "momentum", "adagrad", "rmsprop", "adam", "muon", "lbfgs"])
 def test_every_optimizer_trains(tmp_path, name):
     rate = {"adagrad": 0.05, "rmsprop": 0.001, "adam": 0.01, "lbfgs": 1.0}.get(name, 0.05)
     recipe = tiny_recipe(optimizer=OptimizerConfig(name, learning_rate=rate), epochs=4)
@@ -248,7 +248,7 @@ def test_a_signal_ends_the_run_between_steps_and_it_goes_on_exactly(tmp_path, nu
     assert equal_states(network, train_tiny(tmp_path / "other", full_recipe())[0])
 
 
-@pytest.mark.parametrize("name", ["nesterov", "adamw", "rmsprop"])
+@pytest.mark.parametrize("name", ["nesterov", "adamw", "rmsprop", "muon"])
 def test_a_network_laid_out_channels_last_goes_on_exactly(tmp_path, name):
     def network():
         return TinyNet().to(memory_format=torch.channels_last)

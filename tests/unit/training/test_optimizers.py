@@ -46,7 +46,7 @@ def test_equal_settings_share_one_parameter_group():
     assert len(build(TinyNet(), weight_decay=0.1).param_groups) == 2
 
 
-@pytest.mark.parametrize("name", ["sgd", "momentum", "nesterov", "adagrad", "rmsprop", "adam", "adamw"])
+@pytest.mark.parametrize("name", ["sgd", "momentum", "nesterov", "adagrad", "rmsprop", "adam", "adamw", "muon"])
 @pytest.mark.parametrize("use_fused", [True, False])
 def test_every_optimizer_goes_down_a_bowl(name, use_fused):
     network = torch.nn.Linear(3, 1, bias=False)

@@ -102,7 +102,7 @@ def test_a_batch_that_cannot_be_shared():
         next(feed.train_batches(recipe, 0, torch.device("cpu"), rank=0, world_size=4))
 
 
-@pytest.mark.parametrize("name", ["everything random", "weights shared out"])
+@pytest.mark.parametrize("name", ["everything random", "weights shared out", "weights shared out, muon"])
 def test_killed_together_in_mid_epoch_they_end_bit_for_bit_like_those_never_killed(tmp_path, name):
     assert exit_codes(start(shared_resumed, tmp_path / "0", tmp_path / "whole", name, world_size=2)) == [0, 0]
     chance = random.Random(0)

@@ -21,6 +21,11 @@ def test_step_multiplies_at_each_milestone():
     assert factors(config, 8) == pytest.approx([1, 1, 1, 1, 0.1, 0.1, 0.01, 0.01])
 
 
+def test_linear_falls_in_equal_parts_to_its_last_above_zero():
+    assert factors(ScheduleConfig("linear"), 4) == [1, 0.75, 0.5, 0.25]
+    assert factors(ScheduleConfig("linear", warmup=0.5), 8) == [0.25, 0.5, 0.75, 1, 1, 0.75, 0.5, 0.25]
+
+
 def test_cosine_starts_at_one_is_half_in_the_middle_and_ends_near_zero():
     values = factors(ScheduleConfig("cosine"), 100)
     assert values[0] == 1
@@ -37,7 +42,7 @@ def test_one_cycle_rises_to_the_peak_and_falls_to_almost_nothing():
     assert values[29:] == sorted(values[29:], reverse=True)
 
 
-@pytest.mark.parametrize("name", ["constant", "step", "cosine", "one_cycle", "plateau"])
+@pytest.mark.parametrize("name", ["constant", "step", "linear", "cosine", "one_cycle", "plateau"])
 @pytest.mark.parametrize("num_steps", [1, 2, 3])
 def test_shortest_runs_have_usable_rates(name, num_steps):
     assert all(0 < factor <= 1 for factor in factors(ScheduleConfig(name), num_steps))

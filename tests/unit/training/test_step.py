@@ -70,7 +70,7 @@ def test_clipping_bounds_the_update_and_reports_the_norm_from_before():
     assert moved == pytest.approx(0.1 * 0.01, rel=1e-3)
 
 
-@pytest.mark.parametrize("name", ["sgd", "adamw", "lbfgs"])
+@pytest.mark.parametrize("name", ["sgd", "adamw", "muon", "lbfgs"])
 @pytest.mark.parametrize("poison", [math.nan, math.inf])
 def test_a_loss_that_is_not_finite_stops_before_the_weights_change(name, poison):
     network, images = TinyNet().train(), batch()
