@@ -32,8 +32,11 @@ class Muon(Optimizer):
     "weight_decay" shrinks weights by the rate times the decay; SGD's is added to the gradient, as PyTorch has it.
     `use_unit_filters` rescales each orthogonal group's matrix to the norm sqrt(R), filters of norm 1 on average, before every
     update: the rate is then the share by which weights change. It is meant for layers with a norm behind them, for which
-    their weights' scale means nothing. `use_fused` takes PyTorch's single-kernel SGD.
+    their weights' scale means nothing. `use_fused` takes PyTorch's single-kernel SGD; then `found_inf`, a tensor on the device, holds
+    updates off where it is 1, as it does in PyTorch's fused optimisers.
     """
+
+    found_inf: Tensor | None = None
 
     def __init__(
         self,
@@ -77,11 +80,12 @@ class Muon(Optimizer):
         for param, update in zip(grads, orthogonalized(directions, group["num_iterations"]), strict=True):
             num_rows, num_columns = update.shape[0], update[0].numel()
             if group["use_unit_filters"]:
-                param.mul_(num_rows**0.5 / (torch.linalg.vector_norm(whole(param)) + TINY))
+                param.mul_(self._unless_held(num_rows**0.5 / (torch.linalg.vector_norm(whole(param)) + TINY), 1.0))
             if group["weight_decay"] > 0:
-                param.mul_(1 - rate * group["weight_decay"])
+                decay = rate * group["weight_decay"]
+                param.mul_(1 - (decay if self.found_inf is None else decay * (1 - self.found_inf)))
             step_size = rate * max(1.0, num_rows / num_columns) ** 0.5
-            param.add_(laid_out_like(param, update), alpha=-step_size)
+            param.add_(laid_out_like(param, self._unless_held(update, 0.0)), alpha=-step_size)
 
     def _step_plainly(self, group: dict[str, Any], grads: dict[Tensor, Tensor]) -> None:
         sgd(
@@ -96,7 +100,12 @@ class Muon(Optimizer):
             dampening=0.0,
             nesterov=group["momentum"] > 0,
             maximize=False,
+            found_inf=self.found_inf if group["use_fused"] else None,
         )
+
+    def _unless_held(self, value: Tensor, otherwise: float) -> Tensor:
+        """The value, or the other number where `found_inf` holds the update off."""
+        return value if self.found_inf is None else torch.where(self.found_inf > 0, otherwise, value)
 
     def _momentum_of(self, param: Tensor) -> Tensor:
         """The sum of past gradients, each weighed down by the momentum at every step; zero at first."""

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.optim import SGD, Adam, Optimizer
 
 from striate.progress import Tell, tell_nobody
+from striate.training.muon import Muon
 from striate.training.randomness import seed_device
 from striate.training.step import Batch, LossFn, StepResult, gradients, read_figures
 
@@ -187,7 +188,8 @@ def can_queue(optimizer: Optimizer, fabric: Fabric) -> bool:
     """Whether updates need not be waited for: in one process on a CUDA device, by an optimiser that the device can hold off, and
     without the scaling of 16-bit losses, which decides from each update how the next is scaled.
     """
-    is_fused = isinstance(optimizer, SGD | Adam) and bool(optimizer.defaults.get("fused"))
+    can_hold_off = isinstance(optimizer, SGD | Adam | Muon)
+    is_fused = can_hold_off and bool(optimizer.defaults.get("use_fused" if isinstance(optimizer, Muon) else "fused"))
     is_scaled = getattr(fabric.strategy.precision, "scaler", None) is not None
     return fabric.device.type == "cuda" and fabric.world_size == 1 and is_fused and not is_scaled
 

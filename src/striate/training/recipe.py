@@ -13,7 +13,7 @@ ScheduleName = Literal["constant", "step", "plateau", "linear", "cosine", "one_c
 Precision = Literal["32-true", "bf16-mixed", "16-mixed"]
 Freeze = Literal["nothing", "base", "gradual"]
 Output = Literal["softmax", "sigmoid"]
-QUEUED_OPTIMIZERS = frozenset({"sgd", "momentum", "nesterov", "adam", "adamw"})
+QUEUED_OPTIMIZERS = frozenset({"sgd", "momentum", "nesterov", "adam", "adamw", "muon"})
 """Whose updates a CUDA device can hold off by itself, so that nobody need wait for them (queued_steps.py)."""
 _LARGEST = 1e30
 

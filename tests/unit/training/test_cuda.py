@@ -29,6 +29,7 @@ pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA d
 
 NESTEROV = OptimizerConfig("nesterov", learning_rate=0.05, weight_decay=1e-3)
 ADAMW = OptimizerConfig("adamw", learning_rate=0.01)
+MUON = OptimizerConfig("muon", learning_rate=0.02, momentum=0.6, weight_decay=0.1, use_unit_filters=True)
 NUM_STEPS = NUM_WARM_STEPS + 5
 
 
@@ -57,7 +58,7 @@ def queued(model, optimizer, fabric, **changes):
     return QueuedSteps(model, ClassificationLoss(), optimizer, fabric, **values), told
 
 
-@pytest.mark.parametrize("config", [NESTEROV, ADAMW], ids=["nesterov", "adamw"])
+@pytest.mark.parametrize("config", [NESTEROV, ADAMW, MUON], ids=lambda config: config.name)
 @pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
 def test_a_graph_makes_the_steps_that_its_kernels_make(config, precision):
     plain, plain_model, plain_optimizer, fabric = made(config, precision=precision)

@@ -18,6 +18,7 @@ from training_cases import Recorder, TinyNet, cpu_fabric, equal_states, full_rec
 
 SGD = OptimizerConfig("nesterov", learning_rate=0.05, weight_decay=1e-3)
 ADAMW = OptimizerConfig("adamw", learning_rate=0.01)
+MUON = OptimizerConfig("muon", learning_rate=0.02, momentum=0.6, weight_decay=0.1, use_unit_filters=True)
 
 
 def made(config, network=None):
@@ -39,7 +40,7 @@ def queue_of(model, optimizer, fabric, **changes):
     )
 
 
-@pytest.mark.parametrize("config", [SGD, ADAMW], ids=["nesterov", "adamw"])
+@pytest.mark.parametrize("config", [SGD, ADAMW, MUON], ids=lambda config: config.name)
 @pytest.mark.parametrize("max_grad_norm", [math.inf, 0.5])
 def test_weights_and_figures_are_those_of_steps_that_are_waited_for(config, max_grad_norm):
     plain, plain_model, plain_optimizer, fabric = made(config)
@@ -67,7 +68,7 @@ def test_weights_and_figures_are_those_of_steps_that_are_waited_for(config, max_
     assert equal_states(plain, network)
 
 
-@pytest.mark.parametrize("config", [SGD, ADAMW], ids=["nesterov", "adamw"])
+@pytest.mark.parametrize("config", [SGD, ADAMW, MUON], ids=lambda config: config.name)
 def test_from_the_first_bad_update_on_nothing_moves(config):
     network, model, optimizer, fabric = made(config)
     queue = queue_of(model, optimizer, fabric)
