@@ -80,6 +80,15 @@ def test_airbench_has_its_papers_shift_and_averaged_weights():
     assert (other.augmentation.shift_px, other.ema_decay) == (3, 0.0)
 
 
+def test_digitnet_is_tiny_and_yet_gains_by_16_bits_and_channels_last():
+    facts = dataclasses.replace(DIGITS, has_fast_bf16=True)
+    recipe = default_recipe(facts, CATALOGUE["digitnet"], Choices())
+    assert (recipe.precision, recipe.use_channels_last, recipe.label_smoothing) == ("bf16-mixed", True, 0.1)
+    assert (recipe.batch_size, recipe.optimizer.learning_rate) == (128, 0.6)
+    lenet = default_recipe(facts, CATALOGUE["lenet5"], Choices())
+    assert (lenet.precision, lenet.use_channels_last, lenet.label_smoothing) == ("32-true", False, 0.0)
+
+
 def test_a_batch_larger_than_the_data_is_refused():
     with pytest.raises(
         InputError, match="a batch of 99 is larger than the 77 training images; use --batch-size 77 or less"
