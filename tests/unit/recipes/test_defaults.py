@@ -84,7 +84,7 @@ def test_digitnet_is_tiny_and_yet_gains_by_16_bits_and_channels_last():
     facts = dataclasses.replace(DIGITS, has_fast_bf16=True)
     recipe = default_recipe(facts, CATALOGUE["digitnet"], Choices())
     assert (recipe.precision, recipe.use_channels_last, recipe.label_smoothing) == ("bf16-mixed", True, 0.1)
-    assert (recipe.batch_size, recipe.optimizer.learning_rate) == (128, 0.6)
+    assert (recipe.batch_size, recipe.optimizer.learning_rate) == (256, 1.2)
     lenet = default_recipe(facts, CATALOGUE["lenet5"], Choices())
     assert (lenet.precision, lenet.use_channels_last, lenet.label_smoothing) == ("32-true", False, 0.0)
 
