@@ -124,9 +124,9 @@ STORY = (
     Chapter(
         "Normalise, and learn in one pass",
         ("digitnet",),
-        "Batch norms let a rate twenty times higher do no harm, so that a network of half LeNet-5's parameters reads "
+        "Batch norms let a rate eight times LeNet's do no harm, so that a network of half LeNet-5's parameters reads "
         "MNIST after seeing every digit once. It is striate's own.",
-        "striate train mnist --network digitnet --epochs 1 --shift 1 --rotation 0",
+        "striate train mnist --epochs 1 --network digitnet",
     ),
     Chapter(
         "Learn the difference",
