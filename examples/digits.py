@@ -12,7 +12,7 @@ from striate.data.opening import Access
 
 
 def main() -> None:
-    """Train a LeNet-5, predict a few test images written out as PNG files, and say where everything lies."""
+    """Train a small network, predict a few test images written out as PNG files, and say where everything lies."""
     display = LiveDisplay()
     run = striate.train("digits", access=Access(tell=tell), observer=display)
     display.show_run(run)

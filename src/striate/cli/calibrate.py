@@ -45,7 +45,7 @@ def calibrate(
 
     No answer changes, only how sure it is. The temperature is kept in the model file; evaluate, predict and export heed it.
 
-    Example: striate calibrate runs/digits-lenet5-1
+    Example: striate calibrate runs/digits-digitnet-1
     """
     with importing():
         from striate.data.opening import Access

@@ -37,7 +37,7 @@ def evaluate(
 ) -> None:
     """How right a model is: accuracy with its 95 % interval, calibration, every class, the worst mistakes.
 
-    Example: striate evaluate runs/digits-lenet5-1 --split test
+    Example: striate evaluate runs/digits-digitnet-1 --split test
     """
     with importing():
         from striate.data.opening import Access

@@ -45,7 +45,7 @@ def export(
 
     It is compared with the model on real images; exit code 1, and nothing written, where they disagree.
 
-    Example: striate export runs/digits-lenet5-1 --to onnx
+    Example: striate export runs/digits-digitnet-1 --to onnx
     """
     with importing():
         from striate.data.opening import Access
@@ -88,7 +88,7 @@ def check(
 ) -> None:
     """Whether an exported file still answers as its model does, on real images: exit code 0, or 1 where it does not.
 
-    Example: striate check runs/digits-lenet5-1 runs/digits-lenet5-1/exported/model.onnx photos/
+    Example: striate check runs/digits-digitnet-1 runs/digits-digitnet-1/exported/model.onnx photos/
     """
     with importing():
         from striate.data.opening import Access

@@ -43,7 +43,7 @@ def predict(
 
     Answers appear as they come; folders of any size pass through in the same memory.
 
-    Example: striate predict runs/digits-lenet5-1 photo.jpg scans/ --top 3
+    Example: striate predict runs/digits-digitnet-1 photo.jpg scans/ --top 3
     """
     with importing():
         from striate.engines.predicting import Wish, count_images, make_ready

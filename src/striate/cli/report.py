@@ -15,7 +15,7 @@ def report(
 ) -> None:
     """Write a run's report.html anew from what lies in its folder.
 
-    Example: striate report runs/digits-lenet5-1
+    Example: striate report runs/digits-digitnet-1
     """
     with importing():
         from striate.reports.report import write_report

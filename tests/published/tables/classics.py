@@ -4,6 +4,11 @@ PARAMS = [
     ("neocognitron", 29_722, "by hand: 24*(25 + 1) + 2*24*(24*25 + 1) + 10*(24 + 1); sizes of the paper's simulation"),
     ("neocognitron_digits", 44_146, "by hand: 24*(25 + 1) + 3*24*(24*25 + 1) + 10*(24 + 1); it has no paper"),
     ("mlp", 669_706, "by hand: 785*512 + 513*512 + 513*10; it has no paper"),
+    (
+        "digitnet",
+        28_570,
+        "by hand: 25*16 + 9*(16*16 + 16*32 + 32*64), norms 2*(16 + 16 + 32 + 64), head 10*(4*64 + 1); it has no paper",
+    ),
     ("tdnn", 515, "by hand: 8*(16*3 + 1) + 3*(8*5 + 1)"),
     ("lenet1", 2_578, "NIPS 2 (1989), page 402: 2578 independent parameters; doi:10.1109/5.726791: about 2600"),
     ("lenet5_1998", 60_840, "doi:10.1109/5.726791, section II.B: 60,000 trained; and 10*84 of codes that are not"),

@@ -104,6 +104,15 @@ def test_muon_without_norms_leaves_the_scale_of_filters_alone(name):
     assert (optimizer.name, optimizer.learning_rate, optimizer.use_unit_filters) == ("muon", 0.02, False)
 
 
+def test_digitnet_is_tiny_and_yet_gains_by_16_bits_and_channels_last():
+    facts = dataclasses.replace(DIGITS, has_fast_bf16=True)
+    recipe = default_recipe(facts, CATALOGUE["digitnet"], Choices())
+    assert (recipe.precision, recipe.use_channels_last, recipe.label_smoothing) == ("bf16-mixed", True, 0.1)
+    assert (recipe.batch_size, recipe.optimizer.learning_rate) == (256, 1.2)
+    lenet = default_recipe(facts, CATALOGUE["lenet5"], Choices())
+    assert (lenet.precision, lenet.use_channels_last, lenet.label_smoothing) == ("32-true", False, 0.0)
+
+
 def test_a_batch_larger_than_the_data_is_refused():
     with pytest.raises(
         InputError, match="a batch of 99 is larger than the 77 training images; use --batch-size 77 or less"
