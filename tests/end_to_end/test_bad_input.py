@@ -190,7 +190,7 @@ def test_weights_and_labels_of_something_else(striate_command, stripes, tmp_path
     done = striate_command("train", stripes, "--run", tmp_path / "run", *QUICK)
     assert done.code == 0, done.err
     model = tmp_path / "run" / "model.safetensors"
-    assert "lenet5" in refused(striate_command, "train", stripes, "--network", "resnet20_cifar", "--weights", model)
+    assert "digitnet" in refused(striate_command, "train", stripes, "--network", "resnet20_cifar", "--weights", model)
     other = write_folder(tmp_path / "other", {"across": 3, "diagonal": 3}, seed=9, channels=1)
     line = refused(striate_command, "evaluate", tmp_path / "run", other)
     assert "'diagonal'" in line

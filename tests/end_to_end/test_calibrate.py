@@ -13,7 +13,7 @@ import striate
 @pytest.fixture
 def run(striate_command, tmp_path):
     """A run that has seen the digits once: it has much to learn, and label smoothing has made it modest."""
-    words = ("--epochs", 2, "--learning-rate", 0.05, "--no-checks")
+    words = ("--network", "lenet5", "--epochs", 2, "--learning-rate", 0.05, "--no-checks")
     done = striate_command("train", "digits", "--run", tmp_path / "run", *words)
     assert done.code == 0, done.err
     return tmp_path / "run"

@@ -186,11 +186,11 @@ def test_transfer_from_a_striate_model_with_other_classes(run, striate_command, 
     other = write_folder(tmp_path / "three", {"a": 8, "b": 8, "c": 8}, channels=1)
     done = striate_command("train", other, "--weights", run, "--run", tmp_path / "second", *QUICK)
     assert done.code == 0, done.err
-    assert "the last layer, fc2, with 2 outputs is replaced by a new one with 3" in done.err
+    assert "the last layer, head, with 2 outputs is replaced by a new one with 3" in done.err
     assert "head only" in done.err
     before, after = striate.load_model(run).network, striate.load_model(tmp_path / "second").network
     assert before.conv1.weight.equal(after.conv1.weight)
-    assert after.fc2.weight.shape[0] == 3
+    assert after.head.weight.shape[0] == 3
 
 
 def test_a_head_for_other_classes_is_replaced_even_where_there_are_as_many(run, striate_command, tmp_path):
@@ -254,7 +254,7 @@ def test_a_frozen_base_runs_once_for_each_view(striate_command, run, stripes, tm
     assert json.loads((tmp_path / "head" / "run.json").read_text())["recipe"]["views"] == 2
     first, second = (striate.load_model(path).network.state_dict() for path in (run, tmp_path / "head"))
     changed = {name for name in first if not first[name].equal(second[name])}
-    assert changed == {"fc2.weight", "fc2.bias"}
+    assert changed == {"head.weight", "head.bias"}
     evaluated = striate_command("evaluate", tmp_path / "head", "--json").json
     assert evaluated["top1_accuracy"] == done.json["evaluation"]["top1_accuracy"]
     again = striate_command("train", "--resume", tmp_path / "head", "--json")

@@ -24,7 +24,6 @@ class LiveDisplay:
         self._progress: Progress | None = None
         self._task = TaskID(0)
         self._num_epochs = 0
-        self._best = -1.0
 
     def on_start(self, start: "RunStart") -> None:
         self._num_epochs = start.num_epochs
@@ -50,13 +49,11 @@ class LiveDisplay:
         self._progress.update(self._task, completed=info.step, description=epoch, figures=figures)
 
     def on_epoch(self, record: dict[str, Any]) -> None:
-        is_best = record["validation_accuracy"] > self._best
-        self._best = max(self._best, record["validation_accuracy"])
         line = (
             f"{record['epoch']:>3}/{self._num_epochs:<3} {record['train_loss']:>11.4f} {record['validation_loss']:>12.4f} "
             f"{100 * record['validation_accuracy']:>14.2f} % {record['images_per_s']:>10,.0f} {_clock(record['elapsed_s']):>8}"
         )
-        err.print(Text(line + (" *" if is_best else ""), style="green" if is_best else ""), soft_wrap=True)
+        err.print(Text(line + " *" * record["is_kept"], style="green" if record["is_kept"] else ""), soft_wrap=True)
 
     def on_notice(self, line: str) -> None:
         tell(line)

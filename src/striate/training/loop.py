@@ -54,9 +54,9 @@ def train_network(
 ) -> TrainingResult:
     """Train `network` in place by the recipe and keep `run_dir` so that the run can go on after anything.
 
-    Writes run_dir/metrics.jsonl and run_dir/checkpoint/, the latter after every epoch (one process at most every five seconds),
+    Writes run_dir/metrics.jsonl and run_dir/checkpoint/, the latter after every epoch (on a GPU at most every five seconds),
     every `checkpoint_every_s` seconds, at the end, and when Ctrl-C or SIGTERM asks to stop: the status is then "interrupted",
-    otherwise "finished". With it `on_best` gets the best epoch so far by validation accuracy, of equal ones by loss. `head`
+    otherwise "finished". With it `on_best` gets the best epoch so far (best_epoch.py). `head`
     names the layer that counts as head in transfer learning; the last one without it. `make_feed` is called once the
     weights that the session starts from are in place, and gives what it is fed instead of `feed`. `use_sharding` shares
     the weights out over the processes, see sharding.py, and leaves them so. The network ends on the device of `fabric`,

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from striate.errors import NonFiniteLoss
 from striate.training.agreement import check_same, failing_together
+from striate.training.best_epoch import BestEpoch, is_better
 from striate.training.checkpoints import load_newest_checkpoint, save_checkpoint
 from striate.training.checks import CheckResult, standing_still
 from striate.training.feed import Feed
@@ -31,7 +32,7 @@ from striate.training.randomness import seed_for
 from striate.training.recipe import Recipe
 from striate.training.schedules import rate_factor
 from striate.training.sharding import InPrecision, all_whole, is_sharded
-from striate.training.state import BestEpoch, EpochSums, TrainingResult, TrainingState, restore, to_checkpoint
+from striate.training.state import EpochSums, TrainingResult, TrainingState, restore, to_checkpoint
 from striate.training.step import Batch, StepResult, train_step
 from striate.training.validation import autocast_dtype, validate
 
@@ -42,7 +43,7 @@ OnBest = Callable[[dict[str, Tensor], int, dict[str, Any]], None]
 
 SHOW_EVERY_S = 0.1
 LEAST_SAVE_S = 5.0
-"""After an epoch nothing is written where something was so short a time ago: a fast device makes several in a second."""
+"""After an epoch on a GPU nothing is written where something was so short a time ago: it may make several in a second."""
 
 
 class Stopped(Exception):
@@ -250,10 +251,15 @@ class Session:
         }
         if self.recipe.schedule.name == "plateau":
             progress.plateau.observe(loss, self.recipe.schedule)
-        is_best = progress.best is None or (-accuracy, loss) < (
-            -progress.best.validation_accuracy,
-            progress.best.validation_loss,
+        record["is_kept"] = is_best = is_better(
+            progress.best,
+            accuracy,
+            loss,
+            top_accuracy=progress.top_accuracy,
+            num_images=len(self.feed.validation),
+            schedule=self.recipe.schedule.name,
         )
+        progress.top_accuracy = max(progress.top_accuracy, accuracy)
         progress.epoch, progress.batch, progress.sums = progress.epoch + 1, 0, EpochSums()
         if is_best:
             progress.best = BestEpoch(progress.epoch, accuracy, loss)
@@ -264,7 +270,7 @@ class Session:
             self.metrics.append(record)
             progress.metrics_position = self.metrics.position
         is_last = progress.epoch == self.recipe.epochs
-        if is_last or self.fabric.world_size > 1 or time.monotonic() - self.saved_at >= self._least_save_s:
+        if is_last or self.fabric.world_size > 1 or time.monotonic() - self.saved_at >= self._least_save_s():
             self._save()
         self.observer.on_epoch(record)
         if notice := standing_still(record["train_loss"], self.feed.num_classes, progress.epoch, self.recipe.epochs):
@@ -306,9 +312,8 @@ class Session:
         progress.sums = own_sums
         self.saved_at = time.monotonic()
 
-    @property
     def _least_save_s(self) -> float:
-        return min(LEAST_SAVE_S, self.checkpoint_every_s)
+        return 0.0 if self.fabric.device.type == "cpu" else min(LEAST_SAVE_S, self.checkpoint_every_s)
 
     def _write_best(self) -> None:
         """Hand the best weights on, where that was put off."""

@@ -12,6 +12,7 @@ from torch.optim import Optimizer
 
 from striate.errors import RunError
 from striate.progress import Tell
+from striate.training.best_epoch import BestEpoch
 from striate.training.checkpoints import Checkpoint, pack_tree, unpack_tree
 from striate.training.checks import CheckResult
 from striate.training.ema import MovingAverage
@@ -20,15 +21,6 @@ from striate.training.recipe import Recipe
 from striate.training.schedules import Plateau
 from striate.training.sharding import all_whole, laid_out_like
 from striate.training.step import StepResult
-
-
-@dataclass(frozen=True)
-class BestEpoch:
-    """The epoch (from 1) with the highest validation accuracy; of equal ones, that with the lowest loss."""
-
-    epoch: int
-    validation_accuracy: float
-    validation_loss: float
 
 
 @dataclass
@@ -61,7 +53,8 @@ class EpochSums:
 class Progress:
     """Where a run stands: whole epochs, batches of the one in progress, updates in all.
 
-    `metrics_position` is the length of metrics.jsonl in bytes; `elapsed_s` counts all sessions of the run.
+    `top_accuracy` is the highest on the validation images. `metrics_position` is the length of metrics.jsonl in bytes;
+    `elapsed_s` counts all sessions of the run.
     """
 
     epoch: int = 0
@@ -70,6 +63,7 @@ class Progress:
     sums: EpochSums = field(default_factory=EpochSums)
     plateau: Plateau = field(default_factory=Plateau)
     best: BestEpoch | None = None
+    top_accuracy: float = 0.0
     elapsed_s: float = 0.0
     metrics_position: int = 0
 

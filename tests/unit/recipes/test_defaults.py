@@ -23,7 +23,7 @@ PHOTOS = Facts(num_train=244, num_classes=2, channels=3, height=256, width=341)
 
 
 @pytest.mark.parametrize(
-    ("facts", "name"), [(DIGITS, "lenet5"), (THUMBNAILS, "airbench94_cifar"), (PHOTOS, "resnet18")]
+    ("facts", "name"), [(DIGITS, "digitnet"), (THUMBNAILS, "airbench94_cifar"), (PHOTOS, "resnet18")]
 )
 def test_network_by_size_and_colour(facts, name):
     assert default_network(facts) == name
@@ -80,7 +80,7 @@ def test_airbench_has_its_papers_shift_and_averaged_weights():
     assert (other.augmentation.shift_px, other.ema_decay) == (3, 0.0)
 
 
-def test_muon_with_norms_changes_filters_by_a_share_and_leaves_all_else_at_sgds_rate():
+def test_muon_with_norms_changes_filters_by_a_share_and_all_else_at_half_more_than_sgds_rate():
     """A batch of four times the size: twice Muon's rate, four times SGD's."""
     airbench = CATALOGUE["airbench94_cifar"]
     small, large = (
@@ -92,8 +92,9 @@ def test_muon_with_norms_changes_filters_by_a_share_and_leaves_all_else_at_sgds_
     for recipe in (small, large):
         assert recipe.optimizer.use_unit_filters
         other_rate = recipe.optimizer.learning_rate * recipe.optimizer.other_rate_factor
-        assert other_rate == pytest.approx(0.75 * recipe.batch_size / 512)
+        assert other_rate == pytest.approx(1.5 * 0.75 * recipe.batch_size / 512)
         assert (recipe.schedule.name, recipe.epochs, recipe.ema_decay) == ("linear", 8, 0.95)
+    assert default_recipe(THUMBNAILS, airbench, Choices(optimizer="muon")).batch_size == 1024
     other = default_recipe(THUMBNAILS, CATALOGUE["resnet20_cifar"], Choices(optimizer="muon"))
     assert (other.optimizer.use_unit_filters, other.schedule.name, other.epochs) == (True, "linear", 10)
 

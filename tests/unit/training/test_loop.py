@@ -19,6 +19,7 @@ from striate.evaluation.evaluate import evaluate
 from striate.machine import has_cpp_compiler
 from striate.training import checkpoints, validation
 from striate.training.recipe import OptimizerConfig, ScheduleConfig
+from striate.training.session import Session
 from training_cases import Recorder, TinyNet, cpu_fabric, equal_states, full_recipe, tiny_feed, tiny_recipe, train_tiny
 
 
@@ -40,7 +41,7 @@ def test_a_run_learns_logs_and_keeps_the_best(tmp_path):
     assert [record["epoch"] for record in records] == [1, 2, 3, 4, 5, 6]
     assert set(records[0]) == {
         "kind", "epoch", "step", "train_loss", "train_accuracy", "validation_loss", "validation_accuracy",
-        "learning_rate", "images_per_s", "elapsed_s",
+        "learning_rate", "images_per_s", "elapsed_s", "is_kept",
     }  # fmt: skip
     assert records[-1]["train_loss"] < records[0]["train_loss"]
     assert result.best.validation_accuracy == max(record["validation_accuracy"] for record in records) == 1.0
@@ -62,14 +63,16 @@ def some_figures(monkeypatch):
 
 
 @pytest.mark.usefixtures("some_figures")
-@pytest.mark.parametrize(("checkpoint_every_s", "written"), [(0.0, [1, 2, 3]), (60.0, [3])])
-def test_equal_accuracy_is_decided_by_loss_and_a_quick_run_writes_its_best_once(tmp_path, checkpoint_every_s, written):
+@pytest.mark.parametrize(("least_save_s", "written"), [(0.0, [1, 2, 3]), (60.0, [3])])
+def test_equal_accuracy_is_decided_by_loss_and_a_quick_run_writes_its_best_once(
+    tmp_path, monkeypatch, least_save_s, written
+):
+    monkeypatch.setattr(Session, "_least_save_s", lambda _: least_save_s)  # as on a GPU
     kept = {}
     _, result = train_tiny(
         tmp_path,
         tiny_recipe(epochs=5),
         on_best=lambda weights, epoch, record: kept.update({epoch: (weights["fc.bias"].clone(), record["epoch"])}),
-        checkpoint_every_s=checkpoint_every_s,
     )
     assert list(kept) == written
     assert kept[3][1] == 3
@@ -85,6 +88,7 @@ def test_the_best_is_written_before_a_loss_goes_bad(tmp_path, monkeypatch):
 
     numbers, epochs = iter(range(9)), []
     monkeypatch.setattr("striate.training.session.validate", validate)
+    monkeypatch.setattr(Session, "_least_save_s", lambda _: 60.0)
     with pytest.raises(NonFiniteLoss, match="after epoch 3"):
         train_tiny(tmp_path, on_best=lambda _weights, epoch, _record: epochs.append(epoch))
     assert epochs == [1]
@@ -319,7 +323,7 @@ def test_resuming_before_the_first_checkpoint_starts_over_and_says_so(tmp_path):
 
 
 def test_a_torn_checkpoint_costs_an_epoch_and_not_the_run(tmp_path):
-    train_tiny(tmp_path, full_recipe(), checkpoint_every_s=0.0)
+    train_tiny(tmp_path, full_recipe())
     newest = max((tmp_path / "checkpoint").glob("*.safetensors"))
     newest.write_bytes(newest.read_bytes()[:100])
     observer = Recorder()
