@@ -22,12 +22,8 @@ from accuracy import RESULTS, surroundings
 PEERS = Path(__file__).parent / "peers"
 TARGET = 0.9
 OWN: dict[str, tuple[str, ...]] = {
-    "striate, growing": (
-        *("--epochs", "14", "--start-px", "20"),
-        *("--shift", "2", "--ema-decay", "0.95", "--validation-fraction", "0.02"),
-    ),
-    "striate": ("--epochs", "10", "--shift", "2", "--ema-decay", "0.95", "--validation-fraction", "0.02"),
-    "striate, 12 epochs": ("--epochs", "12", "--validation-fraction", "0.02"),
+    "striate": ("--validation-fraction", "0.02"),
+    "striate, SGD": ("--optimizer", "nesterov", "--epochs", "10", "--validation-fraction", "0.02"),
     "striate, 20 epochs": ("--epochs", "20", "--cutout", "12", "--validation-fraction", "0.02"),
 }
 

@@ -9,7 +9,7 @@ report; it has to meet the target with the number of epochs that it was told. Th
 and the modes measured is a line of its own. Everyone takes turns. Writes docs/results/mnist-to-99.json, where earlier runs
 of others, and of other seeds, are kept.
 
-The flags of striate's command were held against each other by validation accuracy on the seeds 10, 11 and 12.
+striate's network for such images, digitnet, was made and its recipe chosen on the validation part of MNIST.
 """
 
 import argparse
@@ -31,7 +31,7 @@ PEERS = Path(__file__).parent / "peers"
 OUT = RESULTS / "mnist-to-99.json"
 TARGET = 0.99
 OURS, AGAIN = "striate", "striate, packed before"
-OWN = ("train", "mnist", "--epochs", "3", "--shift", "1", "--rotation", "0", "--json")
+OWN = ("train", "mnist", "--epochs", "1", "--json")
 
 
 def main() -> None:

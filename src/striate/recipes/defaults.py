@@ -184,16 +184,17 @@ def default_freeze(num_train: int) -> Freeze:
 
 def _from_scratch(facts: Facts, entry: Entry, choices: Choices) -> Recipe:
     is_airbench = entry.family == "airbench"
+    wanted = choices.optimizer or ("muon" if is_airbench else None)
     large_batch = LARGE_BATCHES.get(entry.family, 128)
-    if is_airbench and choices.optimizer == "muon":
+    if is_airbench and wanted == "muon":
         large_batch = MUON_AIRBENCH_BATCH
     batch_size = _batch_size(facts, 64 if facts.num_train < FEW_IMAGES * 10 else large_batch)
     optimizer, label_smoothing = _scratch_optimizer(entry, batch_size)
-    if choices.optimizer == "muon" and has_norm(entry.name) and entry.family not in LIBRARIES:
+    if wanted == "muon" and has_norm(entry.name) and entry.family not in LIBRARIES:
         batch_size = choices.batch_size or batch_size
         optimizer = _muon_with_norms(_scratch_optimizer(entry, batch_size)[0], batch_size)
-    elif choices.optimizer is not None:
-        optimizer = OTHER_OPTIMIZERS.get(choices.optimizer, optimizer)
+    elif wanted is not None:
+        optimizer = OTHER_OPTIMIZERS.get(wanted, optimizer)
     epochs = min(30, max(10, math.ceil(SEEN_IMAGES / facts.num_train)))
     schedule = ScheduleConfig("one_cycle", rise=0.2 if is_airbench else 0.3)
     if optimizer.name == "muon":

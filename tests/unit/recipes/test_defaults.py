@@ -70,12 +70,15 @@ def test_a_recipe_can_always_be_run(num_train):
         facts = Facts(num_train, 10, entry.input_size[0], *entry.input_size[1:])
         recipe = default_recipe(facts, entry, Choices())
         assert 1 <= recipe.batch_size <= num_train, name
-        assert 10 <= recipe.epochs <= 30, name
+        assert 8 <= recipe.epochs <= 30, name
 
 
-def test_airbench_has_its_papers_shift_and_averaged_weights():
+def test_airbench_has_muon_its_papers_shift_and_averaged_weights():
     recipe = default_recipe(THUMBNAILS, CATALOGUE["airbench94_cifar"], Choices())
-    assert (recipe.epochs, recipe.augmentation.shift_px, recipe.ema_decay) == (10, 2, 0.95)
+    assert (recipe.epochs, recipe.augmentation.shift_px, recipe.ema_decay) == (8, 2, 0.95)
+    assert (recipe.optimizer.name, recipe.batch_size, recipe.schedule.name) == ("muon", 1024, "linear")
+    plain = default_recipe(THUMBNAILS, CATALOGUE["airbench94_cifar"], Choices(optimizer="nesterov"))
+    assert (plain.epochs, plain.batch_size, plain.optimizer.learning_rate) == (10, 512, 0.75)
     other = default_recipe(THUMBNAILS, CATALOGUE["resnet20_cifar"], Choices())
     assert (other.augmentation.shift_px, other.ema_decay) == (3, 0.0)
 
