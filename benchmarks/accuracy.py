@@ -57,8 +57,8 @@ CIFAR = (
 )
 PHOTOS = ("evaluate", f"squeezenet1_0:{{data}}/{SQUEEZENET}", "{data}/imagenet-samples")
 JOBS = {
-    "digits": (Job("digits", "LeNet-5, scikit-learn's digits", ("train", "digits")),),
-    "mnist": (Job("mnist", "LeNet-5, MNIST", ("train", "mnist", "--data-dir", "{data}/mnist")),),
+    "digits": (Job("digits", "digitnet, scikit-learn's digits", ("train", "digits")),),
+    "mnist": (Job("mnist", "digitnet, MNIST", ("train", "mnist", "--data-dir", "{data}/mnist")),),
     "hymenoptera": (
         Job("hymenoptera-transfer", "ants and bees, head on real SqueezeNet weights", ANTS + REAL),
         Job("hymenoptera-scratch", "ants and bees, SqueezeNet from scratch", ANTS + SCRATCH),

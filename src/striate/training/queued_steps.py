@@ -76,7 +76,7 @@ class QueuedSteps:
         optimizer.found_inf = self._is_halted  # type: ignore[attr-defined]
 
     def update(self, batches: Sequence[Batch], *, seed: int, place: str) -> None:
-        """As `train_step`, but nothing is raised: the figures and any NonFiniteLoss come from `results`."""
+        """As `train_step`, but nothing is raised: figures and any NonFiniteLoss come from what `done` gives."""
         figures = self._gradients(batches, seed)
         self.fabric.strategy.precision.optimizer_step(self.optimizer)
         event = None
