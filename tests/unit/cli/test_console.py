@@ -51,11 +51,11 @@ def test_input_size_is_channels_height_width():
             _parse_size(wrong)
 
 
-def test_the_display_marks_the_best_epochs(capsys):
+def test_the_display_marks_the_epochs_that_were_kept(capsys):
     display = LiveDisplay()
-    for epoch, accuracy in enumerate((0.5, 0.9, 0.8), start=1):
+    for epoch, is_kept in enumerate((True, True, False), start=1):
         figures = {"train_loss": 1.0, "validation_loss": 1.0, "images_per_s": 10.0, "elapsed_s": 1.0}
-        display.on_epoch({"epoch": epoch, "validation_accuracy": accuracy, **figures})
+        display.on_epoch({"epoch": epoch, "validation_accuracy": 0.5, "is_kept": is_kept, **figures})
     marks = [line.endswith("*") for line in capsys.readouterr().err.splitlines()]
     assert marks == [True, True, False]
 
