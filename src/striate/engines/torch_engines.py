@@ -16,6 +16,7 @@ from striate.networks.modes import exact_float32
 from striate.tasks.answering import Run
 from striate.tasks.classification import class_probabilities
 from striate.tasks.model import Model
+from striate.training.randomness import renew_streams
 
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 _MOST_GRAPHS = 4  # of as many sizes of batches; each keeps its own memory
@@ -107,6 +108,7 @@ class Graphs:
                 with torch.cuda.graph(graph, capture_error_mode="thread_local"):
                     found = self.module(given)
             except RuntimeError as error:
+                renew_streams(self.device)
                 reason = str(error).splitlines()[0][:200]
                 raise InputError(f"the network cannot be a CUDA graph: {reason}; use --engine torch") from error
         return graph, given, found

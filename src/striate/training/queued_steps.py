@@ -18,7 +18,7 @@ from torch.optim import SGD, Adam, Optimizer
 
 from striate.progress import Tell, tell_nobody
 from striate.training.muon import Muon
-from striate.training.randomness import seed_device
+from striate.training.randomness import renew_streams, seed_device
 from striate.training.step import Batch, LossFn, StepResult, gradients, read_figures
 
 MAX_PENDING = 16
@@ -149,7 +149,7 @@ class QueuedSteps:
             reason = "a graph of its kernels computes something else"
         except RuntimeError as error:
             reason = str(error).splitlines()[0]
-            _renew_streams(device)
+            renew_streams(device)
         put_back()
         self._without_graphs(reason)
         return self._kernel_by_kernel([batch], seed)
@@ -192,12 +192,6 @@ def can_queue(optimizer: Optimizer, fabric: Fabric) -> bool:
     is_fused = can_hold_off and bool(optimizer.defaults.get("use_fused" if isinstance(optimizer, Muon) else "fused"))
     is_scaled = getattr(fabric.strategy.precision, "scaler", None) is not None
     return fabric.device.type == "cuda" and fabric.world_size == 1 and is_fused and not is_scaled
-
-
-def _renew_streams(device: torch.device) -> None:
-    """Give the device a generator anew: one that a graph was about to hold when that failed cannot be drawn from any more."""
-    index = torch.cuda.current_device() if device.index is None else device.index
-    torch.cuda.default_generators[index].graphsafe_set_state(torch.Generator(device).graphsafe_get_state())
 
 
 def _is_over(update: Update) -> bool:

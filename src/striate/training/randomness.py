@@ -29,6 +29,12 @@ def seed_device(device: torch.device, seed: int) -> None:
         getattr(torch, device.type).manual_seed(seed)
 
 
+def renew_streams(device: torch.device) -> None:
+    """Give a CUDA device a generator anew: one that a CUDA graph was to hold when its making failed cannot be drawn from any more."""
+    index = torch.cuda.current_device() if device.index is None else device.index
+    torch.cuda.default_generators[index].graphsafe_set_state(torch.Generator(device).graphsafe_get_state())
+
+
 @contextmanager
 def preserved_randomness(device: torch.device) -> Iterator[None]:
     """Torch's global streams on the CPU and on `device` are afterwards as they were before, also after an error."""
