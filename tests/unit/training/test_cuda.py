@@ -23,7 +23,7 @@ from striate.training.optimizers import build_optimizer
 from striate.training.queued_steps import NUM_WARM_STEPS, QueuedSteps, can_queue
 from striate.training.recipe import OptimizerConfig
 from striate.training.step import Batch, train_step
-from training_cases import Recorder, TinyNet, equal_states, full_recipe, tiny_feed, tiny_recipe, train_tiny
+from training_cases import Recorder, TinyNet, full_recipe, tiny_feed, tiny_recipe, train_tiny
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
 
@@ -190,15 +190,16 @@ def test_a_run_on_a_device_learns_and_ends_near_one_on_the_processor(tmp_path, r
         assert lines[0]["train_loss"] == pytest.approx(lines[1]["train_loss"], rel=0.1)  # dropout draws others there
 
 
-def test_a_stopped_run_goes_on_as_if_it_never_stopped(tmp_path):
+def test_a_stopped_run_goes_on_as_if_it_never_stopped(tmp_path, monkeypatch):
     recipe = tiny_recipe(use_cuda_graphs=True, epochs=4, ema_decay=0.9)
     whole, _ = train_tiny(tmp_path / "whole", recipe, fabric=gpu_fabric())
+    monkeypatch.setattr("striate.training.session.SHOW_EVERY_S", 0.0)
     recorder = Recorder(hook=lambda info: signal.raise_signal(signal.SIGINT) if info.step >= 6 else None)
     _, stopped = train_tiny(tmp_path / "parts", recipe, fabric=gpu_fabric(), observer=recorder)
     parts, result = train_tiny(tmp_path / "parts", recipe, fabric=gpu_fabric(), resume=True)
     assert result.status == "finished"
-    if stopped.status == "interrupted":
-        assert stopped.steps < result.steps
+    assert stopped.status == "interrupted"
+    assert stopped.steps < result.steps
     for ours, theirs in zip(whole.state_dict().values(), parts.state_dict().values(), strict=True):
         torch.testing.assert_close(ours, theirs, rtol=1e-2, atol=1e-3)
 
@@ -240,7 +241,6 @@ def test_weights_trained_on_a_device_answer_alike_on_the_processor(tmp_path):
     network.eval()
     with torch.no_grad():
         torch.testing.assert_close(network(images.cuda()).cpu(), network.cpu()(images), rtol=1e-3, atol=1e-3)
-    assert equal_states(network, network)
 
 
 def test_the_whole_command_runs_there(tmp_path):
