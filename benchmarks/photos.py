@@ -45,6 +45,7 @@ from striate.training.recipe import Recipe
 
 PEERS = Path(__file__).parent / "peers"
 NUM_PHOTOS = 1000
+LATER_PASSES = 5
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
@@ -87,7 +88,7 @@ def feeding(photos: Path, folder: Path, options: argparse.Namespace) -> dict[str
         ways = {"striate": striate_passes(photos)}
         ways |= {f"DataLoader, {workers} workers": loader_passes(photos, workers) for workers in (0, 1, 2)}
         for name, passes in ways.items():
-            first, *later = itertools.islice(passes, 3)
+            first, *later = itertools.islice(passes, 1 + LATER_PASSES)
             lines.setdefault(name, []).append((first, statistics.median(later)))
             print(f"  {name}: {first:.0f} images/s, later {statistics.median(later):.0f}", flush=True)
     return {
@@ -112,7 +113,7 @@ def striate_passes(photos: Path) -> Iterator[float]:
     feed = Feed(packed, data.dataset.labels, everything, everything[:1], preprocessing, data.dataset.class_names)
     changes = Augmentation(crop_scale=(0.08, 1.0), flip=True)
     recipe = Recipe(
-        "resnet18", epochs=3, batch_size=32, augmentation=changes, use_channels_last=True
+        "resnet18", epochs=1 + LATER_PASSES, batch_size=32, augmentation=changes, use_channels_last=True
     )  # as is usual here
     for epoch in itertools.count():
         seen = sum(len(batch.images) for batch in feed.train_batches(recipe, epoch, torch.device("cpu")))

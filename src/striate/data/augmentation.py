@@ -6,8 +6,11 @@ made where images are read (`striate.data.feeding`), since packed images differ 
 """
 
 import dataclasses
+import itertools
 import math
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -86,15 +89,35 @@ class Changes:
     rows: Tensor | None = None
     columns: Tensor | None = None
 
+    @property
+    def are_more_than_flips(self) -> bool:
+        """Whether anything happens but flips."""
+        return any(
+            getattr(self, field.name) is not None for field in dataclasses.fields(self) if field.name != "flipped"
+        )
+
     def of(self, places: Tensor | slice) -> "Changes":
         """Those of the images at `places`, (n,) int64 or a slice, of the N."""
         values = ((field.name, getattr(self, field.name)) for field in dataclasses.fields(self))
         return Changes(**{name: None if value is None else value[places] for name, value in values})
 
+    def each(self) -> "Iterator[Changes]":
+        """Those of one image after another; without end where nothing happens to any."""
+        values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        drawn = {name: value.split(1) for name, value in values.items() if value is not None}
+        if not drawn:
+            return itertools.repeat(self)
+        return (Changes(**dict(zip(drawn, parts, strict=True))) for parts in zip(*drawn.values(), strict=True))
+
     def to(self, device: torch.device) -> "Changes":
         """The same on `device`."""
         values = ((field.name, getattr(self, field.name)) for field in dataclasses.fields(self))
         return Changes(**{name: None if value is None else send(value, device) for name, value in values})
+
+
+def are_large(shape: tuple[int, ...], device: torch.device) -> bool:
+    """Whether a processor is many times as fast on one image (C, H, W) after the other, since each stays in its cache."""
+    return device.type == "cpu" and math.prod(shape) >= _LARGE_IMAGE
 
 
 def augment(images: Tensor, config: Augmentation, generator: torch.Generator) -> Tensor:
@@ -158,24 +181,23 @@ def apply_changes(images: Tensor, changes: Changes, config: Augmentation) -> Ten
     """The images (N, C, H, W) with what was drawn for each of them done to it; see `augment`."""
     _check_images(images, config)
     changes = changes.to(images.device)
-    is_more_than_flip = any(
-        getattr(changes, field.name) is not None for field in dataclasses.fields(changes) if field.name != "flipped"
-    )
-    if is_more_than_flip and _are_large(images):
-        return _changed_one_by_one(images, changes, config)
-    return _changed(images, changes, config)
-
-
-def _changed_one_by_one(images: Tensor, changes: Changes, config: Augmentation) -> Tensor:
-    """`apply_changes` to one image after another."""
+    if not (changes.are_more_than_flips and are_large(images.shape[1:], images.device)):
+        return _changed(images, changes, config)
     results: Tensor | None = None
-    for place in range(len(images)):
-        only = slice(place, place + 1)
-        changed = _changed(images[only], changes.of(only), config)
+    for place, changed in enumerate(changed_one_by_one(images.split(1), changes, config)):
         if results is None:
             results = torch.empty_like(images, dtype=changed.dtype)
-        results[only] = changed
+        results[place] = changed[0]
     return images if results is None else results
+
+
+def changed_one_by_one(images: Iterable[Tensor], changes: Changes, config: Augmentation) -> Iterator[Tensor]:
+    """`apply_changes` to one image after another, each (1, C, H, W), on the CPU."""
+    if changes.flipped is not None and not changes.are_more_than_flips:
+        return (
+            image.flip(3) if chosen else image for image, chosen in zip(images, changes.flipped.tolist(), strict=True)
+        )
+    return map(partial(_changed, config=config), images, changes.each())
 
 
 def _changed(images: Tensor, changes: Changes, config: Augmentation) -> Tensor:
@@ -239,7 +261,9 @@ def mix_pairs(values: Tensor, others: Tensor, shares: Tensor) -> Tensor:
 
 def flip(images: Tensor, chosen: Tensor) -> Tensor:
     """Left and right exchanged where `chosen` (N,) bool; any dtype."""
-    if not _are_large(images):
+    if len(images) == 1:
+        return images.flip(3) if chosen else images
+    if not are_large(images.shape[1:], images.device):
         return torch.where(_per_image(chosen), images.flip(3), images)
     flipped = images.clone()
     for place in chosen.nonzero().flatten().tolist():
@@ -335,11 +359,6 @@ def _blend(images: Tensor, others: Tensor, factors: Tensor) -> Tensor:
     """`factors` of the image and the rest of the other, which for factors above 1 leads away from it."""
     shares = _per_image(factors)
     return (images * shares).add_(others * (1 - shares)).clamp_(0, 255)
-
-
-def _are_large(images: Tensor) -> bool:
-    """Whether a processor is many times as fast on one of them after the other, since each stays in its cache."""
-    return images.device.type == "cpu" and images.shape[1:].numel() >= _LARGE_IMAGE
 
 
 def _per_image(values: Tensor) -> Tensor:

@@ -8,6 +8,7 @@ same way.
 import dataclasses
 import functools
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -143,19 +144,36 @@ class Preprocessing:
         if self.channel_order == "BGR":
             images = images.flip(1)
         # one multiplication and one addition a pixel: (pixel * scale - mean) / std
-        gains = [self.scale / std for std in self.std]
-        offsets = [-mean / std for mean, std in zip(self.mean, self.std, strict=True)]
-        gain, offset = _numbers_on(images.device, (*gains, *offsets)).view(2, 1, -1, 1, 1)
+        gain, offset = _numbers_on(images.device, self._gains_and_offsets).view(2, 1, -1, 1, 1)
         floats = images.to(torch.float32)
         width, is_channels_last = images.shape[3], not floats.is_contiguous()
         is_channels_last &= floats.is_contiguous(memory_format=torch.channels_last)
         values = floats
         if is_channels_last:  # (N, H, W * C): a row at once is five times as fast as pixels
             values = floats.permute(0, 2, 3, 1).flatten(2)
-            gain, offset = gain.flatten().repeat(width), offset.flatten().repeat(width)
+            gain, offset = _numbers_on(images.device, self._gains_and_offsets, width).view(2, -1)
         scaled = values * gain if floats is images else values.mul_(gain)  # in place, but never in the caller's own
         scaled.add_(offset)
         return scaled.unflatten(2, (width, self.channels)).permute(0, 3, 1, 2) if is_channels_last else scaled
+
+    def normalize_one_by_one(self, images: "Iterable[Tensor]", batch: "Tensor") -> None:
+        """Fill `batch` (N, C, H, W) float32 with what `normalize` makes of N images (1, C, H, W), to rounding, each while it is in
+        the processor's cache: half the time for large ones. It calls PyTorch but twice an image, since threads that read ahead
+        wait for one another at each call.
+        """
+        import torch
+
+        is_simple = self.mean_image is None and self.channel_order == "RGB"
+        if not (is_simple and batch.is_contiguous(memory_format=torch.channels_last)):
+            for place, image in zip(batch.split(1), images, strict=True):
+                place.copy_(self.normalize(image))
+            return
+        width = batch.shape[3]
+        rows = _numbers_on(batch.device, self._gains_and_offsets, width).view(2, 1, 1, width, self.channels)
+        gain, offset = rows.permute(0, 1, 4, 2, 3)  # (1, C, 1, W) each, but one row in memory
+        for place, image in zip(batch.split(1), images, strict=True):
+            place.copy_(image)
+            torch.addcmul(offset, place, gain, out=place)
 
     def to_json(self) -> dict[str, Any]:
         """A dictionary of plain values."""
@@ -175,6 +193,12 @@ class Preprocessing:
         except (KeyError, TypeError) as error:
             raise InputError(f"preprocessing is incomplete: {error}") from None
 
+    @functools.cached_property
+    def _gains_and_offsets(self) -> tuple[float, ...]:
+        """What a pixel of each channel is multiplied by, and then what is added to it."""
+        gains = (self.scale / std for std in self.std)
+        return (*gains, *(-mean / std for mean, std in zip(self.mean, self.std, strict=True)))
+
     def _mean_pixels(self) -> np.ndarray:
         """The mean image, (crop height, crop width, C) uint8."""
         return decode_mean_image(self.mean_image or "", self.crop_size, self.channels)
@@ -188,23 +212,15 @@ class Preprocessing:
         return length - max(0, length - MAX_ASPECT * self.resize_size) // 4 * 4
 
 
-def _numbers_on(device: "torch.device", numbers: tuple[float, ...]) -> "Tensor":
-    """The numbers as float32 on a device. A CUDA device keeps them: whoever sends them anew waits for all its work."""
-    import torch
-
-    return (
-        _kept_on(device, numbers)
-        if device.type == "cuda"
-        else torch.tensor(numbers, dtype=torch.float32, device=device)
-    )
-
-
 @functools.lru_cache(maxsize=64)
-def _kept_on(device: "torch.device", numbers: tuple[float, ...]) -> "Tensor":
+def _numbers_on(device: "torch.device", numbers: tuple[float, ...], width: int = 1) -> "Tensor":
+    """The gains and offsets as float32 on a device, (2, width * C), pixel for pixel. They are kept: making them takes longer than
+    normalising a small image, and a CUDA device, sent them anew, would be waited for.
+    """
     import torch
 
     with torch.inference_mode(False):
-        return torch.tensor(numbers, dtype=torch.float32, device=device)
+        return torch.tensor(numbers, dtype=torch.float32, device=device).view(2, -1).repeat(1, width)
 
 
 def resample(

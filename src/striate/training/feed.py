@@ -14,10 +14,20 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from striate.data.augmentation import Changes, apply_changes, augment, draw_changes, draw_mix, mix_pairs
+from striate.data.augmentation import (
+    Changes,
+    apply_changes,
+    are_large,
+    augment,
+    changed_one_by_one,
+    draw_changes,
+    draw_mix,
+    mix_pairs,
+)
 from striate.data.feeding import (
     Share,
     batch_bounds,
+    each_crop,
     epoch_order,
     random_crop_boxes,
     read_batch,
@@ -28,7 +38,7 @@ from striate.data.feeding import (
     takes_turns,
 )
 from striate.data.packed import PreparedImages
-from striate.data.parallel import num_processors, prefetch
+from striate.data.parallel import compute_alone, num_processors, prefetch
 from striate.data.preprocessing import Preprocessing
 from striate.data.resident import ResidentImages, place_on, room_on
 from striate.data.sending import send
@@ -128,7 +138,8 @@ class Feed:
                 generator = generator_for(recipe.seed, "augmentation", epoch, number, 0)
                 thunks.append(partial(self._load, recipe, order[start:stop], epoch, size, share, generator, device))
         num_readers = self.num_readers(recipe)
-        for finish in prefetch(thunks, depth=num_readers + 1, num_workers=num_readers):
+        begin = compute_alone if num_readers > 1 else None
+        for finish in prefetch(thunks, depth=num_readers + 1, num_workers=num_readers, initializer=begin):
             yield finish()
 
     def num_readers(self, recipe: Recipe) -> int:
@@ -185,6 +196,10 @@ class Feed:
         `size`.
         """
         draws = self._draw(recipe, indices, epoch, generator)
+        is_large = are_large((self.packed.channels, *self.preprocessing.crop_size), device)
+        if draws.boxes is not None and draws.partners is None and is_large:
+            crops = self._crops_one_by_one(recipe, indices, draws, share, size)
+            return lambda: crops
         own = torch.arange(share.start, share.stop)
         needed = own if draws.partners is None else torch.cat([own, draws.partners[own]]).unique()
         own_indices, resident = indices[needed.numpy()], self._resident.get(device)
@@ -222,6 +237,22 @@ class Feed:
         if boxes is None:
             return read_batch(self.packed, indices, size)
         return read_crops(self.packed, indices, size, boxes[places.numpy()], _layout(recipe))
+
+    def _crops_one_by_one(
+        self, recipe: Recipe, indices: np.ndarray, draws: Draws, share: Share, size: tuple[int, int]
+    ) -> Batch:
+        """The batch of random crops that `_read` and `_prepare` give, to rounding, in half the time: each is ready before it
+        leaves the processor's cache.
+        """
+        assert draws.boxes is not None
+        own = slice(share.start, share.stop)
+        crops = each_crop(self.packed, indices[own], self.preprocessing.crop_size, draws.boxes[own])
+        shape = (share.stop - share.start, self.packed.channels, *self.preprocessing.crop_size)
+        images = torch.empty(shape, dtype=torch.float32, memory_format=_layout(recipe))
+        with torch.inference_mode():  # `images`, made before it, are none of its own and may be trained on
+            changed = changed_one_by_one(crops, draws.changes.of(own), recipe.augmentation)
+            self.preprocessing.normalize_one_by_one(changed, images)
+        return Batch(resized(images, size), torch.from_numpy(self.labels[indices[own]]), share)
 
     def random_images(self, recipe: Recipe, indices: np.ndarray, generator: torch.Generator) -> Tensor:
         """These images changed at random as in training, mixup aside, as the network gets them: (n, C, H, W) float32."""

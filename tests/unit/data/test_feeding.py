@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import numpy as np
 import pytest
@@ -296,6 +297,30 @@ def test_crops_are_the_same_pixels_however_they_lie_in_memory(shape: tuple[int, 
     assert found[0].is_contiguous()
     assert found[1].is_contiguous(memory_format=torch.channels_last)
     assert torch.equal(*found)
+
+
+class Elsewhere:
+    """A pack that is not known to be one."""
+
+    def __init__(self, packed: PackedImages) -> None:
+        self.packed = packed
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.packed, name)
+
+    def __len__(self) -> int:
+        return len(self.packed)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_crops_are_the_same_wherever_the_images_come_from(channels: int) -> None:
+    packed = PackedImages.from_images(make_images([(30, 40), (17, 9), (6, 5), (8, 100)], channels))
+    found = [
+        read_random_crops(images, np.array([3, 0, 2, 1, 0]), (12, 7), (0.1, 1.0), torch.Generator())
+        for images in (packed, Elsewhere(packed))
+    ]
+    assert torch.equal(*found)
+    assert found[0].unique().numel() > 100
 
 
 def test_a_crop_of_the_whole_is_the_image() -> None:

@@ -1,11 +1,13 @@
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 import pytest
+import torch
 
-from striate.data.parallel import map_in_order, num_processors, prefetch
+from striate.data.parallel import compute_alone, map_in_order, num_processors, prefetch
 from striate.errors import DataError
 
 
@@ -44,6 +46,25 @@ def test_there_is_a_processor():
 
 def count_threads() -> int:
     return sum(thread.name.startswith("striate-prefetch") for thread in threading.enumerate())
+
+
+def test_a_thread_that_computes_alone_takes_no_others_and_leaves_them_be() -> None:
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        with ThreadPoolExecutor(1, initializer=compute_alone) as alone, ThreadPoolExecutor(1) as other:
+            assert alone.submit(torch.get_num_threads).result() == 1
+            assert other.submit(torch.get_num_threads).result() == 3
+        assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_each_thread_begins_with_the_initializer() -> None:
+    begun: list[str] = []
+    thunks = (partial(time.sleep, 0.01) for _ in range(8))
+    list(prefetch(thunks, depth=4, num_workers=2, initializer=lambda: begun.append(threading.current_thread().name)))
+    assert len(begun) == len(set(begun)) == 2
 
 
 def test_results_come_in_order_whoever_is_faster() -> None:

@@ -8,8 +8,10 @@ import torch
 from striate.data.augmentation import Augmentation
 from striate.data.feeding import Share
 from striate.data.packed import PackedImages
+from striate.data.preprocessing import Preprocessing
 from striate.errors import InputError
 from striate.training import feed as feed_module
+from striate.training.feed import Feed
 from training_cases import full_recipe, tiny_feed, tiny_recipe
 
 CPU = torch.device("cpu")
@@ -149,6 +151,70 @@ def test_processes_see_together_what_one_would_bit_for_bit(recipe):
         assert torch.equal(whole.targets, torch.cat([part.targets for part in parts]))
         assert abs(len(parts[0].images) - len(parts[1].images)) <= 1
         assert parts[1].share == Share(len(parts[0].images), len(whole.images), len(whole.images))
+
+
+def photo_feed(preprocessing):
+    """Coloured images of several sizes, large enough to be prepared one after another."""
+    rng = np.random.default_rng(0)
+    sides = [(90, 120), (140, 91), (100, 100), (96, 180), (90, 90), (110, 95), (180, 90)]
+    packed = PackedImages.from_images([rng.integers(0, 256, (*side, 3), np.uint8) for side in sides])
+    return Feed(packed, np.arange(7) % 2, np.arange(7), np.arange(1), preprocessing, ("a", "b"))
+
+
+EVERYTHING = Augmentation((0.2, 1.0), True, 2, 9.0, 0.4, 0.4, 0.4, 0.1, 0.1, 9)
+PHOTOS = Preprocessing(3, 90, (84, 88), mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
+CAFFE = Preprocessing(3, 90, (84, 88), (104.0, 117.0, 123.0), (1.0, 1.0, 1.0), channel_order="BGR", scale=1.0)
+
+
+@pytest.mark.parametrize("use_channels_last", [True, False])
+@pytest.mark.parametrize("preprocessing", [PHOTOS, CAFFE], ids=["rgb", "bgr"])
+@pytest.mark.parametrize(
+    "augmentation",
+    [Augmentation((0.2, 1.0)), Augmentation((0.2, 1.0), flip=True), EVERYTHING],
+    ids=["crop", "flip", "all"],
+)
+def test_large_crops_prepared_one_by_one_are_what_comes_of_all_at_once(
+    monkeypatch, augmentation, preprocessing, use_channels_last
+):
+    recipe = tiny_recipe(
+        augmentation=augmentation, batch_size=4, use_channels_last=use_channels_last, use_balanced_sampling=False
+    )
+    feed = photo_feed(preprocessing)
+    one_by_one = [list(feed.train_batches(recipe, epoch, CPU)) for epoch in range(2)]
+    shares = [list(feed.train_batches(recipe, 0, CPU, rank=rank, world_size=2)) for rank in range(2)]
+    monkeypatch.setattr(feed_module, "are_large", lambda *_: False)
+    for epoch, found in enumerate(one_by_one):
+        for batch, expected in zip(found, feed.train_batches(recipe, epoch, CPU), strict=True):
+            assert batch.images.is_contiguous(
+                memory_format=torch.channels_last if use_channels_last else torch.contiguous_format
+            )
+            torch.testing.assert_close(batch.images, expected.images, rtol=1e-5, atol=1e-5, check_stride=False)
+            assert torch.equal(batch.targets, expected.targets)
+    for whole, *parts in zip(one_by_one[0], *shares, strict=True):
+        assert torch.equal(whole.images, torch.cat([part.images for part in parts]))
+
+
+def test_large_crops_can_be_trained_on_and_leave_the_pack_as_it_was():
+    feed = photo_feed(PHOTOS)
+    before = feed.packed.pixels.copy()
+    weight = torch.ones(2, 3, 3, 3, requires_grad=True)
+    recipe = tiny_recipe(augmentation=EVERYTHING, batch_size=7, use_channels_last=True, use_balanced_sampling=False)
+    (batch,) = feed.train_batches(recipe, 0, CPU)
+    torch.nn.functional.conv2d(batch.images, weight).sum().backward()
+    assert weight.grad is not None
+    batch.images.zero_()
+    assert np.array_equal(feed.packed.pixels, before)
+
+
+def test_large_crops_grow_like_others():
+    recipe = tiny_recipe(
+        augmentation=Augmentation((0.2, 1.0)), batch_size=7, epochs=4, start_px=40, use_balanced_sampling=False
+    )
+    sizes = [
+        batch.images.shape[2:] for epoch in range(4) for batch in photo_feed(PHOTOS).train_batches(recipe, epoch, CPU)
+    ]
+    assert sizes[0] == (40, 42)
+    assert sizes[-1] == (84, 88)
 
 
 def test_leaving_early_ends_the_thread_that_reads_ahead():
