@@ -182,6 +182,22 @@ def test_long_runs_try_the_fastest_mode_compiled(tmp_path, monkeypatch):
     assert str(timings[1].mode) == "float32, compiled, 1 thread"
 
 
+def test_compiled_and_plain_code_are_compared_on_batches_of_one_size(monkeypatch):
+    def steps(trial, mode, batch_size, *, num_steps):
+        num_images = min(batch_size, trial.recipe.batch_size)
+        step_s = (
+            0.025 * num_images if mode.use_compile else 0.5 + 0.01 * num_images
+        )  # what costs little in a whole batch
+        return modes_module._Steps(step_s, step_s, (1.0, 1.0))
+
+    monkeypatch.setattr(modes_module, "COMPILING_PAYS_S", 0.0)
+    monkeypatch.setattr(_Trial, "steps", steps)
+    recipe = tiny_recipe(epochs=4, batch_size=45)
+    timings = measure_modes(TinyNet(), recipe, tiny_feed(), (PLAIN, FAST), make_fabric, may_compile=True)
+    assert [timing.images_per_s for timing in timings] == pytest.approx([45 / 0.95, 45 / 0.95, 40.0])
+    assert choose_mode(timings, 180) == PLAIN
+
+
 @pytest.mark.parametrize(
     "rest",
     [{"precision": "16-mixed"}, {"accumulate_steps": 2}, {"optimizer": OptimizerConfig("lbfgs", learning_rate=1.0)}],
