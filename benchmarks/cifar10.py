@@ -4,7 +4,8 @@
 
 striate: `striate train` with the default network for small colour images, airbench94; each the whole
 command from an empty cache, the judgement on the 10,000 test images included. The peers (peers/cifar_*.py) are judged after every epoch and
-stopped once they meet the target, are through, or have had `--limit-s` seconds; airbench:8 is its recipe over eight epochs, not ten. Writes docs/results/cifar10.json.
+stopped once they meet the target, are through, or have had `--limit-s` seconds; airbench:8 is its recipe over eight epochs.
+Writes docs/results/cifar10.json.
 """
 
 import argparse

@@ -11,7 +11,7 @@ import torch
 
 from striate.engines.candidates import candidates, needs_export, why_impossible
 from striate.engines.choosing import choose, why_not
-from striate.engines.engine import AUTO, EXPORTED, EngineKind, check_engine_name, check_installed
+from striate.engines.engine import AUTO, EXPORTED, REFERENCE, EngineKind, check_engine_name, check_installed
 from striate.engines.machine import this_machine
 from striate.engines.measurement import Row
 from striate.engines.measuring import SETTLING, Plan, measure
@@ -123,18 +123,30 @@ def measure_subject(
     rows = measure(kinds, subject.open, samples, plan, why_not=reason, memory=memory, track=track)
     rows = run_off(rows, subject.open_row, samples, plan)
     kept = _earlier(subject, rows)
-    description = f"{len(samples.pixels)} images: {samples.description}"
+    num_images = _num_compared(rows, len(samples.pixels))
+    if num_images < len(samples.pixels):
+        tell(
+            f"compared on {num_images} of {len(samples.pixels)} images, as many as the slow way answered in its part of "
+            f"{plan.budget_s:.0f} s; --budget gives more"
+        )
+    description = f"{num_images} images: {samples.description}"
     subject.shelf.write_measured(Measured((*rows, *kept), description))
     choices = {size: row.kind for size in plan.batch_sizes if (row := choose((*rows, *kept), size)) is not None}
     return Bench(
         subject.model.network_name,
         samples.description,
-        len(samples.pixels),
+        num_images,
         plan.batch_sizes,
         tuple(rows),
         choices,
         subject.shelf.gpu,
     )
+
+
+def _num_compared(rows: Sequence[Row], num_images: int) -> int:
+    """How many of the images the slow way answered."""
+    found = next((row.agreement for row in rows if row.kind == REFERENCE), None)
+    return num_images if found is None else found.num_images
 
 
 def _earlier(subject: Subject, rows: Sequence[Row]) -> list[Row]:

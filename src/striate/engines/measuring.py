@@ -1,6 +1,7 @@
 """How fast, how large and how right each engine is, measured against the slow way on real images in bounded time."""
 
 import gc
+import math
 import statistics
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from striate.engines.choosing import FEWEST_OWN_IMAGES
 from striate.engines.engine import REFERENCE, Engine, EngineKind
 from striate.engines.measurement import Agreement, Row, Timing
 from striate.engines.near_ties import NearTies, safe_gap
@@ -25,6 +27,10 @@ WARM_UP_S = 0.3
 """Fresh threads may share a processor for a while, and caches are cold."""
 SETTLING, JUDGING = slice(0, None, 2), slice(1, None, 2)
 """Which images settle what an engine needs to know beforehand (a gap, ranges of int8), and which judge it."""
+REFERENCE_SHARE, COMPARING_SHARE = 0.4, 0.05
+"""What of the budget the slow way's answers may take, and each float32 engine's, beyond FEWEST_IMAGES: a large network needs seconds
+for ten images, and probabilities within 0.0001 of the slow way's show on few whether the arithmetic is the same."""
+FEWEST_IMAGES = 64
 _CHUNK = 32
 _COMPILING_S = 25.0
 """What a compilation is expected to take, before the first was seen."""
@@ -32,7 +38,7 @@ _COMPILING_S = 25.0
 
 @dataclass(frozen=True)
 class Plan:
-    """How thoroughly to measure: `repeats` batches at most, and `batch_s` seconds at most, for each size.
+    """How thoroughly to measure: at each size one batch, and more up to `repeats` until they have taken `batch_s` seconds.
 
     After `budget_s` seconds nothing new is begun.
     """
@@ -62,15 +68,21 @@ def measure(
     """A row for each kind, in their order, the slow way's first. Whatever fails becomes a row with its reason.
 
     `why_not` says of a kind why it is not to be tried; `memory` how many bytes are held, this process's on the CPU without it. The slow
-    way must be among the kinds.
+    way must be among the kinds. Where it is slow, all are compared on fewer of the samples, evenly spread: the agreement of its row says
+    on how many.
     """
     memory = memory or resident_bytes
     started = time.perf_counter()
-    reference = _in_chunks(open_kind(REFERENCE, max(plan.batch_sizes)).run, samples.pixels)
+    slow = open_kind(REFERENCE, max(plan.batch_sizes))
+    places, reference = _answers(slow.run, samples.pixels, REFERENCE_SHARE * plan.budget_s)
+    is_cut = len(places) < len(samples.pixels)
+    samples = samples.at(places) if is_cut else samples
     rows: list[Row] = []
     for kind in track(kinds, "measuring engines", len(kinds)):
         left_s = plan.budget_s - (time.perf_counter() - started)
         reason = why_not(kind) if why_not else None
+        if reason is None and is_cut and len(places) < _num_needed(kind):
+            reason = f"skipped, as it needs {_num_needed(kind)} answers of the slow way; give more time with --budget"
         if reason is None and kind != REFERENCE and left_s < _expected_s(kind, rows):
             reason = f"skipped, as too little was left of {plan.budget_s:.0f} s; give more with --budget"
         rows.append(
@@ -97,7 +109,7 @@ def time_batches(run: Run, pixels: np.ndarray, batch_size: int, plan: Plan, *, u
     batches = batches_of(pixels, batch_size)
     _warm_up(run, batches)
     seconds: list[float] = []
-    while len(seconds) < plan.repeats and (len(seconds) < 3 or sum(seconds) < plan.batch_s):
+    while not seconds or (len(seconds) < plan.repeats and sum(seconds) < plan.batch_s):
         batch = batches[len(seconds) % len(batches)]
         began = time.perf_counter()
         run(batch)
@@ -160,8 +172,11 @@ def _figures(
     `answers` are the engine's to that part, where they are known already.
     """
     before = memory()
-    answers = _in_chunks(run, samples.pixels[part]) if answers is None else answers
-    judged = answers if part == JUDGING else answers[JUDGING]
+    compared = np.arange(len(reference))[part]
+    if answers is None:
+        limit_s = COMPARING_SHARE * plan.budget_s if row.kind.precision == "float32" else math.inf
+        places, answers = _answers(run, samples.pixels[part], limit_s)
+        compared = compared[places]
     is_near_ties = row.kind.precision == "near-ties"
     timings = [time_batches(run, samples.pixels[part], size, plan, use_mean=is_near_ties) for size in plan.batch_sizes]
     after = memory()
@@ -169,8 +184,8 @@ def _figures(
         row,
         timings=tuple(timings),
         memory_bytes=None if before is None or after is None else max(0, after - before),
-        agreement=agreement(answers, reference[part], is_own=samples.is_own),
-        accuracy=_accuracy(judged, samples),
+        agreement=agreement(answers, reference[compared], is_own=samples.is_own),
+        accuracy=_accuracy(answers, compared, samples),
     )
 
 
@@ -180,7 +195,7 @@ def _measure_near_ties(
     """Every second image settles the gap, the others judge it."""
     quick_row, quick = _opened(replace(kind, precision="bfloat16"), open_kind, max(plan.batch_sizes))
     slow_row, slow = _opened(replace(kind, precision="float32"), open_kind, max(plan.batch_sizes))
-    gap = safe_gap(_in_chunks(quick.run, samples.pixels[SETTLING]), reference[SETTLING])
+    gap = safe_gap(_answers(quick.run, samples.pixels[SETTLING], math.inf)[1], reference[SETTLING])
     opened = Row(kind, open_s=(quick_row.open_s or 0.0) + (slow_row.open_s or 0.0), gap=gap)
     return _figures(opened, NearTies(quick.run, slow.run, gap), samples, reference, plan, memory, JUDGING)
 
@@ -208,15 +223,38 @@ def _expected_s(kind: EngineKind, rows: Iterable[Row]) -> float:
     return max((row.open_s or 0.0 for row in rows if row.kind.is_for_one_batch_size), default=0.0) or _COMPILING_S
 
 
-def _accuracy(answers: np.ndarray, samples: Samples) -> float | None:
-    if samples.labels is None or not len(answers):
+def _num_needed(kind: EngineKind) -> int:
+    """How many images an engine must be compared on before "auto" may use it."""
+    if kind.precision == "near-ties":
+        return 2 * FEWEST_OWN_IMAGES
+    return FEWEST_OWN_IMAGES if kind.precision in ("bfloat16", "float16") else 0
+
+
+def _accuracy(answers: np.ndarray, compared: np.ndarray, samples: Samples) -> float | None:
+    """The share of the images that judge which is answered rightly; None where not all of them were answered."""
+    judging = np.arange(len(samples.pixels))[JUDGING]
+    if samples.labels is None or not len(judging) or not np.isin(judging, compared).all():
         return None
-    return float((answers.argmax(axis=1) == samples.labels[JUDGING]).mean())
+    judged = np.isin(compared, judging)
+    return float((answers[judged].argmax(axis=1) == samples.labels[compared[judged]]).mean())
 
 
-def _in_chunks(run: Run, pixels: np.ndarray) -> np.ndarray:
-    """Probabilities (N, K) of all images, some at a time."""
-    return np.concatenate([run(pixels[start : start + _CHUNK]) for start in range(0, len(pixels), _CHUNK)])
+def _answers(run: Run, pixels: np.ndarray, limit_s: float) -> tuple[np.ndarray, np.ndarray]:
+    """Probabilities (n, K) of all images, some at a time, or of those, evenly spread, to which the time suffices; and before
+    them their places, in order. FEWEST_IMAGES are always answered. Images go by pairs, so that whoever is SETTLING or JUDGING among
+    all is so among these.
+    """
+    pairs = 2 * np.random.default_rng(0).permutation(len(pixels) // 2)
+    order = np.concatenate([np.stack([pairs, pairs + 1], axis=1).ravel(), np.arange(len(pixels) // 2 * 2, len(pixels))])
+    chunks = [np.sort(order[start : start + _CHUNK]) for start in range(0, len(order), _CHUNK)]
+    answers: list[np.ndarray] = []
+    stop = time.perf_counter() + limit_s
+    for number, chunk in enumerate(chunks):
+        if number * _CHUNK >= FEWEST_IMAGES and time.perf_counter() > stop:
+            break
+        answers.append(run(pixels[chunk]))
+    places = np.concatenate(chunks[: len(answers)])
+    return np.sort(places), np.concatenate(answers)[np.argsort(places)]
 
 
 def batches_of(pixels: np.ndarray, batch_size: int) -> list[np.ndarray]:

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from importlib.util import find_spec
 from itertools import islice
@@ -40,6 +40,11 @@ class Samples:
     description: str
     is_own: bool
     labels: np.ndarray | None = None
+
+    def at(self, places: np.ndarray) -> "Samples":
+        """Those at these places, (n,) int64."""
+        labels = None if self.labels is None else self.labels[places]
+        return replace(self, pixels=self.pixels[places], labels=labels)
 
 
 def built_in_samples(preprocessing: Preprocessing) -> Samples:

@@ -79,6 +79,69 @@ def test_the_slow_way_answers_once_what_the_others_are_held_to():
     assert rows[0].agreement == rows[1].agreement
 
 
+def slow_clock(monkeypatch: pytest.MonkeyPatch, image_s: dict[EngineKind, float]):
+    """Engines that take so long an image, by a clock of their own; how many images each answered is counted."""
+    clock, counts = [0.0], dict.fromkeys(image_s, 0)
+
+    def engine(kind: EngineKind):
+        def run(pixels: np.ndarray) -> np.ndarray:
+            clock[0] += image_s[kind] * len(pixels)
+            counts[kind] += len(pixels)
+            return brightness(pixels)
+
+        return run
+
+    monkeypatch.setattr(measuring.time, "perf_counter", lambda: clock[0])
+    return {kind: engine(kind) for kind in image_s}, counts
+
+
+@pytest.mark.parametrize("num_images", [500, 501])
+def test_a_slow_network_is_compared_on_fewer_images_and_leaves_time_for_the_engines(monkeypatch, num_images):
+    bfloat16, ties = (dataclasses.replace(NEAR_TIES, precision=name) for name in ("bfloat16", "near-ties"))
+    runs, counts = slow_clock(monkeypatch, {REFERENCE: 0.2, ONNX: 0.1, bfloat16: 0.05})
+    plan = Plan(batch_sizes=(1, 8), budget_s=90.0)
+    rows = measure((REFERENCE, ONNX, bfloat16, ties), opener(runs), samples(num_images), plan)
+    slow, exact, quick, near = rows
+    assert slow.agreement.num_images == 192  # 0.4 * 90 s, and what the last chunk took
+    assert exact.agreement.num_images == exact.agreement.num_equal == 64
+    assert counts[ONNX] <= 64 + 4 * 16
+    assert quick.problem == "skipped, as it needs 200 answers of the slow way; give more time with --budget"
+    assert near.problem == "skipped, as it needs 400 answers of the slow way; give more time with --budget"
+    rows = measure((REFERENCE, bfloat16), opener(runs), samples(num_images), dataclasses.replace(plan, budget_s=900.0))
+    assert rows[1].agreement.num_images == num_images
+
+
+@pytest.mark.parametrize("num_images", [200, 201])
+def test_a_part_of_the_images_is_spread_and_keeps_those_that_settle_apart_from_those_that_judge(num_images):
+    values = np.arange(num_images, dtype=np.uint8).reshape(-1, 1, 1, 1)
+    places, answers = measuring._answers(brightness, values, 0.0)
+    assert len(places) == measuring.FEWEST_IMAGES
+    assert np.array_equal(answers, brightness(values[places]))
+    assert (places[measuring.SETTLING] % 2 == 0).all()
+    assert (places[measuring.JUDGING] % 2 == 1).all()
+    assert all(np.histogram(places, 4, (0, num_images))[0] >= 8)
+    places, answers = measuring._answers(brightness, values, 100.0)
+    assert np.array_equal(places, np.arange(num_images))
+    assert np.array_equal(answers, brightness(values))
+
+
+def test_accuracies_are_told_of_equal_images_only(monkeypatch):
+    given = samples(500)
+    known = dataclasses.replace(given, labels=(given.pixels.ravel() > 127).astype(np.int64))
+    runs, _ = slow_clock(monkeypatch, {REFERENCE: 0.01, ONNX: 0.2})
+    rows = measure((REFERENCE, ONNX), opener(runs), known, Plan(batch_sizes=(1,)))
+    assert [row.agreement.num_images for row in rows] == [500, 64]
+    assert rows[0].accuracy == 1.0
+    assert rows[1].accuracy is None
+
+
+def test_large_batches_of_a_slow_network_are_timed_once(monkeypatch):
+    runs, counts = slow_clock(monkeypatch, {ONNX: 0.2})
+    timing = time_batches(runs[ONNX], samples(32).pixels, 32, Plan())
+    assert (timing.num_repeats, timing.milliseconds) == (1, pytest.approx(6400.0))
+    assert counts[ONNX] == 64  # once to warm up
+
+
 def test_after_the_budget_nothing_new_is_begun():
     plan = dataclasses.replace(QUICK, budget_s=1e-9)
     rows = measure((REFERENCE, ONNX), opener({REFERENCE: brightness, ONNX: brightness}), samples(8), plan)

@@ -183,7 +183,7 @@ def test_long_runs_try_the_fastest_mode_compiled(tmp_path, monkeypatch):
 
 
 def test_compiled_and_plain_code_are_compared_on_batches_of_one_size(monkeypatch):
-    def steps(trial, mode, batch_size, *, num_steps):
+    def steps(trial, mode, batch_size, **_):
         num_images = min(batch_size, trial.recipe.batch_size)
         step_s = (
             0.025 * num_images if mode.use_compile else 0.5 + 0.01 * num_images
