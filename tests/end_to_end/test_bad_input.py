@@ -256,6 +256,13 @@ def test_what_cannot_be_run_is_refused_before_the_run_folder_is_made(striate_com
     assert not (tmp_path / "run").exists()
 
 
+def test_predicting_nothing_that_exists(striate_command, tmp_path):
+    """Refused before the model is even looked at."""
+    line = refused(striate_command, "predict", "nothing-here", tmp_path / "a.png")
+    assert line.endswith("a.png does not exist; name image files, or folders of them")
+    assert "b do not exist" in refused(striate_command, "predict", "nothing-here", tmp_path / "a.png", tmp_path / "b")
+
+
 @pytest.mark.parametrize(
     "words", [["train", "digits", "--epochs", "1.5"], ["predict"], ["nosuch"], ["data", "x", "--max-pixels", "0"]]
 )

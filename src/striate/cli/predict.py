@@ -1,5 +1,6 @@
 """`striate predict`: what a model sees in images."""
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -8,6 +9,7 @@ import typer
 from striate.cli.answers import write_json, write_table
 from striate.cli.console import AsJson, Device, Download, err, tell, track
 from striate.cli.memory import importing
+from striate.errors import InputError
 
 
 def predict(
@@ -39,12 +41,16 @@ def predict(
     download: Download = False,
     as_json: AsJson = False,
 ) -> None:
-    """What a model sees in images. Unreadable files are named and never stop the others; exit code 1 when there were any.
+    """What a model sees in images. Unreadable files are named and never stop the others; exit code 1 when there were any, 2 when
+    nothing that was named exists.
 
     Answers appear as they come; folders of any size pass through in the same memory.
 
     Example: striate predict runs/digits-digitnet-1 photo.jpg scans/ --top 3
     """
+    if not any(map(os.path.exists, images)):
+        names = ", ".join(map(str, images[:3])) + (", ..." if len(images) > 3 else "")
+        raise InputError(f"{names} {'does' if len(images) == 1 else 'do'} not exist; name image files, or folders of them")
     with importing():
         from striate.engines.predicting import Wish, count_images, make_ready
 
