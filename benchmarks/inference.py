@@ -67,6 +67,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=15)
     parser.add_argument("--budget", type=float, default=240.0, help="seconds of striate bench for each network")
     parser.add_argument("--no-compile", action="store_true", help="leave out torch.compile, which takes minutes")
+    parser.add_argument("--int8", action="store_true", help="measure an 8-bit copy too; it is never chosen by itself")
     parser.add_argument("--model", help="a trained MODEL instead of the networks")
     parser.add_argument("--source", help="real images to agree on, 400 or more for 16 bits")
     parser.add_argument("--out", type=Path, default=RESULTS / "inference.json")
@@ -103,7 +104,7 @@ def trial(model: Model, options: argparse.Namespace) -> dict[str, Any]:
     subject = subject_of(model)
     samples = samples_for(model, options.source, 500, print)
     plan = Plan(batch_sizes=tuple(options.batches), repeats=options.repeats, budget_s=options.budget)
-    kinds = [kind for kind in candidates() if not (options.no_compile and kind.name == "compile")]
+    kinds = [kind for kind in candidates(use_int8=options.int8) if not (options.no_compile and kind.name == "compile")]
     began = time.perf_counter()
     bench = measure_subject(subject, samples, kinds, plan)
     bench_s = time.perf_counter() - began

@@ -239,7 +239,29 @@ def inference(about: Result, weights: str = "random weights") -> list[str]:
     ]
     fastest = "fastest of all, whose answers may differ"
     head = ["", "batch", "striate", "chosen", "torch eager", "fastest in float32", fastest, "of it"]
-    return lines + table(head, rows)
+    return [*lines, *table(head, rows), *in_8_bits(about)]
+
+
+def in_8_bits(about: Result) -> list[str]:
+    """What 8 bits would give, on request, and what they cost; nothing where they were not measured."""
+    rows = []
+    for network in about["networks"]:
+        measured = [row for row in network["bench"]["rows"] if row["timings"]]
+        if not any(row["kind"]["precision"] == "int8" for row in measured):
+            continue
+        for row in measured:
+            kind, found = row["kind"], row["agreement"]
+            if kind["precision"] == "int8" or kind == measured[0]["kind"]:
+                speeds = [f"{timing['images_per_s']:,.1f}" for timing in row["timings"]]
+                accuracy = "–" if row["accuracy"] is None else f"{100 * row['accuracy']:.1f} %"
+                same = f"{found['num_equal']} of {found['num_images']}"
+                name = f"{kind['name']} {kind['precision']}"
+                rows.append([network["network"], name, *speeds, same, accuracy])
+    if not rows:
+        return []
+    sizes = about["networks"][0]["bench"]["batch_sizes"]
+    head = ["", "engine", *(f"batch {size}" for size in sizes), "best class as the slow way's", "accuracy"]
+    return ["", "In 8 bits, which nobody gets without asking, beside the slow way (images/s, by `striate bench --int8`):", "", *table(head, rows)]
 
 
 if __name__ == "__main__":
