@@ -261,7 +261,12 @@ def in_8_bits(about: Result) -> list[str]:
         return []
     sizes = about["networks"][0]["bench"]["batch_sizes"]
     head = ["", "engine", *(f"batch {size}" for size in sizes), "best class as the slow way's", "accuracy"]
-    return ["", "In 8 bits, which nobody gets without asking, beside the slow way (images/s, by `striate bench --int8`):", "", *table(head, rows)]
+    return [
+        "",
+        "In 8 bits, which nobody gets without asking, beside the slow way (images/s, by `striate bench --int8`):",
+        "",
+        *table(head, rows),
+    ]
 
 
 if __name__ == "__main__":

@@ -50,7 +50,9 @@ def predict(
     """
     if not any(map(os.path.exists, images)):
         names = ", ".join(map(str, images[:3])) + (", ..." if len(images) > 3 else "")
-        raise InputError(f"{names} {'does' if len(images) == 1 else 'do'} not exist; name image files, or folders of them")
+        raise InputError(
+            f"{names} {'does' if len(images) == 1 else 'do'} not exist; name image files, or folders of them"
+        )
     with importing():
         from striate.engines.predicting import Wish, count_images, make_ready
 

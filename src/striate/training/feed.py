@@ -129,17 +129,19 @@ class Feed:
         if device not in self._resident and recipe.augmentation.crop_scale is None:
             self._resident[device] = place_on(self.packed, device, room_on(device))
         bounds = self.bounds(recipe, world_size)
-        thunks: list[Callable[[], Callable[[], Batch]]] = []
-        for number, (start, stop) in enumerate(bounds):
-            if number >= first_batch:
+
+        def thunks() -> Iterator[Callable[[], Callable[[], Batch]]]:
+            for number in range(first_batch, len(bounds)):
+                start, stop = bounds[number]
                 progress = (epoch + number / len(bounds)) / recipe.epochs
                 size = growing_size(self.preprocessing.crop_size, recipe.start_px, progress)
                 share = share_of(stop - start, rank, world_size)
                 generator = generator_for(recipe.seed, "augmentation", epoch, number, 0)
-                thunks.append(partial(self._load, recipe, order[start:stop], epoch, size, share, generator, device))
+                yield partial(self._load, recipe, order[start:stop], epoch, size, share, generator, device)
+
         num_readers = self.num_readers(recipe)
         begin = compute_alone if num_readers > 1 else None
-        for finish in prefetch(thunks, depth=num_readers + 1, num_workers=num_readers, initializer=begin):
+        for finish in prefetch(thunks(), depth=num_readers + 1, num_workers=num_readers, initializer=begin):
             yield finish()
 
     def num_readers(self, recipe: Recipe) -> int:
