@@ -36,7 +36,7 @@ def bench(
         bool, typer.Option("--int8", help="Also an 8-bit copy, its ranges found on half of the images.")
     ] = False,
     most_images: Annotated[
-        int, typer.Option("--images", min=1, help="How many images of SOURCE to compare answers on.")
+        int, typer.Option("--images", min=1, help="How many images of SOURCE to compare answers on, at most.")
     ] = 500,
     budget: Annotated[float, typer.Option("--budget", min=1, help="Seconds after which nothing new is measured.")] = 90,
     device: Annotated[
