@@ -135,8 +135,10 @@ def augment(images: Tensor, config: Augmentation, generator: torch.Generator) ->
 def draw_changes(shape: tuple[int, ...], config: Augmentation, generator: torch.Generator) -> Changes:
     """What `augment` does to a batch of this shape (N, C, H, W), drawn on the generator's device.
 
-    Several processes that share a batch each draw for all of it and change their own images.
+    Several processes that share a batch each draw for all of it and change their own images. InputError for what cannot be done to
+    such images.
     """
+    _check_shape(shape, config)
     num_images, channels, height, width = shape
 
     def draw(low: float, high: float) -> Tensor:
@@ -261,10 +263,10 @@ def mix_pairs(values: Tensor, others: Tensor, shares: Tensor) -> Tensor:
 
 def flip(images: Tensor, chosen: Tensor) -> Tensor:
     """Left and right exchanged where `chosen` (N,) bool; any dtype."""
-    if len(images) == 1:
-        return images.flip(3) if chosen else images
     if not are_large(images.shape[1:], images.device):
         return torch.where(_per_image(chosen), images.flip(3), images)
+    if len(images) == 1:
+        return images.flip(3) if chosen else images
     flipped = images.clone()
     for place in chosen.nonzero().flatten().tolist():
         flipped[place] = images[place].flip(2)
@@ -374,12 +376,12 @@ def _reflect(places: Tensor, length: int) -> Tensor:
 def _check_images(images: Tensor, config: Augmentation) -> None:
     if images.ndim != 4 or (images.dtype != torch.uint8 and not images.is_floating_point()):
         raise InputError(f"expected images (N, C, H, W), uint8 or float, but got {tuple(images.shape)} {images.dtype}")
-    if config.shift_px >= min(images.shape[2:]):
-        raise InputError(
-            f"shift_px is {config.shift_px} but must be below the image's sides, {images.shape[2]} x {images.shape[3]}"
-        )
+    _check_shape(tuple(images.shape), config)
+
+
+def _check_shape(shape: tuple[int, ...], config: Augmentation) -> None:
+    if config.shift_px >= min(shape[2:]):
+        raise InputError(f"shift_px is {config.shift_px} but must be below the image's sides, {shape[2]} x {shape[3]}")
     colors = [name for name in ("saturation", "hue", "pca_color") if getattr(config, name)]
-    if colors and images.shape[1] not in (1, 3):
-        raise InputError(
-            f"{', '.join(colors)} can be changed in images of 1 or 3 channels, but these have {images.shape[1]}"
-        )
+    if colors and shape[1] not in (1, 3):
+        raise InputError(f"{', '.join(colors)} can be changed in images of 1 or 3 channels, but these have {shape[1]}")

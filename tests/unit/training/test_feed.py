@@ -206,6 +206,12 @@ def test_large_crops_can_be_trained_on_and_leave_the_pack_as_it_was():
     assert np.array_equal(feed.packed.pixels, before)
 
 
+def test_large_crops_refuse_a_shift_beyond_the_image_as_others_do():
+    recipe = tiny_recipe(augmentation=Augmentation((0.2, 1.0), shift_px=84), batch_size=4, use_balanced_sampling=False)
+    with pytest.raises(InputError, match="shift_px is 84 but must be below the image's sides, 84 x 88"):
+        next(photo_feed(PHOTOS).train_batches(recipe, 0, CPU))
+
+
 def test_large_crops_grow_like_others():
     recipe = tiny_recipe(
         augmentation=Augmentation((0.2, 1.0)), batch_size=7, epochs=4, start_px=40, use_balanced_sampling=False
