@@ -112,6 +112,7 @@ def _memory_path(
     """Where what is measured for such a run on this machine is kept."""
     recipe = prepared.recipe
     settled = {
+        "format": 2,  # in the first, compiled code alone was timed on a whole batch
         "machine": [*processor(), num_processors(), gpu_name(device) or device.type],
         "versions": [striate.__version__, version("torch")],
         "network": [prepared.entry.name, sum(param.numel() for param in prepared.network.parameters())],
