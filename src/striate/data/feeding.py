@@ -5,13 +5,12 @@ function of the generator given, so that a run can be taken up anywhere.
 """
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.functional import interpolate
 
 from striate.data.packed import PackedImages, PreparedImages
 from striate.data.preprocessing import center, crop_center
@@ -20,6 +19,9 @@ from striate.errors import InputError
 CROP_ASPECT = (3 / 4, 4 / 3)
 """Smallest and largest width : height of a random crop."""
 _CROP_TRIES = 10
+_resize: Callable[..., Tensor] = (
+    torch._C._nn._upsample_bilinear2d_aa
+)  # what torch's `interpolate` calls, which itself has no `out`
 
 
 def epoch_order(
@@ -151,13 +153,14 @@ def read_crops(
 def each_crop(
     packed: PreparedImages, indices: np.ndarray, size: tuple[int, int], boxes: np.ndarray
 ) -> Iterator[Tensor]:
-    """What `read_crops` gives, image by image, each (1, C, height, width) and channels last in memory."""
+    """What `read_crops` gives, image by image, each (1, C, height, width) and channels last in memory; the next overwrites it."""
     check_usable(packed, indices)
     parts: Iterable[Tensor] = _parts(packed, indices, boxes)
     if isinstance(packed, PackedImages):
         parts = _packed_parts(packed, indices, boxes)
+    crop = torch.empty((1, packed.channels, *size), dtype=torch.uint8, memory_format=torch.channels_last)
     for part in parts:
-        yield interpolate(part, size, mode="bilinear", antialias=True)
+        yield _resize(part, size, False, None, out=crop)
 
 
 def _parts(packed: PreparedImages, indices: np.ndarray, boxes: np.ndarray) -> Iterator[Tensor]:

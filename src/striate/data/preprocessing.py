@@ -158,7 +158,7 @@ class Preprocessing:
 
     def normalize_one_by_one(self, images: "Iterable[Tensor]", batch: "Tensor") -> None:
         """Fill `batch` (N, C, H, W) float32 with what `normalize` makes of N images (1, C, H, W), to rounding, each while it is in
-        the processor's cache: half the time for large ones. It calls PyTorch but twice an image, since threads that read ahead
+        the processor's cache: half the time for large ones. It calls PyTorch but once an image, since threads that read ahead
         wait for one another at each call.
         """
         import torch
@@ -172,8 +172,7 @@ class Preprocessing:
         rows = _numbers_on(batch.device, self._gains_and_offsets, width).view(2, 1, 1, width, self.channels)
         gain, offset = rows.permute(0, 1, 4, 2, 3)  # (1, C, 1, W) each, but one row in memory
         for place, image in zip(batch.split(1), images, strict=True):
-            place.copy_(image)
-            torch.addcmul(offset, place, gain, out=place)
+            torch.addcmul(offset, image, gain, out=place)
 
     def to_json(self) -> dict[str, Any]:
         """A dictionary of plain values."""
