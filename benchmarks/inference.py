@@ -10,7 +10,8 @@ all others keep it, as striate's commands do. striate's own line is what `--engi
 turns, batch by batch. Writes
 docs/results/inference.json.
 
-With --source, real images, 16-bit engines that agree on them can be chosen too; with --model the same for trained weights.
+With --source, real images, 16-bit engines that agree on them can be chosen too; with --model the same for trained weights, and with
+--epochs every network is first trained on the source by `striate train`, so that its answers mean something.
 `of_fastest` compares with all peers whether their answers agree or not.
 """
 
@@ -19,6 +20,7 @@ import gc
 import json
 import multiprocessing
 import statistics
+import subprocess
 import sys
 import tempfile
 import time
@@ -70,6 +72,7 @@ def main() -> None:
     parser.add_argument("--int8", action="store_true", help="measure an 8-bit copy too; it is never chosen by itself")
     parser.add_argument("--model", help="a trained MODEL instead of the networks")
     parser.add_argument("--source", help="real images to agree on, 400 or more for 16 bits")
+    parser.add_argument("--epochs", type=int, help="train the networks on --source for so long first")
     parser.add_argument("--out", type=Path, default=RESULTS / "inference.json")
     options = parser.parse_args()
     keep_freed_memory()
@@ -82,8 +85,10 @@ def main() -> None:
         "networks": [],
     }
     for name in [options.model] if options.model else options.networks:
-        model = striate.load_model(name) if options.model else fresh_model(name)
-        result["networks"].append(trial(model, options))
+        model, accuracy = striate.load_model(name) if options.model else fresh_model(name), None
+        if options.epochs:
+            model, accuracy = trained_model(name, options.source, options.epochs)
+        result["networks"].append({**trial(model, options), "validation_accuracy": accuracy})
         options.out.write_text(json.dumps(result, indent=1) + "\n")
         gc.collect()
 
@@ -97,6 +102,16 @@ def fresh_model(name: str) -> Model:
     )
     names = tuple(f"class {number}" for number in range(entry.config.num_classes))
     return Model(build_network(name, seed=0).eval(), name, asdict(entry.config), names, preprocessing)
+
+
+def trained_model(name: str, source: str, epochs: int) -> tuple[Model, float]:
+    """That network after a few epochs on the source, from random weights, and how often it is right on the validation images."""
+    with tempfile.TemporaryDirectory() as folder:
+        words = ["train", source, "--network", name, "--epochs", str(epochs), "--run", f"{folder}/run", "--json"]
+        done = subprocess.run([sys.executable, "-m", "striate", *words], stdout=subprocess.PIPE, check=True)
+        accuracy = json.loads(done.stdout)["evaluation"]["top1_accuracy"]
+        print(f"{name}: {100 * accuracy:.1f} % after {epochs} epochs", flush=True)
+        return striate.load_model(f"{folder}/run"), accuracy
 
 
 def trial(model: Model, options: argparse.Namespace) -> dict[str, Any]:

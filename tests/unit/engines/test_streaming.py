@@ -100,6 +100,15 @@ def test_of_equal_classes_the_first_is_best():
     assert best_classes(np.ones((1, 2)), 5)[1].tolist() == [[0, 1]]
 
 
+@pytest.mark.parametrize("top", [1, 5, 20, 21, 200])
+def test_of_many_classes_the_best_are_those_that_sorting_gives(top: int) -> None:
+    probabilities = np.random.default_rng(0).integers(0, 40, (50, 200)).astype(np.float32)  # with many ties
+    shares, indices = best_classes(probabilities, top)
+    by_sorting = np.argsort(-probabilities, axis=1, kind="stable")[:, :top]
+    np.testing.assert_array_equal(indices, by_sorting)
+    np.testing.assert_array_equal(shares, np.take_along_axis(probabilities, by_sorting, axis=1))
+
+
 def answer(path: str) -> Prediction:
     return Prediction(path, (ClassProbability("a", 0, 0.75), ClassProbability("b", 1, 0.25)))
 
