@@ -7,12 +7,13 @@ packs in the first pass and reads the packed pixels in later ones; torchvision's
 decode again in every pass. Imports are not counted.
 
 folder: whole commands, from start to end: striate predict (before and after `striate bench`), a careful script
-for PyTorch, and timm's own loader and way (peers/). Weights are the same; ResNet-18 has random ones. Writes
+for PyTorch, timm's own loader and way, and Ultralytics' where it is installed (peers/). Weights are the same; ResNet-18 has random ones. Writes
 docs/results/photos.json.
 """
 
 import argparse
 import csv
+import importlib.util
 import itertools
 import json
 import os
@@ -204,6 +205,11 @@ def one_network(network: str, weights: Path, photos: Path, folder: Path, repeats
                 f"{out}-timm.csv",
                 str(workers),
             ]
+        if importlib.util.find_spec("ultralytics"):
+            script, configuration = PEERS / "predict_ultralytics.py", PEERS / "ultralytics_resnet18.yaml"
+            for size in (1, 32):
+                name = "Ultralytics, one by one" if size == 1 else f"Ultralytics, batches of {size}"
+                ways[name] = [sys.executable, script, configuration, photos, f"{out}-ultralytics.csv", str(size)]
     times = timed.take_turns(ways, repeats)
     answers = json.loads(subprocess.run(ways["striate predict"], stdout=subprocess.PIPE, check=True).stdout)
     slow = json.loads(

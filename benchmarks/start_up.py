@@ -23,7 +23,7 @@ IMPORTS = {
     "import timm": "import timm",
     "fastai's usual import": "from fastai.vision.all import *",
     "import keras (on TensorFlow)": "import keras",
-    "yolo version": "from ultralytics.cfg import entrypoint; entrypoint('version')",
+    "yolo version": "from ultralytics.cfg import entrypoint; entrypoint('yolo version')",
 }
 
 
