@@ -105,7 +105,9 @@ def fresh_model(name: str) -> Model:
 
 
 def trained_model(name: str, source: str, epochs: int) -> tuple[Model, float]:
-    """That network after some epochs on the source, from random weights, images growing to 224 pixels, and how often it is right on the validation images."""
+    """That network after some epochs on the source, from random weights, images growing to 224 pixels; and its validation
+    accuracy.
+    """
     with tempfile.TemporaryDirectory() as folder:
         words = ["train", source, "--network", name, "--epochs", str(epochs), "--image-size", "224", "--start-px", "64"]
         command = [sys.executable, "-m", "striate", *words, "--run", f"{folder}/run", "--no-checks", "--json"]

@@ -6,8 +6,9 @@ feeding: images/s of random resized crops with flips at 224, in batches of 32, n
 packs in the first pass and reads the packed pixels in later ones; torchvision's ImageFolder, v2 transforms and DataLoader
 decode again in every pass. Imports are not counted.
 
-folder: whole commands, from start to end: striate predict (before and after `striate bench`), a careful script
-for PyTorch, timm's own loader and way, and Ultralytics' where it is installed (peers/). Weights are the same; ResNet-18 has random ones. Writes
+folder: whole commands, from start to end: striate predict (before and after `striate bench`), a careful script for PyTorch,
+timm's own loader and way, and Ultralytics' where it is installed (peers/). Weights are the same, but ResNet-18's are random,
+and Ultralytics puts its own head on it. Writes
 docs/results/photos.json.
 """
 

@@ -25,6 +25,7 @@ def main() -> None:
         "training-speed": training,
         "inference": inference,
         "inference-trained": partial(inference, weights="real weights, real photos"),
+        "inference-learnt": partial(inference, weights="VGG-16 after ten epochs on the flowers"),
         "gpu": on_gpu,
     }
     lines = [

@@ -9,6 +9,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch.nn.functional import interpolate
 
 from striate.data.feeding import (
     Share,
@@ -16,6 +17,7 @@ from striate.data.feeding import (
     epoch_order,
     random_crop_boxes,
     read_batch,
+    read_crops,
     read_random_crops,
     share_of,
     stream_order,
@@ -321,6 +323,16 @@ def test_crops_are_the_same_wherever_the_images_come_from(channels: int) -> None
     ]
     assert torch.equal(*found)
     assert found[0].unique().numel() > 100
+
+
+@pytest.mark.parametrize("channels", [1, 3, 4])
+def test_every_crop_is_what_pytorch_makes_of_its_part(channels: int) -> None:
+    images = make_images([(60, 80), (33, 47), (90, 41)], channels)
+    boxes = np.array([(5, 7, 50, 40), (0, 0, 33, 47), (80, 1, 10, 30)])
+    crops = read_crops(PackedImages.from_images(images), np.arange(3), (24, 36), boxes)
+    for image, (top, left, height, width), crop in zip(images, boxes.tolist(), crops, strict=True):
+        part = torch.from_numpy(image[top : top + height, left : left + width]).permute(2, 0, 1)[None]
+        assert torch.equal(crop, interpolate(part, (24, 36), mode="bilinear", antialias=True)[0])
 
 
 def test_a_crop_of_the_whole_is_the_image() -> None:
