@@ -75,6 +75,8 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, help="train the networks on --source for so long first")
     parser.add_argument("--out", type=Path, default=RESULTS / "inference.json")
     options = parser.parse_args()
+    if options.epochs and not options.source:
+        parser.error("--epochs needs --source, the photos to train on")
     keep_freed_memory()
     warnings.simplefilter("ignore")
     torch.set_num_threads(num_threads())
