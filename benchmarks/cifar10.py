@@ -26,8 +26,7 @@ OWN: dict[str, tuple[str, ...]] = {
     "striate": ("--validation-fraction", "0.02"),
     "striate, 6 epochs": ("--epochs", "6", "--validation-fraction", "0.02"),
     "striate, SGD": ("--optimizer", "nesterov", "--epochs", "10", "--validation-fraction", "0.02"),
-    "striate, 12 epochs": ("--epochs", "12", "--validation-fraction", "0.02"),
-    "striate, 20 epochs": ("--epochs", "20", "--cutout", "12", "--validation-fraction", "0.02"),
+    "striate, 16 epochs": ("--epochs", "16", "--validation-fraction", "0.02"),
 }
 
 
