@@ -2,10 +2,10 @@
 
     .venv/bin/python benchmarks/transfer.py --data ../shared/data --peers-python PYTHON [--seeds 5]
 
-`--peers-python`: an interpreter with fastai. Peers follow their own tutorials (peers/transfer_*.py); timm's train.py is not in its package
-and timm has no SqueezeNet, so it is not here. striate's time is that of the whole command, from an empty cache, with
-the report. The weights are rewritten for the usual preparation of images, so that nobody is at a loss. Everyone is judged
-on the same validation images, takes turns, and counts imports. Writes docs/results/transfer.json.
+`--peers-python`: an interpreter with fastai. Peers follow their own tutorials (peers/transfer_*.py); timm's train.py is not in its
+package: the variable TIMM_TRAIN names it in a checkout, or leave it out by `--peers torch fastai`. striate's time is that of the whole
+command, from an empty cache, with the report. The weights are rewritten for the usual preparation of images, so that nobody is at a
+loss. Everyone is judged on the same validation images, takes turns, and counts imports. Writes docs/results/transfer.json.
 """
 
 import argparse
@@ -32,7 +32,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=Path(__file__).parents[2] / "shared" / "data")
     parser.add_argument("--peers-python", type=Path, default=Path(sys.executable))
-    parser.add_argument("--peers", nargs="*", default=["torch", "fastai"])
+    parser.add_argument("--peers", nargs="*", default=["torch", "fastai", "timm"])
     parser.add_argument("--sets", nargs="+", default=["hymenoptera", "flowers"])
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--peer-seeds", type=int, default=5, help="seeds of the peers, which take minutes each")
