@@ -32,10 +32,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=Path(__file__).parents[2] / "shared" / "data")
     parser.add_argument("--peers-python", type=Path, default=Path(sys.executable))
-    parser.add_argument("--peers", nargs="*", default=["torch", "fastai", "timm"])
+    parser.add_argument("--peers", nargs="*", default=["torch", "fastai", "timm"], help="NAME or NAME:SEEDS")
     parser.add_argument("--sets", nargs="+", default=["hymenoptera", "flowers"])
     parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--peer-seeds", type=int, default=5, help="seeds of the peers, which take minutes each")
     parser.add_argument("--epochs", type=int, default=20)
     options = parser.parse_args()
     result: dict[str, Any] = {**surroundings(), "epochs": options.epochs, "sets": {}}
@@ -47,9 +46,14 @@ def main() -> None:
             runs: dict[str, list[dict[str, Any]]] = {}
             for seed in range(options.seeds):
                 runs.setdefault("striate", []).append(own(source, weights, options.epochs, Path(folder), seed))
-                for each in options.peers if seed < options.peer_seeds else []:
-                    runs.setdefault(each, []).append(peer(each, source, weights, options, seed))
-                print(name, json.dumps({each: found[-1] for each, found in runs.items()}), flush=True)
+                for each, _, seeds in (words.partition(":") for words in options.peers):
+                    if seed < int(seeds or options.seeds):
+                        runs.setdefault(each, []).append(peer(each, source, weights, options, seed))
+                print(
+                    name,
+                    json.dumps({each: found[seed] for each, found in runs.items() if seed < len(found)}),
+                    flush=True,
+                )
                 result["sets"][name] = summary(runs)
                 (RESULTS / "transfer.json").write_text(json.dumps(result, indent=1) + "\n")
 

@@ -40,4 +40,5 @@ learner.model[0][0].load_state_dict(body)
 learner.freeze()  # as it is with weights of fastai's own
 with learner.no_bar(), learner.no_logging():
     learner.fine_tune(epochs)
-print(json.dumps({"accuracy": float(learner.validate()[1]), "seconds": clock.seconds()}))
+    accuracy_at_the_end = float(learner.validate()[1])
+print(json.dumps({"accuracy": accuracy_at_the_end, "seconds": clock.seconds()}))
