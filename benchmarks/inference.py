@@ -26,7 +26,7 @@ import tempfile
 import time
 import warnings
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -42,7 +42,7 @@ from striate.engines.candidates import candidates
 from striate.engines.choosing import choose
 from striate.engines.engine import num_threads
 from striate.engines.machine import this_machine
-from striate.engines.measuring import Plan
+from striate.engines.measuring import SLOW_NETWORK_S, Plan
 from striate.engines.subject import subject_of
 from striate.export.graph import PixelsToProbabilities
 from striate.export.onnx_file import write_onnx
@@ -67,7 +67,9 @@ def main() -> None:
     parser.add_argument("--networks", nargs="+", default=list(NETWORKS), metavar="NAME")
     parser.add_argument("--batches", nargs="+", type=int, default=[1, 8, 32])
     parser.add_argument("--repeats", type=int, default=15)
-    parser.add_argument("--budget", type=float, default=240.0, help="seconds of striate bench for each network")
+    parser.add_argument(
+        "--budget", type=float, help="seconds of striate bench for each network; as many as it takes without"
+    )
     parser.add_argument("--no-compile", action="store_true", help="leave out torch.compile, which takes minutes")
     parser.add_argument("--int8", action="store_true", help="measure an 8-bit copy too; it is never chosen by itself")
     parser.add_argument("--model", help="a trained MODEL instead of the networks")
@@ -123,7 +125,9 @@ def trial(model: Model, options: argparse.Namespace) -> dict[str, Any]:
     """One network: what striate chose for each batch size, and every peer beside it."""
     subject = subject_of(model)
     samples = samples_for(model, options.source, 500, print)
-    plan = Plan(batch_sizes=tuple(options.batches), repeats=options.repeats, budget_s=options.budget)
+    plan = Plan(batch_sizes=tuple(options.batches), repeats=options.repeats, longest_s=SLOW_NETWORK_S)
+    if options.budget is not None:
+        plan = replace(plan, budget_s=options.budget, longest_s=0.0)
     kinds = [kind for kind in candidates(use_int8=options.int8) if not (options.no_compile and kind.name == "compile")]
     began = time.perf_counter()
     bench = measure_subject(subject, samples, kinds, plan)

@@ -38,7 +38,15 @@ def bench(
     most_images: Annotated[
         int, typer.Option("--images", min=1, help="How many images of SOURCE to compare answers on, at most.")
     ] = 500,
-    budget: Annotated[float, typer.Option("--budget", min=1, help="Seconds after which nothing new is measured.")] = 90,
+    budget: Annotated[
+        float | None,
+        typer.Option(
+            "--budget",
+            min=1,
+            help="Seconds after which nothing new is measured; 90 without it, up to 300 where a slow network needs them.",
+            show_default=False,
+        ),
+    ] = None,
     device: Annotated[
         str,
         typer.Option("--device", metavar="auto|cpu|cuda", help="Where to measure; auto is a GPU where there is one."),
@@ -56,13 +64,16 @@ def bench(
     sizes = _parse_sizes(batches)
     with importing():
         from striate.engines.benching import bench as measure_engines
-        from striate.engines.measuring import Plan
+        from striate.engines.measuring import SLOW_NETWORK_S, Plan
 
+    plan = Plan(batch_sizes=sizes, longest_s=SLOW_NETWORK_S)
+    if budget is not None:
+        plan = Plan(batch_sizes=sizes, budget_s=budget)
     result = measure_engines(
         model,
         source,
         engines=engines or ["auto"],
-        plan=Plan(batch_sizes=sizes, budget_s=budget),
+        plan=plan,
         use_int8=use_int8,
         most_images=most_images,
         device=device,

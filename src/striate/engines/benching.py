@@ -14,7 +14,7 @@ from striate.engines.choosing import choose, why_not
 from striate.engines.engine import AUTO, EXPORTED, REFERENCE, EngineKind, check_engine_name, check_installed
 from striate.engines.machine import this_machine
 from striate.engines.measurement import Row
-from striate.engines.measuring import SETTLING, Plan, measure
+from striate.engines.measuring import SETTLING, SLOW_NETWORK_S, Plan, measure
 from striate.engines.quantising import write_int8
 from striate.engines.remembering import Measured
 from striate.engines.run_off import run_off
@@ -87,7 +87,7 @@ def bench(
             "on a CUDA device torch and compile are measured, in 32 and 16 bits; add --device cpu for the other engines"
         )
     kinds = candidates(engines=engines, use_int8=use_int8, on_gpu=on_gpu)
-    return measure_subject(subject, samples, kinds, plan or Plan(), tell=tell, track=track)
+    return measure_subject(subject, samples, kinds, plan or Plan(longest_s=SLOW_NETWORK_S), tell=tell, track=track)
 
 
 def samples_for(model: Model, source: str | Path | None, most: int, tell: Tell) -> Samples:
@@ -120,15 +120,10 @@ def measure_subject(
         return impossible or problems.get("int8" if kind.precision == "int8" else kind.name)
 
     memory = None if device.type == "cpu" else partial(torch.cuda.memory_reserved, device)
-    rows = measure(kinds, subject.open, samples, plan, why_not=reason, memory=memory, track=track)
+    rows = measure(kinds, subject.open, samples, plan, why_not=reason, memory=memory, tell=tell, track=track)
     rows = run_off(rows, subject.open_row, samples, plan)
     kept = _earlier(subject, rows)
     num_images = _num_compared(rows, len(samples.pixels))
-    if num_images < len(samples.pixels):
-        tell(
-            f"compared on {num_images} of {len(samples.pixels)} images, as many as the slow way answered in its part of "
-            f"{plan.budget_s:.0f} s; --budget gives more"
-        )
     description = f"{num_images} images: {samples.description}"
     subject.shelf.write_measured(Measured((*rows, *kept), description))
     choices = {size: row.kind for size in plan.batch_sizes if (row := choose((*rows, *kept), size)) is not None}

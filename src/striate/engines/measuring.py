@@ -16,7 +16,7 @@ from striate.engines.measurement import Agreement, Row, Timing
 from striate.engines.near_ties import NearTies, safe_gap
 from striate.engines.samples import Samples
 from striate.errors import InputError, StriateError
-from striate.progress import Track, track_silently
+from striate.progress import Tell, Track, tell_nobody, track_silently
 from striate.tasks.answering import Run
 
 Open = Callable[[EngineKind, int], Engine]
@@ -31,7 +31,9 @@ REFERENCE_SHARE, COMPARING_SHARE = 0.4, 0.05
 """What of the budget the slow way's answers may take, and each float32 engine's, beyond FEWEST_IMAGES: a large network needs seconds
 for ten images, and probabilities within 0.0001 of the slow way's show on few whether the arithmetic is the same."""
 FEWEST_IMAGES = 64
-_CHUNK = 32
+SLOW_NETWORK_S = 300.0
+"""What `striate bench` may take on a slow network to have 16-bit engines judged, if nobody says how long."""
+_CHUNK, _TRIED = 32, 8
 _COMPILING_S = 25.0
 """What a compilation is expected to take, before the first was seen."""
 
@@ -40,13 +42,15 @@ _COMPILING_S = 25.0
 class Plan:
     """How thoroughly to measure: at each size one batch, and more up to `repeats` until they have taken `batch_s` seconds.
 
-    After `budget_s` seconds nothing new is begun.
+    After `budget_s` seconds nothing new is begun. With a `longest_s` above it, a network so slow that this is too short to judge
+    engines in 16 bits gets as much as that takes, if it is no more than `longest_s`.
     """
 
     batch_sizes: tuple[int, ...] = (1, 8, 32)
     repeats: int = 15
     batch_s: float = 1.5
     budget_s: float = 90.0
+    longest_s: float = 0.0
 
     def __post_init__(self) -> None:
         if not self.batch_sizes or not all(1 <= size <= 4096 for size in self.batch_sizes):
@@ -63,6 +67,7 @@ def measure(
     *,
     why_not: Callable[[EngineKind], str | None] | None = None,
     memory: Memory | None = None,
+    tell: Tell = tell_nobody,
     track: Track = track_silently,
 ) -> list[Row]:
     """A row for each kind, in their order, the slow way's first. Whatever fails becomes a row with its reason.
@@ -74,8 +79,14 @@ def measure(
     memory = memory or resident_bytes
     started = time.perf_counter()
     slow = open_kind(REFERENCE, max(plan.batch_sizes))
+    plan = _stretched(plan, [kind for kind in kinds if why_not is None or not why_not(kind)], slow.run, samples, tell)
     places, reference = _answers(slow.run, samples.pixels, REFERENCE_SHARE * plan.budget_s)
     is_cut = len(places) < len(samples.pixels)
+    if is_cut:
+        tell(
+            f"comparing on {len(places)} of {len(samples.pixels)} images, as many as the slow way answered in its part of "
+            f"{plan.budget_s:.0f} s; --budget gives more"
+        )
     samples = samples.at(places) if is_cut else samples
     rows: list[Row] = []
     for kind in track(kinds, "measuring engines", len(kinds)):
@@ -90,6 +101,25 @@ def measure(
         )
         gc.collect()  # an engine holds a copy of the weights: it goes before the next comes
     return rows
+
+
+def _stretched(plan: Plan, kinds: Sequence[EngineKind], run: Run, samples: Samples, tell: Tell) -> Plan:
+    """The plan with as much time as the slow way needs to answer what 16-bit engines are judged by: for near ties, or for fewer."""
+    needs = {need for kind in kinds if 0 < (need := _num_needed(kind)) <= len(samples.pixels)}
+    if plan.longest_s <= plan.budget_s or not samples.is_own or not needs:
+        return plan
+    image_s = time_batches(run, samples.pixels, _TRIED, replace(plan, repeats=1)).milliseconds / 1000 / _TRIED
+    for need in sorted(needs, reverse=True):
+        budget_s = 1.1 * (need + _CHUNK) * image_s / REFERENCE_SHARE
+        if budget_s <= plan.budget_s:
+            return plan
+        if budget_s <= plan.longest_s:
+            tell(
+                f"the slow way takes {image_s:.2f} s an image here, so measuring takes about {budget_s:.0f} s instead of "
+                f"{plan.budget_s:.0f}; --budget sets another limit"
+            )
+            return replace(plan, budget_s=budget_s)
+    return plan
 
 
 def agreement(answers: np.ndarray, reference: np.ndarray, *, is_own: bool) -> Agreement:

@@ -111,6 +111,41 @@ def test_a_slow_network_is_compared_on_fewer_images_and_leaves_time_for_the_engi
     assert rows[1].agreement.num_images == num_images
 
 
+@pytest.mark.parametrize(
+    ("image_s", "num_images", "is_own", "num_compared", "told"),
+    [
+        (0.2, 500, True, 480, 1),  # 400 and a last batch of 32 take 86 s, a tenth more is 95: 15 batches
+        (0.4, 500, True, 256, 1),  # 400 would take longer than 300 s, 200 would not
+        (0.9, 500, True, 64, 0),  # not even 200 in time: nothing is spent on it
+        (0.05, 500, True, 500, 0),  # 90 s are enough
+        (0.2, 300, True, 256, 1),  # enough for one of the two
+        (0.2, 100, True, 100, 0),
+        (0.2, 500, False, 192, 0),  # built-in photos never judge 16 bits
+    ],
+)
+def test_a_slow_network_gets_the_time_to_judge_16_bits(monkeypatch, image_s, num_images, is_own, num_compared, told):
+    bfloat16, ties = (dataclasses.replace(NEAR_TIES, precision=name) for name in ("bfloat16", "near-ties"))
+    runs, _ = slow_clock(monkeypatch, {REFERENCE: image_s, bfloat16: 0.01})
+    lines: list[str] = []
+    plan = Plan(batch_sizes=(1,), repeats=1, longest_s=300.0)
+    given = dataclasses.replace(samples(num_images), is_own=is_own)
+    kinds = (REFERENCE, bfloat16, ties)
+    rows = measure(kinds, opener(runs), given, plan, why_not=lambda _: None, tell=lines.append)
+    assert rows[0].agreement.num_images == num_compared
+    assert sum("instead of 90; --budget" in line for line in lines) == told
+    assert sum("comparing on" in line for line in lines) == (num_compared < num_images)
+
+
+def test_without_engines_in_16_bits_a_slow_network_gets_no_more_time(monkeypatch):
+    bfloat16 = dataclasses.replace(NEAR_TIES, precision="bfloat16")
+    runs, _ = slow_clock(monkeypatch, {REFERENCE: 0.2, bfloat16: 0.01})
+    plan = Plan(batch_sizes=(1,), repeats=1, longest_s=300.0)
+    rows = measure(
+        (REFERENCE, bfloat16), opener(runs), samples(500), plan, why_not=lambda kind: "none here" * (kind != REFERENCE)
+    )
+    assert rows[0].agreement.num_images == 192
+
+
 @pytest.mark.parametrize("num_images", [200, 201])
 def test_a_part_of_the_images_is_spread_and_keeps_those_that_settle_apart_from_those_that_judge(num_images):
     values = np.arange(num_images, dtype=np.uint8).reshape(-1, 1, 1, 1)
