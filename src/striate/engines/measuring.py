@@ -115,8 +115,8 @@ def _stretched(plan: Plan, kinds: Sequence[EngineKind], run: Run, samples: Sampl
             return plan
         if budget_s <= plan.longest_s:
             tell(
-                f"the slow way takes {image_s:.2f} s an image here, so measuring takes about {budget_s:.0f} s instead of "
-                f"{plan.budget_s:.0f}; --budget sets another limit"
+                f"the slow way takes {image_s:.2f} s an image here: the limit is {budget_s:.0f} s instead of {plan.budget_s:.0f}, "
+                "so that 16 bits can be judged; --budget sets another"
             )
             return replace(plan, budget_s=budget_s)
     return plan

@@ -132,7 +132,7 @@ def test_a_slow_network_gets_the_time_to_judge_16_bits(monkeypatch, image_s, num
     kinds = (REFERENCE, bfloat16, ties)
     rows = measure(kinds, opener(runs), given, plan, why_not=lambda _: None, tell=lines.append)
     assert rows[0].agreement.num_images == num_compared
-    assert sum("instead of 90; --budget" in line for line in lines) == told
+    assert sum("instead of 90, so that 16 bits can be judged" in line for line in lines) == told
     assert sum("comparing on" in line for line in lines) == (num_compared < num_images)
 
 
