@@ -227,7 +227,7 @@ def plot(result: dict[str, Any]) -> None:
             axis.set_ylim(low / 1.5, high * 1.5)
             axis.set_ylabel(label)
             axis.set_xlabel(part)
-        axes[0, column].legend(fontsize=7)
+        axes[0, column].legend(fontsize=7, loc="lower left", bbox_to_anchor=(0, 1), ncols=3, frameon=False)
     figure.tight_layout()
     figure.savefig(RESULTS / "growth.svg")
 
