@@ -71,7 +71,8 @@ def bench(
     """Measure the engines of a model on `device`, on images of a source or on built-in photos, and remember the result.
 
     With a SOURCE of your own, 16-bit engines can become eligible (engines.choosing), and the table has accuracies where
-    the labels are the model's. `engines` names those to measure, all by default. Raises InputError for a name that is none, or for
+    the labels are the model's. Without a `plan` nothing new is begun after 90 s, or up to 300 where a slow network needs them to judge
+    16 bits. `engines` names those to measure, all by default. Raises InputError for a name that is none, or for
     a named engine that is not installed. A Model is measured where it is, whatever `device` says.
     """
     for name in engines:
