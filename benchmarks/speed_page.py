@@ -22,6 +22,7 @@ def main() -> None:
         "mnist-to-99": mnist,
         "cifar10": cifar10,
         "transfer": transfer,
+        "transfer-lower": transfer,
         "training-speed": training,
         "inference": inference,
         "inference-trained": partial(inference, weights="real weights, real photos"),
@@ -167,12 +168,16 @@ def cifar10(about: Result) -> list[str]:
 
 def transfer(about: Result) -> list[str]:
     """Seconds and accuracy of a new head."""
-    lines = [f"## A new head on real SqueezeNet weights, {about['epochs']} epochs"]
+    is_head = about.get("freeze", "base") == "base"
+    trained = "A new head" if is_head else "The last third and a new head (`--freeze lower`)"
+    lines = [f"## {trained} on real SqueezeNet weights, {about['epochs']} epochs"]
     runs = {name: {who: len(found) for who, found in each["runs"].items()} for name, each in about["sets"].items()}
     counts = "; ".join(
         f"{name}: " + ", ".join(f"{who} {number}" for who, number in each.items()) for name, each in runs.items()
     )
-    lines += [*made_by("benchmarks/transfer.py", about, f"({counts})")]
+    lines += [
+        *made_by("benchmarks/transfer.py" + ("" if is_head else f" --freeze {about['freeze']}"), about, f"({counts})")
+    ]
     rows = []
     for name, each in about["sets"].items():
         for who, median in each["medians"].items():

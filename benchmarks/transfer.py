@@ -5,7 +5,8 @@
 `--peers-python`: an interpreter with fastai. Peers follow their own tutorials (peers/transfer_*.py); timm's train.py is not in its
 package: the variable TIMM_TRAIN names it in a checkout, or leave it out by `--peers torch fastai`. striate's time is that of the whole
 command, from an empty cache, with the report. The weights are rewritten for the usual preparation of images, so that nobody is at a
-loss. Everyone is judged on the same validation images, takes turns, and counts imports. Writes docs/results/transfer.json.
+loss. Everyone is judged on the same validation images, takes turns, and counts imports. Writes docs/results/transfer.json, with
+`--freeze lower`, where the last third of the base is trained too, transfer-lower.json.
 """
 
 import argparse
@@ -36,8 +37,10 @@ def main() -> None:
     parser.add_argument("--sets", nargs="+", default=["hymenoptera", "flowers"])
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--epochs", type=int, default=20)
+    parser.add_argument("--freeze", default="base", help="base, or lower: the last third of the base is trained too")
     options = parser.parse_args()
-    result: dict[str, Any] = {**surroundings(), "epochs": options.epochs, "sets": {}}
+    result: dict[str, Any] = {**surroundings(), "epochs": options.epochs, "freeze": options.freeze, "sets": {}}
+    results = RESULTS / ("transfer.json" if options.freeze == "base" else f"transfer-{options.freeze}.json")
     with tempfile.TemporaryDirectory() as folder:
         weights = Path(folder, "squeezenet1_0.pth")
         torch.save(usual_weights(striate.load_model(f"squeezenet1_0:{options.data / SQUEEZENET}")), weights)
@@ -45,7 +48,7 @@ def main() -> None:
             source = (options.data / name).resolve()
             runs: dict[str, list[dict[str, Any]]] = {}
             for seed in range(options.seeds):
-                runs.setdefault("striate", []).append(own(source, weights, options.epochs, Path(folder), seed))
+                runs.setdefault("striate", []).append(own(source, weights, options, Path(folder), seed))
                 for each, _, seeds in (words.partition(":") for words in options.peers):
                     if seed < int(seeds or options.seeds):
                         runs.setdefault(each, []).append(peer(each, source, weights, options, seed))
@@ -55,7 +58,7 @@ def main() -> None:
                     flush=True,
                 )
                 result["sets"][name] = summary(runs)
-                (RESULTS / "transfer.json").write_text(json.dumps(result, indent=1) + "\n")
+                results.write_text(json.dumps(result, indent=1) + "\n")
 
 
 def usual_weights(model: striate.Model) -> dict[str, torch.Tensor]:
@@ -85,11 +88,11 @@ def summary(runs: dict[str, list[dict[str, Any]]]) -> dict[str, Any]:
     return {"medians": medians, "times_as_fast_as_fastest_peer": times, "runs": runs}
 
 
-def own(source: Path, weights: Path, epochs: int, folder: Path, seed: int) -> dict[str, Any]:
+def own(source: Path, weights: Path, options: argparse.Namespace, folder: Path, seed: int) -> dict[str, Any]:
     """The whole command, from an empty cache."""
     name = f"{source.name}-{seed}"
-    words = ["train", source, "--network", "squeezenet1_0", "--weights", weights, "--freeze", "base"]
-    words += ["--epochs", epochs, "--seed", seed, "--run", folder / f"run-{name}", "--json"]
+    words = ["train", source, "--network", "squeezenet1_0", "--weights", weights, "--freeze", options.freeze]
+    words += ["--epochs", options.epochs, "--seed", seed, "--run", folder / f"run-{name}", "--json"]
     began = time.perf_counter()
     done = subprocess.run(
         ["env", f"STRIATE_CACHE={folder / f'cache-{name}'}", sys.executable, "-m", "striate", *map(str, words)],

@@ -261,6 +261,21 @@ def test_a_frozen_base_runs_once_for_each_view(striate_command, run, stripes, tm
     assert again.code == 0, again.err
 
 
+def test_the_last_third_of_the_base_is_trained_on_what_the_rest_gave_once(striate_command, run, stripes, tmp_path):
+    words = ("train", stripes, "--weights", run, "--freeze", "lower", "--epochs", 3, "--views", 2, "--json")
+    done = striate_command(*words, "--batch-size", 8, "--no-checks", "--run", tmp_path / "top")
+    assert done.code == 0, done.err
+    told = " ".join(done.err.split())
+    assert "upper third only on 32 train" in told
+    assert "the frozen lower part ran once over 2 views of each of 32 training images" in told
+    first, second = (striate.load_model(path).network.state_dict() for path in (run, tmp_path / "top"))
+    assert first.keys() == second.keys()
+    changed = {name.partition(".")[0] for name in first if not first[name].equal(second[name])}
+    assert changed == {"conv4", "norm4", "head"}
+    evaluated = striate_command("evaluate", tmp_path / "top", "--json").json
+    assert evaluated["top1_accuracy"] == done.json["evaluation"]["top1_accuracy"]
+
+
 def test_views_that_cannot_be_kept_are_refused(striate_command, stripes, run):
     line = striate_command("train", stripes, "--weights", run, "--freeze", "nothing", "--views", 2, *QUICK).refused()
-    assert "only behind a frozen base" in line
+    assert "only behind frozen layers" in line

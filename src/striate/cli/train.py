@@ -72,7 +72,10 @@ def train(
     freeze: Annotated[
         str | None,
         _option(
-            "--freeze", TRANSFER, "base trains the head only; by default data size decides.", "nothing|base|gradual"
+            "--freeze",
+            TRANSFER,
+            "base trains the head only, lower the last third of the base too; by default data size decides.",
+            "nothing|base|lower|gradual",
         ),
     ] = None,
     layer_rate_factor: Annotated[
@@ -81,7 +84,7 @@ def train(
     ] = None,
     views: Annotated[
         int | None,
-        _option("--views", TRANSFER, "Views of each image that a frozen base sees, once; 0 runs it every epoch.", "K"),
+        _option("--views", TRANSFER, "Views of each image that frozen layers see, once; 0 runs them every epoch.", "K"),
     ] = None,
     data_dir: DataDir = None,
     download: Download = False,

@@ -19,7 +19,15 @@ from striate.networks.catalogue import build_network
 from striate.networks.elsewhere import LIBRARIES
 from striate.networks.entry import Entry
 from striate.recipes.choices import Choices
-from striate.training.recipe import Freeze, OptimizerConfig, Precision, Recipe, ScheduleConfig, may_use_graphs
+from striate.training.recipe import (
+    KEEPS_FEATURES,
+    Freeze,
+    OptimizerConfig,
+    Precision,
+    Recipe,
+    ScheduleConfig,
+    may_use_graphs,
+)
 
 SMALL_PX = 40
 """Images with a typical short side of up to this many pixels are trained at 32 x 32."""
@@ -31,7 +39,7 @@ FEW_IMAGES, MANY_IMAGES = 1_000, 20_000
 SEEN_IMAGES = 450_000
 """How many images a run from scratch shows the network in all, between 10 and 30 epochs."""
 VIEWS = 4
-"""Augmented views of each image that go through a frozen base before the first epoch."""
+"""Augmented views of each image that go through frozen layers before the first epoch."""
 STREAM_IMAGES = 10_000
 """Images of neighbouring shards that are shuffled together where images are streamed: docs/large-scale.md."""
 TINY_MACS = 2_000_000
@@ -264,27 +272,27 @@ def has_norm(network: str) -> bool:
 
 def _from_weights(facts: Facts, entry: Entry, choices: Choices) -> Recipe:
     freeze = cast(Freeze, choices.freeze or default_freeze(facts.num_train))
-    head_only = freeze == "base"
+    keeps_features = freeze in KEEPS_FEATURES
     epochs = 20 if facts.num_train < MANY_IMAGES else 10
     return Recipe(
         network=entry.name,
         epochs=epochs,
         batch_size=_batch_size(facts, 32),
-        optimizer=_transfer_optimizer(choices.optimizer, head_only),
+        optimizer=_transfer_optimizer(choices.optimizer, keeps_features),
         schedule=ScheduleConfig("one_cycle", rise=0.2),
         augmentation=_augmentation(facts),
         label_smoothing=0.1,
         freeze=freeze,
-        views=min(VIEWS, choices.epochs or epochs) if head_only and not choices.mixup else 0,
-        layer_rate_factor=1.0 if head_only else 0.3,
+        views=min(VIEWS, choices.epochs or epochs) if keeps_features and not choices.mixup else 0,
+        layer_rate_factor=1.0 if keeps_features else 0.3,
         use_channels_last=_fills_vectors(entry),
         weights=choices.weights,
     )
 
 
-def _transfer_optimizer(wanted: str | None, head_only: bool) -> OptimizerConfig:
-    """The optimiser for a new head on weights from elsewhere, or for all of them, gently."""
-    default = OptimizerConfig("adamw", learning_rate=1e-3 if head_only else 3e-4, weight_decay=1e-2)
+def _transfer_optimizer(wanted: str | None, is_top_only: bool) -> OptimizerConfig:
+    """The optimiser for the last layers on weights from elsewhere, or for all of them, gently."""
+    default = OptimizerConfig("adamw", learning_rate=1e-3 if is_top_only else 3e-4, weight_decay=1e-2)
     if wanted in (None, "adamw"):
         return default
     return OTHER_OPTIMIZERS.get(wanted or "", OptimizerConfig("nesterov", learning_rate=0.01, weight_decay=1e-4))

@@ -123,7 +123,9 @@ def summary_line(prepared: Prepared, device: torch.device) -> str:
     sizes = " + ".join(f"{len(splits[name]):,} {name}" for name in SPLITS if len(splits[name]))
     epochs = f"{recipe.epochs} epoch" + "s" * (recipe.epochs != 1)
     grown = f", images growing from {recipe.start_px} pixels" if recipe.start_px else ""
-    frozen = {"nothing": "", "base": ", head only", "gradual": ", gradually unfrozen"}[recipe.freeze]
+    frozen = {"nothing": "", "base": ", head only", "lower": ", upper third only", "gradual": ", gradually unfrozen"}[
+        recipe.freeze
+    ]
     arithmetic = {"bf16-mixed": ", bfloat16", "16-mixed": ", float16"}.get(recipe.precision, "")
     arithmetic += ", compiled" * recipe.use_compile + ", CUDA graphs" * recipe.use_cuda_graphs
     on_gpu = f", on {gpu_name(device)}" if device.type == "cuda" else ""

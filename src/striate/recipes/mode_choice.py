@@ -57,7 +57,7 @@ def with_fastest_mode(
     """
     recipe, entry = prepared.recipe, prepared.entry
     if recipe.views > 0:
-        return prepared, None  # only a head is trained
+        return prepared, None  # only the last layers are trained
     modes = possible_modes(
         recipe,
         device,

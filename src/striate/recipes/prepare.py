@@ -34,19 +34,19 @@ from striate.recipes.defaults import (
     default_recipe,
     resized_preprocessing,
 )
-from striate.training.groups import layer_groups
+from striate.training.groups import layer_groups, num_open_groups
 from striate.training.growing import growing_size
-from striate.training.head_only import HeadOnly, find_tail
 from striate.training.optimizers import build_optimizer
 from striate.training.precision import has_fast_bf16
 from striate.training.recipe import Recipe, count_outputs
+from striate.training.trained_part import TrainedPart, find_trained_part
 
 PUBLISHED, DEFAULT_PRETRAINED = "imagenet", "resnet18"
 GREY_MODES = ("1", "L", "LA", "La", "I", "F", "I;16", "I;16B", "I;16L", "I;16N")
 _SAMPLE = 1_000
 _WHITENING_IMAGES = 5_000
 MAX_FEATURE_BYTES = 2 << 30
-"""What the features of a frozen base may take in memory."""
+"""What the features that frozen layers give may take in memory."""
 
 
 @dataclass(frozen=True)
@@ -197,12 +197,12 @@ def _with_possible_views(
     """The recipe with as many views as the network allows and memory holds; InputError where more were asked for."""
     if recipe.views == 0:
         return recipe
-    images = noise(preprocessing)
-    tail = find_tail(network, entry.head, images)
-    if isinstance(tail, str):
-        views, reason = 0, f"{entry.name} cannot have its base run only once for each view of an image: {tail}"
+    part = trained_part(network, entry, recipe, preprocessing)
+    if isinstance(part, str):
+        views, reason = 0, f"{entry.name} cannot have its frozen layers run only once for each view of an image: {part}"
     else:
-        one = 4 * HeadOnly(network, tail).features(images[:1]).numel()
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=recipe.precision != "32-true"):
+            one = part.features(noise(preprocessing)[:1]).nbytes
         views = min(recipe.views, (MAX_FEATURE_BYTES // one - len(splits.validation)) // len(splits.train))
         views = max(0, views)
         reason = f"memory for features ({MAX_FEATURE_BYTES // 2**30} GiB) holds {views} views of each image, not {recipe.views}"
@@ -212,6 +212,13 @@ def _with_possible_views(
         raise InputError(f"{reason}; use --views {views}")
     tell(reason)
     return dataclasses.replace(recipe, views=views)
+
+
+def trained_part(network: nn.Module, entry: Entry, recipe: Recipe, preprocessing: Preprocessing) -> TrainedPart | str:
+    """The part of the network that is trained, to be run alone on what the frozen layers give; or why it cannot be."""
+    groups = layer_groups(network, head=entry.head)
+    num_open = num_open_groups(recipe.freeze, 0, recipe.epochs, len(groups))
+    return find_trained_part(network, groups[len(groups) - num_open :], noise(preprocessing))
 
 
 def noise(preprocessing: Preprocessing) -> Tensor:

@@ -28,7 +28,7 @@ from striate.recipes.defaults import default_num_threads
 from striate.recipes.description import describe_run, processes_lines, split_names, summary_line, what_must_agree
 from striate.recipes.machine import check_device, make_fabric, own_share_of_threads, quiet_beside_first, threads
 from striate.recipes.mode_choice import ModeChoice, with_fastest_mode
-from striate.recipes.prepare import Prepared, noise, prepare, prepare_again
+from striate.recipes.prepare import Prepared, prepare, prepare_again, trained_part
 from striate.recipes.run_folder import (
     EVALUATION_FILE,
     RUN_FILE,
@@ -46,7 +46,6 @@ from striate.training.checkpoints import cannot_write, has_checkpoints
 from striate.training.checks import CheckResult
 from striate.training.feature_feed import with_features
 from striate.training.feed import MAX_READERS, Feed
-from striate.training.head_only import HeadOnly, find_tail, whole_state
 from striate.training.launching import Place, is_restart_of, own_place
 from striate.training.loop import check_batch_size, train_network
 from striate.training.observer import Observer, Observers, SilentObserver
@@ -55,6 +54,7 @@ from striate.training.rate_finder import find_rate as scan_rates
 from striate.training.recipe import Recipe, count_outputs
 from striate.training.sharding import check_sharding
 from striate.training.tensorboard import TensorBoardWriter
+from striate.training.trained_part import TrainedPart, whole_state
 from striate.training.validation import autocast_dtype
 
 
@@ -287,7 +287,7 @@ def _run(
     keeper = _Keeper(run_dir, described, prepared)
     observers = Observers([keeper, TensorBoardWriter(run_dir / "events"), observer])
     feed = _feed(prepared)
-    trainee = _head_only(prepared)
+    trainee = _trained_part(prepared)
     try:
         result = train_network(
             trainee or prepared.network,
@@ -368,26 +368,27 @@ class _Keeper(SilentObserver):
             raise RunError(cannot_write(self.run_dir / MODEL_FILE, error)) from error
 
 
-def _head_only(prepared: Prepared) -> HeadOnly | None:
-    """The network with only its head to run, where its frozen base runs once for each view of an image."""
+def _trained_part(prepared: Prepared) -> TrainedPart | None:
+    """The network with only its last layers to run, where the frozen ones run once for each view of an image."""
     if prepared.recipe.views == 0:
         return None
-    tail = find_tail(prepared.network, prepared.entry.head, noise(prepared.preprocessing))
-    assert not isinstance(tail, str), tail  # `prepare` has made sure
-    return HeadOnly(prepared.network, tail)
+    part = trained_part(prepared.network, prepared.entry, prepared.recipe, prepared.preprocessing)
+    assert not isinstance(part, str), part  # `prepare` has made sure
+    return part
 
 
 def _features(
-    trainee: HeadOnly, prepared: Prepared, feed: Feed, fabric: Fabric, access: Access, observer: Observer
+    trainee: TrainedPart, prepared: Prepared, feed: Feed, fabric: Fabric, access: Access, observer: Observer
 ) -> Feed:
-    """The features that the head is trained on, and a line that says so."""
+    """The features that the last layers are trained on, and a line that says so."""
     recipe = prepared.recipe
     made = with_features(
         feed, recipe, trainee, fabric.device, autocast_dtype=autocast_dtype(fabric), track=access.track
     )
+    frozen, trained = ("base", "head") if recipe.freeze == "base" else ("lower part", "upper part")
     observer.on_notice(
-        f"the frozen base ran once over {recipe.views} views of each of {len(feed.train):,} training images, and over the "
-        f"{len(feed.validation):,} validation images; epochs train the head on what it gave"
+        f"the frozen {frozen} ran once over {recipe.views} views of each of {len(feed.train):,} training images, and over the "
+        f"{len(feed.validation):,} validation images; epochs train the {trained} on what it gave"
     )
     return made
 

@@ -17,12 +17,12 @@ from striate.errors import NonFiniteLoss
 from striate.tasks.classification import class_logits
 from striate.training.feed import Feed
 from striate.training.groups import layer_groups, num_open_groups, open_groups
-from striate.training.head_only import HeadOnly
 from striate.training.loss import ClassificationLoss
 from striate.training.optimizers import split_by_decay
 from striate.training.randomness import preserved_randomness, seed_device, seed_for
 from striate.training.recipe import Recipe
 from striate.training.step import Batch
+from striate.training.trained_part import TrainedPart
 
 NUM_IMAGES = 64
 NUM_HANDFUL = 8
@@ -77,7 +77,7 @@ def run_checks(
                 network,
                 _handful(feed, device),
                 seed=recipe.seed,
-                rates=HEAD_RATES if isinstance(network, HeadOnly) else OVERFIT_RATES,
+                rates=HEAD_RATES if isinstance(network, TrainedPart) and recipe.freeze == "base" else OVERFIT_RATES,
             ),
         )
 

@@ -1,7 +1,8 @@
-"""What a head is fed: the frozen base's features of every image, computed once for each of a few augmented views.
+"""What the trained part of a network is fed: what the frozen layers give of every image, computed once for each of a few augmented
+views.
 
-n images of a batch, N training images, V views. Epoch e takes view e modulo V. A head that is trained on these learns
-what it would learn behind the base, were the base given the same views: nothing in a frozen base changes.
+n images of a batch, N training images, V views. Epoch e takes view e modulo V. A part that is trained on these learns
+what it would learn behind the frozen layers, were they given the same views: nothing in them changes.
 """
 
 import dataclasses
@@ -17,14 +18,14 @@ from torch import Tensor
 from striate.data.feeding import epoch_order, share_of
 from striate.data.parallel import prefetch
 from striate.progress import Track, track_silently
-from striate.training.feed import Feed
-from striate.training.head_only import HeadOnly
+from striate.training.feed import Feed, layout
 from striate.training.randomness import generator_for
 from striate.training.recipe import Recipe
 from striate.training.step import Batch
+from striate.training.trained_part import TrainedPart
 
 BATCH_SIZE = 32
-"""Images that go through the base at a time, whatever the batch of the head: part of what decides the features."""
+"""Images that go through the frozen layers at a time, whatever the batch of the rest: part of what decides the features."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,33 +76,41 @@ class FeatureFeed(Feed):
 def with_features(
     feed: Feed,
     recipe: Recipe,
-    head_only: HeadOnly,
+    part: TrainedPart,
     device: torch.device,
     *,
     autocast_dtype: torch.dtype | None,
     track: Track = track_silently,
 ) -> FeatureFeed:
-    """The feed with every view of its training images, and its validation images as they are, sent through the base.
+    """The feed with every view of its training images, and its validation images as they are, sent through the frozen layers.
 
-    The base must be on `device`, where the features stay. They depend on the recipe, the base and the images alone.
+    These must be on `device`, where the features stay. They depend on the recipe, the layers and the images alone.
     """
+
+    def place(features: Tensor) -> torch.memory_format:
+        return layout(recipe) if features.ndim == 4 else torch.contiguous_format
 
     def features(images: Tensor) -> Tensor:
         with torch.no_grad(), torch.autocast(device.type, dtype=autocast_dtype, enabled=autocast_dtype is not None):
-            return head_only.features(images.to(device)).contiguous()
+            found = part.features(images.to(device))
+        return found.contiguous(memory_format=place(found))
 
     starts = range(0, len(feed.train), BATCH_SIZE)
     parts = [(view, start) for view in range(recipe.views) for start in starts]
     num_readers = feed.num_readers(recipe)
     thunks = (partial(view_images, feed, recipe, view, start) for view, start in parts)
-    found: list[Tensor] = []
+    views: list[Tensor] = []
     with closing(prefetch(thunks, depth=num_readers + 1, num_workers=num_readers)) as batches:
-        found.extend(features(images) for images in track(batches, "running the frozen base", len(parts)))
-    views = tuple(torch.cat(found[number : number + len(starts)]) for number in range(0, len(found), len(starts)))
+        for (view, start), images in zip(parts, track(batches, "running the frozen layers", len(parts)), strict=True):
+            rows = features(images)
+            if view == len(views):  # its first images: only now are the features' sizes known
+                shape = (len(feed.train), *rows.shape[1:])
+                views.append(torch.empty(shape, dtype=rows.dtype, device=device, memory_format=place(rows)))
+            views[view][start : start + len(rows)] = rows
     plain = feed.validation_batches(feed.validation, BATCH_SIZE, device)
     return FeatureFeed(
         feed.packed, feed.labels, feed.train, feed.validation, feed.preprocessing, feed.class_names,
-        views=views, validation_features=torch.cat([features(images) for images in plain]),
+        views=tuple(views), validation_features=torch.cat([features(images) for images in plain]),
     )  # fmt: skip
 
 

@@ -238,7 +238,7 @@ class Feed:
         size = self.preprocessing.crop_size
         if boxes is None:
             return read_batch(self.packed, indices, size)
-        return read_crops(self.packed, indices, size, boxes[places.numpy()], _layout(recipe))
+        return read_crops(self.packed, indices, size, boxes[places.numpy()], layout(recipe))
 
     def _crops_one_by_one(
         self, recipe: Recipe, indices: np.ndarray, draws: Draws, share: Share, size: tuple[int, int]
@@ -250,7 +250,7 @@ class Feed:
         own = slice(share.start, share.stop)
         crops = each_crop(self.packed, indices[own], self.preprocessing.crop_size, draws.boxes[own])
         shape = (share.stop - share.start, self.packed.channels, *self.preprocessing.crop_size)
-        images = torch.empty(shape, dtype=torch.float32, memory_format=_layout(recipe))
+        images = torch.empty(shape, dtype=torch.float32, memory_format=layout(recipe))
         with torch.inference_mode():  # `images`, made before it, are none of its own and may be trained on
             changed = changed_one_by_one(crops, draws.changes.of(own), recipe.augmentation)
             self.preprocessing.normalize_one_by_one(changed, images)
@@ -262,7 +262,7 @@ class Feed:
         if scale is None:
             pixels = read_batch(self.packed, indices, size)
         else:
-            pixels = read_random_crops(self.packed, indices, size, scale, generator, memory_format=_layout(recipe))
+            pixels = read_random_crops(self.packed, indices, size, scale, generator, memory_format=layout(recipe))
         return self.preprocessing.normalize(augment(pixels, recipe.augmentation, generator))
 
     def _prepare(
@@ -291,6 +291,6 @@ class Feed:
         return Batch(resized(self.preprocessing.normalize(images), size), targets, share)
 
 
-def _layout(recipe: Recipe) -> torch.memory_format:
+def layout(recipe: Recipe) -> torch.memory_format:
     """How the network wants its images to lie in memory."""
     return torch.channels_last if recipe.use_channels_last else torch.contiguous_format

@@ -60,12 +60,15 @@ def layer_groups(network: nn.Module, *, head: str | None = None) -> tuple[LayerG
 def num_open_groups(freeze: str, epoch: int, num_epochs: int, num_groups: int) -> int:
     """How many groups, counted from the head, are trained in `epoch` (from 0).
 
-    "gradual" opens one more at a time, evenly over the first half of the run, so that all are open in the second.
+    "lower" trains the head and the last group of the base. "gradual" opens one more at a time, evenly over the first half of the
+    run, so that all are open in the second.
     """
     if freeze == "nothing":
         return num_groups
     if freeze == "base":
         return 1
+    if freeze == "lower":
+        return min(2, num_groups)
     half = max(1, num_epochs // 2)
     return min(num_groups, 1 + epoch * (num_groups - 1) // half)
 

@@ -11,7 +11,9 @@ from striate.errors import InputError
 OptimizerName = Literal["sgd", "momentum", "nesterov", "adagrad", "rmsprop", "adam", "adamw", "muon", "lbfgs"]
 ScheduleName = Literal["constant", "step", "plateau", "linear", "cosine", "one_cycle"]
 Precision = Literal["32-true", "bf16-mixed", "16-mixed"]
-Freeze = Literal["nothing", "base", "gradual"]
+Freeze = Literal["nothing", "base", "lower", "gradual"]
+KEEPS_FEATURES = ("base", "lower")
+"""What is frozen to the end, so that it need run only once for each view of an image."""
 Output = Literal["softmax", "sigmoid"]
 QUEUED_OPTIMIZERS = frozenset({"sgd", "momentum", "nesterov", "adam", "adamw", "muon"})
 """Whose updates a CUDA device can hold off by itself, so that nobody need wait for them (queued_steps.py)."""
@@ -82,11 +84,12 @@ class ScheduleConfig:
 class Recipe:
     """A whole run. `layer_rate_factor` multiplies the rate of each earlier layer group in fine-tuning (1 = all alike).
 
-    `freeze`: "base" trains the head only; "gradual" starts with the head and unfreezes one earlier group at a time.
-    `views`: with a frozen base, how many augmented views of each image go through it, once, before the first epoch; epoch
-    e trains on view e modulo `views`; 0 runs the base anew at every step. `stream_images` above 0 decodes images when they are
-    needed; of a source in shards so many that lie near each other are shuffled together. `start_px` is the shorter side of the
-    images at the start of the run, from which they grow to their full size; 0 has them so throughout (growing.py).
+    `freeze`: "base" trains the head only, "lower" the last third of the base as well; "gradual" starts with the head and
+    unfreezes one earlier group at a time. `views`: with "base" and "lower", how many augmented views of each image go through the
+    frozen layers, once, before the first epoch; epoch e trains on view e modulo `views`; 0 runs them anew at every step.
+    `stream_images` above 0 decodes images when they are needed; of a source in shards so many that lie near each other are
+    shuffled together. `start_px` is the shorter side of the images at the start of the run, from which they grow to their full
+    size; 0 has them so throughout (growing.py).
     `output`: softmax has one output a class, sigmoid a single one for the second of two classes. `ema_decay` 0 keeps no
     average. `use_channels_last` lays activations out pixel by pixel, which is faster for all but tiny networks and rounds
     differently. `use_compile` has torch.compile write the code of a step, and `use_cuda_graphs` has a CUDA device replay its kernels
@@ -142,9 +145,9 @@ class Recipe:
                 "CUDA graphs hold what runs once an update and alike each time, so they go without --accumulate-steps and precision "
                 f"16-mixed, and with the optimisers {', '.join(sorted(QUEUED_OPTIMIZERS))}; leave --cuda-graphs out"
             )
-        if self.views > 0 and (self.freeze != "base" or self.augmentation.mixup > 0):
+        if self.views > 0 and (self.freeze not in KEEPS_FEATURES or self.augmentation.mixup > 0):
             raise InputError(
-                f"views of images are kept only behind a frozen base and without mixup, but {self.views} are asked for with freeze "
+                f"views of images are kept only behind frozen layers and without mixup, but {self.views} are asked for with freeze "
                 f"{self.freeze} and mixup {self.augmentation.mixup:g}; use --freeze base --mixup 0, or --views 0"
             )
 

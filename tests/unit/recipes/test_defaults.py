@@ -59,9 +59,10 @@ def test_weights_bring_a_frozen_base_and_smaller_rates_for_earlier_layers():
 
 
 def test_a_frozen_base_can_be_asked_for_where_the_data_would_unfreeze_it():
-    choices = Choices(weights="imagenet", freeze="base", epochs=2)
-    recipe = default_recipe(dataclasses.replace(PHOTOS, num_train=5_000), CATALOGUE["resnet18"], choices)
-    assert (recipe.freeze, recipe.views, recipe.layer_rate_factor) == ("base", 2, 1.0)
+    for freeze in ("base", "lower"):
+        choices = Choices(weights="imagenet", freeze=freeze, epochs=2)
+        recipe = default_recipe(dataclasses.replace(PHOTOS, num_train=5_000), CATALOGUE["resnet18"], choices)
+        assert (recipe.freeze, recipe.views, recipe.layer_rate_factor) == (freeze, 2, 1.0)
 
 
 @pytest.mark.parametrize("num_train", [2, 9, 77, 1_437, 54_000, 1_281_167])

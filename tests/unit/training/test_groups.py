@@ -96,4 +96,6 @@ def test_gradual_opens_one_group_at_a_time_over_the_first_half():
     assert [num_open_groups("gradual", epoch, 12, 4) for epoch in range(12)] == [1, 1, 2, 2, 3, 3, 4, 4, 4, 4, 4, 4]
     assert [num_open_groups("gradual", epoch, 2, 4) for epoch in range(2)] == [1, 4]
     assert num_open_groups("base", 9, 10, 4) == 1
+    assert num_open_groups("lower", 9, 10, 4) == 2
+    assert num_open_groups("lower", 0, 10, 1) == 1
     assert num_open_groups("nothing", 0, 10, 4) == 4
