@@ -61,10 +61,15 @@ JOBS = {
     "mnist": (Job("mnist", "digitnet, MNIST", ("train", "mnist", "--data-dir", "{data}/mnist")),),
     "hymenoptera": (
         Job("hymenoptera-transfer", "ants and bees, head on real SqueezeNet weights", ANTS + REAL),
+    ),
+    "hymenoptera-scratch": (
         Job("hymenoptera-scratch", "ants and bees, SqueezeNet from scratch", ANTS + SCRATCH),
     ),
     "flowers": (
         Job("flowers-transfer", "five flowers, head on real SqueezeNet weights", FLOWERS + REAL),
+        Job("flowers-lower", "five flowers, the last third too", FLOWERS + REAL + ("--freeze", "lower")),
+    ),
+    "flowers-scratch": (
         Job("flowers-scratch", "five flowers, SqueezeNet from scratch", FLOWERS + SCRATCH),
     ),
     "cifar10": (Job("cifar10", "airbench95, CIFAR-10 (JPEG copy)", CIFAR, average="six"),),

@@ -182,6 +182,8 @@ def _check_recipe(recipe: Recipe, entry: Entry, network: nn.Module, preprocessin
         raise InputError(
             f"the head of {entry.name} has nothing to train, so with a frozen base nothing would be; use --freeze nothing"
         )
+    if recipe.freeze == "lower" and len(groups) < 3:
+        raise InputError(f"{entry.name} has too few layers to leave some of its base frozen; use --freeze base or nothing")
     build_optimizer(recipe.optimizer, groups, layer_rate_factor=recipe.layer_rate_factor, use_fused=False)
 
 

@@ -115,10 +115,12 @@ def test_dropout_before_the_head_is_drawn_anew_at_every_step():
     assert network.training
 
 
-def test_a_stopped_run_goes_on_to_the_same_bits(tmp_path):
+@pytest.mark.parametrize("freeze", ["base", "lower"])
+def test_a_stopped_run_goes_on_to_the_same_bits(tmp_path, freeze):
+    recipe = dataclasses.replace(RECIPE, freeze=freeze)
     feed = tiny_feed()
     whole, stopped, taken_up = TinyNet(), TinyNet(), TinyNet()
-    train_part(tmp_path / "whole", whole, feed)
+    train_part(tmp_path / "whole", whole, feed, recipe)
 
     class Enough(Exception):
         pass
@@ -129,12 +131,13 @@ def test_a_stopped_run_goes_on_to_the_same_bits(tmp_path):
 
     bests = []
     with pytest.raises(Enough):
-        train_part(tmp_path / "cut", stopped, feed, on_best=stop, checkpoint_every_s=0.0)
+        train_part(tmp_path / "cut", stopped, feed, recipe, on_best=stop, checkpoint_every_s=0.0)
     nn.init.zeros_(taken_up.conv1.weight)  # the base comes from the checkpoint
     train_part(
         tmp_path / "cut",
         taken_up,
         feed,
+        recipe,
         resume=True,
         on_best=lambda weights, _e, _r: bests.append(whole_state(weights)),
     )
