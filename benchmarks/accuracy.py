@@ -59,19 +59,13 @@ PHOTOS = ("evaluate", f"squeezenet1_0:{{data}}/{SQUEEZENET}", "{data}/imagenet-s
 JOBS = {
     "digits": (Job("digits", "digitnet, scikit-learn's digits", ("train", "digits")),),
     "mnist": (Job("mnist", "digitnet, MNIST", ("train", "mnist", "--data-dir", "{data}/mnist")),),
-    "hymenoptera": (
-        Job("hymenoptera-transfer", "ants and bees, head on real SqueezeNet weights", ANTS + REAL),
-    ),
-    "hymenoptera-scratch": (
-        Job("hymenoptera-scratch", "ants and bees, SqueezeNet from scratch", ANTS + SCRATCH),
-    ),
+    "hymenoptera": (Job("hymenoptera-transfer", "ants and bees, head on real SqueezeNet weights", ANTS + REAL),),
+    "hymenoptera-scratch": (Job("hymenoptera-scratch", "ants and bees, SqueezeNet from scratch", ANTS + SCRATCH),),
     "flowers": (
         Job("flowers-transfer", "five flowers, head on real SqueezeNet weights", FLOWERS + REAL),
         Job("flowers-lower", "five flowers, the last third too", FLOWERS + REAL + ("--freeze", "lower")),
     ),
-    "flowers-scratch": (
-        Job("flowers-scratch", "five flowers, SqueezeNet from scratch", FLOWERS + SCRATCH),
-    ),
+    "flowers-scratch": (Job("flowers-scratch", "five flowers, SqueezeNet from scratch", FLOWERS + SCRATCH),),
     "cifar10": (Job("cifar10", "airbench95, CIFAR-10 (JPEG copy)", CIFAR, average="six"),),
     "imagenet-photos": (
         Job("imagenet-photos", "deep-compressed SqueezeNet, 500 ImageNet photos", PHOTOS, is_training=False),

@@ -80,6 +80,19 @@ def test_two_devices_give_what_one_gives(tmp_path, striate_command, two):
 
 
 @pytest.mark.slow
+def test_two_devices_train_the_last_layers_alike_on_what_the_frozen_ones_gave(tmp_path, two):
+    words = ("train", "digits", "--weights", two, "--freeze", "lower", "--views", 2, "--epochs", 2, "--batch-size", 718)
+    words += ("--learning-rate", 0.0001, "--precision", "32-true", "--no-checks", "--device", "cpu")
+    for devices in (1, 2):
+        done = run_command(tmp_path, "striate", *words, "--devices", devices, "--run", tmp_path / str(devices))
+        assert done.returncode == 0, done.stderr
+        assert "the frozen lower part ran once over 2 views" in " ".join(done.stderr.split())
+    one, shared = flat(tmp_path / "1"), flat(tmp_path / "2")
+    assert (one - shared).norm() < 1e-4 * one.norm()
+    assert (one - flat(two)).norm() > 1e-3 * one.norm()
+
+
+@pytest.mark.slow
 def test_torchrun_starts_again_what_was_killed_and_it_ends_bit_for_bit(tmp_path, two):
     killed = tmp_path / "killed"
     torchrun = (

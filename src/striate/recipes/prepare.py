@@ -183,7 +183,9 @@ def _check_recipe(recipe: Recipe, entry: Entry, network: nn.Module, preprocessin
             f"the head of {entry.name} has nothing to train, so with a frozen base nothing would be; use --freeze nothing"
         )
     if recipe.freeze == "lower" and len(groups) < 3:
-        raise InputError(f"{entry.name} has too few layers to leave some of its base frozen; use --freeze base or nothing")
+        raise InputError(
+            f"{entry.name} has too few layers to leave some of its base frozen; use --freeze base or nothing"
+        )
     build_optimizer(recipe.optimizer, groups, layer_rate_factor=recipe.layer_rate_factor, use_fused=False)
 
 
