@@ -184,7 +184,18 @@ def transfer(about: Result) -> list[str]:
             every = ", ".join(f"{100 * run['accuracy']:.1f}" for run in each["runs"][who])
             rows.append([name, who, f"{median['seconds']:.1f}", f"{100 * median['accuracy']:.1f} % ({every})"])
         ratio = each["times_as_fast_as_fastest_peer"]
-        lines += [f"{name}: **{ratio:.1f} times as fast as the fastest peer**; the bar is 10.", ""] if ratio else []
+        if ratio:
+            others = {who: median["accuracy"] for who, median in each["medians"].items() if who != "striate"}
+            best = max(others, key=others.__getitem__)
+            points = 100 * (each["medians"]["striate"]["accuracy"] - others[best])
+            level = (
+                f"{abs(points):.1f} points {'above' if points > 0 else 'below'}" if round(points, 1) else "level with"
+            )
+            lines += [
+                f"{name}: **{ratio:.1f} times as fast as the fastest peer** here, {level} the most accurate one, {best}; the bar is 10 "
+                "times.",
+                "",
+            ]
     return lines + table(["set", "", "seconds", "accuracy, median (each seed)"], rows)
 
 
