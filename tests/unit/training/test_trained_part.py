@@ -98,7 +98,7 @@ def test_the_last_layers_learn_what_they_learn_behind_the_others(tmp_path, freez
     train_part(tmp_path / "fast", fast, feed, recipe)
     for name, value in slow.state_dict().items():
         # the same sums; the frozen layers saw other batches, which changes the last digits at most
-        torch.testing.assert_close(fast.state_dict()[name], value, rtol=1e-3, atol=1e-4)
+        torch.testing.assert_close(fast.state_dict()[name], value, rtol=1e-4, atol=1e-5)
         assert torch.equal(value, before[name]) != name.startswith(trained), name
     ours, theirs = ((tmp_path / way / "metrics.jsonl").read_text().count("\n") for way in ("fast", "slow"))
     assert ours == theirs == 5
