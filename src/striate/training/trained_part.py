@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn.modules.dropout import _DropoutNd
 
 from striate.networks.modes import evaluating
+from striate.tasks.classification import class_logits
 from striate.training.groups import LayerGroup, hold_norms, restored_modes
 
 
@@ -83,7 +84,22 @@ def find_trained_part(network: nn.Module, groups: Sequence[LayerGroup], images: 
         hold_norms(network)
         if not torch.equal(_reach(network, part.tail[0], images), features):
             return "its frozen layers are random in training, as with dropout"
+        if not _trains_alike(network, part, images, features):
+            return f"what is trained, from {start} on, is more than a chain of layers in training"
     return part
+
+
+def _trains_alike(network: nn.Module, part: TrainedPart, images: Tensor, features: Tensor) -> bool:
+    """Whether a network in training mode answers as its part does, so that no dropout stands in the code between modules. Modules of
+    dropout are off, since those of other heads would draw too.
+    """
+    for module in network.modules():
+        if isinstance(module, _DropoutNd):
+            module.eval()
+    torch.manual_seed(0)
+    whole = class_logits(network(images))
+    torch.manual_seed(0)
+    return torch.equal(part(features.clone()), whole)
 
 
 @dataclass(frozen=True, eq=False)

@@ -158,6 +158,7 @@ def test_a_stopped_run_goes_on_to_the_same_bits(tmp_path, freeze):
         ("alexnet_small", 1, "its frozen layers are random in training, as with dropout"),
         ("fractalnet20_cifar", 2, "what is trained, from {start} on, is given more than one map"),
         ("nasnet_a_cifar", 2, "what is trained, from {start} on, is given more than one map"),
+        ("googlenet", 1, ("dropout", "fc")),
         ("googlenet", 2, "some of what is trained lies beside the chain from {start} on"),
     ],
 )
@@ -193,6 +194,19 @@ class Twice(TinyNet):
 class FunctionalDropout(TinyNet):
     def forward(self, images):
         return super().forward(nn.functional.dropout(images, 0.5, self.training))
+
+
+class DropoutBetween(TwoNorms):
+    """Dropout in the code, among the layers that are trained."""
+
+    def forward(self, images):
+        maps = self.relu2(self.bn2(self.conv2(self.relu1(self.bn1(self.conv1(images))))))
+        return self.fc(nn.functional.dropout(maps, 0.5, self.training).flatten(1))
+
+
+def test_dropout_in_the_code_of_the_trained_layers_is_noticed():
+    found = find(DropoutBetween(), torch.randn(4, 1, 8, 8), num_open=2)
+    assert found == "what is trained, from conv2 on, is more than a chain of layers in training"
 
 
 @pytest.mark.parametrize(
