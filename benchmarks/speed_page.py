@@ -181,8 +181,17 @@ def transfer(about: Result) -> list[str]:
     rows = []
     for name, each in about["sets"].items():
         for who, median in each["medians"].items():
-            every = ", ".join(f"{100 * run['accuracy']:.1f}" for run in each["runs"][who])
-            rows.append([name, who, f"{median['seconds']:.1f}", f"{100 * median['accuracy']:.1f} % ({every})"])
+            found = [100 * run["accuracy"] for run in each["runs"][who]]
+            every = ", ".join(f"{accuracy:.1f}" for accuracy in found)
+            rows.append(
+                [
+                    name,
+                    who,
+                    f"{median['seconds']:.1f}",
+                    f"{100 * median['accuracy']:.1f} % ({every})",
+                    f"{statistics.fmean(found):.1f} %",
+                ]
+            )
         ratio = each["times_as_fast_as_fastest_peer"]
         if ratio:
             others = {who: median["accuracy"] for who, median in each["medians"].items() if who != "striate"}
@@ -196,7 +205,7 @@ def transfer(about: Result) -> list[str]:
                 "times.",
                 "",
             ]
-    return lines + table(["set", "", "seconds", "accuracy, median (each seed)"], rows)
+    return lines + table(["set", "", "seconds", "accuracy, median (each seed)", "mean"], rows)
 
 
 def training(about: Result) -> list[str]:

@@ -78,9 +78,12 @@ def usual_weights(model: striate.Model) -> dict[str, torch.Tensor]:
 
 
 def summary(runs: dict[str, list[dict[str, Any]]]) -> dict[str, Any]:
-    """Medians of everyone, and how many times as fast striate is as the fastest peer."""
+    """Medians of everyone, and how many times as fast striate is as the fastest peer.
+
+    Runs without seconds, made while others ran too, count for accuracy alone.
+    """
     medians = {
-        name: {key: statistics.median(each[key] for each in found) for key in ("seconds", "accuracy")}
+        name: {key: statistics.median(each[key] for each in found if key in each) for key in ("seconds", "accuracy")}
         for name, found in runs.items()
     }
     others = [each["seconds"] for name, each in medians.items() if name != "striate"]
