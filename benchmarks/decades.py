@@ -24,7 +24,7 @@ from striate.cli.memory import keep_freed_memory
 from striate.networks.catalogue import CATALOGUE
 from striate.networks.entry import Entry
 from striate.recipes.defaults import TINY_MACS
-from striate.tasks.classification import class_logits
+from striate.tasks.classification.logits import class_logits
 
 sys.path.insert(0, str(Path(__file__).parent))
 from accuracy import RESULTS, ROOT, surroundings

@@ -38,15 +38,15 @@ from striate.data.preprocessing import Preprocessing
 from striate.engines.engine import REFERENCE, EngineKind
 from striate.engines.torch_engines import open_torch
 from striate.networks.catalogue import CATALOGUE, build_network
-from striate.recipes.machine import make_fabric
+from striate.recipes.devices import make_fabric
 from striate.tasks.model import Model
-from striate.training.groups import layer_groups
-from striate.training.launching import Place
+from striate.training.distributed.launch import Place
+from striate.training.frozen.layer_groups import layer_groups
 from striate.training.loss import ClassificationLoss
-from striate.training.modes import compiled
 from striate.training.optimizers import build_optimizer
-from striate.training.queued_steps import QueuedSteps
 from striate.training.recipe import OptimizerConfig
+from striate.training.speed.autotune import compiled
+from striate.training.speed.cuda_graphs import QueuedSteps
 from striate.training.step import Batch
 
 CUDA = torch.device("cuda")

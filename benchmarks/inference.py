@@ -37,13 +37,13 @@ import torch
 import striate
 from striate.cli.memory import keep_freed_memory
 from striate.data.preprocessing import Preprocessing
+from striate.engines.bench_target import subject_of
 from striate.engines.benching import measure_subject, samples_for
 from striate.engines.candidates import candidates
 from striate.engines.choosing import choose
 from striate.engines.engine import num_threads
-from striate.engines.machine import this_machine
+from striate.engines.hardware import this_machine
 from striate.engines.measuring import SLOW_NETWORK_S, Plan
-from striate.engines.subject import subject_of
 from striate.export.graph import PixelsToProbabilities
 from striate.export.onnx_file import write_onnx
 from striate.networks.catalogue import build_network, entry_for

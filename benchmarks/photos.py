@@ -42,7 +42,7 @@ from striate.cli.memory import keep_freed_memory
 from striate.data.augmentation import Augmentation
 from striate.data.opening import Access, open_data, pack_data
 from striate.data.preprocessing import Preprocessing
-from striate.training.feed import Feed
+from striate.training.loader import Feed
 from striate.training.recipe import Recipe
 
 PEERS = Path(__file__).parent / "peers"

@@ -33,16 +33,16 @@ from striate.data.opening import Access
 from striate.networks.entry import Entry
 from striate.recipes.choices import Choices
 from striate.recipes.defaults import default_num_threads
-from striate.recipes.machine import make_fabric
+from striate.recipes.devices import make_fabric
 from striate.recipes.mode_choice import with_fastest_mode
 from striate.recipes.prepare import prepare
-from striate.training.feed import Feed
-from striate.training.groups import layer_groups
-from striate.training.launching import Place
+from striate.training.distributed.launch import Place
+from striate.training.frozen.layer_groups import layer_groups
+from striate.training.loader import Feed
 from striate.training.loss import loss_of
-from striate.training.modes import Mode, compiled
 from striate.training.optimizers import build_optimizer
 from striate.training.precision import has_fast_bf16
+from striate.training.speed.autotune import Mode, compiled
 from striate.training.step import train_step
 
 CPU = torch.device("cpu")

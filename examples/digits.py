@@ -7,7 +7,7 @@ from PIL import Image
 
 import striate
 from striate.cli.console import tell
-from striate.cli.live import LiveDisplay
+from striate.cli.progress_display import LiveDisplay
 from striate.data.opening import Access
 
 

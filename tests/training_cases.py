@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from striate.data.augmentation import Augmentation
 from striate.data.packed import PackedImages
 from striate.data.preprocessing import Preprocessing
-from striate.training.feed import Feed
+from striate.training.loader import Feed
 from striate.training.loop import train_network
 from striate.training.observer import SilentObserver, StepInfo
 from striate.training.recipe import OptimizerConfig, Recipe, ScheduleConfig

@@ -18,16 +18,17 @@ from torch import nn
 
 from striate.data import cache
 from striate.data.augmentation import Augmentation
-from striate.data.feeding import share_of
+from striate.data.sampling import share_of
 from striate.errors import StriateError
 from striate.layers.drop_path import DropPath
 from striate.recipes.choices import Choices
-from striate.recipes.machine import make_fabric
+from striate.recipes.devices import make_fabric
 from striate.recipes.train import train
-from striate.training import checkpoints, launching
+from striate.training import checkpoints
+from striate.training.distributed import launch as launching
+from striate.training.distributed.fsdp import all_whole
+from striate.training.distributed.global_batch import WholeBatch
 from striate.training.recipe import OptimizerConfig, ScheduleConfig
-from striate.training.sharding import all_whole
-from striate.training.whole_batch import WholeBatch
 from training_cases import cpu_fabric, full_recipe, tiny_recipe, train_tiny
 
 RECIPES = {

@@ -12,7 +12,7 @@ _HOMES = {
     "Access": "striate.data.opening",
     "Augmentation": "striate.data.augmentation",
     "Choices": "striate.recipes.choices",
-    "Evaluation": "striate.evaluation.evaluate",
+    "Evaluation": "striate.evaluation.evaluate_network",
     "Model": "striate.tasks.model",
     "OptimizerConfig": "striate.training.recipe",
     "Preprocessing": "striate.data.preprocessing",
@@ -21,16 +21,16 @@ _HOMES = {
     "ScheduleConfig": "striate.training.recipe",
     "StriateError": "striate.errors",
     "bench": "striate.engines.benching",
-    "calibrate": "striate.evaluation.calibrating",
+    "calibrate": "striate.evaluation.temperature_scaling",
     "build_network": "striate.networks.catalogue",
     "check_exported": "striate.export.exporting",
     "check_network": "striate.inspection.check_network",
     "describe": "striate.inspection.describe",
-    "evaluate": "striate.evaluation.on_source",
+    "evaluate": "striate.evaluation.evaluate_model",
     "export_model": "striate.export.exporting",
     "load_model": "striate.tasks.model",
     "open_engine": "striate.engines.predicting",
-    "open_source": "striate.data.sources",
+    "open_source": "striate.data.readers.sources",
     "predict": "striate.engines.predicting",
     "resume": "striate.recipes.train",
     "save_model": "striate.tasks.model",
@@ -45,15 +45,15 @@ if TYPE_CHECKING:
     from striate.data.augmentation import Augmentation as Augmentation
     from striate.data.opening import Access as Access
     from striate.data.preprocessing import Preprocessing as Preprocessing
-    from striate.data.sources import open_source as open_source
+    from striate.data.readers.sources import open_source as open_source
     from striate.data.summary import summarize as summarize
     from striate.engines.benching import bench as bench
     from striate.engines.predicting import open_engine as open_engine
     from striate.engines.predicting import predict as predict
     from striate.errors import StriateError as StriateError
-    from striate.evaluation.calibrating import calibrate as calibrate
-    from striate.evaluation.evaluate import Evaluation as Evaluation
-    from striate.evaluation.on_source import evaluate as evaluate
+    from striate.evaluation.evaluate_model import evaluate as evaluate
+    from striate.evaluation.evaluate_network import Evaluation as Evaluation
+    from striate.evaluation.temperature_scaling import calibrate as calibrate
     from striate.export.exporting import check_exported as check_exported
     from striate.export.exporting import export_model as export_model
     from striate.inspection.check_network import check_network as check_network

@@ -93,7 +93,7 @@ def test_torch_and_openvino(run, striate_command):
 
 
 def test_a_failed_proof_exits_with_1_and_leaves_nothing(run, striate_command, monkeypatch):
-    monkeypatch.setattr("striate.export.proof.RESIZED_TOLERANCE", -1.0)
+    monkeypatch.setattr("striate.export.parity.RESIZED_TOLERANCE", -1.0)
     done = striate_command("export", run, "--to", "onnx")
     assert done.code == 1
     assert "proof failed" in done.out

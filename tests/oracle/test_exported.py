@@ -14,8 +14,8 @@ from PIL import Image
 from striate.data.opening import Access
 from striate.export.onnx_file import write_onnx
 from striate.export.openvino_file import convert_onnx
-from striate.export.proof import prove
-from striate.export.proof_images import source_images
+from striate.export.parity import prove
+from striate.export.parity_images import source_images
 from striate.export.running import open_exported
 from striate.tasks.model import Model, load_model
 

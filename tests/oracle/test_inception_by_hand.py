@@ -10,7 +10,7 @@ from torch import Tensor
 from oracle.test_networks_torchvision import shake_norms
 from striate.networks.auxiliary import WithAuxiliary
 from striate.networks.catalogue import build_network
-from striate.networks.inception_resnet import InceptionResNetConfig, inception_resnet_v1
+from striate.networks.families.inception_resnet import InceptionResNetConfig, inception_resnet_v1
 
 State = dict[str, Tensor]
 

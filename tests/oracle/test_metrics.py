@@ -7,11 +7,11 @@ import torch
 from sklearn import metrics as sk
 from sklearn.calibration import calibration_curve
 
-from striate.evaluation import metrics
-from striate.evaluation.evaluate import Evaluation, figures_of
-from striate.evaluation.intervals import wilson_interval
-from striate.evaluation.metrics import Answers
-from striate.tasks.classification import first_best, rank_of_labels
+from striate.evaluation.evaluate_network import Evaluation, figures_of
+from striate.tasks.classification import metrics
+from striate.tasks.classification.logits import first_best, rank_of_labels
+from striate.tasks.classification.metrics import Answers
+from striate.tasks.intervals import wilson_interval
 
 NUM_CLASSES = 7
 

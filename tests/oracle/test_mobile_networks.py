@@ -7,8 +7,8 @@ from torch import Tensor, nn
 
 from oracle.test_networks_torchvision import shake_norms
 from striate.networks.catalogue import build_network
-from striate.networks.densenet import CifarDenseNetConfig, densenet_cifar
-from striate.networks.shufflenet import DEPTHS, ShuffleNetV1, ShuffleNetV1Config
+from striate.networks.families.densenet import CifarDenseNetConfig, densenet_cifar
+from striate.networks.families.shufflenet import DEPTHS, ShuffleNetV1, ShuffleNetV1Config
 
 State = dict[str, Tensor]
 

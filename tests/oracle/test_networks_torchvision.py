@@ -11,8 +11,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from striate.inspection.layers import describe_network
 from striate.networks.catalogue import CATALOGUE, build_network
+from striate.networks.families.resnet import CifarResNetConfig, cifar_resnet
 from striate.networks.imagenet import imagenet_class_names
-from striate.networks.resnet import CifarResNetConfig, cifar_resnet
 
 NAMES = [name for name in CATALOGUE if name in torchvision.models.list_models()]
 """Every network of ours that torchvision has under the same name."""

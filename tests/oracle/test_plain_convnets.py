@@ -9,9 +9,9 @@ import torchvision
 from torch import Tensor, nn
 
 from striate.networks.catalogue import build_network
-from striate.networks.overfeat import OverFeat, OverFeatConfig
-from striate.networks.vgg import VGG, A, C, VGGConfig
-from striate.networks.zfnet import ZFNet, ZFNetConfig
+from striate.networks.families.overfeat import OverFeat, OverFeatConfig
+from striate.networks.families.vgg import VGG, A, C, VGGConfig
+from striate.networks.families.zfnet import ZFNet, ZFNetConfig
 
 
 def shaken(network: nn.Module) -> nn.Module:

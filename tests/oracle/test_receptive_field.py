@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from striate.inspection.grids import size_of
 from striate.inspection.layers import record
-from striate.inspection.terms import tabulated
+from striate.inspection.receptive_field.axis_field import tabulated
+from striate.inspection.receptive_field.index_grid import size_of
 
 SIDE = (80, 71)
 CHANNELS = 4

@@ -10,16 +10,16 @@ from torchvision.models.resnet import Bottleneck
 from torchvision.models.resnet import ResNet as TorchvisionResNet
 
 from striate.layers.preactivation import PreActUnit
-from striate.networks.preact_resnet import (
+from striate.networks.families.preact_resnet import (
     CifarPreActResNetConfig,
     PreActResNetConfig,
     cifar_preact_resnet,
     preact_resnet,
 )
-from striate.networks.resnet import CifarResNet, ResNetConfig, resnet
-from striate.networks.resnext import ResNeXtConfig, cifar_resnext
-from striate.networks.stochastic_depth import StochasticDepthConfig, stochastic_depth_resnet
-from striate.networks.wide_resnet import CifarWideResNet, CifarWideResNetConfig
+from striate.networks.families.resnet import CifarResNet, ResNetConfig, resnet
+from striate.networks.families.resnext import ResNeXtConfig, cifar_resnext
+from striate.networks.families.stochastic_depth import StochasticDepthConfig, stochastic_depth_resnet
+from striate.networks.families.wide_resnet import CifarWideResNet, CifarWideResNetConfig
 
 DEPTHS = (1, 2, 1, 1)
 ODD_SIZE = (13, 10)

@@ -4,8 +4,8 @@ import json
 
 import pytest
 
+from striate.data.readers.sources import open_source
 from striate.data.shards import read_index, write_shards
-from striate.data.sources import open_source
 
 webdataset = pytest.importorskip("webdataset")
 

@@ -9,12 +9,12 @@ import pytest
 from sklearn.model_selection import StratifiedShuffleSplit
 from torchvision.datasets import CIFAR10, MNIST, ImageFolder
 
-from striate.data.cifar import read_cifar_folder
 from striate.data.dataset import Dataset
-from striate.data.folder import read_folder
 from striate.data.hashing import hash_images
-from striate.data.idx import read_idx_folder
-from striate.data.readers import ArrayImages
+from striate.data.readers.access import ArrayImages
+from striate.data.readers.cifar import read_cifar_folder
+from striate.data.readers.folder import read_folder
+from striate.data.readers.idx import read_idx_folder
 from striate.data.splits import split_dataset
 
 

@@ -9,9 +9,9 @@ from torch import nn
 
 from oracle.test_networks_torchvision import shake_norms
 from striate.networks.catalogue import build_network
-from striate.networks.inception_resnet import InceptionResNetConfig, inception_resnet_v2
-from striate.networks.inception_v4 import InceptionV4, InceptionV4Config
-from striate.networks.xception import Xception, XceptionConfig
+from striate.networks.families.inception_resnet import InceptionResNetConfig, inception_resnet_v2
+from striate.networks.families.inception_v4 import InceptionV4, InceptionV4Config
+from striate.networks.families.xception import Xception, XceptionConfig
 
 SPREAD = {
     "branch2.0": "branch1_0", "branch2.1.branch1": "branch1_1a", "branch2.1.branch2": "branch1_1b",

@@ -5,7 +5,7 @@ import torch
 
 from oracle.test_networks_torchvision import shake_norms
 from striate.networks.catalogue import build_network
-from striate.networks.mobilenet_v1 import BLOCKS
+from striate.networks.families.mobilenet_v1 import BLOCKS
 
 STAGE_LENGTHS = (1, 2, 2, 6, 2)
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from oracle.test_networks_torchvision import shake_norms
 from striate.networks.catalogue import build_network
-from striate.networks.nasnet import NasNet, NasNetConfig
+from striate.networks.families.nasnet import NasNet, NasNetConfig
 
 INSIDE = {
     "relu1": "act_1", "depthwise1": "separable_1.depthwise_conv2d", "pointwise1": "separable_1.pointwise_conv2d",

@@ -9,7 +9,7 @@ from timm.models import senet as theirs
 from torch import nn
 
 from striate.networks.catalogue import build_network
-from striate.networks.senet import SENetConfig, se_resnet, se_resnext_32x4d, senet154
+from striate.networks.families.senet import SENetConfig, se_resnet, se_resnext_32x4d, senet154
 
 TIMM_NAMES = {
     "se_resnet50": "legacy_seresnet50",

@@ -8,7 +8,7 @@ from torch import nn
 from torch.optim import lr_scheduler
 
 from striate.training import optimizers
-from striate.training.groups import layer_groups
+from striate.training.frozen.layer_groups import layer_groups
 from striate.training.loss import ClassificationLoss
 from striate.training.optimizers import build_optimizer
 from striate.training.recipe import OptimizerConfig, ScheduleConfig

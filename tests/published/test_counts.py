@@ -8,7 +8,7 @@ from torch import nn
 from published.gathering import rows
 from striate.inspection.layers import describe_network
 from striate.networks.catalogue import CATALOGUE, build_network
-from striate.networks.squeezenet import Fire
+from striate.networks.families.squeezenet import Fire
 
 
 @pytest.mark.parametrize(("name", "input_size", "shapes", "source"), rows("SHAPES"), ids=lambda value: str(value)[:24])

@@ -10,7 +10,7 @@ import torchvision
 from torch import nn
 
 from striate.inspection.layers import describe_network
-from striate.inspection.receptive_field import ReceptiveField
+from striate.inspection.receptive_field.summary import ReceptiveField
 from striate.networks.catalogue import build_network
 
 

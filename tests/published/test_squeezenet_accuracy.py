@@ -8,7 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
-from striate.networks.adapting import load_pretrained
+from striate.weights.adapting import load_pretrained
 
 NUM_PHOTOS = 50
 """Of 500, so that the test takes seconds. All 500 give 64.8 % top-1 and 84.0 % top-5, as the data's README says."""

@@ -14,7 +14,7 @@ from rich.text import Text
 from striate.cli.console import complain, out
 
 if TYPE_CHECKING:
-    from striate.tasks.answering import Prediction, PredictionError
+    from striate.tasks.classification.predictions import Prediction, PredictionError
 
 _IN_MEMORY_BYTES = 1 << 20
 _WIDEST_PATH, _WIDEST_NAME = 60, 30

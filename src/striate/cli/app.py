@@ -9,11 +9,12 @@ from typing import Annotated
 import typer
 
 import striate
-from striate.cli import bench, calibrate, describe, evaluate, export, look, networks, predict, report, train
+from striate.cli import bench, calibrate, describe, evaluate, export, networks, predict, report, train
+from striate.cli import data as look
 from striate.cli.console import complain, out
 from striate.cli.memory import end_quickly, keep_freed_memory
 from striate.errors import StriateError
-from striate.training.launching import may_complain
+from striate.training.distributed.launch import may_complain
 
 app = typer.Typer(
     help="The convnet workbench: from a folder of images to a model you understand, trust and can ship.",

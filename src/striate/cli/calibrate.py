@@ -12,7 +12,7 @@ from striate.cli.console import AsJson, DataDir, Device, Download, out, show_jso
 from striate.cli.memory import importing
 
 if TYPE_CHECKING:
-    from striate.evaluation.calibrating import Fit, Sureness
+    from striate.evaluation.temperature_scaling import Fit, Sureness
 
 
 def calibrate(

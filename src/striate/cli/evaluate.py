@@ -41,7 +41,7 @@ def evaluate(
     """
     with importing():
         from striate.data.opening import Access
-        from striate.evaluation.on_source import evaluate as evaluate_source
+        from striate.evaluation.evaluate_model import evaluate as evaluate_source
         from striate.tasks.model import load_model
 
     loaded = load_model(model, device=device, download=download, tell=tell)

@@ -11,7 +11,7 @@ from striate.cli.console import AsJson, DataDir, Download, complain, out, show_j
 from striate.cli.memory import importing
 
 if TYPE_CHECKING:
-    from striate.export.proof import Proof
+    from striate.export.parity import Proof
 
 _MOST_ROWS = 5
 _Model = Annotated[str, typer.Argument(metavar="MODEL", help="A run folder, a model.safetensors, or NETWORK:WEIGHTS.")]

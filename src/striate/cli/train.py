@@ -8,10 +8,10 @@ from typing import Annotated, Any
 import typer
 
 from striate.cli.console import AsJson, DataDir, Device, Download, complain, show_json, tell, track
-from striate.cli.live import LiveDisplay
 from striate.cli.memory import importing
+from striate.cli.progress_display import LiveDisplay
 from striate.errors import InputError
-from striate.training.launching import end_with_parent, is_launched, launch, own_place
+from striate.training.distributed.launch import end_with_parent, is_launched, launch, own_place
 
 
 def _option(name: str, panel: str, text: str, metavar: str | None = None) -> Any:

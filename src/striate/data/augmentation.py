@@ -2,7 +2,7 @@
 
 Images are (N, C, H, W) with pixels 0..255, uint8 or float, and stay so. Each image gets its own draw, all from the
 generator given: equal generators, equal results, and on every device from the same numbers. The random resized crop is
-made where images are read (`striate.data.feeding`), since packed images differ in size.
+made where images are read (`striate.data.sampling`), since packed images differ in size.
 """
 
 import dataclasses
@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from striate.data.sending import send
+from striate.data.to_device import send
 from striate.errors import InputError
 
 # for pixels in [0, 1]; the AlexNet paper (section 4.1) prints no figures, these were published with fb.resnet.torch

@@ -12,7 +12,7 @@ from striate.data.hashing import fingerprint, hash_images
 from striate.data.packed import PreparedImages
 from striate.data.packing import pack_images
 from striate.data.preprocessing import Preprocessing
-from striate.data.sources import open_source
+from striate.data.readers.sources import open_source
 from striate.data.streaming import stream_images
 from striate.progress import Tell, Track, tell_nobody, track_silently
 

@@ -131,7 +131,7 @@ class Preprocessing:
         """A batch (N, C, H, W) of pixels 0..255, uint8 or float -> float32 as the network wants it."""
         import torch  # here, because whoever answers by another engine prepares images without it
 
-        from striate.data.sending import send
+        from striate.data.to_device import send
 
         if images.ndim != 4 or images.shape[1] != self.channels:
             raise InputError(

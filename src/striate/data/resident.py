@@ -6,10 +6,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from striate.data.feeding import check_usable
 from striate.data.packed import PackedImages, PreparedImages
 from striate.data.preprocessing import center
-from striate.data.sending import send
+from striate.data.sampling import check_usable
+from striate.data.to_device import send
 
 LARGEST_SHARE = 4
 """At most one part in so many of the memory that is free on a device is for images."""

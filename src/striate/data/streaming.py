@@ -29,7 +29,7 @@ from striate.data.packing import (
 )
 from striate.data.parallel import num_processors
 from striate.data.preprocessing import Preprocessing
-from striate.data.shard_reader import ShardImages
+from striate.data.readers.shard_reader import ShardImages
 from striate.errors import DataError, InputError
 from striate.progress import Tell, Track, tell_nobody, track_silently
 

@@ -9,17 +9,17 @@ from typing import Any
 
 import torch
 
+from striate.engines.bench_target import Subject, subject_of
 from striate.engines.candidates import candidates, needs_export, why_impossible
 from striate.engines.choosing import choose, why_not
 from striate.engines.engine import AUTO, EXPORTED, REFERENCE, EngineKind, check_engine_name, check_installed
-from striate.engines.machine import this_machine
+from striate.engines.engine_cache import Measured
+from striate.engines.hardware import this_machine
 from striate.engines.measurement import Row
 from striate.engines.measuring import SETTLING, SLOW_NETWORK_S, Plan, measure
 from striate.engines.quantising import write_int8
-from striate.engines.remembering import Measured
 from striate.engines.run_off import run_off
 from striate.engines.samples import Samples, built_in_samples, own_samples
-from striate.engines.subject import Subject, subject_of
 from striate.errors import InputError, StriateError
 from striate.progress import Tell, Track, tell_nobody, track_silently
 from striate.tasks.model import Model

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 from striate.engines.engine import AUTO, EXPORTED, REFERENCE, EngineKind, is_installed
-from striate.machine import has_cpp_compiler
+from striate.processor import has_cpp_compiler
 
 _READY = (  # time may run out on a large network, so what has been the fastest on most comes early
     REFERENCE,

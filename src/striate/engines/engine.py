@@ -7,7 +7,7 @@ from typing import Any
 
 from striate.data.parallel import num_processors
 from striate.errors import InputError
-from striate.tasks.answering import Run
+from striate.tasks.classification.predictions import Run
 
 ENGINES = ("torch", "compile", "onnxruntime", "openvino")
 AUTO = "auto"

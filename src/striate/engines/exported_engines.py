@@ -10,8 +10,8 @@ import numpy as np
 
 from striate.engines.engine import Engine, EngineKind, check_installed, num_threads
 from striate.errors import InputError
-from striate.openvino_core import openvino_core
-from striate.tasks.answering import Run
+from striate.export.openvino_core import openvino_core
+from striate.tasks.classification.predictions import Run
 
 INPUT = "images"
 """The name of the exported graph's input (export.about)."""

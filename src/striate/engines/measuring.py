@@ -12,12 +12,12 @@ import numpy as np
 
 from striate.engines.choosing import FEWEST_OWN_IMAGES
 from striate.engines.engine import REFERENCE, Engine, EngineKind
+from striate.engines.low_margin import NearTies, safe_gap
 from striate.engines.measurement import Agreement, Row, Timing
-from striate.engines.near_ties import NearTies, safe_gap
 from striate.engines.samples import Samples
 from striate.errors import InputError, StriateError
 from striate.progress import Tell, Track, tell_nobody, track_silently
-from striate.tasks.answering import Run
+from striate.tasks.classification.predictions import Run
 
 Open = Callable[[EngineKind, int], Engine]
 """Gives the engine of a kind, ready for batches of a size; StriateError where it cannot."""

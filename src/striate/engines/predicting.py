@@ -23,15 +23,15 @@ from striate.engines.engine import (
     check_engine_name,
     check_installed,
 )
+from striate.engines.engine_cache import About, Measured, Shelf, shelf_of
 from striate.engines.exported_engines import open_exported_engine
+from striate.engines.hardware import may_have_gpu
 from striate.engines.identity import model_key
-from striate.engines.machine import may_have_gpu
+from striate.engines.low_margin import NearTies
 from striate.engines.measurement import Row
-from striate.engines.near_ties import NearTies
-from striate.engines.remembering import About, Measured, Shelf, shelf_of
 from striate.errors import InputError
 from striate.progress import Tell, tell_nobody
-from striate.tasks.answering import (
+from striate.tasks.classification.predictions import (
     ImageLike,
     Prediction,
     PredictionError,
@@ -42,7 +42,7 @@ from striate.tasks.answering import (
 )
 
 if TYPE_CHECKING:
-    from striate.engines.subject import Subject
+    from striate.engines.bench_target import Subject
     from striate.tasks.model import Model
 
 MANY = 4096
@@ -217,7 +217,7 @@ def _speed(row: Row, wish: Wish) -> float:
 
 def _with_model(model: "Model | str | Path", wish: Wish, tell: Tell) -> Answerer:
     """The same with the model loaded."""
-    from striate.engines.subject import subject_of
+    from striate.engines.bench_target import subject_of
 
     device = "cpu" if wish.is_for_cpu else wish.device
     subject = subject_of(model, device=device, download=wish.download, tell=tell)

@@ -15,10 +15,10 @@ from striate.data.dataset import Dataset
 from striate.data.decoding import decode_image
 from striate.data.parallel import num_processors, prefetch
 from striate.data.preprocessing import Preprocessing
-from striate.data.sources import open_source
+from striate.data.readers.sources import open_source
 from striate.errors import DataError, InputError
 from striate.progress import Tell, tell_nobody
-from striate.tasks.answering import PredictionError, name_images, read_pixels
+from striate.tasks.classification.predictions import PredictionError, name_images, read_pixels
 
 BUILT_IN = "32 parts of scikit-learn's china.jpg and flower.jpg"
 _PHOTOS = ("china.jpg", "flower.jpg")
@@ -105,7 +105,7 @@ def _dataset_pixels(dataset: Dataset, index: int, preprocessing: Preprocessing) 
 
 def _labels(dataset: Dataset, class_names: tuple[str, ...], tell: Tell) -> np.ndarray | None:
     """The label of each image as an output index of the model; None, and told, where the model has other classes."""
-    from striate.evaluation.evaluate import map_labels  # imports torch, as whoever measures has done
+    from striate.evaluation.evaluate_network import map_labels  # imports torch, as whoever measures has done
 
     try:
         return map_labels(dataset, class_names, tell=tell)

@@ -7,14 +7,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from striate.data.sending import send
+from striate.data.to_device import send
 from striate.engines.engine import REFERENCE, Engine, EngineKind
 from striate.errors import InputError
 from striate.export.graph import PixelsToProbabilities
-from striate.machine import has_cpp_compiler
-from striate.networks.modes import exact_float32
-from striate.tasks.answering import Run
-from striate.tasks.classification import class_probabilities
+from striate.networks.restore import exact_float32
+from striate.processor import has_cpp_compiler
+from striate.tasks.classification.logits import class_probabilities
+from striate.tasks.classification.predictions import Run
 from striate.tasks.model import Model
 from striate.training.randomness import renew_streams
 

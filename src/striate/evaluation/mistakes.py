@@ -12,7 +12,7 @@ from striate.data.cache import write_atomically
 from striate.data.packed import PreparedImages
 from striate.data.preprocessing import Preprocessing, crop_center
 from striate.errors import RunError
-from striate.evaluation.evaluate import Mistake
+from striate.evaluation.evaluate_network import Mistake
 
 MAX_PICTURE_PX = 192
 

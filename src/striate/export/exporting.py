@@ -17,12 +17,12 @@ from striate.errors import InputError
 from striate.export.about import describe_export
 from striate.export.onnx_file import write_onnx
 from striate.export.openvino_file import write_openvino
-from striate.export.proof import Proof, prove
-from striate.export.proof_images import NUM_IMAGES, built_in_images, source_images
+from striate.export.parity import Proof, prove
+from striate.export.parity_images import NUM_IMAGES, built_in_images, source_images
 from striate.export.running import open_exported
 from striate.export.torch_file import write_torch
-from striate.networks.model_file import MODEL_FILE
 from striate.tasks.model import Model, load_model
+from striate.weights.model_file import MODEL_FILE
 
 FOLDER = "exported"
 """Where in a run folder its exports lie."""

@@ -10,7 +10,7 @@ from striate.data.mean_image import decode_mean_image
 from striate.data.preprocessing import Preprocessing
 from striate.errors import InputError
 from striate.export.resampling import ResizeAndCrop
-from striate.tasks.classification import class_probabilities
+from striate.tasks.classification.logits import class_probabilities
 from striate.tasks.model import Model
 
 

@@ -14,8 +14,8 @@ import numpy as np
 
 from striate.errors import InputError, ModelFileError
 from striate.export.about import INPUT, KEY, VERSION
+from striate.export.openvino_core import openvino_core
 from striate.export.torch_file import ABOUT_NAME
-from striate.openvino_core import openvino_core
 
 ENGINES: dict[str, tuple[str, ...]] = {
     ".onnx": ("onnxruntime", "openvino"),

@@ -16,7 +16,7 @@ from torch.utils._pytree import tree_leaves
 from striate.errors import InputError, StriateError
 from striate.inspection.describe import network_and_size
 from striate.inspection.layers import first_line, record, without_memory
-from striate.networks.modes import keeping_randomness
+from striate.networks.restore import keeping_randomness
 from striate.progress import Tell, tell_nobody
 
 NOISE = 0.02

@@ -18,12 +18,12 @@ from torch.nn.parameter import is_lazy
 
 from striate.errors import InputError, StriateError
 from striate.inspection.counting import count_params
-from striate.inspection.lines import UnknownField
 from striate.inspection.memory import forward_peak, training_bytes
-from striate.inspection.receptive_field import ReceptiveField, receptive_field
+from striate.inspection.receptive_field.intervals import UnknownField
+from striate.inspection.receptive_field.summary import ReceptiveField, receptive_field
+from striate.inspection.receptive_field.tensor_field import Sight
 from striate.inspection.recording import IMAGE, ROOT, Recorder, Step, watching
-from striate.inspection.sight import Sight
-from striate.networks.modes import evaluating, keeping_randomness
+from striate.networks.restore import evaluating, keeping_randomness
 
 _SIZES = (32, 64, 96, 128, 160, 192, 224, 227, 256, 299, 331, 384, 512)
 """Sides of square images that are tried where a network has refused another size."""

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from striate.networks.modes import evaluating
+from striate.networks.restore import evaluating
 
 _SMALL_BATCH = 2
 """Of one image, statistics of a batch may not exist."""

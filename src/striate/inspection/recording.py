@@ -15,11 +15,11 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from striate.inspection.counting import count_op_macs
-from striate.inspection.field_rules import sights_of_outputs
-from striate.inspection.grids import size_of
-from striate.inspection.lines import UnknownField
-from striate.inspection.operator_call import Call
-from striate.inspection.sight import Sight, blank, sight_of_image
+from striate.inspection.receptive_field.index_grid import size_of
+from striate.inspection.receptive_field.intervals import UnknownField
+from striate.inspection.receptive_field.operator_call import Call
+from striate.inspection.receptive_field.tensor_field import Sight, blank, sight_of_image
+from striate.inspection.receptive_field.window_ops import sights_of_outputs
 
 ROOT = "(network)"
 """The name of the network itself among its layers, where it is one layer by itself."""

@@ -11,7 +11,10 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from striate.errors import InputError
-from striate.networks import (
+from striate.networks.checking import check_size
+from striate.networks.entry import Entry
+from striate.networks.external import check_size_by_trying, entry_from_elsewhere, is_elsewhere
+from striate.networks.families import (
     airbench,
     alexnet,
     allconv,
@@ -50,9 +53,6 @@ from striate.networks import (
     xception,
     zfnet,
 )
-from striate.networks.checking import check_size
-from striate.networks.elsewhere import check_size_by_trying, entry_from_elsewhere, is_elsewhere
-from striate.networks.entry import Entry
 from striate.registry import Registry
 
 CATALOGUE: Registry[Entry] = Registry(

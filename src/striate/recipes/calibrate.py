@@ -7,12 +7,12 @@ from typing import Any
 
 from striate.data.opening import Access
 from striate.errors import DataError, InputError, RunError
-from striate.evaluation.calibrating import Fit, Sureness, calibrate, sureness
-from striate.networks.model_file import MAX_TEMPERATURE, MIN_TEMPERATURE, MODEL_FILE
+from striate.evaluation.temperature_scaling import Fit, Sureness, calibrate, sureness
 from striate.progress import tell_nobody
 from striate.recipes.run_folder import RUN_FILE, read_run
 from striate.recipes.train import judge_again
 from striate.tasks.model import load_model, save_model
+from striate.weights.model_file import MAX_TEMPERATURE, MIN_TEMPERATURE, MODEL_FILE
 
 
 @dataclass(frozen=True)

@@ -16,8 +16,8 @@ from striate.data.mean_image import decode_mean_image, encode_mean_image
 from striate.data.preprocessing import Preprocessing, resample
 from striate.errors import InputError
 from striate.networks.catalogue import build_network
-from striate.networks.elsewhere import LIBRARIES
 from striate.networks.entry import Entry
+from striate.networks.external import LIBRARIES
 from striate.recipes.choices import Choices
 from striate.training.recipe import (
     KEEPS_FEATURES,

@@ -18,12 +18,12 @@ import striate
 from striate.data.dataset import SPLITS, Dataset
 from striate.data.opening import Access
 from striate.data.splits import digest
-from striate.machine import processor
+from striate.processor import processor
 from striate.recipes.mode_choice import ModeChoice
 from striate.recipes.prepare import Prepared
 from striate.recipes.run_folder import FORMAT, SPLITS_FILE
 from striate.tasks.model import gpu_name
-from striate.training.launching import Place, launch_identity, meeting_place
+from striate.training.distributed.launch import Place, launch_identity, meeting_place
 from striate.training.recipe import count_outputs
 
 _VERSIONS = ("torch", "torchvision", "lightning-fabric", "numpy", "pillow", "safetensors")

@@ -14,13 +14,14 @@ import striate
 from striate.data.cache import cache_dir, write_atomically
 from striate.data.parallel import num_processors
 from striate.errors import InputError
-from striate.machine import has_cpp_compiler, processor
+from striate.processor import has_cpp_compiler, processor
 from striate.progress import Tell
 from striate.recipes.choices import Choices
 from striate.recipes.prepare import Prepared
 from striate.tasks.model import gpu_name
-from striate.training.feed import Feed
-from striate.training.modes import (
+from striate.training.loader import Feed
+from striate.training.precision import has_fast_bf16
+from striate.training.speed.autotune import (
     MakeFabric,
     Mode,
     ModeTiming,
@@ -28,7 +29,6 @@ from striate.training.modes import (
     measure_modes,
     possible_modes,
 )
-from striate.training.precision import has_fast_bf16
 
 SMALL_MACS = 20_000_000
 """Multiply-adds of one image below which a single thread is worth a try."""

@@ -11,20 +11,16 @@ from torch import Tensor, nn
 from striate.data.augmentation import augment
 from striate.data.dataset import Dataset, Splits
 from striate.data.decoding import image_facts
-from striate.data.feeding import read_batch
 from striate.data.mean_image import encode_mean_image
 from striate.data.opening import Access, OpenedData, open_data, pack_data
 from striate.data.packed import PreparedImages
 from striate.data.preprocessing import Preprocessing
+from striate.data.sampling import read_batch
 from striate.data.splits import split_dataset
 from striate.data.statistics import measure_mean_image, measure_mean_std
 from striate.errors import DataError, InputError
-from striate.networks.adapting import adapt_preprocessing, load_pretrained
 from striate.networks.catalogue import build_network, check_input_size, entry_for
-from striate.networks.deep_compression_file import NETWORK as DEEP_COMPRESSED
-from striate.networks.deep_compression_file import is_deep_compression_file
 from striate.networks.entry import Entry
-from striate.networks.model_file import MODEL_FILE, is_model_file, read_header
 from striate.progress import Tell
 from striate.recipes.choices import Choices
 from striate.recipes.defaults import (
@@ -34,12 +30,16 @@ from striate.recipes.defaults import (
     default_recipe,
     resized_preprocessing,
 )
-from striate.training.groups import layer_groups, num_open_groups
+from striate.training.frozen.layer_groups import layer_groups, num_open_groups
+from striate.training.frozen.trainable_tail import TrainedPart, find_trained_part
 from striate.training.growing import growing_size
 from striate.training.optimizers import build_optimizer
 from striate.training.precision import has_fast_bf16
 from striate.training.recipe import Recipe, count_outputs
-from striate.training.trained_part import TrainedPart, find_trained_part
+from striate.weights.adapting import adapt_preprocessing, load_pretrained
+from striate.weights.deep_compression_file import NETWORK as DEEP_COMPRESSED
+from striate.weights.deep_compression_file import is_deep_compression_file
+from striate.weights.model_file import MODEL_FILE, is_model_file, read_header
 
 PUBLISHED, DEFAULT_PRETRAINED = "imagenet", "resnet18"
 GREY_MODES = ("1", "L", "LA", "La", "I", "F", "I;16", "I;16B", "I;16L", "I;16N")

@@ -17,16 +17,15 @@ from striate.data.opening import Access
 from striate.data.preprocessing import Preprocessing
 from striate.data.splits import digest
 from striate.errors import InputError, ModelFileError, RunError, StriateError
-from striate.evaluation.evaluate import Evaluation
-from striate.evaluation.evaluate import evaluate as evaluate_network
+from striate.evaluation.evaluate_network import Evaluation
+from striate.evaluation.evaluate_network import evaluate as evaluate_network
 from striate.evaluation.mistakes import write_mistakes
-from striate.machine import has_cpp_compiler
 from striate.networks.catalogue import build_network, entry_for
-from striate.networks.model_file import MODEL_FILE, ModelFile, read_model_file, write_model_file
+from striate.processor import has_cpp_compiler
 from striate.recipes.choices import Choices
 from striate.recipes.defaults import default_num_threads
 from striate.recipes.description import describe_run, processes_lines, split_names, summary_line, what_must_agree
-from striate.recipes.machine import check_device, make_fabric, own_share_of_threads, quiet_beside_first, threads
+from striate.recipes.devices import check_device, make_fabric, own_share_of_threads, quiet_beside_first, threads
 from striate.recipes.mode_choice import ModeChoice, with_fastest_mode
 from striate.recipes.prepare import Prepared, prepare, prepare_again, trained_part
 from striate.recipes.run_folder import (
@@ -40,22 +39,29 @@ from striate.recipes.run_folder import (
     write_json,
 )
 from striate.reports.report import write_report
-from striate.tasks.classification import tempered
-from striate.training.agreement import check_same, failing_together, from_first, naming_lost_processes, one_a_node_first
+from striate.tasks.classification.logits import tempered
 from striate.training.checkpoints import cannot_write, has_checkpoints
 from striate.training.checks import CheckResult
-from striate.training.feature_feed import with_features
-from striate.training.feed import MAX_READERS, Feed
-from striate.training.launching import Place, is_restart_of, own_place
+from striate.training.distributed.collectives import (
+    check_same,
+    failing_together,
+    from_first,
+    naming_lost_processes,
+    one_a_node_first,
+)
+from striate.training.distributed.fsdp import check_sharding
+from striate.training.distributed.launch import Place, is_restart_of, own_place
+from striate.training.frozen.feature_cache import with_features
+from striate.training.frozen.trainable_tail import TrainedPart, whole_state
+from striate.training.loader import MAX_READERS, Feed
 from striate.training.loop import check_batch_size, train_network
 from striate.training.observer import Observer, Observers, SilentObserver
 from striate.training.rate_finder import RateScan
 from striate.training.rate_finder import find_rate as scan_rates
 from striate.training.recipe import Recipe, count_outputs
-from striate.training.sharding import check_sharding
 from striate.training.tensorboard import TensorBoardWriter
-from striate.training.trained_part import TrainedPart, whole_state
 from striate.training.validation import autocast_dtype
+from striate.weights.model_file import MODEL_FILE, ModelFile, read_model_file, write_model_file
 
 
 @dataclass(frozen=True)

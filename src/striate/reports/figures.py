@@ -11,7 +11,7 @@ from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from striate.evaluation.intervals import wilson_interval
+from striate.tasks.intervals import wilson_interval
 
 # Stand-ins: each is replaced by a CSS variable of the page after drawing.
 INK, FAINT, TRAIN, VALIDATION, BEST = "#010203", "#010204", "#010205", "#010206", "#010207"

@@ -13,14 +13,13 @@ from torch import Tensor, nn
 
 from striate.data.preprocessing import Preprocessing
 from striate.errors import InputError, ModelFileError
-from striate.networks.adapting import find_counts, load_pretrained
 from striate.networks.catalogue import CATALOGUE, entry_for, names_network, split_reference
 from striate.networks.entry import Entry
-from striate.networks.model_file import MODEL_FILE, ModelFile, read_model_file, write_model_file
-from striate.networks.modes import evaluating
+from striate.networks.restore import evaluating
 from striate.progress import Tell, Track, tell_nobody, track_silently
-from striate.tasks.answering import ClassProbability as ClassProbability
-from striate.tasks.answering import (
+from striate.tasks.classification.logits import class_probabilities
+from striate.tasks.classification.predictions import ClassProbability as ClassProbability
+from striate.tasks.classification.predictions import (
     ImageLike,
     Prediction,
     PredictionError,
@@ -30,7 +29,8 @@ from striate.tasks.answering import (
     collect,
     name_images,
 )
-from striate.tasks.classification import class_probabilities
+from striate.weights.adapting import find_counts, load_pretrained
+from striate.weights.model_file import MODEL_FILE, ModelFile, read_model_file, write_model_file
 
 
 @dataclass(frozen=True, eq=False)

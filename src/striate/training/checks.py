@@ -14,15 +14,15 @@ from torch import nn
 from torch.nn import functional as F
 
 from striate.errors import NonFiniteLoss
-from striate.tasks.classification import class_logits
-from striate.training.feed import Feed
-from striate.training.groups import layer_groups, num_open_groups, open_groups
+from striate.tasks.classification.logits import class_logits
+from striate.training.frozen.layer_groups import layer_groups, num_open_groups, open_groups
+from striate.training.frozen.trainable_tail import TrainedPart
+from striate.training.loader import Feed
 from striate.training.loss import ClassificationLoss
 from striate.training.optimizers import split_by_decay
 from striate.training.randomness import preserved_randomness, seed_device, seed_for
 from striate.training.recipe import Recipe
 from striate.training.step import Batch
-from striate.training.trained_part import TrainedPart
 
 NUM_IMAGES = 64
 NUM_HANDFUL = 8

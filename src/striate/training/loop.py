@@ -16,10 +16,11 @@ from torch import Tensor, nn
 from striate.errors import InputError, RunError
 from striate.training.checkpoints import has_checkpoints
 from striate.training.checks import CheckResult, run_checks
+from striate.training.distributed.fsdp import check_sharding, is_sharded, shard_weights
 from striate.training.ema import MovingAverage
-from striate.training.feed import Feed
-from striate.training.groups import LayerGroup, layer_groups, restored_modes
+from striate.training.frozen.layer_groups import LayerGroup, layer_groups, restored_modes
 from striate.training.interrupts import catching_stop_requests
+from striate.training.loader import Feed
 from striate.training.loss import loss_of
 from striate.training.metrics_log import MetricsLog
 from striate.training.observer import Observer, SilentObserver
@@ -27,7 +28,6 @@ from striate.training.optimizers import build_optimizer
 from striate.training.randomness import preserved_randomness
 from striate.training.recipe import Recipe
 from striate.training.session import OnBest, Session
-from striate.training.sharding import check_sharding, is_sharded, shard_weights
 from striate.training.state import TrainingResult, TrainingState, identify
 from striate.training.validation import autocast_dtype
 

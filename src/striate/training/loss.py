@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from striate.networks.auxiliary import WithAuxiliary
-from striate.tasks.classification import balanced_class_weights, class_logits, classification_loss
-from striate.training.feed import Feed
+from striate.tasks.classification.logits import balanced_class_weights, class_logits, classification_loss
+from striate.training.loader import Feed
 from striate.training.recipe import Recipe
 
 

@@ -15,8 +15,8 @@ from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.sgd import sgd
 
+from striate.training.distributed.fsdp import laid_out_like, whole
 from striate.training.precision import has_fast_bf16
-from striate.training.sharding import laid_out_like, whole
 
 COEFFICIENTS = (3.4445, -4.775, 2.0315)
 """Of x, x**3 and x**5: the steepest at 0 of the quintics that keep singular values near 1."""

@@ -9,7 +9,7 @@ from torch.nn.modules.conv import _ConvNd
 from torch.optim import Optimizer
 
 from striate.errors import InputError
-from striate.training.groups import LayerGroup
+from striate.training.frozen.layer_groups import LayerGroup
 from striate.training.muon import Muon
 from striate.training.recipe import OptimizerConfig
 

@@ -15,8 +15,8 @@ from torch import nn
 
 from striate.errors import InputError, NonFiniteLoss
 from striate.progress import Track, track_silently
-from striate.training.feed import Feed
-from striate.training.groups import layer_groups, num_open_groups, open_groups
+from striate.training.frozen.layer_groups import layer_groups, num_open_groups, open_groups
+from striate.training.loader import Feed
 from striate.training.loss import loss_of
 from striate.training.optimizers import build_optimizer, set_rates
 from striate.training.randomness import preserved_randomness, seed_for

@@ -15,23 +15,23 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from striate.errors import NonFiniteLoss
-from striate.training.agreement import check_same, failing_together
 from striate.training.best_epoch import BestEpoch, is_better
 from striate.training.checkpoints import load_newest_checkpoint, save_checkpoint
 from striate.training.checks import CheckResult, standing_still
-from striate.training.feed import Feed
-from striate.training.groups import LayerGroup, num_open_groups, open_groups
+from striate.training.distributed.collectives import check_same, failing_together
+from striate.training.distributed.fsdp import InPrecision, all_whole, is_sharded
+from striate.training.frozen.layer_groups import LayerGroup, num_open_groups, open_groups
 from striate.training.interrupts import StopRequest
+from striate.training.loader import Feed
 from striate.training.loss import ClassificationLoss
 from striate.training.metrics_log import MetricsLog
-from striate.training.modes import compiled
 from striate.training.observer import Observer, RunStart, StepInfo
 from striate.training.optimizers import set_rates, start_momentum
-from striate.training.queued_steps import QueuedSteps, can_queue
 from striate.training.randomness import seed_for
 from striate.training.recipe import Recipe
 from striate.training.schedules import rate_factor
-from striate.training.sharding import InPrecision, all_whole, is_sharded
+from striate.training.speed.autotune import compiled
+from striate.training.speed.cuda_graphs import QueuedSteps, can_queue
 from striate.training.state import EpochSums, TrainingResult, TrainingState, restore, to_checkpoint
 from striate.training.step import Batch, StepResult, train_step
 from striate.training.validation import autocast_dtype, validate

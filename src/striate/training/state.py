@@ -15,11 +15,11 @@ from striate.progress import Tell
 from striate.training.best_epoch import BestEpoch
 from striate.training.checkpoints import Checkpoint, pack_tree, unpack_tree
 from striate.training.checks import CheckResult
+from striate.training.distributed.fsdp import all_whole, laid_out_like
 from striate.training.ema import MovingAverage
-from striate.training.feed import Feed
+from striate.training.loader import Feed
 from striate.training.recipe import Recipe
 from striate.training.schedules import Plateau
-from striate.training.sharding import all_whole, laid_out_like
 from striate.training.step import StepResult
 
 

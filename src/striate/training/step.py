@@ -12,14 +12,14 @@ from torch import Tensor, nn
 from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 from torch.optim import LBFGS, Optimizer
 
-from striate.data.feeding import Share
+from striate.data.sampling import Share
 from striate.errors import NonFiniteLoss
 from striate.networks.auxiliary import WithAuxiliary
-from striate.tasks.classification import class_logits
-from striate.training.dropout import QuickDropout
+from striate.tasks.classification.logits import class_logits
+from striate.training.distributed.fsdp import InPrecision, whole
+from striate.training.distributed.global_batch import WholeBatch
 from striate.training.randomness import seed_device
-from striate.training.sharding import InPrecision, whole
-from striate.training.whole_batch import WholeBatch
+from striate.training.speed.cpu_dropout import QuickDropout
 
 
 @dataclass(frozen=True)

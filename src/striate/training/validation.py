@@ -7,12 +7,12 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
-from striate.evaluation.evaluate import answer, figures_of
-from striate.evaluation.metrics import Answers
+from striate.evaluation.evaluate_network import answer, figures_of
 from striate.progress import Track, track_silently
-from striate.training.agreement import failing_together
-from striate.training.feed import Feed
-from striate.training.sharding import is_sharded
+from striate.tasks.classification.metrics import Answers
+from striate.training.distributed.collectives import failing_together
+from striate.training.distributed.fsdp import is_sharded
+from striate.training.loader import Feed
 
 SMALLEST_BATCH = 64
 

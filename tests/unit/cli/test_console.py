@@ -9,7 +9,7 @@ import pytest
 
 from striate.cli.console import show_json, track
 from striate.cli.describe import _parse_size
-from striate.cli.live import LiveDisplay, _clock
+from striate.cli.progress_display import LiveDisplay, _clock
 from striate.errors import InputError
 from striate.reports.units import short_count, short_size
 

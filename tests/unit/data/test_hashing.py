@@ -5,7 +5,7 @@ import numpy as np
 
 from striate.data.dataset import Dataset
 from striate.data.hashing import fingerprint, hash_image, hash_images
-from striate.data.readers import ArrayImages, FileImages
+from striate.data.readers.access import ArrayImages, FileImages
 
 PIXELS = np.arange(4 * 2 * 3, dtype=np.uint8).reshape(4, 2, 3)
 

@@ -11,8 +11,8 @@ from striate.data.packed import PackedImages
 from striate.data.preprocessing import Preprocessing
 from striate.data.statistics import measure_mean_image
 from striate.errors import InputError
-from striate.networks.adapting import adapt_preprocessing
 from striate.recipes.defaults import resized_preprocessing
+from striate.weights.adapting import adapt_preprocessing
 
 
 def preprocessing(pixels, **changes):

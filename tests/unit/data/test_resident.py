@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from striate.data.feeding import read_batch
 from striate.data.packed import PackedImages
 from striate.data.resident import place_on, room_on
+from striate.data.sampling import read_batch
 from striate.errors import DataError, InputError
 
 CPU = torch.device("cpu")

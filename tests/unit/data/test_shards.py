@@ -13,8 +13,8 @@ import pytest
 from PIL import Image
 
 from striate.data.hashing import fingerprint, hash_images
+from striate.data.readers.sources import open_source
 from striate.data.shards import read_index, write_shards
-from striate.data.sources import open_source
 from striate.errors import DataError, InputError
 
 
@@ -158,7 +158,7 @@ def test_a_writer_that_was_killed_goes_on_and_keeps_whole_shards(photos, shards,
     out = tmp_path / "killed"
     code = (
         "import sys, time; from pathlib import Path; from striate.data import readers, shards\n"
-        "from striate.data.sources import open_source\n"
+        "from striate.data.readers.sources import open_source\n"
         "real = readers.FileImages.read\n"
         "readers.FileImages.read = lambda self, index: (time.sleep(0.002), real(self, index))[1]\n"
         "shards.write_shards(open_source(sys.argv[1]), Path(sys.argv[2]), shard_mb=1)\n"

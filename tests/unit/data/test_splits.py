@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from striate.data.dataset import Dataset, Splits
 from striate.data.hashing import hash_images
-from striate.data.readers import ArrayImages
-from striate.data.sources import open_source
+from striate.data.readers.access import ArrayImages
+from striate.data.readers.sources import open_source
 from striate.data.splits import digest, find_copies, split_dataset
 from striate.errors import DataError, InputError
 

@@ -10,11 +10,11 @@ import pytest
 from PIL import Image
 
 from striate.data.dataset import Dataset
-from striate.data.folder import read_folder
 from striate.data.hashing import hash_images
 from striate.data.packing import pack_images
 from striate.data.preprocessing import Preprocessing
-from striate.data.shard_reader import read_shards
+from striate.data.readers.folder import read_folder
+from striate.data.readers.shard_reader import read_shards
 from striate.data.shards import write_shards
 from striate.data.streaming import StreamedImages, stream_images
 from striate.errors import DataError

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from striate.data.folder import read_folder
 from striate.data.hashing import fingerprint, hash_images
-from striate.data.sources import open_source
+from striate.data.readers.folder import read_folder
+from striate.data.readers.sources import open_source
 from striate.data.summary import SizeRange, summarize
 
 

@@ -7,11 +7,11 @@ import pytest
 import torch
 
 from export_cases import catalogue_model, noise
+from striate.engines.bench_target import subject_of
 from striate.engines.benching import bench
 from striate.engines.engine import REFERENCE, EngineKind
 from striate.engines.measuring import Plan
 from striate.engines.predicting import Wish, make_ready
-from striate.engines.subject import subject_of
 from striate.errors import InputError
 from striate.tasks.model import save_model
 

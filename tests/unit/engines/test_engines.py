@@ -8,14 +8,14 @@ import pytest
 import torch
 
 from export_cases import catalogue_model, noise
+from striate.engines.bench_target import Subject
 from striate.engines.benching import bench
 from striate.engines.engine import REFERENCE, EngineKind
+from striate.engines.engine_cache import About, Measured, Shelf
 from striate.engines.identity import model_key
 from striate.engines.measurement import Agreement, Row, Timing
 from striate.engines.measuring import Plan
 from striate.engines.predicting import Wish, make_ready, open_engine, predict
-from striate.engines.remembering import About, Measured, Shelf
-from striate.engines.subject import Subject
 from striate.errors import InputError
 from striate.tasks.model import save_model
 from striate.training.precision import has_fast_bf16
@@ -144,7 +144,7 @@ def test_a_shelf_forgets_what_another_version_or_machine_measured(tmp_path, monk
     row = Row(REFERENCE, 0.0, 0, (Timing(1, 2.0, 3),), Agreement(1, 1, 0.0, is_on_own_images=False))
     shelf.write_measured(Measured((row,), "photos"))
     assert shelf.read_measured() == Measured((row,), "photos")
-    monkeypatch.setattr("striate.engines.machine.version", lambda _: "99.0")
+    monkeypatch.setattr("striate.engines.hardware.version", lambda _: "99.0")
     assert shelf.read_measured() is None
 
 
@@ -172,7 +172,7 @@ def test_engines_that_fail_are_rows_with_their_reason(model, monkeypatch):
     def broken(*_):
         raise RuntimeError("no such kernel")
 
-    monkeypatch.setattr("striate.engines.subject.open_exported_engine", broken)
+    monkeypatch.setattr("striate.engines.bench_target.open_exported_engine", broken)
     found = bench(model, engines=["onnxruntime"], plan=QUICK)
     assert [row.problem for row in found.rows if row.kind.name == "onnxruntime"] == [
         "failed with RuntimeError: no such kernel"

@@ -12,7 +12,7 @@ from PIL import Image
 from striate.cli.answers import write_json, write_table
 from striate.data.preprocessing import Preprocessing
 from striate.engines.measuring import resident_bytes
-from striate.tasks.answering import (
+from striate.tasks.classification.predictions import (
     ClassProbability,
     Prediction,
     PredictionError,

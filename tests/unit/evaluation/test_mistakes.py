@@ -9,7 +9,7 @@ from PIL import Image
 from striate.data.packed import PackedImages
 from striate.data.preprocessing import Preprocessing
 from striate.errors import RunError
-from striate.evaluation.evaluate import Mistake
+from striate.evaluation.evaluate_network import Mistake
 from striate.evaluation.mistakes import write_mistakes
 
 

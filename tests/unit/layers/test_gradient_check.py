@@ -7,7 +7,7 @@ from torch import nn
 from striate.errors import InputError
 from striate.layers.gradient_check import check_gradients, relative_error
 from striate.networks.catalogue import build_network
-from striate.networks.resnet import CifarResNetConfig, cifar_resnet
+from striate.networks.families.resnet import CifarResNetConfig, cifar_resnet
 
 
 class WrongSquare(torch.autograd.Function):

@@ -9,7 +9,7 @@ from striate.errors import InputError
 from striate.recipes import train as train_module
 from striate.recipes.choices import Choices
 from striate.recipes.train import train
-from striate.training import modes
+from striate.training.speed import autotune as modes
 
 
 @pytest.fixture

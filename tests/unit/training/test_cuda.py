@@ -15,13 +15,13 @@ from torch import nn
 
 from striate.data.augmentation import Augmentation
 from striate.errors import NonFiniteLoss
-from striate.evaluation.evaluate import answer
-from striate.training.groups import layer_groups
+from striate.evaluation.evaluate_network import answer
+from striate.training.frozen.layer_groups import layer_groups
 from striate.training.loss import ClassificationLoss
-from striate.training.modes import Mode, measure_modes, possible_modes
 from striate.training.optimizers import build_optimizer
-from striate.training.queued_steps import NUM_WARM_STEPS, QueuedSteps, can_queue
 from striate.training.recipe import OptimizerConfig
+from striate.training.speed.autotune import Mode, measure_modes, possible_modes
+from striate.training.speed.cuda_graphs import NUM_WARM_STEPS, QueuedSteps, can_queue
 from striate.training.step import Batch, train_step
 from training_cases import Recorder, TinyNet, full_recipe, tiny_feed, tiny_recipe, train_tiny
 
@@ -213,7 +213,7 @@ def test_the_loss_that_went_bad_is_named(tmp_path):
 
 
 def test_modes_are_measured_on_a_device(monkeypatch):
-    from striate.training import modes
+    from striate.training.speed import autotune as modes
 
     monkeypatch.setattr(modes, "LONG_RUN_S", 0.0)
     device, recipe = torch.device("cuda"), tiny_recipe(use_cuda_graphs=True, num_threads=1)

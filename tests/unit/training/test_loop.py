@@ -15,8 +15,8 @@ import torch
 from torch import nn
 
 from striate.errors import InputError, NonFiniteLoss, RunError
-from striate.evaluation.evaluate import evaluate
-from striate.machine import has_cpp_compiler
+from striate.evaluation.evaluate_network import evaluate
+from striate.processor import has_cpp_compiler
 from striate.training import checkpoints, validation
 from striate.training.recipe import OptimizerConfig, ScheduleConfig
 from striate.training.session import Session

@@ -5,7 +5,7 @@ import torch
 from torch.nn import functional as F
 
 from striate.networks.auxiliary import WithAuxiliary
-from striate.tasks.classification import class_logits
+from striate.tasks.classification.logits import class_logits
 from striate.training.loss import ClassificationLoss
 
 

@@ -9,7 +9,7 @@ from torch import nn
 
 from striate.errors import InputError
 from striate.training import muon
-from striate.training.groups import layer_groups
+from striate.training.frozen.layer_groups import layer_groups
 from striate.training.muon import Muon, orthogonalized
 from striate.training.optimizers import build_optimizer
 from striate.training.recipe import OptimizerConfig

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from striate.errors import InputError
-from striate.training.groups import layer_groups
+from striate.training.frozen.layer_groups import layer_groups
 from striate.training.optimizers import build_optimizer, set_rates
 from striate.training.recipe import OptimizerConfig
 from training_cases import TinyNet

@@ -1,0 +1,142 @@
+"""`striate data`: what is in a source."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.table import Table
+from rich.text import Text
+
+from striate.cli.console import AsJson, DataDir, Download, out, show_json, tell, track
+
+if TYPE_CHECKING:
+    from striate.data.dataset import Dataset
+    from striate.data.summary import DataSummary
+
+_MOST_ROWS = 60
+_MOST_LINES = 20
+
+
+def look_at_data(
+    source: Annotated[
+        str, typer.Argument(metavar="SOURCE", help="As for train: a name, folder, CSV, IDX, CIFAR or .npz.")
+    ],
+    data_dir: DataDir = None,
+    download: Download = False,
+    max_pixels: Annotated[
+        int, typer.Option("--max-pixels", min=1, help="Refuse images with more pixels than this.")
+    ] = 100_000_000,
+    shards: Annotated[
+        Path | None, typer.Option("--shards", metavar="DIR", help="Write the images to DIR as tar shards instead.")
+    ] = None,
+    shard_mb: Annotated[
+        int, typer.Option("--shard-mb", min=1, metavar="MB", help="Millions of bytes in one shard.")
+    ] = 256,
+    as_json: AsJson = False,
+) -> None:
+    """What is in a source: counts, sizes, unreadable files, copies and leaks. Every image is decoded to the end.
+
+    Example: striate data photos/
+    """
+    from striate.data.readers.sources import open_source
+    from striate.data.summary import summarize
+
+    dataset = open_source(source, data_dir=None if data_dir is None else Path(data_dir), download=download, tell=tell)
+    if shards is not None:
+        _write_shards(dataset, shards, shard_mb, as_json=as_json)
+        return
+    if dataset.kind == "shards":
+        _verify_shards(dataset)
+    summary = summarize(dataset, track=track, max_pixels=max_pixels)
+    if as_json:
+        show_json(summary.to_json())
+        return
+    out.print(
+        Text(f"{summary.source}: {summary.num_images:,} images of {summary.num_classes:,} classes ({summary.kind})")
+    )
+    if summary.num_classes <= _MOST_ROWS:
+        out.print(_count_table(summary))
+    _show_sizes(summary)
+    _show_findings(summary)
+
+
+def _write_shards(dataset: "Dataset", folder: Path, shard_mb: int, *, as_json: bool) -> None:
+    from striate.data.shards import write_shards
+
+    for notice in dataset.notices:
+        tell(notice)
+    written = write_shards(dataset, folder, shard_mb=shard_mb, tell=tell, track=track)
+    for line in written.left_out[:_MOST_LINES]:
+        tell(f"left out: {line}")
+    if as_json:
+        show_json(written.to_json())
+        return
+    num_images = sum(shard.num_images for shard in written.shards)
+    size_mb = sum(shard.size_bytes for shard in written.shards) / 1e6
+    out.print(Text(f"{num_images:,} images in {len(written.shards):,} shards, {size_mb:,.1f} MB, in {folder}"))
+
+
+def _verify_shards(dataset: "Dataset") -> None:
+    """Raise DataError with the first shard whose bytes are not those that were written."""
+    from striate.data.shards import damaged_shards, read_index
+    from striate.errors import DataError
+
+    folder = Path(dataset.source)
+    for line in damaged_shards(folder, read_index(folder)[1], track=track):
+        raise DataError(line)
+
+
+def _count_table(summary: "DataSummary") -> Table:
+    splits = list(summary.images_per_class)
+    table = Table(box=None, header_style="bold")
+    table.add_column("class")
+    for split in splits:
+        table.add_column("images" if split == "unassigned" else split, justify="right")
+    for name in next(iter(summary.images_per_class.values()), {}):
+        counts = [summary.images_per_class[split].get(name, 0) for split in splits]
+        table.add_row(Text(name), *(f"{count:,}" for count in counts))
+    totals = [sum(summary.images_per_class[split].values()) for split in splits]
+    table.add_row("total", *(f"{total:,}" for total in totals), style="bold")
+    return table
+
+
+def _show_sizes(summary: "DataSummary") -> None:
+    if summary.sizes is None:
+        return
+    height, width = summary.sizes.height, summary.sizes.width
+    if height.min == height.max and width.min == width.max:
+        sizes = f"all {height.min} x {width.min}"
+    else:
+        sizes = f"height {height.min} to {height.max}, width {width.min} to {width.max}, typically {height.median:g} x {width.median:g}"
+    out.print(Text(f"size     {sizes} pixels (height x width)"), soft_wrap=True)
+    for what, counts in (("modes", summary.modes), ("formats", summary.formats)):
+        out.print(Text(f"{what:<8} " + ", ".join(f"{name} {count:,}" for name, count in counts.items())))
+
+
+def _show_findings(summary: "DataSummary") -> None:
+    """What deserves a look, each with names; or that nothing does."""
+    findings = [
+        ("cannot be read", [f"{name} {reason}" for name, reason in summary.broken]),
+        ("the same image in several splits", [" = ".join(group) for group in summary.leaks]),
+        ("the same image in several classes", [" = ".join(group) for group in summary.conflicts]),
+        ("copies", [" = ".join(group) for group in summary.copies]),
+        (
+            "parts that lack classes",
+            [_shortened(split, names) for split, names in summary.missing_classes.items() if names],
+        ),
+        ("worth knowing", list(summary.notices)),
+    ]
+    for what, lines in findings:
+        if lines:
+            out.print(Text(f"{what} ({len(lines):,})", style="bold yellow"))
+            for line in lines[:_MOST_LINES]:
+                out.print(Text(f"  {line}"), soft_wrap=True)
+            if len(lines) > _MOST_LINES:
+                out.print(Text(f"  and {len(lines) - _MOST_LINES:,} more; --json names them all", style="dim"))
+    if not any(lines for _, lines in findings):
+        out.print(Text("every image can be read; no copies, no leaks", style="green"))
+
+
+def _shortened(split: str, names: tuple[str, ...]) -> str:
+    more = f" and {len(names) - _MOST_LINES:,} more" if len(names) > _MOST_LINES else ""
+    return f"{split}: {', '.join(names[:_MOST_LINES])}{more}"

@@ -1,0 +1,1 @@
+"""Readers of image collections, one format a file."""

@@ -1,0 +1,116 @@
+"""From the name or path of a source to a scanned data set, recognised by what it holds."""
+
+import dataclasses
+import difflib
+import os
+from pathlib import Path
+
+from striate.data.cache import cache_dir
+from striate.data.dataset import Dataset
+from striate.data.readers.cifar import holds_cifar, read_cifar_folder
+from striate.data.readers.digits import read_digits
+from striate.data.readers.folder import num_class_folders, read_folder
+from striate.data.readers.idx import holds_idx, read_idx_folder
+from striate.data.readers.npz import read_npz
+from striate.data.readers.shard_reader import holds_shards, read_shards
+from striate.data.readers.standard import STANDARD_SETS, StandardSet, fetch
+from striate.data.readers.table import is_table, read_table
+from striate.errors import DataError
+from striate.progress import Tell, Track, tell_nobody, track_silently
+from striate.registry import Registry
+
+DIGITS = "digits"
+
+
+def open_source(
+    source: str | Path,
+    *,
+    data_dir: str | Path | None = None,
+    download: bool = False,
+    tell: Tell = tell_nobody,
+    track: Track = track_silently,
+    standard_sets: Registry[StandardSet] = STANDARD_SETS,
+) -> Dataset:
+    """The data set that a path or the name of a standard set stands for; a path that exists comes before a name.
+
+    Names: "digits" (built in), mnist, fashion-mnist, cifar10, cifar100. These are looked for in `data_dir` (its
+    folder of that name, the folders that torchvision uses, then itself) and in striate's cache; only with `download`
+    are they fetched into the cache, with a line to `tell` and their length and checksum verified. Paths: a folder of
+    IDX files, of CIFAR's binary files, of shards, with a subfolder for each class, or with `labels.csv`; an `.npz` file; a CSV
+    file. Raises DataError when there is no such source or it cannot serve.
+    """
+    if not str(source):
+        raise DataError("no source of images is named; give a file, a folder or the name of a data set")
+    path = Path(os.path.expanduser(source))
+    if os.path.exists(path):  # unlike Path.exists, also for a name too long to be one
+        return open_path(path)
+    if source == DIGITS:
+        return read_digits()
+    if isinstance(source, str) and source in standard_sets:
+        data_dir = Path(data_dir) if data_dir else None
+        return _open_standard(standard_sets[source], data_dir, download=download, tell=tell, track=track)
+    names = [DIGITS, *standard_sets]
+    near = difflib.get_close_matches(str(source).lower(), names, n=3, cutoff=0.6)
+    hint = f"did you mean {', '.join(near)}?" if near else f"the data sets known by name are {', '.join(names)}"
+    raise DataError(f"there is no file or folder {source}; {hint}")
+
+
+def open_path(path: Path) -> Dataset:
+    """The data set in a file or folder. Raises DataError when its content is none that striate reads."""
+    try:
+        return _open_folder(path) if path.is_dir() else _open_file(path)
+    except PermissionError as error:
+        raise DataError(f"{error.filename or path} may not be read: {error.strerror}") from error
+
+
+def _open_folder(folder: Path) -> Dataset:
+    if holds_idx(folder):
+        return read_idx_folder(folder)
+    if holds_shards(folder):
+        return read_shards(folder)
+    if holds_cifar(folder):
+        return read_cifar_folder(folder)
+    labels = folder / "labels.csv"
+    if labels.is_file() and num_class_folders(folder) < 2:  # one folder of images is where they lie, not what they are
+        return dataclasses.replace(read_table(labels), source=str(folder))
+    return read_folder(folder)
+
+
+def _open_file(path: Path) -> Dataset:
+    with path.open("rb") as file:
+        beginning = file.read(4)
+    if beginning[:2] == b"PK":
+        return read_npz(path)
+    if path.suffix.lower() in (".csv", ".tsv", ".txt"):
+        return read_table(path)
+    if holds_idx(path.parent) or holds_cifar(path.parent):
+        raise DataError(f"{path} is one file of several that belong together; name their folder, {path.parent}")
+    if is_table(path):
+        return read_table(path)
+    raise DataError(
+        f"{path} is no source of images; name a folder with a subfolder for each class, a CSV file, an .npz file, "
+        "or a folder of IDX or CIFAR binary files"
+    )
+
+
+def _open_standard(
+    standard_set: StandardSet, data_dir: Path | None, *, download: bool, tell: Tell, track: Track
+) -> Dataset:
+    """The named set from the first folder that holds it, which is told."""
+    cached = cache_dir() / standard_set.name
+    folders = []
+    if data_dir is not None:
+        folders = [data_dir / folder for folder in standard_set.folders] + [data_dir]
+    if download and not any(standard_set.holds(folder) for folder in folders):
+        fetch(standard_set, cached, tell=tell, track=track)
+    folders.append(cached)
+    for folder in folders:
+        if standard_set.holds(folder):
+            tell(f"reading {standard_set.name} from {folder}")
+            return dataclasses.replace(standard_set.read(folder), source=standard_set.name)
+    searched = cached if data_dir is None else f"{data_dir} or {cached}"
+    size_bytes = sum(file.size_bytes for file in standard_set.downloads)
+    raise DataError(
+        f"{standard_set.name} is not in {searched}; name its folder with --data-dir, "
+        f"or fetch it ({size_bytes / 1e6:.0f} MB) with --download"
+    )

@@ -1,0 +1,241 @@
+"""A data set listed in a CSV file, or in `labels.csv` inside a folder.
+
+The first line names the columns, in any case and order: the image (path, file, filename, image or image_path), its
+class by name (label, class, class_name or category) or by number (index, class_index or label_index), and optionally
+its split (split, subset or fold: train, val, valid, validation, dev, test, or nothing). Commas, semicolons or tabs;
+UTF-8 with or without a mark. Paths are relative to the CSV's folder and never lead out of it.
+
+A file `classes.csv` beside it (columns index, name, and optionally wnid or id) names the numbers; all its classes
+count, in its order.
+"""
+
+import csv
+import io
+import os
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath, PureWindowsPath
+
+import numpy as np
+
+from striate.data.dataset import NO_SPLIT, SPLITS, Dataset
+from striate.data.readers.access import FileImages, natural_order, printable
+from striate.data.readers.folder import SPLIT_NAMES
+from striate.errors import DataError
+
+PATH_COLUMNS = ("path", "file", "filename", "image", "image_path")
+LABEL_COLUMNS = ("label", "class", "class_name", "category")
+INDEX_COLUMNS = ("index", "class_index", "label_index")
+SPLIT_COLUMNS = ("split", "subset", "fold")
+_MAX_CLASSES = 1_000_000
+_MAX_HEADER_BYTES = 10_000
+
+
+@dataclass(frozen=True)
+class _Row:
+    """One image as listed; `line` is its line in the file, from 1."""
+
+    line: int
+    path: str
+    label: str
+    split: int
+
+
+def read_table(path: Path) -> Dataset:
+    """The data set that a CSV lists; DataError with the line of what is wrong, or the first file that is missing."""
+    columns, rows = _read_rows(path)
+    path_column = _find_column(columns, PATH_COLUMNS)
+    label_column = _find_column(columns, LABEL_COLUMNS)
+    index_column = None if label_column is not None else _find_column(columns, INDEX_COLUMNS)
+    split_column = _find_column(columns, SPLIT_COLUMNS)
+    class_column = label_column if label_column is not None else index_column
+    if path_column is None or class_column is None:
+        raise DataError(
+            f"{path} must have the columns path and label (or index) but its first line names {', '.join(columns)}"
+        )
+    listed = [
+        _Row(
+            line=line,
+            path=_required(fields[path_column], f"{path}, line {line}: no path"),
+            label=unicodedata.normalize("NFC", _required(fields[class_column], f"{path}, line {line}: no class")),
+            split=NO_SPLIT if split_column is None else _split_number(fields[split_column], f"{path}, line {line}"),
+        )
+        for line, fields in rows
+    ]
+    if not listed:
+        raise DataError(f"{path} lists no images below its first line")
+    found, notices = _drop_repeats(path, _find_files(path, listed))
+    classes = path.with_name("classes.csv")
+    has_numbers = all(row.label.isdecimal() for row in found)
+    has_index_labels = index_column is not None or (classes.is_file() and has_numbers)
+    class_names, labels = _number_classes(path, found, classes) if has_index_labels else _collect_classes(found)
+    return Dataset(
+        source=str(path),
+        kind="csv",
+        class_names=class_names,
+        images=FileImages(path.parent, [row.path for row in found]),
+        labels=labels,
+        given_splits=np.array([row.split for row in found], dtype=np.int8),
+        has_index_labels=has_index_labels,
+        notices=notices,
+        root=path.parent,
+    )
+
+
+def is_table(path: Path) -> bool:
+    """Whether a file's first line, of which no more than a few kilobytes are read, names a column of paths."""
+    with path.open("rb") as file:
+        beginning = file.readline(_MAX_HEADER_BYTES)
+    try:
+        columns = re.split("[,;\t]", beginning.decode("utf-8-sig"))
+    except UnicodeDecodeError:
+        return False
+    return len(columns) > 1 and any(column.strip(' "\r\n').lower() in PATH_COLUMNS for column in columns)
+
+
+def _read_rows(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
+    """(column names in lower case, [(line number, fields)]), all stripped of blanks around them."""
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            text = file.read()
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path} is not UTF-8 text (byte {error.start}); save it as CSV UTF-8") from error
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror}") from error
+    header = text.split("\n", 1)[0]
+    delimiter = max(",;\t", key=header.count)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    try:
+        rows = [(reader.line_num, [field.strip() for field in fields]) for fields in reader if any(fields)]
+    except csv.Error as error:
+        raise DataError(f"{path}, line {reader.line_num}: {error}") from error
+    if not rows:
+        raise DataError(f"{path} is empty; its first line should name the columns, such as path,label")
+    columns = [column.lower() for column in rows[0][1]]
+    for line, fields in rows[1:]:
+        if len(fields) != len(columns):
+            raise DataError(
+                f"{path}, line {line}: {len(fields)} fields where the first line names {len(columns)} columns"
+            )
+    return columns, rows[1:]
+
+
+def _find_column(columns: Sequence[str], names: Sequence[str]) -> int | None:
+    return next((columns.index(name) for name in names if name in columns), None)
+
+
+def _required(text: str, complaint: str) -> str:
+    if not text:
+        raise DataError(complaint)
+    return text
+
+
+def _split_number(text: str, where: str) -> int:
+    if not text:
+        return NO_SPLIT
+    if text.lower() not in SPLIT_NAMES:
+        raise DataError(f"{where}: split {text!r} should be train, validation or test, or left empty")
+    return SPLITS.index(SPLIT_NAMES[text.lower()])
+
+
+def _find_files(table: Path, rows: list[_Row]) -> list[_Row]:
+    """The rows with their paths as on disk. Raises DataError for paths that lead out of the folder or to no file."""
+    root = os.path.realpath(table.parent)
+    inside: dict[str, bool] = {}  # folder -> whether it really lies below root
+    found, missing = [], []
+    for row in rows:
+        path = row.path if os.path.exists(os.path.join(root, row.path)) else row.path.replace("\\", "/")
+        if _leads_out(path, root, inside):
+            raise DataError(f"{table}, line {row.line}: {printable(row.path)} leads out of the CSV's folder")
+        if os.path.isfile(os.path.join(root, path)):
+            found.append(_Row(row.line, str(PurePosixPath(path)), row.label, row.split))
+        else:
+            missing.append(row)
+    if missing:
+        first = missing[0]
+        raise DataError(
+            f"{table} lists {len(rows)} files of which {len(missing)} are not there, the first in line {first.line}: "
+            f"{first.path}; put them there or take their lines out"
+        )
+    return found
+
+
+def _leads_out(path: str, root: str, inside: dict[str, bool]) -> bool:
+    """Whether a path is absolute, steps up, or reaches by a link what is not below `root`."""
+    parts = PurePosixPath(path)
+    if parts.is_absolute() or PureWindowsPath(path).drive or ".." in parts.parts:
+        return True
+    full = os.path.join(root, path)
+    if os.path.islink(full):
+        return not _is_below(os.path.realpath(full), root)
+    folder = os.path.dirname(full)
+    if folder not in inside:
+        inside[folder] = _is_below(os.path.realpath(folder), root)
+    return not inside[folder]
+
+
+def _is_below(path: str, root: str) -> bool:
+    return os.path.commonpath([path, root]) == root
+
+
+def _drop_repeats(table: Path, rows: list[_Row]) -> tuple[list[_Row], tuple[str, ...]]:
+    """Each file once, with a notice of repeats; DataError where a file is listed with two classes or two splits."""
+    kept: dict[str, _Row] = {}
+    for row in rows:
+        first = kept.setdefault(row.path, row)
+        if (first.label, first.split) != (row.label, row.split):
+            raise DataError(f"{table}: {row.path} is listed in line {first.line} and, differently, in line {row.line}")
+    num_repeats = len(rows) - len(kept)
+    notices = (f"{num_repeats} lines of {table.name} list a file again and were passed over",) if num_repeats else ()
+    return list(kept.values()), notices
+
+
+def _collect_classes(rows: list[_Row]) -> tuple[tuple[str, ...], np.ndarray]:
+    """(class names, labels (N,) int64 that index them) of classes listed by name."""
+    names = natural_order(sorted({row.label for row in rows}))
+    places = {name: place for place, name in enumerate(names)}
+    return tuple(names), np.array([places[row.label] for row in rows], dtype=np.int64)
+
+
+def _number_classes(table: Path, rows: list[_Row], classes: Path) -> tuple[tuple[str, ...], np.ndarray]:
+    """(class names, labels (N,) int64 that index them) of classes listed by number, named by `classes` if it exists."""
+    for row in rows:
+        if not row.label.isdecimal() or int(row.label) >= _MAX_CLASSES:
+            raise DataError(f"{table}, line {row.line}: class index {row.label!r} should be a whole number from 0 up")
+    labels = np.array([int(row.label) for row in rows], dtype=np.int64)
+    if not classes.is_file():
+        return tuple(str(index) for index in range(labels.max() + 1)), labels
+    class_names = read_class_names(classes)
+    for row in rows:
+        if int(row.label) >= len(class_names):
+            raise DataError(f"{table}, line {row.line}: class index {row.label} is not in {classes.name}")
+    return class_names, labels
+
+
+def read_class_names(path: Path) -> tuple[str, ...]:
+    """The names in a `classes.csv`, in the order of its indices, which must be 0, 1, ...
+
+    A name that occurs more than once gets its wnid (or id, or index) in brackets: "crane (n02012849)".
+    """
+    columns, rows = _read_rows(path)
+    index_column = _find_column(columns, INDEX_COLUMNS)
+    name_column = _find_column(columns, ("name", *LABEL_COLUMNS))
+    if index_column is None or name_column is None:
+        raise DataError(f"{path} must have the columns index and name but its first line names {', '.join(columns)}")
+    id_column = _find_column(columns, ("wnid", "id"))
+    by_index = {fields[index_column]: fields for _, fields in rows}
+    if len(by_index) < len(rows) or any(str(index) not in by_index for index in range(len(rows))):
+        raise DataError(f"{path} must give each index from 0 to {len(rows) - 1} once")
+    ordered = [by_index[str(index)] for index in range(len(rows))]
+    counts = Counter(fields[name_column] for fields in ordered)
+    unique_column = index_column if id_column is None else id_column
+    names = tuple(
+        fields[name_column] if counts[fields[name_column]] == 1 else f"{fields[name_column]} ({fields[unique_column]})"
+        for fields in ordered
+    )
+    if len(set(names)) < len(names) or "" in names:
+        raise DataError(f"{path} must give every class a name of its own")
+    return names

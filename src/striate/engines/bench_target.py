@@ -1,0 +1,93 @@
+"""The model that engines compute for: loaded, with its place in the cache, and its exported copy made when first needed."""
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from striate.engines.engine import Engine, EngineKind
+from striate.engines.engine_cache import About, Shelf, shelf_of
+from striate.engines.exported_engines import open_exported_engine
+from striate.engines.identity import content_key, model_key
+from striate.engines.low_margin import NearTies
+from striate.engines.measurement import Row
+from striate.engines.torch_engines import open_torch
+from striate.errors import InputError
+from striate.export.onnx_file import write_onnx
+from striate.progress import Tell, tell_nobody
+from striate.tasks.model import Model, gpu_name, load_model
+
+
+@dataclass(frozen=True, eq=False)
+class Subject:
+    """A model and where its copies and measurements are kept."""
+
+    model: Model
+    shelf: Shelf
+
+    @property
+    def about(self) -> About:
+        """What an exported copy needs beside itself."""
+        return About(self.model.network_name, self.model.class_names, self.model.preprocessing)
+
+    def export(self, tell: Tell = tell_nobody) -> None:
+        """Make the exported copy unless it is there. InputError where the network cannot be exported."""
+        if self.shelf.read_about() is not None:
+            return
+        tell(f"exporting {self.model.network_name} once, for the engines that run a copy of it")
+        self.shelf.int8_path.unlink(missing_ok=True)
+        try:
+            write_onnx(self.model, self.shelf.onnx_path, resize=False)
+        except OSError as error:
+            raise InputError(
+                f"{self.shelf.folder} cannot be written ({error.strerror or error}); set STRIATE_CACHE to a folder that can"
+            ) from None
+        self.shelf.write_about(self.about)
+
+    def open(self, kind: EngineKind, batch_size: int) -> Engine:
+        """The engine of this kind for this model, exported first where it must be. Not for near ties: see `open_row`."""
+        if kind.needs_torch:
+            return open_torch(self.model, kind, batch_size=batch_size)
+        self.export()
+        return open_exported_engine(self.shelf.copy_for(kind), kind)
+
+    def open_row(self, row: Row, batch_size: int) -> Engine:
+        """The engine that a row of measurements is about."""
+        if row.kind.precision != "near-ties":
+            return self.open(row.kind, batch_size)
+        quick = self.open(dataclasses.replace(row.kind, precision="bfloat16"), batch_size)
+        slow = self.open(dataclasses.replace(row.kind, precision="float32"), batch_size)
+        return Engine(row.kind, NearTies(quick.run, slow.run, row.gap or 0.0))
+
+
+def subject_of(
+    model: Model | str | Path,
+    *,
+    device: torch.device | str = "cpu",
+    download: bool = False,
+    tell: Tell = tell_nobody,
+) -> Subject:
+    """A model, or what `load_model` takes for one, and its place in the cache. Raises like `load_model`."""
+    loaded = model if isinstance(model, Model) else load_model(model, device=device, download=download, tell=tell)
+    key = None if isinstance(model, Model) else model_key(model)
+    return Subject(loaded, shelf_of(key or _key_of(loaded), gpu_name(loaded.device)))
+
+
+def _key_of(model: Model) -> str:
+    """The key of a model in memory: everything that is known of it, its modules as they print, and its weights."""
+    parts = {
+        "network": model.network_name,
+        "config": model.network_config,
+        "class_names": model.class_names,
+        "preprocessing": model.preprocessing.to_json(),
+        "temperature": model.temperature,
+        "modules": repr(model.network),
+        "type": f"{type(model.network).__module__}.{type(model.network).__qualname__}",
+    }
+    state = [
+        (f"{name} {tensor.dtype} {tuple(tensor.shape)}", tensor.detach().cpu().contiguous().view(-1).view(torch.uint8))
+        for name, tensor in model.network.state_dict().items()
+        if isinstance(tensor, torch.Tensor)
+    ]
+    return content_key(parts, [(name, data.numpy().tobytes()) for name, data in state])

@@ -1,0 +1,185 @@
+"""Evaluate a model on a source: find the right images, match the labels by name, measure."""
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from striate.data.dataset import SPLITS, Dataset
+from striate.data.opening import Access, OpenedData, open_data, pack_data
+from striate.data.packed import PreparedImages
+from striate.data.splits import digest, split_dataset
+from striate.errors import DataError, InputError
+from striate.evaluation.evaluate_network import Evaluation, map_labels
+from striate.evaluation.evaluate_network import evaluate as evaluate_network
+from striate.evaluation.test_time_augmentation import Averaged
+from striate.tasks.classification.logits import tempered
+from striate.tasks.model import Model, load_model
+
+ALL = "all"
+
+
+@dataclass(frozen=True)
+class SourceEvaluation:
+    """The figures of a model on one split of a source, at what temperature, and what the mistaken images are called."""
+
+    source: str
+    split: str
+    evaluation: Evaluation
+    mistake_names: tuple[str, ...]
+    temperature: float = 1.0
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values: source, split, temperature, and the figures as Evaluation names them."""
+        values = self.evaluation.to_json()
+        for mistake, name in zip(values["mistakes"], self.mistake_names, strict=True):
+            mistake["name"] = name
+        return {"source": self.source, "split": self.split, "temperature": self.temperature, **values}
+
+
+@dataclass(frozen=True)
+class Part:
+    """Images of a source for a model to answer: `indices` of `packed`, of the split called `split`, with `labels` (N,) of
+    all images as outputs of the model. `is_own`: they are those of its own training run.
+    """
+
+    dataset: Dataset
+    packed: PreparedImages
+    split: str
+    indices: np.ndarray
+    labels: np.ndarray
+    is_own: bool
+
+
+def evaluate(
+    model: Model | str | Path,
+    source: str | Path | None = None,
+    *,
+    split: str | None = None,
+    average: str | None = None,
+    batch_size: int = 256,
+    access: Access | None = None,
+) -> SourceEvaluation:
+    """Figures of a model, or of what `load_model` takes for one, on a source; without one, on the data it was trained on.
+
+    On the data of its own training the run's splits are made again, and `split` is "test" unless said otherwise ("validation"
+    where there was no test part). Another source's own splits are respected, "test" before "validation"; one without splits is
+    used whole, which "all" asks for anywhere. `average` ("mirror" or "six") averages the answers over so many views of each
+    image, see evaluation.averaging. Labels are matched by class name. Raises DataError for classes that the model
+    does not know, for a split without images, and for training data that have changed since.
+    """
+    access = access or Access()
+    if batch_size < 1:
+        raise InputError(f"batch_size must be at least 1 but is {batch_size}")
+    if not isinstance(model, Model):
+        model = load_model(model, tell=access.tell)
+        model.network.to(memory_format=torch.channels_last)  # a fifth to a half faster on a CPU; it is nobody else's
+    if average is not None:
+        Averaged(model.network, average)  # refused before anything slow
+    part = choose_part(model, source, split, access, prefer=("test", "validation"))
+    network = tempered(model.network, model.temperature)
+    evaluation = evaluate_network(
+        network if average is None else Averaged(network, average),
+        model.preprocessing,
+        part.packed,
+        part.indices,
+        part.labels,
+        model.class_names,
+        batch_size=batch_size,
+        device=model.device,
+        track=access.track,
+    )
+    names = tuple(part.dataset.images.name(mistake.index) for mistake in evaluation.mistakes)
+    return SourceEvaluation(part.dataset.source, part.split, evaluation, names, model.temperature)
+
+
+def choose_part(
+    model: Model, source: str | Path | None, split: str | None, access: Access, *, prefer: tuple[str, ...]
+) -> Part:
+    """The images of `split`, or of the first of `prefer` that has any, or all; decoded, with labels matched by name.
+
+    Without a source those of the model's training. Raises as `evaluate` does.
+    """
+    if split is not None and split not in (*SPLITS, ALL):
+        raise InputError(f"split must be one of {', '.join((*SPLITS, ALL))} but is {split!r}")
+    trained_on = model.provenance.get("data")
+    data = _open_own(trained_on, access) if source is None else open_data(source, access)
+    is_own = trained_on is not None and data.fingerprint == trained_on["fingerprint"]
+    if source is None and not is_own:
+        raise DataError(
+            f"{data.dataset.source} has changed since the model was trained on it, so its splits cannot be made again; "
+            "name it as SOURCE to evaluate on it as it is"
+        )
+    labels = map_labels(data.dataset, model.class_names, tell=access.tell)
+    if is_own and trained_on:
+        access = dataclasses.replace(access, max_pixels=trained_on["max_pixels"])  # the same images could be read then
+    packed = pack_data(data, model.preprocessing, access)
+    parts = _own_parts(data, packed.usable, trained_on) if is_own and trained_on else _given_parts(data.dataset)
+    split = split or next((name for name in prefer if len(parts[name])), ALL)
+    _tell_of_training_images(data.dataset, split, trained_on, is_own, access)
+    indices = parts[split]
+    if not len(indices):
+        there_are = ", ".join(name for name, part in parts.items() if len(part))
+        raise DataError(f"{data.dataset.source} has no images in its {split} part; there are: {there_are}")
+    return Part(data.dataset, packed, split, indices, labels, is_own)
+
+
+def _tell_of_training_images(
+    dataset: Dataset, split: str, trained_on: dict[str, Any] | None, is_own: bool, access: Access
+) -> None:
+    """Say so where the figures flatter, because the model was trained on these very images."""
+    if is_own and split in ("train", ALL):
+        access.tell(f"the {split} part includes the images that the model was trained on: these figures flatter")
+    elif not is_own and trained_on and _is_same_place(dataset.source, str(trained_on["source"])):
+        access.tell(
+            f"{dataset.source} has changed since the model was trained on it, so images that it was trained on are among "
+            "these: the figures flatter"
+        )
+
+
+def _is_same_place(source: str, other: str) -> bool:
+    return source == other or (Path(source).exists() and Path(source).resolve() == Path(other).resolve())
+
+
+def _open_own(trained_on: dict[str, Any] | None, access: Access) -> OpenedData:
+    """The data the model was trained on, found where they were then unless the caller says otherwise."""
+    if not trained_on:
+        raise InputError("this model does not say which data it was trained on; name a SOURCE to evaluate on")
+    source = str(trained_on["source"])
+    if Path(source).is_absolute() and not Path(source).exists():
+        raise DataError(f"the model was trained on {source}, which is not there any more; name a SOURCE to evaluate on")
+    access.tell(f"reading {source}, which the model was trained on")
+    data_dir = trained_on["data_dir"] if access.data_dir is None else access.data_dir
+    return open_data(source, dataclasses.replace(access, data_dir=data_dir))
+
+
+def _own_parts(data: OpenedData, usable: np.ndarray, trained_on: dict[str, Any]) -> dict[str, np.ndarray]:
+    """The splits of the training run, made again and compared with its digest."""
+    settings = trained_on["splits"]
+    splits = split_dataset(
+        data.dataset,
+        data.hashes,
+        usable,
+        seed=settings["seed"],
+        validation_fraction=settings["validation_fraction"],
+        test_fraction=settings["test_fraction"],
+    )
+    if digest(splits) != settings["digest"]:
+        raise DataError(
+            f"the splits of {data.dataset.source} come out differently from those of the training run, perhaps because other "
+            "images can be read here; name another SOURCE with its own test folder"
+        )
+    return {
+        "train": splits.train,
+        "validation": splits.validation,
+        "test": splits.test,
+        ALL: np.arange(len(data.dataset)),
+    }
+
+
+def _given_parts(dataset: Dataset) -> dict[str, np.ndarray]:
+    parts = {name: np.flatnonzero(dataset.given_splits == number) for number, name in enumerate(SPLITS)}
+    return {**parts, ALL: np.arange(len(dataset))}

@@ -1,0 +1,190 @@
+"""One number that makes a classifier as sure as it is right: temperature scaling (Guo et al. 2017, arXiv:1706.04599, section 4.2).
+
+Logits are divided by a temperature before the softmax. It is the one with the least negative log-likelihood on images that
+the network was not trained on. No answer changes, only how sure it is. N images, K classes.
+"""
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from striate.data.opening import Access
+from striate.errors import InputError, NonFiniteLoss
+from striate.evaluation.evaluate_model import ALL, Part, choose_part
+from striate.evaluation.evaluate_network import plain_batches
+from striate.networks.restore import evaluating
+from striate.progress import Track
+from striate.tasks.classification.logits import class_logits, first_best, rank_of_labels
+from striate.tasks.classification.metrics import Answers, calibration_bins, calibration_error
+from striate.tasks.model import Model
+
+LOWEST, HIGHEST = 0.05, 20.0
+"""Temperatures outside are not looked for: beyond, nothing is sure or everything is."""
+FEWEST_IMAGES = 30
+MOST_LOGITS = 50_000_000
+"""Of more answers than so many numbers, images evenly spread are enough: it is one number that is to be found."""
+_MOST_STEPS = 100
+_CHI_SQUARED = 3.841459
+"""The 95 % quantile for one parameter."""
+
+
+@dataclass(frozen=True)
+class Sureness:
+    """How well probabilities fit what happens: mean negative log-likelihood in nats, expected calibration error in [0, 1]."""
+
+    negative_log_likelihood: float
+    calibration_error: float
+
+
+@dataclass(frozen=True)
+class Fit:
+    """The temperature a model had and the one that was found, with its 95 % interval, and how it fares with both on the
+    images it was found on.
+    """
+
+    source: str
+    split: str
+    num_images: int
+    temperature_before: float
+    temperature: float
+    interval: tuple[float, float]
+    before: Sureness
+    after: Sureness
+
+    @property
+    def is_change(self) -> bool:
+        """Whether the images tell that the temperature should be another than it was."""
+        return not self.interval[0] <= self.temperature_before <= self.interval[1]
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values."""
+        return dataclasses.asdict(self)
+
+
+def calibrate(
+    model: Model,
+    source: str | Path | None = None,
+    *,
+    split: str | None = None,
+    batch_size: int = 256,
+    access: Access | None = None,
+) -> tuple[Model, Fit]:
+    """The model with the temperature that suits it best, and what that changes; the network is the same object. Where the
+    images do not tell the new temperature from the old one, the model itself comes back.
+
+    Without a source the images are the validation part of the model's own training; of another, its validation part where
+    it has one, else all. InputError for images that the model was trained on, for fewer than thirty, and where it makes no
+    mistake among them; otherwise raises as `evaluate` does.
+    """
+    access = access or Access()
+    part = choose_part(model, source, split, access, prefer=("validation",))
+    if part.is_own and part.split in ("train", ALL):
+        raise InputError(
+            f"the {part.split} part has images that the model was trained on, of which it is too sure; use validation"
+        )
+    logits, labels = _answers(model, part, batch_size, access.track)
+    num_wrong = int((first_best(logits) != labels).sum())
+    if len(labels) < FEWEST_IMAGES or num_wrong == 0:
+        what = "makes no mistake" if num_wrong == 0 else "has answered too few"
+        raise InputError(
+            f"the model {what} among these {len(labels)} images, so they do not tell how sure it should be; "
+            "name a SOURCE with more images, or harder ones"
+        )
+    temperature = fit_temperature(logits, labels)
+    before, after = (_sureness(logits, labels, each) for each in (model.temperature, temperature))
+    interval = likely_temperatures(logits, labels, temperature)
+    fit = Fit(part.dataset.source, part.split, len(labels), model.temperature, temperature, interval, before, after)
+    if not fit.is_change:
+        return model, fit
+    provenance = {**model.provenance, "calibration": fit.to_json()}
+    return dataclasses.replace(model, temperature=temperature, provenance=provenance), fit
+
+
+def sureness(
+    model: Model, split: str, temperatures: tuple[float, ...], *, batch_size: int = 256, access: Access | None = None
+) -> tuple[Sureness, ...]:
+    """How the model would fare on a part of the data of its training at each of these temperatures. Raises as `evaluate`."""
+    access = access or Access()
+    part = choose_part(model, None, split, access, prefer=())
+    logits, labels = _answers(model, part, batch_size, access.track)
+    return tuple(_sureness(logits, labels, temperature) for temperature in temperatures)
+
+
+def fit_temperature(logits: Tensor, labels: Tensor) -> float:
+    """The temperature in [0.05, 20] with the least negative log-likelihood: logits (N, K), labels (N,) int64.
+
+    The loss is convex in 1 / temperature, so Newton's steps, kept within what is known to hold the minimum, find it.
+    """
+    logits = logits - logits.amax(dim=1, keepdim=True)  # what all classes share costs digits and means nothing
+    own = logits.gather(1, labels[:, None])[:, 0].double().mean()
+    low, high, inverse = 1 / HIGHEST, 1 / LOWEST, 1.0
+    for _ in range(_MOST_STEPS):
+        probabilities = (logits * inverse).softmax(dim=1)
+        means = (probabilities * logits).sum(dim=1)
+        slope = float(means.double().mean() - own)  # of the loss by the inverse temperature
+        curvature = float(((probabilities * logits.square()).sum(dim=1) - means.square()).double().mean())
+        low, high = (low, inverse) if slope > 0 else (inverse, high)
+        following = inverse - slope / curvature if curvature > 0 else low
+        if not low < following < high:
+            following = (low + high) / 2
+        if abs(following - inverse) <= 1e-6 * inverse:
+            break
+        inverse = following
+    return 1 / inverse
+
+
+def likely_temperatures(logits: Tensor, labels: Tensor, best: float) -> tuple[float, float]:
+    """The 95 % interval around the best temperature by the ratio of likelihoods (Wilks 1938), within [0.05, 20]."""
+    allowed = _loss(logits, labels, best) + _CHI_SQUARED / 2 / len(labels)
+    ends = []
+    for far in (LOWEST, HIGHEST):
+        near = best
+        if _loss(logits, labels, far) > allowed:
+            for _ in range(_MOST_STEPS):  # a hundred halvings: to the last digit
+                middle = (near * far) ** 0.5
+                near, far = (near, middle) if _loss(logits, labels, middle) > allowed else (middle, far)
+                if abs(near / far - 1) < 1e-4:
+                    break
+        ends.append(far)
+    return ends[0], ends[1]
+
+
+def _answers(model: Model, part: Part, batch_size: int, track: Track) -> tuple[Tensor, Tensor]:
+    """Logits (N, K) float32 and labels (N,) of the readable images, on the CPU. NonFiniteLoss where one is not finite."""
+    indices = part.indices[part.packed.usable[part.indices]]
+    most = max(1_000, MOST_LOGITS // len(model.class_names))
+    if len(indices) > most:
+        indices = indices[np.linspace(0, len(indices) - 1, most).astype(np.int64)]
+    if len(indices) == 0:
+        raise InputError("there is no readable image to calibrate on; name another split or source")
+    batches = plain_batches(part.packed, indices, model.preprocessing, batch_size, model.device)
+    with evaluating(model.network), torch.inference_mode():
+        parts = [
+            class_logits(model.network(images)).float().cpu()
+            for images in track(batches, "calibrating", -(-len(indices) // batch_size))
+        ]
+    logits = torch.cat(parts)
+    if not logits.isfinite().all():
+        raise NonFiniteLoss("the network answers some images with NaN or infinity; its weights are damaged")
+    return logits, torch.from_numpy(part.labels[indices])
+
+
+def _loss(logits: Tensor, labels: Tensor, temperature: float) -> float:
+    losses = F.cross_entropy(logits / temperature, labels, reduction="none")
+    return float(losses.double().mean())
+
+
+def _sureness(logits: Tensor, labels: Tensor, temperature: float) -> Sureness:
+    logs = (logits / temperature).log_softmax(dim=1)
+    losses = -logs.gather(1, labels[:, None])[:, 0]
+    columns = (labels, first_best(logits), rank_of_labels(logits, labels), losses, logs.amax(dim=1).exp())
+    answers = Answers(
+        *(column.double().numpy() if column.is_floating_point() else column.numpy() for column in columns)
+    )
+    return Sureness(float(answers.losses.mean()), calibration_error(calibration_bins(answers)))

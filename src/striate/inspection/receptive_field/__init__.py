@@ -1,0 +1,1 @@
+"""What part of the image each unit of a network depends on."""

@@ -1,0 +1,1 @@
+"""The catalogue's families of networks, one a file."""

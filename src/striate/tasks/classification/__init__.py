@@ -1,0 +1,1 @@
+"""One class of K for a whole image."""

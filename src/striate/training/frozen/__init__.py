@@ -1,0 +1,1 @@
+"""Frozen layers: which are trained, and features computed once."""

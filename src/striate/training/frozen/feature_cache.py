@@ -1,0 +1,120 @@
+"""What the trained part of a network is fed: what the frozen layers give of every image, computed once for each of a few augmented
+views.
+
+n images of a batch, N training images, V views. Epoch e takes view e modulo V. A part that is trained on these learns
+what it would learn behind the frozen layers, were they given the same views: nothing in them changes.
+"""
+
+import dataclasses
+from collections.abc import Generator, Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from striate.data.parallel import prefetch
+from striate.data.sampling import epoch_order, share_of
+from striate.progress import Track, track_silently
+from striate.training.frozen.trainable_tail import TrainedPart
+from striate.training.loader import Feed, layout
+from striate.training.randomness import generator_for
+from striate.training.recipe import Recipe
+from striate.training.step import Batch
+
+BATCH_SIZE = 32
+"""Images that go through the frozen layers at a time, whatever the batch of the rest: part of what decides the features."""
+
+
+@dataclass(frozen=True, eq=False)
+class FeatureFeed(Feed):
+    """A `Feed` whose images are features: `views` holds V tensors (N, ...), `validation_features` one of as many rows as
+    there are validation images.
+    """
+
+    views: tuple[Tensor, ...]
+    validation_features: Tensor
+
+    def train_batches(
+        self,
+        recipe: Recipe,
+        epoch: int,
+        device: torch.device,
+        *,
+        first_batch: int = 0,
+        rank: int = 0,
+        world_size: int = 1,
+    ) -> Generator[Batch, None, None]:
+        """As `Feed.train_batches`, of features: the images are those of the epoch's view."""
+        view = self.views[epoch % len(self.views)]
+        order = epoch_order(
+            self.train, self.labels, seed=recipe.seed, epoch=epoch, use_balanced_sampling=recipe.use_balanced_sampling
+        )
+        for start, stop in self.bounds(recipe, world_size)[first_batch:]:
+            share = share_of(stop - start, rank, world_size)
+            batch = self._batch(view, self.train, order[start:stop][share.start : share.stop], device)
+            yield dataclasses.replace(batch, share=share)
+
+    def validation_batches(self, indices: np.ndarray, batch_size: int, device: torch.device) -> Iterator[Tensor]:
+        """Features of these validation images, in order."""
+        for start in range(0, len(indices), batch_size):
+            part = indices[start : start + batch_size]
+            yield self._batch(self.validation_features, self.validation, part, device).images
+
+    def plain_batch(self, indices: np.ndarray, device: torch.device) -> Batch:
+        """Features of these training images, of their first view, with their labels."""
+        return self._batch(self.views[0], self.train, indices, device)
+
+    def _batch(self, features: Tensor, own: np.ndarray, indices: np.ndarray, device: torch.device) -> Batch:
+        """The rows of `features`, which are of the images `own` (sorted), for the images `indices`, as float32."""
+        places = torch.from_numpy(np.searchsorted(own, indices)).to(features.device)
+        return Batch(features[places].to(device, torch.float32), torch.from_numpy(self.labels[indices]).to(device))
+
+
+def with_features(
+    feed: Feed,
+    recipe: Recipe,
+    part: TrainedPart,
+    device: torch.device,
+    *,
+    autocast_dtype: torch.dtype | None,
+    track: Track = track_silently,
+) -> FeatureFeed:
+    """The feed with every view of its training images, and its validation images as they are, sent through the frozen layers.
+
+    These must be on `device`, where the features stay. They depend on the recipe, the layers and the images alone.
+    """
+
+    def place(features: Tensor) -> torch.memory_format:
+        return layout(recipe) if features.ndim == 4 else torch.contiguous_format
+
+    def features(images: Tensor) -> Tensor:
+        with torch.no_grad(), torch.autocast(device.type, dtype=autocast_dtype, enabled=autocast_dtype is not None):
+            found = part.features(images.to(device))
+        return found.contiguous(memory_format=place(found))
+
+    starts = range(0, len(feed.train), BATCH_SIZE)
+    parts = [(view, start) for view in range(recipe.views) for start in starts]
+    num_readers = feed.num_readers(recipe)
+    thunks = (partial(view_images, feed, recipe, view, start) for view, start in parts)
+    views: list[Tensor] = []
+    with closing(prefetch(thunks, depth=num_readers + 1, num_workers=num_readers)) as batches:
+        for (view, start), images in zip(parts, track(batches, "running the frozen layers", len(parts)), strict=True):
+            rows = features(images)
+            if view == len(views):  # its first images: only now are the features' sizes known
+                shape = (len(feed.train), *rows.shape[1:])
+                views.append(torch.empty(shape, dtype=rows.dtype, device=device, memory_format=place(rows)))
+            views[view][start : start + len(rows)] = rows
+    plain = feed.validation_batches(feed.validation, BATCH_SIZE, device)
+    return FeatureFeed(
+        feed.packed, feed.labels, feed.train, feed.validation, feed.preprocessing, feed.class_names,
+        views=tuple(views), validation_features=torch.cat([features(images) for images in plain]),
+    )  # fmt: skip
+
+
+def view_images(feed: Feed, recipe: Recipe, view: int, start: int) -> Tensor:
+    """The training images at the places `start` to `start` + BATCH_SIZE as this view has them: (n, C, H, W)."""
+    generator = generator_for(recipe.seed, "view", view, start)
+    return feed.random_images(recipe, feed.train[start : start + BATCH_SIZE], generator)

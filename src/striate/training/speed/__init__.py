@@ -1,0 +1,1 @@
+"""The fastest way to compute a training step on this machine."""

@@ -1,0 +1,1 @@
+"""Model files, published weights, and fitting weights to a network."""

@@ -1,0 +1,187 @@
+import os
+from pathlib import Path
+
+import pytest
+
+from striate.data.readers.table import is_table, read_class_names, read_table
+from striate.errors import DataError
+
+
+def write(folder: Path, text: str, *files: str, name: str = "list.csv", encoding: str = "utf-8") -> Path:
+    for file in files:
+        (folder / file).parent.mkdir(parents=True, exist_ok=True)
+        (folder / file).write_bytes(file.encode())
+    (folder / name).write_bytes(text.encode(encoding))
+    return folder / name
+
+
+def test_names_and_splits(tmp_path):
+    text = "path,label,split\nb.jpg,dog,train\nsub/ä b.jpg,cat,VAL\nc.jpg,cat,\nd.jpg,10,test\n"
+    dataset = read_table(write(tmp_path, text, "b.jpg", "sub/ä b.jpg", "c.jpg", "d.jpg"))
+    assert dataset.kind == "csv"
+    assert dataset.class_names == ("10", "cat", "dog")
+    assert dataset.labels.tolist() == [2, 1, 1, 0]
+    assert dataset.given_splits.tolist() == [0, 1, -1, 2]
+    assert dataset.images.name(1) == "sub/ä b.jpg"
+    assert dataset.images.read(1) == "sub/ä b.jpg".encode()
+    assert not dataset.has_index_labels
+    assert dataset.root == tmp_path
+
+
+@pytest.mark.parametrize("path", ["path", "file", "FileName", " image ", "image_path"])
+@pytest.mark.parametrize("label", ["label", "Class", "class_name", "category"])
+def test_columns_by_any_of_their_names_in_any_order(tmp_path, path, label):
+    dataset = read_table(write(tmp_path, f"{label},extra,{path}\ncat,?,1.png\ndog,?,2.png\n", "1.png", "2.png"))
+    assert dataset.class_names == ("cat", "dog")
+
+
+@pytest.mark.parametrize("delimiter", [",", ";", "\t"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
+@pytest.mark.parametrize("newline", ["\n", "\r\n"])
+def test_what_spreadsheets_write(tmp_path, delimiter, encoding, newline):
+    lines = ["path,label", '"1.png","café, crème"', "", "2.png,thé", ","]
+    text = newline.join(line if line.startswith('"') else line.replace(",", delimiter) for line in lines[:-1])
+    text = text.replace('",', '"' + delimiter) + newline
+    dataset = read_table(write(tmp_path, text, "1.png", "2.png", encoding=encoding))
+    assert dataset.class_names == ("café, crème", "thé")
+
+
+def test_numbers_for_classes(tmp_path):
+    dataset = read_table(write(tmp_path, "file,index\n1.png,3\n2.png,0\n", "1.png", "2.png"))
+    assert dataset.class_names == ("0", "1", "2", "3")
+    assert dataset.labels.tolist() == [3, 0]
+    assert dataset.has_index_labels
+
+
+@pytest.mark.parametrize("column", ["index", "label"])
+def test_numbers_named_beside(tmp_path, column):
+    """All the classes count, in their order, so that the numbers stay those of the outputs of a network."""
+    write(tmp_path, "index,wnid,name\n2,n3,crane\n0,n1,crane\n1,n2,tench\n", name="classes.csv")
+    dataset = read_table(write(tmp_path, f"file,{column}\n1.png,2\n2.png,1\n", "1.png", "2.png"))
+    assert dataset.class_names == ("crane (n1)", "tench", "crane (n3)")
+    assert dataset.labels.tolist() == [2, 1]
+    assert dataset.has_index_labels
+
+
+def test_accents_written_in_two_ways_are_one_class(tmp_path):
+    dataset = read_table(write(tmp_path, "file,label\n1.png,caf\u00e9\n2.png,cafe\u0301\n", "1.png", "2.png"))
+    assert dataset.class_names == ("café",)
+
+
+def test_names_win_over_numbers_where_both_are_given(tmp_path):
+    dataset = read_table(write(tmp_path, "file,index,label\n1.png,7,cat\n2.png,8,dog\n", "1.png", "2.png"))
+    assert dataset.class_names == ("cat", "dog")
+    assert not dataset.has_index_labels
+
+
+def test_backslashes_from_windows(tmp_path):
+    dataset = read_table(
+        write(tmp_path, "file,label\ncats\\1.png,cat\n.\\cats\\2.png,dog\n", "cats/1.png", "cats/2.png")
+    )
+    assert [dataset.images.name(i) for i in range(2)] == ["cats/1.png", "cats/2.png"]
+
+
+def test_a_file_listed_again_is_told(tmp_path):
+    dataset = read_table(write(tmp_path, "file,label\n1.png,cat\n./1.png,cat\n2.png,dog\n", "1.png", "2.png"))
+    assert len(dataset) == 2
+    assert dataset.notices == ("1 lines of list.csv list a file again and were passed over",)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", r"is empty; its first line should name the columns, such as path,label$"),
+        ("file,label\n", r"lists no images below its first line$"),
+        ("file,kind\n1.png,cat\n", r"must have the columns path and label \(or index\) but its first line names file, kind$"),
+        ("1.png,cat\n2.png,dog\n", r"but its first line names 1.png, cat$"),
+        ("file,label\n1.png\n", r"line 2: 1 fields where the first line names 2 columns$"),
+        ("file,label\n1.png,cat,train\n", r"line 2: 3 fields where"),
+        ("file,label\n1.png,\n", r"line 2: no class$"),
+        ("file,label\n,cat\n", r"line 2: no path$"),
+        ("file,label,split\n1.png,cat,train\n\n2.png,cat,fold 2\n", r"line 4: split 'fold 2' should be train, validation or test"),
+        ("file,label\n1.png,cat\n3.png,cat\n4.png,cat\n", r"lists 3 files of which 2 are not there, the first in line 3: 3.png"),
+        ("file,label\nfolder,cat\n", r"of which 1 are not there, the first in line 2: folder"),
+        ("file,label\n1.png,cat\n1.png,dog\n", r"1.png is listed in line 2 and, differently, in line 3$"),
+        ("file,index\n1.png,-1\n", r"line 2: class index '-1' should be a whole number from 0 up$"),
+        ("file,index\n1.png,4000000000\n", r"line 2: class index '4000000000' should be"),
+        ("file,index\n1.png,one\n", r"line 2: class index 'one' should be"),
+        ('file,label\n"1.png,cat\n', r"line 2: unexpected end of data$"),
+        ("file,label\n../secret.png,cat\n", r"line 2: ../secret.png leads out of the CSV's folder$"),
+        ("file,label\n1.png,cat\na/../../secret.png,cat\n", r"line 3: a/../../secret.png leads out of"),
+        ("file,label\n..\\secret.png,cat\n", r"line 2: ..\\secret.png leads out of"),
+        ("file,label\n/etc/hostname,cat\n", r"line 2: /etc/hostname leads out of"),
+        ("file,label\nC:\\pictures\\1.png,cat\n", r"leads out of"),
+        ("file,label\nlink.png,cat\n", r"line 2: link.png leads out of"),
+        ("file,label\nlinked/secret.png,cat\n", r"line 2: linked/secret.png leads out of"),
+        ("file,label\n1.png\0,cat\n", r"list.csv"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_is_named_with_its_line(tmp_path, text, message):
+    (tmp_path / "secret.png").write_bytes(b"secret")
+    folder = tmp_path / "set"
+    (folder / "folder").mkdir(parents=True)
+    (folder / "link.png").symlink_to(tmp_path / "secret.png")
+    (folder / "linked").symlink_to(tmp_path)
+    with pytest.raises(DataError, match=message) as caught:
+        read_table(write(folder, text, "1.png", "2.png"))
+    assert "\n" not in str(caught.value)
+
+
+def test_links_inside_the_folder_are_fine(tmp_path):
+    path = write(tmp_path, "file,label\nlink.png,cat\nlinked/1.png,dog\n", "real/1.png")
+    (tmp_path / "link.png").symlink_to(tmp_path / "real" / "1.png")
+    (tmp_path / "linked").symlink_to("real")
+    assert len(read_table(path)) == 2
+
+
+def test_other_encodings(tmp_path):
+    path = write(tmp_path, "file,label\n1.png,café\n", "1.png", encoding="latin-1")
+    with pytest.raises(DataError, match=r"is not UTF-8 text \(byte 20\); save it as CSV UTF-8$"):
+        read_table(path)
+    with pytest.raises(DataError, match=r"is not UTF-8 text"):
+        read_table(write(tmp_path, "file,label\n1.png,cat\n", encoding="utf-16"))
+    with pytest.raises(DataError, match=r"absent.csv cannot be read: No such file"):
+        read_table(tmp_path / "absent.csv")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("index,wnid\n0,n1\n", r"must have the columns index and name but its first line names index, wnid$"),
+        ("index,name\n0,a\n2,b\n", r"must give each index from 0 to 1 once$"),
+        ("index,name\n0,a\n0,b\n", r"must give each index from 0 to 1 once$"),
+        ("index,name\n0,a\n1,\n", r"must give every class a name of its own$"),
+        ("index,wnid,name\n0,n1,a\n1,n1,a\n", r"must give every class a name of its own$"),
+    ],
+)
+def test_names_of_classes_that_do_not_serve(tmp_path, text, message):
+    with pytest.raises(DataError, match=message):
+        read_class_names(write(tmp_path, text))
+
+
+def test_a_number_without_a_name(tmp_path):
+    write(tmp_path, "index,name\n0,a\n1,b\n", name="classes.csv")
+    with pytest.raises(DataError, match=r"line 3: class index 2 is not in classes.csv$"):
+        read_table(write(tmp_path, "file,index\n1.png,0\n2.png,2\n", "1.png", "2.png"))
+
+
+def test_names_without_an_identifier_take_their_number(tmp_path):
+    assert read_class_names(write(tmp_path, "index,name\n0,a\n1,a\n")) == ("a (0)", "a (1)")
+
+
+def test_a_table_is_known_by_its_first_line(tmp_path):
+    assert is_table(write(tmp_path, "image;label\n"))
+    assert is_table(write(tmp_path, '"File",label\r\n1.png,cat', encoding="utf-8-sig"))
+    assert not is_table(write(tmp_path, "image\n"))
+    assert not is_table(write(tmp_path, "é,path", encoding="latin-1"))
+    assert not is_table(write(tmp_path, "name,kind\n"))
+    assert not is_table(write(tmp_path, ""))
+
+
+def test_the_real_photos(shared_data):
+    dataset = read_table(shared_data / "imagenet-samples" / "labels.csv")
+    assert len(dataset) == 500
+    assert len(dataset.class_names) == 1000
+    assert dataset.labels.tolist() == list(range(0, 1000, 2))
+    assert [dataset.class_names[i] for i in (0, 134, 517)] == ["tench", "crane (n02012849)", "crane (n03126707)"]
+    assert os.path.basename(dataset.images.name(0)) == "n01440764_tench.JPEG"

@@ -1,0 +1,54 @@
+"""A quick engine, and a slow one where the quick one is not sure."""
+
+import numpy as np
+import pytest
+
+from striate.engines.low_margin import SAFETY, SMALLEST_GAP, NearTies, gaps, safe_gap
+from striate.errors import InputError
+
+
+def softmax(logits):
+    shares = np.exp(np.asarray(logits, np.float64))
+    return (shares / shares.sum(axis=1, keepdims=True)).astype(np.float32)
+
+
+def test_gaps_are_those_of_the_logits():
+    assert gaps(softmax([[3.0, 1.0, 2.5], [0.0, 4.0, -1.0]])) == pytest.approx([0.5, 4.0], rel=1e-5)
+    assert gaps(np.array([[1.0, 0.0]])) == [np.inf]
+
+
+def test_the_gap_is_twice_the_largest_that_misled():
+    slow = softmax([[2.0, 1.0], [1.0, 1.2], [5.0, 0.0]])
+    quick = softmax([[2.0, 1.0], [1.3, 1.0], [5.0, 0.0]])
+    assert safe_gap(quick, slow) == pytest.approx(SAFETY * 0.3, rel=1e-5)
+    assert safe_gap(slow, slow) == SMALLEST_GAP
+
+
+def test_a_quick_engine_that_is_wrong_and_certain_is_refused():
+    with pytest.raises(InputError, match="wrong and certain of it, so no gap tells when to compute again"):
+        safe_gap(np.array([[1.0, 0.0]]), np.array([[0.0, 1.0]]))
+    with pytest.raises(InputError, match="expected answers of both engines to the same images"):
+        safe_gap(np.zeros((0, 2)), np.zeros((0, 2)))
+
+
+def test_only_what_is_unsure_is_computed_again():
+    quick_answers = softmax([[3.0, 0.0], [1.0, 1.1], [0.0, 2.0]])
+    seen = []
+
+    def slow(pixels):
+        seen.append(pixels[:, 0, 0, 0].tolist())
+        return softmax([[1.1, 1.0]] * len(pixels))
+
+    pixels = np.arange(3, dtype=np.uint8).reshape(3, 1, 1, 1)
+    answers = NearTies(lambda images: quick_answers[images[:, 0, 0, 0]], slow, gap=0.5)(pixels)
+    assert seen == [[1]]
+    assert answers.argmax(axis=1).tolist() == [0, 0, 1]
+    assert (answers[[0, 2]] == quick_answers[[0, 2]]).all()
+    assert quick_answers[1].argmax() == 1  # the quick engine's own array is left alone
+
+
+def test_not_a_number_is_unsure():
+    broken = np.full((1, 2), np.nan, np.float32)
+    right = np.array([[0.25, 0.75]], np.float32)
+    pixels = np.zeros((1, 1, 1, 1), np.uint8)
+    assert (NearTies(lambda _: broken, lambda _: right, gap=0.1)(pixels) == right).all()
