@@ -40,13 +40,13 @@ from striate.engines.torch_engines import open_torch
 from striate.networks.catalogue import CATALOGUE, build_network
 from striate.recipes.devices import make_fabric
 from striate.tasks.model import Model
-from striate.training.distributed.launch import Place
+from striate.training.distributed.launch import Rank
 from striate.training.frozen.layer_groups import layer_groups
 from striate.training.loss import ClassificationLoss
 from striate.training.optimizers import build_optimizer
 from striate.training.recipe import OptimizerConfig
 from striate.training.speed.autotune import compiled
-from striate.training.speed.cuda_graphs import QueuedSteps
+from striate.training.speed.cuda_graphs import AsynchronousSteps
 from striate.training.step import Batch
 
 CUDA = torch.device("cuda")
@@ -156,12 +156,12 @@ def tuned(network: nn.Module, images: Tensor, targets: Tensor, *, use_compile: b
 
 def own_steps(network: nn.Module, images: Tensor, targets: Tensor, *, use_compile: bool) -> Callable[[], None]:
     """What `striate train` does with each batch by default on such a device; the figures of each step are read."""
-    fabric = make_fabric(CUDA, "bf16-mixed", Place())
+    fabric = make_fabric(CUDA, "bf16-mixed", Rank())
     model = copy.deepcopy(network).train().to(memory_format=torch.channels_last)
     optimizer = build_optimizer(OptimizerConfig("nesterov", learning_rate=1e-4), layer_groups(model))
     wrapped = fabric.setup_module(compiled(model, use_compile), move_to_device=False)
-    queue = QueuedSteps(
-        wrapped, ClassificationLoss(), optimizer, fabric, max_grad_norm=math.inf, use_graphs=True, tell=print
+    queue = AsynchronousSteps(
+        wrapped, ClassificationLoss(), optimizer, fabric, max_grad_norm=math.inf, use_graphs=True, log=print
     )
 
     def steps() -> None:

@@ -37,8 +37,8 @@ import torch
 import striate
 from striate.cli.memory import keep_freed_memory
 from striate.data.preprocessing import Preprocessing
-from striate.engines.bench_target import subject_of
-from striate.engines.benching import measure_subject, samples_for
+from striate.engines.bench_target import bench_target_of
+from striate.engines.benching import measure_target, samples_for
 from striate.engines.candidates import candidates
 from striate.engines.choosing import choose
 from striate.engines.engine import num_threads
@@ -123,14 +123,14 @@ def trained_model(name: str, source: str, epochs: int) -> tuple[Model, float]:
 
 def trial(model: Model, options: argparse.Namespace) -> dict[str, Any]:
     """One network: what striate chose for each batch size, and every peer beside it."""
-    subject = subject_of(model)
+    target = bench_target_of(model)
     samples = samples_for(model, options.source, 500, print)
     plan = Plan(batch_sizes=tuple(options.batches), repeats=options.repeats, longest_s=SLOW_NETWORK_S)
     if options.budget is not None:
         plan = replace(plan, budget_s=options.budget, longest_s=0.0)
     kinds = [kind for kind in candidates(use_int8=options.int8) if not (options.no_compile and kind.name == "compile")]
     began = time.perf_counter()
-    bench = measure_subject(subject, samples, kinds, plan)
+    bench = measure_target(target, samples, kinds, plan)
     bench_s = time.perf_counter() - began
     lines: list[dict[str, Any]] = []
     for batch_size in options.batches:
@@ -139,7 +139,7 @@ def trial(model: Model, options: argparse.Namespace) -> dict[str, Any]:
         pixels = samples.pixels[np.arange(batch_size) % len(samples.pixels)]
         with tempfile.TemporaryDirectory() as folder, DefaultEager(model, Path(folder)) as default_eager:
             runs = {DEFAULT: default_eager, **peers(model, Path(folder), use_compile=not options.no_compile)}
-            runs[OWN] = subject.open_row(row, batch_size).run
+            runs[OWN] = target.open_row(row, batch_size).run
             lines.append({"chosen": str(row.kind), **line(batch_size, *take_turns(runs, pixels, options.repeats))})
         print(model.network_name, json.dumps(lines[-1]), flush=True)
     measured = bench.to_json()

@@ -42,7 +42,7 @@ from striate.cli.memory import keep_freed_memory
 from striate.data.augmentation import Augmentation
 from striate.data.opening import Access, open_data, pack_data
 from striate.data.preprocessing import Preprocessing
-from striate.training.loader import Feed
+from striate.training.loader import Loader
 from striate.training.recipe import Recipe
 
 PEERS = Path(__file__).parent / "peers"
@@ -112,13 +112,13 @@ def striate_passes(photos: Path) -> Iterator[float]:
     preprocessing = Preprocessing(3, 256, (224, 224), MEAN, STD)
     packed = pack_data(data, preprocessing, access)
     everything = np.arange(len(packed))
-    feed = Feed(packed, data.dataset.labels, everything, everything[:1], preprocessing, data.dataset.class_names)
+    loader = Loader(packed, data.dataset.labels, everything, everything[:1], preprocessing, data.dataset.class_names)
     changes = Augmentation(crop_scale=(0.08, 1.0), flip=True)
     recipe = Recipe(
         "resnet18", epochs=1 + LATER_PASSES, batch_size=32, augmentation=changes, use_channels_last=True
     )  # as is usual here
     for epoch in itertools.count():
-        seen = sum(len(batch.images) for batch in feed.train_batches(recipe, epoch, torch.device("cpu")))
+        seen = sum(len(batch.images) for batch in loader.train_batches(recipe, epoch, torch.device("cpu")))
         yield seen / (time.perf_counter() - began)
         began = time.perf_counter()
 

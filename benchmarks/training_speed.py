@@ -36,9 +36,9 @@ from striate.recipes.defaults import default_num_threads
 from striate.recipes.devices import make_fabric
 from striate.recipes.mode_choice import with_fastest_mode
 from striate.recipes.prepare import prepare
-from striate.training.distributed.launch import Place
+from striate.training.distributed.launch import Rank
 from striate.training.frozen.layer_groups import layer_groups
-from striate.training.loader import Feed
+from striate.training.loader import Loader
 from striate.training.loss import loss_of
 from striate.training.optimizers import build_optimizer
 from striate.training.precision import has_fast_bf16
@@ -98,16 +98,16 @@ def trial(job: Job, options: argparse.Namespace) -> dict[str, Any]:
     choices = Choices(network=job.network, image_size=job.size, batch_size=job.batch_size, optimizer="nesterov", seed=0)
     prepared = prepare(str(options.data / job.source), choices, Access(), CPU)
     dataset, splits = prepared.data.dataset, prepared.splits
-    feed = Feed(
+    loader = Loader(
         prepared.packed, dataset.labels, splits.train, splits.validation, prepared.preprocessing, dataset.class_names
     )
     num_threads = default_num_threads(prepared.entry, torch.get_num_threads())
     prepared = replace(prepared, recipe=replace(prepared.recipe, num_threads=num_threads))
-    make = partial(make_fabric, CPU, place=Place())
-    prepared, choice = with_fastest_mode(prepared, feed, choices, CPU, make, print)
+    make = partial(make_fabric, CPU, place=Rank())
+    prepared, choice = with_fastest_mode(prepared, loader, choices, CPU, make, print)
     recipe = prepared.recipe
     mode = Mode(recipe.precision, recipe.use_channels_last, recipe.use_compile, recipe.num_threads)
-    batch = feed.plain_batch(feed.train[: job.batch_size], CPU)
+    batch = loader.plain_batch(loader.train[: job.batch_size], CPU)
     rate = recipe.optimizer.learning_rate / 1000  # the same batch again and again must not blow up
     steps: dict[str, Step] = {}
     for dtype in (torch.float32, *([torch.bfloat16] if has_fast_bf16(CPU) else [])):
@@ -125,7 +125,7 @@ def trial(job: Job, options: argparse.Namespace) -> dict[str, Any]:
     for group in optimizer.param_groups:
         group["lr"] = rate
     model = fabric.setup_module(compiled(network, mode.use_compile), move_to_device=False)
-    loss_fn = loss_of(recipe, feed, CPU)
+    loss_fn = loss_of(recipe, loader, CPU)
     steps[OWN] = lambda: train_step(model, [batch], loss_fn, optimizer, fabric, seed=0)
     speeds = {name: job.batch_size / seconds for name, seconds in take_turns(steps, options.repeats).items()}
     peers = {name: speed for name, speed in speeds.items() if name != OWN}

@@ -6,7 +6,7 @@ from pathlib import Path
 from PIL import Image
 
 import striate
-from striate.cli.console import tell
+from striate.cli.console import log
 from striate.cli.progress_display import LiveDisplay
 from striate.data.opening import Access
 
@@ -14,7 +14,7 @@ from striate.data.opening import Access
 def main() -> None:
     """Train a small network, predict a few test images written out as PNG files, and say where everything lies."""
     display = LiveDisplay()
-    run = striate.train("digits", access=Access(tell=tell), observer=display)
+    run = striate.train("digits", access=Access(log=log), observer=display)
     display.show_run(run)
     model = striate.load_model(run.path)
     for prediction in model.predict(write_test_images(run.path / "samples")).predictions:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from striate.data.augmentation import Augmentation
 from striate.data.packed import PackedImages
 from striate.data.preprocessing import Preprocessing
-from striate.training.loader import Feed
+from striate.training.loader import Loader
 from striate.training.loop import train_network
 from striate.training.observer import SilentObserver, StepInfo
 from striate.training.recipe import OptimizerConfig, Recipe, ScheduleConfig
@@ -38,7 +38,7 @@ class TinyNet(nn.Module):
         return self.fc(self.dropout(self.flatten(maps)))
 
 
-def tiny_feed(num_images: int = 60, num_classes: int = 3, num_validation: int = 15) -> Feed:
+def tiny_feed(num_images: int = 60, num_classes: int = 3, num_validation: int = 15) -> Loader:
     """Grey 8 x 8 images, each class bright in another band, with some noise; easy to learn."""
     rng = np.random.default_rng(0)
     labels = np.arange(num_images) % num_classes
@@ -47,7 +47,7 @@ def tiny_feed(num_images: int = 60, num_classes: int = 3, num_validation: int = 
         image[2 * label : 2 * label + 2] += 150
     packed = PackedImages.from_images(list(images.astype(np.uint8)))
     split = num_images - num_validation
-    return Feed(
+    return Loader(
         packed,
         labels.astype(np.int64),
         np.arange(split),
@@ -125,8 +125,8 @@ def train_tiny(run_dir: Path, recipe: Recipe | None = None, **arguments: Any) ->
     """A run on the tiny data; the trained network and the result."""
     network = arguments.pop("network", None) or TinyNet()
     values = {"fabric": cpu_fabric(), "use_checks": False, **arguments}
-    feed = values.pop("feed", None) or tiny_feed()
-    result = train_network(network, recipe or tiny_recipe(), feed, run_dir, **values)
+    loader = values.pop("feed", None) or tiny_feed()
+    result = train_network(network, recipe or tiny_recipe(), loader, run_dir, **values)
     return network, result
 
 

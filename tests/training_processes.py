@@ -18,7 +18,7 @@ from torch import nn
 
 from striate.data import cache
 from striate.data.augmentation import Augmentation
-from striate.data.sampling import share_of
+from striate.data.sampling import batch_slice
 from striate.errors import StriateError
 from striate.layers.drop_path import DropPath
 from striate.recipes.choices import Choices
@@ -27,7 +27,7 @@ from striate.recipes.train import train
 from striate.training import checkpoints
 from striate.training.distributed import launch as launching
 from striate.training.distributed.fsdp import all_whole
-from striate.training.distributed.global_batch import WholeBatch
+from striate.training.distributed.global_batch import GlobalBatch
 from striate.training.recipe import OptimizerConfig, ScheduleConfig
 from training_cases import cpu_fabric, full_recipe, tiny_recipe, train_tiny
 
@@ -220,10 +220,10 @@ def norm_results(name: str, images: slice) -> dict[str, torch.Tensor]:
 def norms_together(folder: Path, rank: int, world_size: int) -> None:
     """Every norm on this process's share of 9 images; leaves the results."""
     joined_fabric(folder, rank, world_size).launch()
-    share = share_of(9, rank, world_size)
+    share = batch_slice(9, rank, world_size)
     results = {}
     for name in NORMS:
-        with WholeBatch(share):
+        with GlobalBatch(share):
             parts = norm_results(name, slice(share.start, share.stop))
         results |= {f"{name}: {key}": value.contiguous() for key, value in parts.items()}
     safetensors.torch.save_file(results, folder / f"norms-{rank}.safetensors")
@@ -245,7 +245,7 @@ def train_where_it_stands(folder: Path, parent: Path, rank: int, world_size: int
 def joined_fabric(folder: Path, rank: int, world_size: int):
     """This process's part in the company of all, as `striate train --devices` makes it."""
     _take_place(folder, rank, world_size)
-    return make_fabric(torch.device("cpu"), "32-true", launching.own_place())
+    return make_fabric(torch.device("cpu"), "32-true", launching.current_rank())
 
 
 def _take_place(folder: Path, rank: int, world_size: int) -> None:

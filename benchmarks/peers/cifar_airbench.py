@@ -138,7 +138,7 @@ for epoch in range(num_epochs):
     model.eval()
     with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
         single = float((answers(test_images, views=1).argmax(1) == test_labels).float().mean())
-        clock.tell(epoch + 1, single, target)
+        clock.log(epoch + 1, single, target)
         if is_last:
             six = float((answers(test_images, views=6).argmax(1) == test_labels).float().mean())
-            clock.tell(epoch + 1, six, target)
+            clock.log(epoch + 1, six, target)

@@ -83,4 +83,4 @@ for epoch in range(1, NUM_EPOCHS + 1):
     model.eval()
     with torch.no_grad():
         hits = sum(int((model(images).argmax(1) == labels).sum()) for images, labels in test)
-    clock.tell(epoch, hits / 10_000, target)
+    clock.log(epoch, hits / 10_000, target)

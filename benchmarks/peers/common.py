@@ -21,7 +21,7 @@ class Clock:
     def seconds(self) -> float:
         return time.clock_gettime(time.CLOCK_BOOTTIME) - self._started_at
 
-    def tell(self, epoch: int, accuracy: float, target: float) -> None:
+    def log(self, epoch: int, accuracy: float, target: float) -> None:
         """Print where it stands; end the process once the target is met."""
         print(json.dumps({"epoch": epoch, "accuracy": accuracy, "seconds": self.seconds()}), flush=True)
         if accuracy >= target:

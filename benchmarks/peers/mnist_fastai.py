@@ -19,4 +19,4 @@ for epoch in range(1, 9):
     with learner.no_bar(), learner.no_logging():
         learner.fit_one_cycle(1, 1e-2)
         reached = float(learner.validate()[1])
-    clock.tell(epoch, reached, target)
+    clock.log(epoch, reached, target)

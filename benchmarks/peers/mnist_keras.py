@@ -33,7 +33,7 @@ model.compile(loss="categorical_crossentropy", optimizer="adam", metrics=["accur
 
 class Target(keras.callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None):  # noqa: ARG002 - Keras gives it
-        clock.tell(epoch + 1, self.model.evaluate(x_test, y_test, verbose=0)[1], target)
+        clock.log(epoch + 1, self.model.evaluate(x_test, y_test, verbose=0)[1], target)
 
 
 model.fit(x_train, y_train, batch_size=128, epochs=15, validation_split=0.1, verbose=0, callbacks=[Target()])

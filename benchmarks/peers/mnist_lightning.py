@@ -36,7 +36,7 @@ class Digits(lightning.LightningModule):
 
     def on_validation_epoch_end(self):
         if not self.trainer.sanity_checking:
-            clock.tell(self.current_epoch + 1, self.hits / 10_000, target)
+            clock.log(self.current_epoch + 1, self.hits / 10_000, target)
         self.hits = 0
 
     def configure_optimizers(self):

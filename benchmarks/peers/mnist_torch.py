@@ -44,4 +44,4 @@ for epoch in range(1, 15):
     with torch.no_grad():
         hits = sum(int((model(images).argmax(1) == labels).sum()) for images, labels in test)
     schedule.step()
-    clock.tell(epoch, hits / 10_000, target)
+    clock.log(epoch, hits / 10_000, target)

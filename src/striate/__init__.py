@@ -6,7 +6,7 @@ The public functions, imported on first use, so that `import striate` does not i
 import importlib
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
+from striate.version import __version__
 
 _HOMES = {
     "Access": "striate.data.opening",

@@ -5,7 +5,7 @@ from typing import Protocol, TypeVar
 
 T = TypeVar("T")
 
-Tell = Callable[[str], None]
+Log = Callable[[str], None]
 """Takes one line that the user should see: a choice made, a file skipped, a layer adapted."""
 
 
@@ -17,7 +17,7 @@ class Track(Protocol):
         ...
 
 
-def tell_nobody(line: str) -> None:
+def log_nothing(line: str) -> None:
     """The Tell of a caller who wants to hear nothing."""
 
 

@@ -14,7 +14,7 @@ from PIL import Image
 from striate.data.opening import Access
 from striate.export.onnx_file import write_onnx
 from striate.export.openvino_file import convert_onnx
-from striate.export.parity import prove
+from striate.export.parity import verify
 from striate.export.parity_images import source_images
 from striate.export.running import open_exported
 from striate.tasks.model import Model, load_model
@@ -43,10 +43,10 @@ def photos(shared_data):
 
 @pytest.mark.parametrize(("name", "engine"), [("a.onnx", "onnxruntime"), ("a.onnx", "openvino"), ("a.xml", "openvino")])
 def test_a_real_network_on_photos(squeezenet, folder, photos, name, engine):
-    proof = prove(squeezenet, open_exported(folder / name, engine=engine, num_threads=1), photos)
-    assert proof.passed, proof
-    assert proof.num_equal_top1 == proof.num_answers
-    assert proof.largest_difference < 2e-5
+    parity = verify(squeezenet, open_exported(folder / name, engine=engine, num_threads=1), photos)
+    assert parity.passed, parity
+    assert parity.num_equal_top1 == parity.num_answers
+    assert parity.largest_difference < 2e-5
 
 
 def test_the_engines_alone_without_striate(squeezenet, folder, shared_data):
@@ -78,9 +78,9 @@ def test_changed_weights_fail(squeezenet, folder, photos, tmp_path):
     weights = next(each for each in proto.graph.initializer if each.name.endswith("weight"))
     weights.CopyFrom(onnx.numpy_helper.from_array(1.01 * onnx.numpy_helper.to_array(weights), weights.name))
     onnx.save(proto, tmp_path / "a.onnx")
-    proof = prove(squeezenet, open_exported(tmp_path / "a.onnx"), photos[:2])
-    assert not proof.passed
-    assert proof.largest_difference > 1e-4
+    parity = verify(squeezenet, open_exported(tmp_path / "a.onnx"), photos[:2])
+    assert not parity.passed
+    assert parity.largest_difference > 1e-4
 
 
 def test_changed_openvino_weights_fail(squeezenet, folder, photos, tmp_path):
@@ -88,7 +88,7 @@ def test_changed_openvino_weights_fail(squeezenet, folder, photos, tmp_path):
     values = np.fromfile(folder / "a.bin", np.uint8)
     values[len(values) // 2 : len(values) // 2 + 4000] = 0x3D  # floats of 0.046
     values.tofile(tmp_path / "a.bin")
-    assert not prove(squeezenet, open_exported(tmp_path / "a.xml"), photos[:2]).passed
+    assert not verify(squeezenet, open_exported(tmp_path / "a.xml"), photos[:2]).passed
 
 
 def test_another_filter_fails_though_the_file_claims_the_same(squeezenet, folder, photos, tmp_path):
@@ -96,7 +96,7 @@ def test_another_filter_fails_though_the_file_claims_the_same(squeezenet, folder
     other = dataclasses.replace(squeezenet.preprocessing, interpolation="bicubic")
     about = open_exported(folder / "a.onnx").about
     write_onnx(dataclasses.replace(squeezenet, preprocessing=other), tmp_path / "a.onnx", resize=True, about=about)
-    proof = prove(squeezenet, open_exported(tmp_path / "a.onnx"), photos)
-    assert not proof.passed
-    assert not proof.problems
-    assert proof.largest_difference < 1e-4  # where nothing is resized they agree
+    parity = verify(squeezenet, open_exported(tmp_path / "a.onnx"), photos)
+    assert not parity.passed
+    assert not parity.problems
+    assert parity.largest_difference < 1e-4  # where nothing is resized they agree

@@ -49,14 +49,14 @@ def told(network: nn.Module, side: tuple[int, int]) -> tuple[np.ndarray, np.ndar
     """The same along both axes as striate tells it, not cut off at the image."""
     recorder = record(nn.Sequential(network, nn.Identity()), (CHANNELS, *side))
     assert not recorder.notices
-    sight = recorder.steps[-1].sight
-    assert sight is not None
+    field = recorder.steps[-1].field
+    assert field is not None
     found = []
-    for terms in sight.axes:
-        atoms = tuple(atom for dim in sight.dims[1:] for atom in dim)
+    for terms in field.axes:
+        atoms = tuple(atom for dim in field.dims[1:] for atom in dim)
         hidden = tuple(dict.fromkeys(atom for term in terms for atom in term.atoms if atom not in atoms))
         values = tabulated(terms, (*hidden, *atoms)).values
-        found.append(values.reshape([-1, *(size_of(dim) for dim in sight.dims[1:]), 2])[0])
+        found.append(values.reshape([-1, *(size_of(dim) for dim in field.dims[1:]), 2])[0])
     return -np.stack([each[..., 0] for each in found]), np.stack([each[..., 1] for each in found])
 
 

@@ -8,13 +8,13 @@ from typing import Annotated
 
 import typer
 
-import striate
 from striate.cli import bench, calibrate, describe, evaluate, export, networks, predict, report, train
 from striate.cli import data as look
 from striate.cli.console import complain, out
 from striate.cli.memory import end_quickly, keep_freed_memory
 from striate.errors import StriateError
 from striate.training.distributed.launch import may_complain
+from striate.version import __version__
 
 app = typer.Typer(
     help="The convnet workbench: from a folder of images to a model you understand, trust and can ship.",
@@ -28,7 +28,7 @@ app = typer.Typer(
 
 def _show_version(wanted: bool) -> None:
     if wanted:
-        out.print(f"striate {striate.__version__}", highlight=False)
+        out.print(f"striate {__version__}", highlight=False)
         raise typer.Exit
 
 

@@ -6,7 +6,7 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from striate.cli.console import AsJson, Download, out, show_json, tell, track
+from striate.cli.console import AsJson, Download, log, out, show_json, track
 from striate.cli.memory import importing
 from striate.errors import InputError
 
@@ -78,7 +78,7 @@ def bench(
         most_images=most_images,
         device=device,
         download=download,
-        tell=tell,
+        log=log,
         track=track,
     )
     if as_json:

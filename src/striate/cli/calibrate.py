@@ -8,11 +8,11 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from striate.cli.console import AsJson, DataDir, Device, Download, out, show_json, tell, track
+from striate.cli.console import AsJson, DataDir, Device, Download, log, out, show_json, track
 from striate.cli.memory import importing
 
 if TYPE_CHECKING:
-    from striate.evaluation.temperature_scaling import Fit, Sureness
+    from striate.evaluation.temperature_scaling import CalibrationMetrics, Fit
 
 
 def calibrate(
@@ -51,7 +51,7 @@ def calibrate(
         from striate.data.opening import Access
         from striate.recipes.calibrate import calibrate_file
 
-    access = Access(data_dir=data_dir, download=download, tell=tell, track=track)
+    access = Access(data_dir=data_dir, download=download, log=log, track=track)
     result = calibrate_file(model, source, split=split, temperature=temperature, out=to, device=device, access=access)
     if as_json:
         show_json(result.to_json())
@@ -74,7 +74,7 @@ def calibrate(
             out.print(f"  {shlex.join(undo)}", highlight=False, soft_wrap=True)
 
 
-def _show_fit(fit: "Fit", test: "tuple[Sureness, Sureness] | None") -> None:
+def _show_fit(fit: "Fit", test: "tuple[CalibrationMetrics, CalibrationMetrics] | None") -> None:
     low, high = fit.interval
     out.print(
         Text.assemble(

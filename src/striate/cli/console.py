@@ -33,7 +33,7 @@ def show_json(document: Any) -> None:
     sys.stdout.write(json.dumps(_finite(document), ensure_ascii=False, indent=2, allow_nan=False) + "\n")
 
 
-def tell(line: str) -> None:
+def log(line: str) -> None:
     """One line for the user, on standard error."""
     err.print(Text(line), style="dim", soft_wrap=True)
 

@@ -7,7 +7,7 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from striate.cli.console import AsJson, DataDir, Download, out, show_json, tell, track
+from striate.cli.console import AsJson, DataDir, Download, log, out, show_json, track
 
 if TYPE_CHECKING:
     from striate.data.dataset import Dataset
@@ -41,7 +41,7 @@ def look_at_data(
     from striate.data.readers.sources import open_source
     from striate.data.summary import summarize
 
-    dataset = open_source(source, data_dir=None if data_dir is None else Path(data_dir), download=download, tell=tell)
+    dataset = open_source(source, data_dir=None if data_dir is None else Path(data_dir), download=download, log=log)
     if shards is not None:
         _write_shards(dataset, shards, shard_mb, as_json=as_json)
         return
@@ -64,10 +64,10 @@ def _write_shards(dataset: "Dataset", folder: Path, shard_mb: int, *, as_json: b
     from striate.data.shards import write_shards
 
     for notice in dataset.notices:
-        tell(notice)
-    written = write_shards(dataset, folder, shard_mb=shard_mb, tell=tell, track=track)
+        log(notice)
+    written = write_shards(dataset, folder, shard_mb=shard_mb, log=log, track=track)
     for line in written.left_out[:_MOST_LINES]:
-        tell(f"left out: {line}")
+        log(f"left out: {line}")
     if as_json:
         show_json(written.to_json())
         return

@@ -7,7 +7,7 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from striate.cli.console import AsJson, out, show_json, tell
+from striate.cli.console import AsJson, log, out, show_json
 from striate.cli.memory import importing
 from striate.errors import InputError
 from striate.reports.units import short_count, short_size
@@ -55,7 +55,7 @@ def describe(
     with importing():
         from striate.inspection.describe import describe as describe_reference
 
-    description = describe_reference(network, input_size=size, tell=tell)
+    description = describe_reference(network, input_size=size, log=log)
     if html is not None:
         from striate.reports.network_page import write_network_page
 
@@ -72,7 +72,7 @@ def _check(network: str, size: tuple[int, int, int] | None, *, as_json: bool) ->
     with importing():
         from striate.inspection.check_network import check_network
 
-    results = check_network(network, size, tell=tell)
+    results = check_network(network, size, log=log)
     if as_json:
         show_json([{"name": each.name, "passed": each.passed, "detail": each.detail} for each in results])
     else:

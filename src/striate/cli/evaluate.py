@@ -6,7 +6,7 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from striate.cli.console import AsJson, DataDir, Device, Download, out, show_json, tell, track
+from striate.cli.console import AsJson, DataDir, Device, Download, log, out, show_json, track
 from striate.cli.memory import importing
 
 _MOST_ROWS = 40
@@ -44,8 +44,8 @@ def evaluate(
         from striate.evaluation.evaluate_model import evaluate as evaluate_source
         from striate.tasks.model import load_model
 
-    loaded = load_model(model, device=device, download=download, tell=tell)
-    access = Access(data_dir=data_dir, download=download, tell=tell, track=track)
+    loaded = load_model(model, device=device, download=download, log=log)
+    access = Access(data_dir=data_dir, download=download, log=log, track=track)
     result = evaluate_source(loaded, source, split=split, average=average, batch_size=batch_size, access=access)
     if as_json:
         show_json(result.to_json())

@@ -7,11 +7,11 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from striate.cli.console import AsJson, DataDir, Download, complain, out, show_json, tell, track
+from striate.cli.console import AsJson, DataDir, Download, complain, log, out, show_json, track
 from striate.cli.memory import importing
 
 if TYPE_CHECKING:
-    from striate.export.parity import Proof
+    from striate.export.parity import ParityCheck
 
 _MOST_ROWS = 5
 _Model = Annotated[str, typer.Argument(metavar="MODEL", help="A run folder, a model.safetensors, or NETWORK:WEIGHTS.")]
@@ -51,18 +51,18 @@ def export(
         from striate.data.opening import Access
         from striate.export.exporting import export_model
 
-    access = Access(data_dir=data_dir, download=download, tell=tell, track=track)
+    access = Access(data_dir=data_dir, download=download, log=log, track=track)
     exported = export_model(
         model, to, output=output, images=images, num_images=num_images, resize=resize, force=force, access=access
     )
     if as_json:
         show_json(exported.to_json())
     else:
-        _show_proof(exported.proof)
+        _show_parity(exported.parity)
         for path in exported.files:
             size = f"  {path.stat().st_size / 1e6:,.1f} MB"
             out.print(Text.assemble(("wrote ", "bold"), str(path), (size, "dim")), soft_wrap=True)
-    if not exported.proof.passed:
+    if not exported.parity.passed:
         complain(f"the exported model does not answer as the model does, so {exported.path} was not written")
         raise typer.Exit(1)
 
@@ -94,37 +94,37 @@ def check(
         from striate.data.opening import Access
         from striate.export.exporting import check_exported
 
-    access = Access(data_dir=data_dir, download=download, tell=tell, track=track)
-    proof = check_exported(model, exported, source, num_images=num_images, engine=engine, trust=trust, access=access)
+    access = Access(data_dir=data_dir, download=download, log=log, track=track)
+    parity = check_exported(model, exported, source, num_images=num_images, engine=engine, trust=trust, access=access)
     if as_json:
-        show_json(proof.to_json())
+        show_json(parity.to_json())
     else:
-        _show_proof(proof)
-    if not proof.passed:
+        _show_parity(parity)
+    if not parity.passed:
         raise typer.Exit(1)
 
 
-def _show_proof(proof: "Proof") -> None:
-    figures = proof.to_json()
+def _show_parity(parity: "ParityCheck") -> None:
+    figures = parity.to_json()
     table = Table(box=None, show_header=False)
-    table.add_row("engine", proof.engine)
-    table.add_row("same best class", f"{proof.num_equal_top1:,} of {proof.num_answers:,} answers")
+    table.add_row("engine", parity.engine)
+    table.add_row("same best class", f"{parity.num_equal_top1:,} of {parity.num_answers:,} answers")
     for name, key, limit in (
         ("largest difference", "largest_difference", "tolerance"),
         ("  of resized images", "largest_resized_difference", "resized_tolerance"),
     ):
         if figures[key] is not None:
             table.add_row(name, f"{figures[key]:.1e}  (tolerance {figures[limit]:.0e})")
-    if proof.sizes:
-        sizes = ", ".join(f"{height}x{width}" for height, width in proof.sizes[:_MOST_ROWS])
-        more = f" and {len(proof.sizes) - _MOST_ROWS} more" if len(proof.sizes) > _MOST_ROWS else ""
-        table.add_row("sizes", f"{sizes}{more}; in batches of {', '.join(str(size) for size in proof.batch_sizes)}")
+    if parity.sizes:
+        sizes = ", ".join(f"{height}x{width}" for height, width in parity.sizes[:_MOST_ROWS])
+        more = f" and {len(parity.sizes) - _MOST_ROWS} more" if len(parity.sizes) > _MOST_ROWS else ""
+        table.add_row("sizes", f"{sizes}{more}; in batches of {', '.join(str(size) for size in parity.batch_sizes)}")
     out.print(table)
-    for problem in proof.problems:
+    for problem in parity.problems:
         out.print(Text(problem))
-    for kind, found in (("near tie", proof.ties), ("disagreement", proof.disagreements)):
+    for kind, found in (("near tie", parity.ties), ("disagreement", parity.disagreements)):
         for one in found[:_MOST_ROWS]:
             line = f"{kind}: {one.model} by {one.margin:.1e} for the model, {one.exported} for the exported one"
             out.print(Text(line), soft_wrap=True)
-    verdict = ("passed", "bold green") if proof.passed else ("failed", "bold red")
+    verdict = ("passed", "bold green") if parity.passed else ("failed", "bold red")
     out.print(Text.assemble("proof ", verdict))

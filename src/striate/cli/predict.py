@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from striate.cli.answers import write_json, write_table
-from striate.cli.console import AsJson, Device, Download, err, tell, track
+from striate.cli.console import AsJson, Device, Download, err, log, track
 from striate.cli.memory import importing
 from striate.errors import InputError
 
@@ -54,15 +54,15 @@ def predict(
             f"{names} {'does' if len(images) == 1 else 'do'} not exist; name image files, or folders of them"
         )
     with importing():
-        from striate.engines.predicting import Wish, count_images, make_ready
+        from striate.engines.predicting import EngineRequest, count_images, make_ready
 
     num_images = count_images(images)
-    wish = Wish(engine, precision, batch_size, num_images, device, download)
-    answerer = make_ready(model, wish, tell=tell)
-    tell(answerer.line)
-    answers = answerer.answer_each(images, top=top, batch_size=batch_size)
+    request = EngineRequest(engine, precision, batch_size, num_images, device, download)
+    predictor = make_ready(model, request, log=log)
+    log(predictor.line)
+    answers = predictor.answer_each(images, top=top, batch_size=batch_size)
     if as_json:
-        head = {"engine": answerer.engine.kind.to_json(), "engine_line": answerer.line}
+        head = {"engine": predictor.engine.kind.to_json(), "engine_line": predictor.line}
         shown = track(answers, "predicting", None) if err.is_terminal else answers
         has_errors = write_json(shown, head)
     else:

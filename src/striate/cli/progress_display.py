@@ -6,7 +6,7 @@ from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskID, Tex
 from rich.table import Table
 from rich.text import Text
 
-from striate.cli.console import err, out, tell
+from striate.cli.console import err, log, out
 
 if TYPE_CHECKING:
     from striate.recipes.train import Run
@@ -28,7 +28,7 @@ class LiveDisplay:
     def on_start(self, start: "RunStart") -> None:
         self._num_epochs = start.num_epochs
         if start.step:
-            tell(f"going on after {start.step:,} of {start.num_steps:,} updates")
+            log(f"going on after {start.step:,} of {start.num_steps:,} updates")
         err.print(_HEADING, style="bold", highlight=False)
         if err.is_terminal:
             columns = (TextColumn("{task.description}"), BarColumn(bar_width=24), _Figures())
@@ -56,7 +56,7 @@ class LiveDisplay:
         err.print(Text(line + " *" * record["is_kept"], style="green" if record["is_kept"] else ""), soft_wrap=True)
 
     def on_notice(self, line: str) -> None:
-        tell(line)
+        log(line)
 
     def on_end(self) -> None:
         if self._progress is not None:

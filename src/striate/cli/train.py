@@ -7,11 +7,11 @@ from typing import Annotated, Any
 
 import typer
 
-from striate.cli.console import AsJson, DataDir, Device, Download, complain, show_json, tell, track
+from striate.cli.console import AsJson, DataDir, Device, Download, complain, log, show_json, track
 from striate.cli.memory import importing
 from striate.cli.progress_display import LiveDisplay
 from striate.errors import InputError
-from striate.training.distributed.launch import end_with_parent, is_launched, launch, own_place
+from striate.training.distributed.launch import current_rank, end_with_parent, is_launched, launch
 
 
 def _option(name: str, panel: str, text: str, metavar: str | None = None) -> Any:
@@ -195,7 +195,7 @@ def train(
     num_processes = devices or (_num_devices_of(resume) if resume is not None else 1)
     if num_processes > 1 and not is_launched():
         raise typer.Exit(launch(sys.argv[1:], num_processes, complain=complain))
-    place = own_place()
+    place = current_rank()
     if devices is not None and devices != place.local_world_size:
         raise InputError(
             f"--devices says {devices} but the launcher has started {place.local_world_size} on this machine; leave --devices out"
@@ -224,7 +224,7 @@ def train(
         saturation=saturation, hue=hue, pca_color=pca_color, cutout_px=cutout_px, mixup=mixup,
     )  # fmt: skip
     display = LiveDisplay()
-    access = Access(data_dir=data_dir, download=download, max_pixels=max_pixels, tell=tell, track=track)
+    access = Access(data_dir=data_dir, download=download, max_pixels=max_pixels, log=log, track=track)
     if resume is not None:
         if source is not None or run is not None or find_rate or shard_weights or choices != Choices():
             raise InputError(
@@ -253,7 +253,7 @@ def train(
         show_json(finished.to_json()) if as_json else display.show_run(finished)
     if finished.status != "finished":
         if as_json and place.rank == 0:
-            tell(f"stopped; go on with: striate train --resume {finished.path}")
+            log(f"stopped; go on with: striate train --resume {finished.path}")
         raise typer.Exit(1)
 
 

@@ -14,7 +14,7 @@ from striate.data.packing import pack_images
 from striate.data.preprocessing import Preprocessing
 from striate.data.readers.sources import open_source
 from striate.data.streaming import stream_images
-from striate.progress import Tell, Track, tell_nobody, track_silently
+from striate.progress import Log, Track, log_nothing, track_silently
 
 _NAMED = 3
 
@@ -31,7 +31,7 @@ class Access:
     download: bool = False
     max_pixels: int = MAX_PIXELS
     num_workers: int | None = None
-    tell: Tell = tell_nobody
+    log: Log = log_nothing
     track: Track = track_silently
 
 
@@ -47,9 +47,9 @@ class OpenedData:
 def open_data(source: str | Path, access: Access) -> OpenedData:
     """Scan a source and hash its images; what the scan noticed is told. Raises DataError."""
     data_dir = None if access.data_dir is None else Path(access.data_dir)
-    dataset = open_source(source, data_dir=data_dir, download=access.download, tell=access.tell)
+    dataset = open_source(source, data_dir=data_dir, download=access.download, log=access.log)
     for notice in dataset.notices:
-        access.tell(notice)
+        access.log(notice)
     hashes = hash_images(dataset, track=access.track, num_workers=access.num_workers)
     return OpenedData(dataset, hashes, fingerprint(dataset, hashes))
 
@@ -68,7 +68,7 @@ def pack_data(
         cache_dir=cache_dir(),
         max_pixels=access.max_pixels,
         num_workers=access.num_workers,
-        tell=access.tell,
+        log=access.log,
         track=access.track,
     )
     if packed.broken:
@@ -77,5 +77,5 @@ def pack_data(
         ]
         more = f" and {len(packed.broken) - _NAMED} more" if len(packed.broken) > _NAMED else ""
         plural = "" if len(packed.broken) == 1 else "s"
-        access.tell(f"left out {len(packed.broken)} unreadable image{plural}: {'; '.join(named)}{more}")
+        access.log(f"left out {len(packed.broken)} unreadable image{plural}: {'; '.join(named)}{more}")
     return packed

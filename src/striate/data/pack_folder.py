@@ -24,7 +24,7 @@ import numpy as np
 from filelock import FileLock, Timeout
 
 from striate.data.cache import write_atomically
-from striate.progress import Tell
+from striate.progress import Log
 
 FORMAT = 1
 MEMORY_LIMIT_BYTES = 256 * 2**20
@@ -211,14 +211,14 @@ def remove_pack(folder: Path) -> None:
 
 
 @contextmanager
-def sole_writer(folder: Path, tell: Tell) -> Iterator[None]:
+def sole_writer(folder: Path, log: Log) -> Iterator[None]:
     """Wait until no other process writes to this pack. The lock goes with the process, however that ends."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     lock = FileLock(folder.with_name(f"{folder.name}.lock"))
     try:
         lock.acquire(timeout=0)
     except Timeout:
-        tell("another process is packing the same images; waiting for it")
+        log("another process is packing the same images; waiting for it")
         lock.acquire()
     except NotImplementedError:
         raise OSError(errno.ENOLCK, "its file system has no locks") from None

@@ -31,7 +31,7 @@ from striate.data.packed import PackedImages, has_no_color
 from striate.data.parallel import num_processors, prefetch
 from striate.data.preprocessing import MAX_ASPECT, Preprocessing
 from striate.errors import DataError, InputError, RunError
-from striate.progress import Tell, Track, tell_nobody, track_silently
+from striate.progress import Log, Track, log_nothing, track_silently
 
 POLICY = 1
 """Part of every pack's key; raised with every change to what decoding or resizing give."""
@@ -64,7 +64,7 @@ class Job:
     preprocessing: Preprocessing
     max_pixels: int
     num_workers: int
-    tell: Tell
+    log: Log
     track: Track
 
     @cached_property
@@ -85,7 +85,7 @@ def pack_images(
     cache_dir: Path,
     max_pixels: int = MAX_PIXELS,
     num_workers: int | None = None,
-    tell: Tell = tell_nobody,
+    log: Log = log_nothing,
     track: Track = track_silently,
 ) -> PackedImages:
     """Every image of the dataset, decoded and resized (not cropped), from `cache_dir`/packs where it was made before.
@@ -95,7 +95,7 @@ def pack_images(
     off is taken up; a damaged pack is made again, and told. Broken images are in the result's `broken`. Raises
     DataError when no image can be decoded, RunError when the cache cannot be written.
     """
-    job = job_of(dataset, hashes, preprocessing, max_pixels, num_workers, tell, track)
+    job = job_of(dataset, hashes, preprocessing, max_pixels, num_workers, log, track)
     if _stays_in_memory(job):
         packed = _pack_in_memory(job)
     else:
@@ -114,7 +114,7 @@ def job_of(
     preprocessing: Preprocessing,
     max_pixels: int,
     num_workers: int | None,
-    tell: Tell,
+    log: Log,
     track: Track,
 ) -> Job:
     """What there is to decode: a row for every image that is unlike all others. InputError where hashes do not fit."""
@@ -126,7 +126,7 @@ def job_of(
     row_of[is_hashed] = inverse.reshape(-1)
     indices = np.flatnonzero(is_hashed)[first]
     workers = num_workers or num_processors()
-    return Job(dataset, indices, unique, row_of, preprocessing, max_pixels, workers, tell, track)
+    return Job(dataset, indices, unique, row_of, preprocessing, max_pixels, workers, log, track)
 
 
 def check_some_usable(dataset: Dataset, broken: Mapping[int, str]) -> None:
@@ -185,7 +185,7 @@ def _pack_in_memory(job: Job) -> PackedImages:
 def _pack_on_disk(job: Job, folder: Path) -> PackedImages:
     stored, unread = _read_complete(job, folder), {}
     if stored is None:
-        with sole_writer(folder, job.tell):
+        with sole_writer(folder, job.log):
             stored = _read_or_remove(job, folder)
             if stored is None or not is_complete(folder):
                 unread = _write_missing(job, folder, stored)
@@ -211,7 +211,7 @@ def _read_or_remove(job: Job, folder: Path) -> StoredPack | None:
         return read_pack(folder, len(job.indices), job.preprocessing.channels)
     except (DamagedPack, FileNotFoundError) as error:
         reason = error if isinstance(error, DamagedPack) else "a file of it is gone"
-        job.tell(f"the packed images in {folder} are damaged ({reason}); packing them again")
+        job.log(f"the packed images in {folder} are damaged ({reason}); packing them again")
         remove_pack(folder)
         return None
 
@@ -220,7 +220,7 @@ def _write_missing(job: Job, folder: Path, stored: StoredPack | None) -> dict[in
     """Decode and append what a pack lacks; gives back the rows that could not be read just now, and why."""
     missing = np.arange(len(job.indices)) if stored is None else stored.missing
     if len(missing):
-        _tell_plan(job, folder, missing)
+        _log_plan(job, folder, missing)
     unread = {}
     with PackWriter(folder, stored) as writer:
         for row, decoded in decode_rows(job, missing):
@@ -235,7 +235,7 @@ def _write_missing(job: Job, folder: Path, stored: StoredPack | None) -> dict[in
     return unread
 
 
-def _tell_plan(job: Job, folder: Path, missing: np.ndarray) -> None:
+def _log_plan(job: Job, folder: Path, missing: np.ndarray) -> None:
     """Say what is about to be written, and whether it looks as if there were no room for it; the first image stands
     for all.
     """
@@ -246,11 +246,11 @@ def _tell_plan(job: Job, folder: Path, missing: np.ndarray) -> None:
     if len(missing) < num_rows:
         what = f"{len(missing)} of {num_rows} images (the others were packed before)"
     room = "" if first.image is None else f", about {expected_bytes / 1e6:.1f} MB,"
-    job.tell(f"packing {what}{room} into {folder}")
+    job.log(f"packing {what}{room} into {folder}")
     folder.mkdir(parents=True, exist_ok=True)
     free_bytes = shutil.disk_usage(folder).free
     if expected_bytes > free_bytes:
-        job.tell(f"only {free_bytes / 1e6:.1f} MB are free there; set STRIATE_CACHE to a folder with more room")
+        job.log(f"only {free_bytes / 1e6:.1f} MB are free there; set STRIATE_CACHE to a folder with more room")
 
 
 def decode_rows(job: Job, rows: np.ndarray) -> Iterator[tuple[int, Decoded]]:

@@ -81,7 +81,7 @@ def batch_bounds(num_images: int, batch_size: int, *, smallest: int = 2) -> list
 
 
 @dataclass(frozen=True)
-class Share:
+class BatchSlice:
     """Which images of a batch are one process's: those from `start` up to `stop` of `total`."""
 
     start: int
@@ -89,7 +89,7 @@ class Share:
     total: int
 
 
-def share_of(total: int, rank: int, world_size: int) -> Share:
+def batch_slice(total: int, rank: int, world_size: int) -> BatchSlice:
     """The part of a batch for process `rank` of `world_size`; parts differ by at most one image and never are empty."""
     if not 0 <= rank < world_size:
         raise InputError(f"rank must lie in [0, {world_size - 1}] but is {rank}")
@@ -100,7 +100,7 @@ def share_of(total: int, rank: int, world_size: int) -> Share:
         )
     least, left_over = divmod(total, world_size)
     start = rank * least + min(rank, left_over)
-    return Share(start, start + least + (rank < left_over), total)
+    return BatchSlice(start, start + least + (rank < left_over), total)
 
 
 def read_batch(packed: PreparedImages, indices: np.ndarray, size: tuple[int, int]) -> Tensor:

@@ -22,7 +22,7 @@ from PIL import Image
 from striate.data.cache import write_atomically, writing_atomically
 from striate.data.dataset import NO_SPLIT, SPLITS, Dataset
 from striate.errors import DataError, InputError, RunError
-from striate.progress import Tell, Track, tell_nobody, track_silently
+from striate.progress import Log, Track, log_nothing, track_silently
 
 FORMAT = 1
 INDEX_FILE = "shards.json"
@@ -69,7 +69,7 @@ def write_shards(
     folder: Path,
     *,
     shard_mb: int = 256,
-    tell: Tell = tell_nobody,
+    log: Log = log_nothing,
     track: Track = track_silently,
 ) -> Written:
     """The dataset as shards of about `shard_mb` million bytes in `folder`; whole shards of a run that was killed are kept.
@@ -109,7 +109,7 @@ def write_shards(
             "whole shards are kept"
         ) from error
     if num_kept:
-        tell(f"{num_kept} of {len(tables)} shards were whole already")
+        log(f"{num_kept} of {len(tables)} shards were whole already")
     return Written(folder, shards, num_kept, tuple(left_out))
 
 

@@ -31,7 +31,7 @@ from striate.data.parallel import num_processors
 from striate.data.preprocessing import Preprocessing
 from striate.data.readers.shard_reader import ShardImages
 from striate.errors import DataError, InputError
-from striate.progress import Tell, Track, tell_nobody, track_silently
+from striate.progress import Log, Track, log_nothing, track_silently
 
 MAX_READERS = 16
 
@@ -101,15 +101,15 @@ def stream_images(
     cache_dir: Path,
     max_pixels: int = MAX_PIXELS,
     num_workers: int | None = None,
-    tell: Tell = tell_nobody,
+    log: Log = log_nothing,
     track: Track = track_silently,
 ) -> StreamedImages:
     """As `pack_images`, but only sizes are kept, in `cache_dir`/sizes: some 10 bytes an image."""
-    job = job_of(dataset, hashes, preprocessing, max_pixels, num_workers, tell, track)
+    job = job_of(dataset, hashes, preprocessing, max_pixels, num_workers, log, track)
     path = cache_dir / "sizes" / f"{pack_key(job.hashes, preprocessing, max_pixels)}.npz"
     found = _recall(path, len(job.indices))
     if found is None:
-        tell("every image is decoded once to see its size, and again whenever it is needed: nothing is packed")
+        log("every image is decoded once to see its size, and again whenever it is needed: nothing is packed")
         found = _look_at_all(job, path)
     row_shapes, has_color, broken_rows = found
     broken = broken_images(job, broken_rows)
@@ -147,7 +147,7 @@ def _look_at_all(job: Job, path: Path) -> _Found:
         try:
             write_atomically(path, buffer.getvalue())
         except OSError as error:
-            job.tell(
+            job.log(
                 f"sizes cannot be kept in {path.parent} ({error.strerror or error}); they are looked at again next time"
             )
     return shapes, has_color, broken

@@ -7,50 +7,50 @@ from pathlib import Path
 import torch
 
 from striate.engines.engine import Engine, EngineKind
-from striate.engines.engine_cache import About, Shelf, shelf_of
+from striate.engines.engine_cache import About, EngineCache, engine_cache_of
 from striate.engines.exported_engines import open_exported_engine
 from striate.engines.identity import content_key, model_key
-from striate.engines.low_margin import NearTies
+from striate.engines.low_margin import LowMarginRecompute
 from striate.engines.measurement import Row
 from striate.engines.torch_engines import open_torch
 from striate.errors import InputError
 from striate.export.onnx_file import write_onnx
-from striate.progress import Tell, tell_nobody
+from striate.progress import Log, log_nothing
 from striate.tasks.model import Model, gpu_name, load_model
 
 
 @dataclass(frozen=True, eq=False)
-class Subject:
+class BenchTarget:
     """A model and where its copies and measurements are kept."""
 
     model: Model
-    shelf: Shelf
+    engine_cache: EngineCache
 
     @property
     def about(self) -> About:
         """What an exported copy needs beside itself."""
         return About(self.model.network_name, self.model.class_names, self.model.preprocessing)
 
-    def export(self, tell: Tell = tell_nobody) -> None:
+    def export(self, log: Log = log_nothing) -> None:
         """Make the exported copy unless it is there. InputError where the network cannot be exported."""
-        if self.shelf.read_about() is not None:
+        if self.engine_cache.read_about() is not None:
             return
-        tell(f"exporting {self.model.network_name} once, for the engines that run a copy of it")
-        self.shelf.int8_path.unlink(missing_ok=True)
+        log(f"exporting {self.model.network_name} once, for the engines that run a copy of it")
+        self.engine_cache.int8_path.unlink(missing_ok=True)
         try:
-            write_onnx(self.model, self.shelf.onnx_path, resize=False)
+            write_onnx(self.model, self.engine_cache.onnx_path, resize=False)
         except OSError as error:
             raise InputError(
-                f"{self.shelf.folder} cannot be written ({error.strerror or error}); set STRIATE_CACHE to a folder that can"
+                f"{self.engine_cache.folder} cannot be written ({error.strerror or error}); set STRIATE_CACHE to a folder that can"
             ) from None
-        self.shelf.write_about(self.about)
+        self.engine_cache.write_about(self.about)
 
     def open(self, kind: EngineKind, batch_size: int) -> Engine:
         """The engine of this kind for this model, exported first where it must be. Not for near ties: see `open_row`."""
         if kind.needs_torch:
             return open_torch(self.model, kind, batch_size=batch_size)
         self.export()
-        return open_exported_engine(self.shelf.copy_for(kind), kind)
+        return open_exported_engine(self.engine_cache.copy_for(kind), kind)
 
     def open_row(self, row: Row, batch_size: int) -> Engine:
         """The engine that a row of measurements is about."""
@@ -58,20 +58,20 @@ class Subject:
             return self.open(row.kind, batch_size)
         quick = self.open(dataclasses.replace(row.kind, precision="bfloat16"), batch_size)
         slow = self.open(dataclasses.replace(row.kind, precision="float32"), batch_size)
-        return Engine(row.kind, NearTies(quick.run, slow.run, row.gap or 0.0))
+        return Engine(row.kind, LowMarginRecompute(quick.run, slow.run, row.gap or 0.0))
 
 
-def subject_of(
+def bench_target_of(
     model: Model | str | Path,
     *,
     device: torch.device | str = "cpu",
     download: bool = False,
-    tell: Tell = tell_nobody,
-) -> Subject:
+    log: Log = log_nothing,
+) -> BenchTarget:
     """A model, or what `load_model` takes for one, and its place in the cache. Raises like `load_model`."""
-    loaded = model if isinstance(model, Model) else load_model(model, device=device, download=download, tell=tell)
+    loaded = model if isinstance(model, Model) else load_model(model, device=device, download=download, log=log)
     key = None if isinstance(model, Model) else model_key(model)
-    return Subject(loaded, shelf_of(key or _key_of(loaded), gpu_name(loaded.device)))
+    return BenchTarget(loaded, engine_cache_of(key or _key_of(loaded), gpu_name(loaded.device)))
 
 
 def _key_of(model: Model) -> str:

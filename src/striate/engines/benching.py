@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from striate.engines.bench_target import Subject, subject_of
+from striate.engines.bench_target import BenchTarget, bench_target_of
 from striate.engines.candidates import candidates, needs_export, why_impossible
 from striate.engines.choosing import choose, why_not
 from striate.engines.engine import AUTO, EXPORTED, REFERENCE, EngineKind, check_engine_name, check_installed
@@ -21,7 +21,7 @@ from striate.engines.quantising import write_int8
 from striate.engines.run_off import run_off
 from striate.engines.samples import Samples, built_in_samples, own_samples
 from striate.errors import InputError, StriateError
-from striate.progress import Tell, Track, tell_nobody, track_silently
+from striate.progress import Log, Track, log_nothing, track_silently
 from striate.tasks.model import Model
 from striate.training.precision import has_fast_bf16
 
@@ -65,7 +65,7 @@ def bench(
     most_images: int = MOST_IMAGES,
     device: torch.device | str = "cpu",
     download: bool = False,
-    tell: Tell = tell_nobody,
+    log: Log = log_nothing,
     track: Track = track_silently,
 ) -> Bench:
     """Measure the engines of a model on `device`, on images of a source or on built-in photos, and remember the result.
@@ -80,40 +80,40 @@ def bench(
         check_installed(name)
     if most_images < 1:
         raise InputError(f"images must be at least 1 but is {most_images}")
-    subject = subject_of(model, device=device, download=download, tell=tell)
-    samples = samples_for(subject.model, source, most_images, tell)
-    on_gpu = subject.model.device.type == "cuda"
+    target = bench_target_of(model, device=device, download=download, log=log)
+    samples = samples_for(target.model, source, most_images, log)
+    on_gpu = target.model.device.type == "cuda"
     if on_gpu and (use_int8 or set(engines) - {AUTO, "torch", "compile"}):
         raise InputError(
             "on a CUDA device torch and compile are measured, in 32 and 16 bits; add --device cpu for the other engines"
         )
     kinds = candidates(engines=engines, use_int8=use_int8, on_gpu=on_gpu)
-    return measure_subject(subject, samples, kinds, plan or Plan(longest_s=SLOW_NETWORK_S), tell=tell, track=track)
+    return measure_target(target, samples, kinds, plan or Plan(longest_s=SLOW_NETWORK_S), log=log, track=track)
 
 
-def samples_for(model: Model, source: str | Path | None, most: int, tell: Tell) -> Samples:
+def samples_for(model: Model, source: str | Path | None, most: int, log: Log) -> Samples:
     """Images of the source, or the built-in ones without."""
     if source is None:
         return built_in_samples(model.preprocessing)
-    return own_samples(source, model.preprocessing, model.class_names, most=most, tell=tell)
+    return own_samples(source, model.preprocessing, model.class_names, most=most, log=log)
 
 
-def measure_subject(
-    subject: Subject,
+def measure_target(
+    target: BenchTarget,
     samples: Samples,
     kinds: Sequence[EngineKind],
     plan: Plan,
     *,
-    tell: Tell = tell_nobody,
+    log: Log = log_nothing,
     track: Track = track_silently,
 ) -> Bench:
     """The same once the model is loaded and the images are read."""
-    device = subject.model.device
+    device = target.model.device
     if device.type not in ("cpu", "cuda"):
         raise InputError(
             f"engines are measured on a CPU or a CUDA device but the model is on {device}; move it with to('cpu')"
         )
-    problems = _prepare(subject, samples, kinds, tell)
+    problems = _prepare(target, samples, kinds, log)
     has_bf16 = has_fast_bf16(device)
 
     def reason(kind: EngineKind) -> str | None:
@@ -121,21 +121,21 @@ def measure_subject(
         return impossible or problems.get("int8" if kind.precision == "int8" else kind.name)
 
     memory = None if device.type == "cpu" else partial(torch.cuda.memory_reserved, device)
-    rows = measure(kinds, subject.open, samples, plan, why_not=reason, memory=memory, tell=tell, track=track)
-    rows = run_off(rows, subject.open_row, samples, plan)
-    kept = _earlier(subject, rows)
+    rows = measure(kinds, target.open, samples, plan, why_not=reason, memory=memory, log=log, track=track)
+    rows = run_off(rows, target.open_row, samples, plan)
+    kept = _earlier(target, rows)
     num_images = _num_compared(rows, len(samples.pixels))
     description = f"{num_images} images: {samples.description}"
-    subject.shelf.write_measured(Measured((*rows, *kept), description))
+    target.engine_cache.write_measured(Measured((*rows, *kept), description))
     choices = {size: row.kind for size in plan.batch_sizes if (row := choose((*rows, *kept), size)) is not None}
     return Bench(
-        subject.model.network_name,
+        target.model.network_name,
         samples.description,
         num_images,
         plan.batch_sizes,
         tuple(rows),
         choices,
-        subject.shelf.gpu,
+        target.engine_cache.gpu,
     )
 
 
@@ -145,26 +145,26 @@ def _num_compared(rows: Sequence[Row], num_images: int) -> int:
     return num_images if found is None else found.num_images
 
 
-def _earlier(subject: Subject, rows: Sequence[Row]) -> list[Row]:
+def _earlier(target: BenchTarget, rows: Sequence[Row]) -> list[Row]:
     """Rows of engines that this measurement did not ask for."""
-    measured = subject.shelf.read_measured()
+    measured = target.engine_cache.read_measured()
     kinds = {row.kind for row in rows}
     return [] if measured is None else [row for row in measured.rows if row.kind not in kinds]
 
 
-def _prepare(subject: Subject, samples: Samples, kinds: Sequence[EngineKind], tell: Tell) -> dict[str, str]:
+def _prepare(target: BenchTarget, samples: Samples, kinds: Sequence[EngineKind], log: Log) -> dict[str, str]:
     """Make the exported copies; gives back, by engine or "int8", why one could not be made."""
     if not needs_export(kinds):
         return {}
     try:
-        subject.export(tell)
+        target.export(log)
     except StriateError as error:
         return dict.fromkeys((*EXPORTED, "int8"), str(error))
     if any(kind.precision == "int8" for kind in kinds):
-        tell("quantising to 8 bits on these images")
+        log("quantising to 8 bits on these images")
         try:
-            write_int8(subject.shelf.onnx_path, subject.shelf.int8_path, samples.pixels[SETTLING])
-            subject.shelf.write_about(subject.about)
+            write_int8(target.engine_cache.onnx_path, target.engine_cache.int8_path, samples.pixels[SETTLING])
+            target.engine_cache.write_about(target.about)
         except StriateError as error:
             return {"int8": str(error)}
     return {}

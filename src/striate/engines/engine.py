@@ -7,7 +7,7 @@ from typing import Any
 
 from striate.data.parallel import num_processors
 from striate.errors import InputError
-from striate.tasks.classification.predictions import Run
+from striate.tasks.classification.predictions import ForwardFn
 
 ENGINES = ("torch", "compile", "onnxruntime", "openvino")
 AUTO = "auto"
@@ -69,7 +69,7 @@ class Engine:
     """An engine ready for one model: `run` takes pixels (N, H, W, C) uint8 and gives probabilities (N, K) float32."""
 
     kind: EngineKind
-    run: Run
+    run: ForwardFn
 
 
 def check_engine_name(name: str) -> None:

@@ -16,7 +16,7 @@ from striate.engines.engine import EngineKind
 from striate.engines.hardware import machine_key, this_machine
 from striate.engines.measurement import Row
 from striate.errors import InputError
-from striate.progress import Tell, tell_nobody
+from striate.progress import Log, log_nothing
 
 VERSION = 1
 """Of these files; raised when what they mean changes."""
@@ -47,7 +47,7 @@ class Measured:
 
 
 @dataclass(frozen=True)
-class Shelf:
+class EngineCache:
     """The folder that belongs to one model; it need not exist. `gpu` names what computes, where that is not the processor."""
 
     folder: Path
@@ -83,10 +83,10 @@ class Shelf:
         }
         _write(self.folder / _ABOUT_FILE, {**values, "copies": copies})
 
-    def read_about(self, *, tell: Tell = tell_nobody) -> About | None:
+    def read_about(self, *, log: Log = log_nothing) -> About | None:
         """What `write_about` kept; None where there is nothing, or where a copy is missing or has changed since."""
         path = self.folder / _ABOUT_FILE
-        values = _read(path, tell)
+        values = _read(path, log)
         if values is None:
             return None
         try:
@@ -98,7 +98,7 @@ class Shelf:
             names = tuple(str(name) for name in values["class_names"])
             return About(str(values["network_name"]), names, Preprocessing.from_json(values["preprocessing"]))
         except (AttributeError, KeyError, OSError, TypeError, ValueError, InputError) as error:
-            tell(_ignored(path, error))
+            log(_ignored(path, error))
             return None
 
     def write_measured(self, measured: Measured) -> None:
@@ -107,26 +107,26 @@ class Shelf:
         rows = [row.to_json() for row in measured.rows]
         _write(self._measured_path(machine), {"machine": machine, "images": measured.images, "rows": rows})
 
-    def read_measured(self, *, tell: Tell = tell_nobody) -> Measured | None:
+    def read_measured(self, *, log: Log = log_nothing) -> Measured | None:
         """What was found on this very machine with these very versions; None where there is nothing."""
         machine = this_machine(self.gpu)
         path = self._measured_path(machine)
-        values = _read(path, tell)
+        values = _read(path, log)
         if values is None or values.get("machine") != machine:
             return None
         try:
             return Measured(tuple(Row.from_json(row) for row in values["rows"]), str(values["images"]))
         except (AttributeError, KeyError, TypeError, ValueError, InputError) as error:
-            tell(_ignored(path, error))
+            log(_ignored(path, error))
             return None
 
     def _measured_path(self, machine: dict[str, Any]) -> Path:
         return self.folder / f"measured-{machine_key(machine)}.json"
 
 
-def shelf_of(key: str, gpu: str = "") -> Shelf:
+def engine_cache_of(key: str, gpu: str = "") -> EngineCache:
     """The folder of the model that a key of engines.identity stands for."""
-    return Shelf(cache_dir() / "engines" / key[:32], gpu)
+    return EngineCache(cache_dir() / "engines" / key[:32], gpu)
 
 
 def _write(path: Path, values: dict[str, Any]) -> None:
@@ -140,13 +140,13 @@ def _write(path: Path, values: dict[str, Any]) -> None:
         ) from None
 
 
-def _read(path: Path, tell: Tell) -> dict[str, Any] | None:
+def _read(path: Path, log: Log) -> dict[str, Any] | None:
     try:
         values = json.loads(path.read_bytes())
     except FileNotFoundError:
         return None
     except (OSError, ValueError, RecursionError) as error:
-        tell(_ignored(path, error))
+        log(_ignored(path, error))
         return None
     return values if isinstance(values, dict) and values.get("version") == VERSION else None
 

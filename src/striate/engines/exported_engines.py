@@ -11,7 +11,7 @@ import numpy as np
 from striate.engines.engine import Engine, EngineKind, check_installed, num_threads
 from striate.errors import InputError
 from striate.export.openvino_core import openvino_core
-from striate.tasks.classification.predictions import Run
+from striate.tasks.classification.predictions import ForwardFn
 
 INPUT = "images"
 """The name of the exported graph's input (export.about)."""
@@ -24,7 +24,7 @@ def open_exported_engine(path: Path, kind: EngineKind) -> Engine:
     return Engine(kind, opener(path, kind))
 
 
-def _open_onnxruntime(path: Path, kind: EngineKind) -> Run:
+def _open_onnxruntime(path: Path, kind: EngineKind) -> ForwardFn:
     import onnxruntime
 
     if kind.precision not in ("float32", "int8"):
@@ -44,7 +44,7 @@ def _open_onnxruntime(path: Path, kind: EngineKind) -> Run:
     return run
 
 
-def _open_openvino(path: Path, kind: EngineKind) -> Run:
+def _open_openvino(path: Path, kind: EngineKind) -> ForwardFn:
     settings: dict[str, Any] = {
         "PERFORMANCE_HINT": "THROUGHPUT" if kind.variant == "throughput" else "LATENCY",
         # told always: on processors that have bfloat16 it is OpenVINO's default, and answers differ

@@ -7,10 +7,10 @@ import platform
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-import striate
 from striate.data.parallel import num_processors
 from striate.engines.engine import num_threads
 from striate.processor import processor
+from striate.version import __version__
 
 PACKAGES = ("torch", "onnxruntime", "openvino", "numpy")
 
@@ -28,7 +28,7 @@ def this_machine(gpu: str = "") -> dict[str, Any]:
         "python": platform.python_version(),
         "num_processors": num_processors(),
         "num_threads": num_threads(),
-        "versions": {"striate": striate.__version__, **{name: _version(name) for name in PACKAGES}},
+        "versions": {"striate": __version__, **{name: _version(name) for name in PACKAGES}},
     }
 
 

@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-import striate
+from striate.version import __version__
 
 _MODEL_FILE = "model.safetensors"  # networks.model_file.MODEL_FILE, which cannot be imported without torch
 _CHECKSUM = re.compile(rb'"sha256":"([0-9a-f]{64})"')
@@ -37,12 +37,12 @@ def model_key(ref: str | Path) -> str | None:
 def _with_version(kind: str, digest: str | None) -> str | None:
     if digest is None:
         return None
-    return hashlib.sha256(f"{striate.__version__}\n{kind}\n{digest}".encode()).hexdigest()
+    return hashlib.sha256(f"{__version__}\n{kind}\n{digest}".encode()).hexdigest()
 
 
 def content_key(parts: dict[str, Any], state: list[tuple[str, bytes]]) -> str:
     """The same for a model in memory: of what describes it, as plain values, and of the bytes of its weights by name."""
-    digest = hashlib.sha256(f"{striate.__version__}\n{parts!r}\n".encode())
+    digest = hashlib.sha256(f"{__version__}\n{parts!r}\n".encode())
     for name, data in state:
         digest.update(f"{name}\n{len(data)}\n".encode())
         digest.update(data)

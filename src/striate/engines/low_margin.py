@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from striate.errors import InputError
-from striate.tasks.classification.predictions import Run
+from striate.tasks.classification.predictions import ForwardFn
 
 SAFETY = 2.0
 """The largest gap at which the quick engine was ever wrong is multiplied by this."""
@@ -41,11 +41,11 @@ def safe_gap(quick: np.ndarray, slow: np.ndarray) -> float:
 
 
 @dataclass(frozen=True, eq=False)
-class NearTies:
+class LowMarginRecompute:
     """`quick` for every image, `slow` again for those whose gap is below `gap`; called like either of them."""
 
-    quick: Run
-    slow: Run
+    quick: ForwardFn
+    slow: ForwardFn
     gap: float
 
     def __call__(self, pixels: np.ndarray) -> np.ndarray:

@@ -12,12 +12,12 @@ import numpy as np
 
 from striate.engines.choosing import FEWEST_OWN_IMAGES
 from striate.engines.engine import REFERENCE, Engine, EngineKind
-from striate.engines.low_margin import NearTies, safe_gap
+from striate.engines.low_margin import LowMarginRecompute, safe_gap
 from striate.engines.measurement import Agreement, Row, Timing
 from striate.engines.samples import Samples
 from striate.errors import InputError, StriateError
-from striate.progress import Tell, Track, tell_nobody, track_silently
-from striate.tasks.classification.predictions import Run
+from striate.progress import Log, Track, log_nothing, track_silently
+from striate.tasks.classification.predictions import ForwardFn
 
 Open = Callable[[EngineKind, int], Engine]
 """Gives the engine of a kind, ready for batches of a size; StriateError where it cannot."""
@@ -67,7 +67,7 @@ def measure(
     *,
     why_not: Callable[[EngineKind], str | None] | None = None,
     memory: Memory | None = None,
-    tell: Tell = tell_nobody,
+    log: Log = log_nothing,
     track: Track = track_silently,
 ) -> list[Row]:
     """A row for each kind, in their order, the slow way's first. Whatever fails becomes a row with its reason.
@@ -79,11 +79,11 @@ def measure(
     memory = memory or resident_bytes
     started = time.perf_counter()
     slow = open_kind(REFERENCE, max(plan.batch_sizes))
-    plan = _stretched(plan, [kind for kind in kinds if why_not is None or not why_not(kind)], slow.run, samples, tell)
+    plan = _stretched(plan, [kind for kind in kinds if why_not is None or not why_not(kind)], slow.run, samples, log)
     places, reference = _answers(slow.run, samples.pixels, REFERENCE_SHARE * plan.budget_s)
     is_cut = len(places) < len(samples.pixels)
     if is_cut:
-        tell(
+        log(
             f"comparing on {len(places)} of {len(samples.pixels)} images, as many as the slow way answered in its part of "
             f"{plan.budget_s:.0f} s; --budget gives more"
         )
@@ -103,7 +103,7 @@ def measure(
     return rows
 
 
-def _stretched(plan: Plan, kinds: Sequence[EngineKind], run: Run, samples: Samples, tell: Tell) -> Plan:
+def _stretched(plan: Plan, kinds: Sequence[EngineKind], run: ForwardFn, samples: Samples, log: Log) -> Plan:
     """The plan with as much time as the slow way needs to answer what 16-bit engines are judged by: for near ties, or for fewer."""
     needs = {need for kind in kinds if 0 < (need := _num_needed(kind)) <= len(samples.pixels)}
     if plan.longest_s <= plan.budget_s or not samples.is_own or not needs:
@@ -114,7 +114,7 @@ def _stretched(plan: Plan, kinds: Sequence[EngineKind], run: Run, samples: Sampl
         if budget_s <= plan.budget_s:
             return plan
         if budget_s <= plan.longest_s:
-            tell(
+            log(
                 f"the slow way takes {image_s:.2f} s an image here: the limit is {budget_s:.0f} s instead of {plan.budget_s:.0f}, "
                 "so that 16 bits can be judged; --budget sets another"
             )
@@ -132,7 +132,7 @@ def agreement(answers: np.ndarray, reference: np.ndarray, *, is_own: bool) -> Ag
     return Agreement(len(reference), int(equal.sum()), worst, is_own)
 
 
-def time_batches(run: Run, pixels: np.ndarray, batch_size: int, plan: Plan, *, use_mean: bool = False) -> Timing:
+def time_batches(run: ForwardFn, pixels: np.ndarray, batch_size: int, plan: Plan, *, use_mean: bool = False) -> Timing:
     """The median time of a batch after a warm-up, over batches of different images; or the mean, where what an image
     costs depends on the image.
     """
@@ -166,7 +166,7 @@ def _measured(
         if kind.is_for_one_batch_size:
             return _measure_compiled(kind, open_kind, samples, reference, plan, memory)
         if kind.precision == "near-ties":
-            return _measure_near_ties(kind, open_kind, samples, reference, plan, memory)
+            return _measure_low_margin(kind, open_kind, samples, reference, plan, memory)
         row, engine = _opened(kind, open_kind, max(plan.batch_sizes))
         part = JUDGING if kind.precision == "int8" else slice(None)  # its ranges were found on the others
         known = reference if kind == REFERENCE else None
@@ -188,7 +188,7 @@ def _opened(kind: EngineKind, open_kind: Open, batch_size: int) -> tuple[Row, En
 
 def _figures(
     row: Row,
-    run: Run,
+    run: ForwardFn,
     samples: Samples,
     reference: np.ndarray,
     plan: Plan,
@@ -219,7 +219,7 @@ def _figures(
     )
 
 
-def _measure_near_ties(
+def _measure_low_margin(
     kind: EngineKind, open_kind: Open, samples: Samples, reference: np.ndarray, plan: Plan, memory: Memory
 ) -> Row:
     """Every second image settles the gap, the others judge it."""
@@ -227,7 +227,7 @@ def _measure_near_ties(
     slow_row, slow = _opened(replace(kind, precision="float32"), open_kind, max(plan.batch_sizes))
     gap = safe_gap(_answers(quick.run, samples.pixels[SETTLING], math.inf)[1], reference[SETTLING])
     opened = Row(kind, open_s=(quick_row.open_s or 0.0) + (slow_row.open_s or 0.0), gap=gap)
-    return _figures(opened, NearTies(quick.run, slow.run, gap), samples, reference, plan, memory, JUDGING)
+    return _figures(opened, LowMarginRecompute(quick.run, slow.run, gap), samples, reference, plan, memory, JUDGING)
 
 
 def _measure_compiled(
@@ -269,7 +269,7 @@ def _accuracy(answers: np.ndarray, compared: np.ndarray, samples: Samples) -> fl
     return float((answers[judged].argmax(axis=1) == samples.labels[compared[judged]]).mean())
 
 
-def _answers(run: Run, pixels: np.ndarray, limit_s: float) -> tuple[np.ndarray, np.ndarray]:
+def _answers(run: ForwardFn, pixels: np.ndarray, limit_s: float) -> tuple[np.ndarray, np.ndarray]:
     """Probabilities (n, K) of all images, some at a time, or of those, evenly spread, to which the time suffices; and before
     them their places, in order. FEWEST_IMAGES are always answered. Images go by pairs, so that whoever is SETTLING or JUDGING among
     all is so among these.
@@ -294,7 +294,7 @@ def batches_of(pixels: np.ndarray, batch_size: int) -> list[np.ndarray]:
     return [np.ascontiguousarray(pixels[part]) for part in np.split(order, num_batches)]
 
 
-def _warm_up(run: Run, batches: list[np.ndarray]) -> None:
+def _warm_up(run: ForwardFn, batches: list[np.ndarray]) -> None:
     stop = time.perf_counter() + WARM_UP_S
     for number in range(100):
         run(batches[number % len(batches)])

@@ -23,14 +23,14 @@ from striate.engines.engine import (
     check_engine_name,
     check_installed,
 )
-from striate.engines.engine_cache import About, Measured, Shelf, shelf_of
+from striate.engines.engine_cache import About, EngineCache, Measured, engine_cache_of
 from striate.engines.exported_engines import open_exported_engine
 from striate.engines.hardware import may_have_gpu
 from striate.engines.identity import model_key
-from striate.engines.low_margin import NearTies
+from striate.engines.low_margin import LowMarginRecompute
 from striate.engines.measurement import Row
 from striate.errors import InputError
-from striate.progress import Tell, tell_nobody
+from striate.progress import Log, log_nothing
 from striate.tasks.classification.predictions import (
     ImageLike,
     Prediction,
@@ -42,7 +42,7 @@ from striate.tasks.classification.predictions import (
 )
 
 if TYPE_CHECKING:
-    from striate.engines.bench_target import Subject
+    from striate.engines.bench_target import BenchTarget
     from striate.tasks.model import Model
 
 MANY = 4096
@@ -62,7 +62,7 @@ _VARIANTS = {"openvino": "latency", "torch": "channels_last"}
 
 
 @dataclass(frozen=True)
-class Wish:
+class EngineRequest:
     """What is asked for. `precision` None leaves it to the engine: float32, or what was shown to agree with it.
 
     `num_images` is how many are to be answered, None where that is unknown; `device` as for `load_model`.
@@ -95,7 +95,7 @@ class Wish:
 
 
 @dataclass(frozen=True, eq=False)
-class Answerer:
+class Predictor:
     """A model made ready by an engine, and one line that says which engine and why."""
 
     about: About
@@ -125,7 +125,7 @@ def predict(
     top: int = 5,
     batch_size: int = 32,
     device: str = "cpu",
-    tell: Tell = tell_nobody,
+    log: Log = log_nothing,
 ) -> Predictions:
     """What a model, or what `load_model` takes for one, sees in images, by the fastest engine known for it here.
 
@@ -133,9 +133,9 @@ def predict(
     `striate.bench` (or a long prediction) found to agree with the slow way. Raises InputError for an engine that is not
     installed or cannot run the network.
     """
-    wish = Wish(engine, precision, batch_size, count_images(images), device)
-    answerer = make_ready(model, wish, tell=tell)
-    return collect(answerer.answer_each(images, top=top, batch_size=batch_size))
+    request = EngineRequest(engine, precision, batch_size, count_images(images), device)
+    predictor = make_ready(model, request, log=log)
+    return collect(predictor.answer_each(images, top=top, batch_size=batch_size))
 
 
 def open_engine(
@@ -145,23 +145,23 @@ def open_engine(
     precision: str | None = None,
     batch_size: int = 32,
     device: str = "cpu",
-    tell: Tell = tell_nobody,
+    log: Log = log_nothing,
 ) -> Engine:
     """The engine that `predict` would use for many images, to call yourself or to hand to `Model.predict(run=...)`."""
-    return make_ready(model, Wish(engine, precision, batch_size, None, device), tell=tell).engine
+    return make_ready(model, EngineRequest(engine, precision, batch_size, None, device), log=log).engine
 
 
-def make_ready(model: "Model | str | Path", wish: Wish, *, tell: Tell = tell_nobody) -> Answerer:
+def make_ready(model: "Model | str | Path", request: EngineRequest, *, log: Log = log_nothing) -> Predictor:
     """The engine that is asked for, or the fastest eligible one that is remembered for this model here, ready to answer.
 
     An exported copy that was measured before is used without loading the model or importing torch, unless an engine
     that needs torch is sooner done. Raises like `load_model`, and InputError where the engine cannot be had.
     """
-    if wish.is_for_cpu and isinstance(model, (str, Path)) and (key := model_key(model)):
-        answerer = _from_shelf(shelf_of(key), wish, tell)
-        if answerer is not None:
-            return answerer
-    return _with_model(model, wish, tell)
+    if request.is_for_cpu and isinstance(model, (str, Path)) and (key := model_key(model)):
+        predictor = _from_cache(engine_cache_of(key), request, log)
+        if predictor is not None:
+            return predictor
+    return _with_model(model, request, log)
 
 
 def count_images(images: ImageLike | Iterable[ImageLike]) -> int | None:
@@ -171,175 +171,183 @@ def count_images(images: ImageLike | Iterable[ImageLike]) -> int | None:
     return len(list(islice(name_images(images), MANY)))
 
 
-def _from_shelf(shelf: Shelf, wish: Wish, tell: Tell) -> Answerer | None:
+def _from_cache(engine_cache: EngineCache, request: EngineRequest, log: Log) -> Predictor | None:
     """The remembered engine, where that needs no torch; None where another way must be gone."""
-    measured = shelf.read_measured(tell=tell)
-    row = None if measured is None else _pick(measured, wish, is_torch_there="torch" in sys.modules)
+    measured = engine_cache.read_measured(log=log)
+    row = None if measured is None else _pick(measured, request, is_torch_there="torch" in sys.modules)
     if row is None or row.kind.needs_torch:
         return None
-    about = shelf.read_about(tell=tell)
+    about = engine_cache.read_about(log=log)
     if about is None:
         return None
     try:
-        return Answerer(about, _open_copy(shelf, row), _line_of(row, wish))
+        return Predictor(about, _open_copy(engine_cache, row), _line_of(row, request))
     except InputError as error:
-        tell(f"the remembered engine {row.kind} fails ({error}); going the slow way")
+        log(f"the remembered engine {row.kind} fails ({error}); going the slow way")
         return None
 
 
-def _open_copy(shelf: Shelf, row: Row) -> Engine:
+def _open_copy(engine_cache: EngineCache, row: Row) -> Engine:
     """The engine of a row on the exported copy."""
     if row.kind.precision != "near-ties":
-        return open_exported_engine(shelf.copy_for(row.kind), row.kind)
+        return open_exported_engine(engine_cache.copy_for(row.kind), row.kind)
     quick, slow = (
-        open_exported_engine(shelf.onnx_path, dataclasses.replace(row.kind, precision=precision)).run
+        open_exported_engine(engine_cache.onnx_path, dataclasses.replace(row.kind, precision=precision)).run
         for precision in ("bfloat16", "float32")
     )
-    return Engine(row.kind, NearTies(quick, slow, row.gap or 0.0))
+    return Engine(row.kind, LowMarginRecompute(quick, slow, row.gap or 0.0))
 
 
-def _pick(measured: Measured, wish: Wish, *, is_torch_there: bool) -> Row | None:
+def _pick(measured: Measured, request: EngineRequest, *, is_torch_there: bool) -> Row | None:
     """The row that is asked for: of eligible ones the soonest done. A precision named outright need not be eligible."""
-    rows = [row for row in measured.rows if wish.fits(row)]
-    found = choose(rows, wish.batch_size, num_images=wish.num_images, is_torch_there=is_torch_there)
-    if found is not None or wish.engine == AUTO:
+    rows = [row for row in measured.rows if request.fits(row)]
+    found = choose(rows, request.batch_size, num_images=request.num_images, is_torch_there=is_torch_there)
+    if found is not None or request.engine == AUTO:
         return found
-    precision = wish.precision or "float32"
+    precision = request.precision or "float32"
     named = [row for row in rows if row.kind.precision == precision and row.problem is None and row.agreement]
-    return max(named, key=lambda row: _speed(row, wish), default=None)
+    return max(named, key=lambda row: _speed(row, request), default=None)
 
 
-def _speed(row: Row, wish: Wish) -> float:
+def _speed(row: Row, request: EngineRequest) -> float:
     """Images a second at the batch size asked for; 0 where an engine was compared but not timed."""
-    timing = row.timing(wish.batch_size)
+    timing = row.timing(request.batch_size)
     return timing.images_per_s if timing else 0.0
 
 
-def _with_model(model: "Model | str | Path", wish: Wish, tell: Tell) -> Answerer:
+def _with_model(model: "Model | str | Path", request: EngineRequest, log: Log) -> Predictor:
     """The same with the model loaded."""
-    from striate.engines.bench_target import subject_of
+    from striate.engines.bench_target import bench_target_of
 
-    device = "cpu" if wish.is_for_cpu else wish.device
-    subject = subject_of(model, device=device, download=wish.download, tell=tell)
-    device_type = subject.model.device.type
-    if device_type != "cpu" and (device_type != "cuda" or wish.engine not in (AUTO, "torch", "compile")):
-        return _on_device(subject, wish)
-    measured = subject.shelf.read_measured(tell=tell)
-    row = None if measured is None else _pick(measured, wish, is_torch_there=True)
+    device = "cpu" if request.is_for_cpu else request.device
+    target = bench_target_of(model, device=device, download=request.download, log=log)
+    device_type = target.model.device.type
+    if device_type != "cpu" and (device_type != "cuda" or request.engine not in (AUTO, "torch", "compile")):
+        return _on_device(target, request)
+    measured = target.engine_cache.read_measured(log=log)
+    row = None if measured is None else _pick(measured, request, is_torch_there=True)
     if row is not None:
-        answerer = _reopened(subject, row, wish, tell)
-        if answerer is not None and (isinstance(model, (str, Path)) or _is_still_right(answerer, subject)):
-            return answerer
-    if wish.engine == AUTO and wish.precision in (None, "float32"):
-        return _measured_now(subject, wish, tell) or _slow_way(subject, wish)
-    return _unmeasured(subject, wish, tell)
+        predictor = _reopened(target, row, request, log)
+        if predictor is not None and (isinstance(model, (str, Path)) or _is_still_right(predictor, target)):
+            return predictor
+    if request.engine == AUTO and request.precision in (None, "float32"):
+        return _measured_now(target, request, log) or _slow_way(target, request)
+    return _unmeasured(target, request, log)
 
 
-def _on_device(subject: "Subject", wish: Wish) -> Answerer:
-    if wish.engine not in (AUTO, "torch") or wish.precision not in (None, "float32"):
+def _on_device(target: "BenchTarget", request: EngineRequest) -> Predictor:
+    if request.engine not in (AUTO, "torch") or request.precision not in (None, "float32"):
         raise InputError(
-            f"the engine {wish.engine} does not compute on {subject.model.device}, where the model is; add --device cpu"
+            f"the engine {request.engine} does not compute on {target.model.device}, where the model is; add --device cpu"
         )
-    return Answerer(subject.about, Engine(REFERENCE, subject.model.run), f"computed by torch on {subject.model.device}")
+    return Predictor(target.about, Engine(REFERENCE, target.model.run), f"computed by torch on {target.model.device}")
 
 
-def _reopened(subject: "Subject", row: Row, wish: Wish, tell: Tell) -> Answerer | None:
+def _reopened(target: "BenchTarget", row: Row, request: EngineRequest, log: Log) -> Predictor | None:
     """A remembered engine, opened again; None, and told, where that fails."""
     try:
-        return Answerer(subject.about, subject.open_row(row, wish.batch_size), _line_of(row, wish))
+        return Predictor(target.about, target.open_row(row, request.batch_size), _line_of(row, request))
     except InputError as error:
-        tell(f"the remembered engine {row.kind} fails ({error}); going the slow way")
+        log(f"the remembered engine {row.kind} fails ({error}); going the slow way")
         return None
 
 
-def _measured_now(subject: "Subject", wish: Wish, tell: Tell) -> Answerer | None:
+def _measured_now(target: "BenchTarget", request: EngineRequest, log: Log) -> Predictor | None:
     """The fastest engine after measuring, where there are so many images that it pays; else None."""
-    from striate.engines.benching import exact_kinds, measure_subject, quick_plan
+    from striate.engines.benching import exact_kinds, measure_target, quick_plan
     from striate.engines.measuring import time_batches
     from striate.engines.samples import built_in_samples
 
-    if wish.num_images is None or wish.num_images < 2 * wish.batch_size:
+    if request.num_images is None or request.num_images < 2 * request.batch_size:
         return None
-    if subject.model.preprocessing.channels not in (1, 3):
+    if target.model.preprocessing.channels not in (1, 3):
         return None
-    samples = built_in_samples(subject.model.preprocessing)
-    plan = quick_plan(min(wish.batch_size, 32))
-    once = time_batches(subject.model.run, samples.pixels, 4, dataclasses.replace(plan, repeats=1))
-    if wish.num_images / once.images_per_s < WORTH_MEASURING_S:
+    samples = built_in_samples(target.model.preprocessing)
+    plan = quick_plan(min(request.batch_size, 32))
+    once = time_batches(target.model.run, samples.pixels, 4, dataclasses.replace(plan, repeats=1))
+    if request.num_images / once.images_per_s < WORTH_MEASURING_S:
         return None
-    tell("many images and nothing remembered for this model here: measuring the engines first, for half a minute")
-    measure_subject(subject, samples, exact_kinds(subject.model.device), plan, tell=tell)
-    measured = subject.shelf.read_measured(tell=tell)
-    row = None if measured is None else _pick(measured, wish, is_torch_there=True)
-    return None if row is None else _reopened(subject, row, wish, tell)
+    log("many images and nothing remembered for this model here: measuring the engines first, for half a minute")
+    measure_target(target, samples, exact_kinds(target.model.device), plan, log=log)
+    measured = target.engine_cache.read_measured(log=log)
+    row = None if measured is None else _pick(measured, request, is_torch_there=True)
+    return None if row is None else _reopened(target, row, request, log)
 
 
-def _slow_way(subject: "Subject", wish: Wish) -> Answerer:
-    on_gpu = "" if subject.model.device.type == "cpu" else " --device cuda"
-    hint = f"; striate bench MODEL{on_gpu} measures what is faster" if (wish.num_images or 0) > wish.batch_size else ""
-    place = "" if subject.model.device.type == "cpu" else f" on {subject.model.device}"
+def _slow_way(target: "BenchTarget", request: EngineRequest) -> Predictor:
+    on_gpu = "" if target.model.device.type == "cpu" else " --device cuda"
+    hint = (
+        f"; striate bench MODEL{on_gpu} measures what is faster"
+        if (request.num_images or 0) > request.batch_size
+        else ""
+    )
+    place = "" if target.model.device.type == "cpu" else f" on {target.model.device}"
     line = f"computed by {REFERENCE}{place}, unmeasured{hint}"
-    return Answerer(subject.about, Engine(REFERENCE, subject.model.run), line)
+    return Predictor(target.about, Engine(REFERENCE, target.model.run), line)
 
 
-def _unmeasured(subject: "Subject", wish: Wish, tell: Tell) -> Answerer:
+def _unmeasured(target: "BenchTarget", request: EngineRequest, log: Log) -> Predictor:
     """The engine that is named, compared with the slow way on built-in photos before it answers."""
     from striate.engines.measuring import agreement
     from striate.engines.samples import built_in_samples
 
-    kind = _named_kind(wish)
+    kind = _named_kind(request)
     if kind.precision == "near-ties":
         raise InputError("near-ties must be settled on your own images first; run striate bench MODEL SOURCE")
     if not kind.needs_torch:
-        subject.export(tell)
-    engine = subject.open(kind, wish.batch_size)
+        target.export(log)
+    engine = target.open(kind, request.batch_size)
     if kind == REFERENCE:
-        return Answerer(subject.about, engine, f"computed by {kind}, as asked")
+        return Predictor(target.about, engine, f"computed by {kind}, as asked")
     try:
-        pixels = built_in_samples(subject.model.preprocessing).pixels[::4]
+        pixels = built_in_samples(target.model.preprocessing).pixels[::4]
     except InputError:
-        return Answerer(subject.about, engine, f"computed by {kind}, as asked, not compared with torch")
-    found = agreement(engine.run(pixels), subject.model.run(pixels), is_own=False)
+        return Predictor(target.about, engine, f"computed by {kind}, as asked, not compared with torch")
+    found = agreement(engine.run(pixels), target.model.run(pixels), is_own=False)
     row = Row(kind, agreement=found)
-    _remember_unless_measured(subject, row)
-    return Answerer(subject.about, engine, f"computed by {kind}, as asked{_warning(row)}")
+    _remember_unless_measured(target, row)
+    return Predictor(target.about, engine, f"computed by {kind}, as asked{_warning(row)}")
 
 
-def _named_kind(wish: Wish) -> EngineKind:
+def _named_kind(request: EngineRequest) -> EngineKind:
     """The kind that an engine's name and precision stand for where nothing was measured."""
-    if wish.engine == AUTO:
+    if request.engine == AUTO:
         raise InputError(
-            f"nothing is remembered of {wish.precision} for this model here; run striate bench MODEL SOURCE, or name an engine"
+            f"nothing is remembered of {request.precision} for this model here; run striate bench MODEL SOURCE, or name an engine"
         )
-    if wish.precision in (None, "float32"):
-        return _USUAL[wish.engine]
-    if wish.engine == "onnxruntime" and wish.precision != "int8":
-        raise InputError(f"onnxruntime does not compute in {wish.precision}; choose float32 or int8, or another engine")
-    if wish.engine in ("torch", "compile") and wish.precision == "int8":
-        raise InputError(f"{wish.engine} does not compute in int8 here; choose onnxruntime or openvino")
-    return EngineKind(wish.engine, wish.precision or "float32", _VARIANTS.get(wish.engine, ""))
+    if request.precision in (None, "float32"):
+        return _USUAL[request.engine]
+    if request.engine == "onnxruntime" and request.precision != "int8":
+        raise InputError(
+            f"onnxruntime does not compute in {request.precision}; choose float32 or int8, or another engine"
+        )
+    if request.engine in ("torch", "compile") and request.precision == "int8":
+        raise InputError(f"{request.engine} does not compute in int8 here; choose onnxruntime or openvino")
+    return EngineKind(request.engine, request.precision or "float32", _VARIANTS.get(request.engine, ""))
 
 
-def _is_still_right(answerer: Answerer, subject: "Subject") -> bool:
+def _is_still_right(predictor: Predictor, target: "BenchTarget") -> bool:
     """Whether an engine answers two images of noise as the model in memory does, whose code no key can stand for."""
-    preprocessing = subject.model.preprocessing
+    preprocessing = target.model.preprocessing
     shape = (2, *preprocessing.crop_size, preprocessing.channels)
     pixels = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
-    difference = np.abs(answerer.engine.run(pixels) - subject.model.run(pixels)).max()
-    return bool(difference <= (_MOST_DRIFT if answerer.engine.kind.precision == "float32" else _MOST_SHORT_DRIFT))
+    difference = np.abs(predictor.engine.run(pixels) - target.model.run(pixels)).max()
+    return bool(difference <= (_MOST_DRIFT if predictor.engine.kind.precision == "float32" else _MOST_SHORT_DRIFT))
 
 
-def _remember_unless_measured(subject: "Subject", row: Row) -> None:
+def _remember_unless_measured(target: "BenchTarget", row: Row) -> None:
     """Keep that an engine named outright was compared, so that it need not be again; "auto" passes untimed ones over."""
-    measured = subject.shelf.read_measured()
+    measured = target.engine_cache.read_measured()
     rows = () if measured is None else measured.rows
     if all(row.kind != each.kind for each in rows):
         images = "built-in photos" if measured is None else measured.images
-        subject.shelf.write_measured(Measured((*rows, row), images))
+        target.engine_cache.write_measured(Measured((*rows, row), images))
 
 
-def _line_of(row: Row, wish: Wish) -> str:
-    timing = row.timing(wish.batch_size if wish.num_images is None else min(wish.batch_size, max(1, wish.num_images)))
+def _line_of(row: Row, request: EngineRequest) -> str:
+    timing = row.timing(
+        request.batch_size if request.num_images is None else min(request.batch_size, max(1, request.num_images))
+    )
     speed = f", {timing.images_per_s:.0f} images/s at batch {timing.batch_size} when measured" if timing else ""
     return f"computed by {row.kind}{speed}{_warning(row)}"
 

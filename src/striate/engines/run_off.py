@@ -10,7 +10,7 @@ from striate.engines.engine import Engine
 from striate.engines.measurement import Row, Timing
 from striate.engines.measuring import Plan, batches_of
 from striate.engines.samples import Samples
-from striate.tasks.classification.predictions import Run
+from striate.tasks.classification.predictions import ForwardFn
 
 CLOSE = 1.4
 """Engines that took up to so many times as long as the fastest are timed once more."""
@@ -27,7 +27,7 @@ def run_off(rows: Sequence[Row], open_row: OpenRow, samples: Samples, plan: Plan
     found = list(rows)
     for batch_size in plan.batch_sizes:
         places = contenders(found, batch_size)
-        runs: dict[int, Run] = {}
+        runs: dict[int, ForwardFn] = {}
         for place in places if len(places) > 1 else ():
             try:
                 runs[place] = open_row(found[place], batch_size).run
@@ -54,7 +54,7 @@ def contenders(rows: Sequence[Row], batch_size: int) -> list[int]:
     return [place for milliseconds, place in timed[:MOST_CONTENDERS] if milliseconds <= CLOSE * timed[0][0]]
 
 
-def _take_turns(runs: dict[int, Run], samples: Samples, batch_size: int, plan: Plan) -> dict[int, list[float]]:
+def _take_turns(runs: dict[int, ForwardFn], samples: Samples, batch_size: int, plan: Plan) -> dict[int, list[float]]:
     """Seconds of each one's batches: everyone once in a round, all on the same images."""
     batches = batches_of(samples.pixels, batch_size)
     times: dict[int, list[float]] = {place: [] for place in runs}

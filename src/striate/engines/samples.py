@@ -17,7 +17,7 @@ from striate.data.parallel import num_processors, prefetch
 from striate.data.preprocessing import Preprocessing
 from striate.data.readers.sources import open_source
 from striate.errors import DataError, InputError
-from striate.progress import Tell, tell_nobody
+from striate.progress import Log, log_nothing
 from striate.tasks.classification.predictions import PredictionError, name_images, read_pixels
 
 BUILT_IN = "32 parts of scikit-learn's china.jpg and flower.jpg"
@@ -67,14 +67,14 @@ def own_samples(
     class_names: tuple[str, ...],
     *,
     most: int,
-    tell: Tell = tell_nobody,
+    log: Log = log_nothing,
 ) -> Samples:
     """Up to `most` images of a source, evenly spread over it; any folder of images serves.
 
     Unreadable images are left out. DataError or InputError where the source cannot be read or none of its images can.
     """
     try:
-        dataset = open_source(source, tell=tell)
+        dataset = open_source(source, log=log)
     except DataError:
         if not os.path.isdir(source):
             raise
@@ -83,7 +83,7 @@ def own_samples(
     read = [_dataset_pixels(dataset, int(index), preprocessing) for index in indices]
     kept = [place for place, pixels in enumerate(read) if pixels is not None]
     pixels = _stack([pixels for pixels in read if pixels is not None], str(source))
-    labels = _labels(dataset, class_names, tell)
+    labels = _labels(dataset, class_names, log)
     return Samples(pixels, str(source), is_own=True, labels=None if labels is None else labels[indices[kept]])
 
 
@@ -103,14 +103,14 @@ def _dataset_pixels(dataset: Dataset, index: int, preprocessing: Preprocessing) 
         return None
 
 
-def _labels(dataset: Dataset, class_names: tuple[str, ...], tell: Tell) -> np.ndarray | None:
+def _labels(dataset: Dataset, class_names: tuple[str, ...], log: Log) -> np.ndarray | None:
     """The label of each image as an output index of the model; None, and told, where the model has other classes."""
     from striate.evaluation.evaluate_network import map_labels  # imports torch, as whoever measures has done
 
     try:
-        return map_labels(dataset, class_names, tell=tell)
+        return map_labels(dataset, class_names, log=log)
     except DataError as error:
-        tell(f"no accuracy, as the labels are not the model's: {error}")
+        log(f"no accuracy, as the labels are not the model's: {error}")
         return None
 
 

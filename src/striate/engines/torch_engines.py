@@ -14,7 +14,7 @@ from striate.export.graph import PixelsToProbabilities
 from striate.networks.restore import exact_float32
 from striate.processor import has_cpp_compiler
 from striate.tasks.classification.logits import class_probabilities
-from striate.tasks.classification.predictions import Run
+from striate.tasks.classification.predictions import ForwardFn
 from striate.tasks.model import Model
 from striate.training.randomness import renew_streams
 
@@ -63,7 +63,7 @@ class InPrecision(nn.Module):
         return class_probabilities(self.network(self.normalize(pixels).to(self.dtype)), self.temperature)
 
 
-def _eager(module: nn.Module, device: torch.device) -> Run:
+def _eager(module: nn.Module, device: torch.device) -> ForwardFn:
     def run(pixels: np.ndarray) -> np.ndarray:
         with torch.no_grad(), exact_float32():
             answer: np.ndarray = module(send(torch.from_numpy(pixels), device)).cpu().numpy()
@@ -114,7 +114,7 @@ class Graphs:
         return graph, given, found
 
 
-def _compiled(module: nn.Module, batch_size: int, size: tuple[int, int, int], device: torch.device) -> Run:
+def _compiled(module: nn.Module, batch_size: int, size: tuple[int, int, int], device: torch.device) -> ForwardFn:
     """The module compiled for batches of `batch_size` images (H, W, C), weights frozen into the code, run once.
 
     Smaller batches are filled up, larger ones cut into pieces: another size would be compiled anew, for half a minute.

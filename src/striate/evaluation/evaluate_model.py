@@ -75,7 +75,7 @@ def evaluate(
     if batch_size < 1:
         raise InputError(f"batch_size must be at least 1 but is {batch_size}")
     if not isinstance(model, Model):
-        model = load_model(model, tell=access.tell)
+        model = load_model(model, log=access.log)
         model.network.to(memory_format=torch.channels_last)  # a fifth to a half faster on a CPU; it is nobody else's
     if average is not None:
         Averaged(model.network, average)  # refused before anything slow
@@ -113,13 +113,13 @@ def choose_part(
             f"{data.dataset.source} has changed since the model was trained on it, so its splits cannot be made again; "
             "name it as SOURCE to evaluate on it as it is"
         )
-    labels = map_labels(data.dataset, model.class_names, tell=access.tell)
+    labels = map_labels(data.dataset, model.class_names, log=access.log)
     if is_own and trained_on:
         access = dataclasses.replace(access, max_pixels=trained_on["max_pixels"])  # the same images could be read then
     packed = pack_data(data, model.preprocessing, access)
     parts = _own_parts(data, packed.usable, trained_on) if is_own and trained_on else _given_parts(data.dataset)
     split = split or next((name for name in prefer if len(parts[name])), ALL)
-    _tell_of_training_images(data.dataset, split, trained_on, is_own, access)
+    _warn_of_training_images(data.dataset, split, trained_on, is_own, access)
     indices = parts[split]
     if not len(indices):
         there_are = ", ".join(name for name, part in parts.items() if len(part))
@@ -127,14 +127,14 @@ def choose_part(
     return Part(data.dataset, packed, split, indices, labels, is_own)
 
 
-def _tell_of_training_images(
+def _warn_of_training_images(
     dataset: Dataset, split: str, trained_on: dict[str, Any] | None, is_own: bool, access: Access
 ) -> None:
     """Say so where the figures flatter, because the model was trained on these very images."""
     if is_own and split in ("train", ALL):
-        access.tell(f"the {split} part includes the images that the model was trained on: these figures flatter")
+        access.log(f"the {split} part includes the images that the model was trained on: these figures flatter")
     elif not is_own and trained_on and _is_same_place(dataset.source, str(trained_on["source"])):
-        access.tell(
+        access.log(
             f"{dataset.source} has changed since the model was trained on it, so images that it was trained on are among "
             "these: the figures flatter"
         )
@@ -151,7 +151,7 @@ def _open_own(trained_on: dict[str, Any] | None, access: Access) -> OpenedData:
     source = str(trained_on["source"])
     if Path(source).is_absolute() and not Path(source).exists():
         raise DataError(f"the model was trained on {source}, which is not there any more; name a SOURCE to evaluate on")
-    access.tell(f"reading {source}, which the model was trained on")
+    access.log(f"reading {source}, which the model was trained on")
     data_dir = trained_on["data_dir"] if access.data_dir is None else access.data_dir
     return open_data(source, dataclasses.replace(access, data_dir=data_dir))
 

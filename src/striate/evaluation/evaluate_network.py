@@ -18,10 +18,10 @@ from striate.data.preprocessing import Preprocessing
 from striate.data.sampling import read_batch
 from striate.errors import DataError, InputError, NonFiniteLoss
 from striate.networks.restore import evaluating
-from striate.progress import Tell, Track, tell_nobody, track_silently
+from striate.progress import Log, Track, log_nothing, track_silently
 from striate.tasks.classification import metrics
 from striate.tasks.classification.logits import class_logits, first_best, rank_of_labels
-from striate.tasks.classification.metrics import Answers, CalibrationBin, ClassFigures, Share
+from striate.tasks.classification.metrics import Answers, CalibrationBin, ClassFigures, Fraction
 
 MAX_WRITTEN_CLASSES = 100
 """Up to so many classes the confusion matrix is written out in full."""
@@ -56,8 +56,8 @@ class Evaluation:
 
     class_names: tuple[str, ...]
     num_images: int
-    top1: Share
-    top5: Share | None
+    top1: Fraction
+    top5: Fraction | None
     balanced_accuracy: float
     negative_log_likelihood: float
     calibration_error: float
@@ -197,7 +197,7 @@ def figures_of(answers: Answers, indices: np.ndarray, class_names: tuple[str, ..
     )
 
 
-def map_labels(dataset: Dataset, class_names: tuple[str, ...], *, tell: Tell = tell_nobody) -> np.ndarray:
+def map_labels(dataset: Dataset, class_names: tuple[str, ...], *, log: Log = log_nothing) -> np.ndarray:
     """The data set's labels (N,) int64 as output indices of a model with these class names, matched by name.
 
     Classes without images may be unknown to the model. Where a source names its classes only by number (an index
@@ -224,7 +224,7 @@ def map_labels(dataset: Dataset, class_names: tuple[str, ...], *, tell: Tell = t
                 f"{dataset.source} names its classes by numbers up to {max(wrong)} "
                 f"but the model has the outputs 0 to {len(class_names) - 1}"
             )
-        tell(f"{dataset.source} names its classes by number, the model by name: the numbers are taken as its outputs")
+        log(f"{dataset.source} names its classes by number, the model by name: the numbers are taken as its outputs")
     mapping = np.full(len(dataset.class_names), -1, dtype=np.int64)
     mapping[list(outputs)] = list(outputs.values())
     return mapping[dataset.labels]

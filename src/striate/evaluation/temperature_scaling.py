@@ -35,7 +35,7 @@ _CHI_SQUARED = 3.841459
 
 
 @dataclass(frozen=True)
-class Sureness:
+class CalibrationMetrics:
     """How well probabilities fit what happens: mean negative log-likelihood in nats, expected calibration error in [0, 1]."""
 
     negative_log_likelihood: float
@@ -54,8 +54,8 @@ class Fit:
     temperature_before: float
     temperature: float
     interval: tuple[float, float]
-    before: Sureness
-    after: Sureness
+    before: CalibrationMetrics
+    after: CalibrationMetrics
 
     @property
     def is_change(self) -> bool:
@@ -97,7 +97,7 @@ def calibrate(
             "name a SOURCE with more images, or harder ones"
         )
     temperature = fit_temperature(logits, labels)
-    before, after = (_sureness(logits, labels, each) for each in (model.temperature, temperature))
+    before, after = (_calibration_metrics(logits, labels, each) for each in (model.temperature, temperature))
     interval = likely_temperatures(logits, labels, temperature)
     fit = Fit(part.dataset.source, part.split, len(labels), model.temperature, temperature, interval, before, after)
     if not fit.is_change:
@@ -106,14 +106,14 @@ def calibrate(
     return dataclasses.replace(model, temperature=temperature, provenance=provenance), fit
 
 
-def sureness(
+def calibration_metrics(
     model: Model, split: str, temperatures: tuple[float, ...], *, batch_size: int = 256, access: Access | None = None
-) -> tuple[Sureness, ...]:
+) -> tuple[CalibrationMetrics, ...]:
     """How the model would fare on a part of the data of its training at each of these temperatures. Raises as `evaluate`."""
     access = access or Access()
     part = choose_part(model, None, split, access, prefer=())
     logits, labels = _answers(model, part, batch_size, access.track)
-    return tuple(_sureness(logits, labels, temperature) for temperature in temperatures)
+    return tuple(_calibration_metrics(logits, labels, temperature) for temperature in temperatures)
 
 
 def fit_temperature(logits: Tensor, labels: Tensor) -> float:
@@ -180,11 +180,11 @@ def _loss(logits: Tensor, labels: Tensor, temperature: float) -> float:
     return float(losses.double().mean())
 
 
-def _sureness(logits: Tensor, labels: Tensor, temperature: float) -> Sureness:
+def _calibration_metrics(logits: Tensor, labels: Tensor, temperature: float) -> CalibrationMetrics:
     logs = (logits / temperature).log_softmax(dim=1)
     losses = -logs.gather(1, labels[:, None])[:, 0]
     columns = (labels, first_best(logits), rank_of_labels(logits, labels), losses, logs.amax(dim=1).exp())
     answers = Answers(
         *(column.double().numpy() if column.is_floating_point() else column.numpy() for column in columns)
     )
-    return Sureness(float(answers.losses.mean()), calibration_error(calibration_bins(answers)))
+    return CalibrationMetrics(float(answers.losses.mean()), calibration_error(calibration_bins(answers)))

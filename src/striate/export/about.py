@@ -5,9 +5,9 @@ from typing import Any
 
 import PIL
 
-import striate
 from striate.data.packing import POLICY
 from striate.tasks.model import Model
+from striate.version import __version__
 
 VERSION = 1
 KEY = "striate"
@@ -28,7 +28,7 @@ def describe_export(model: Model, *, resize: bool, model_sha256: str | None = No
     height, width = ("H", "W") if resize else preprocessing.crop_size
     return {
         "version": VERSION,
-        "striate": striate.__version__,
+        "striate": __version__,
         "network": model.network_name,
         "model_sha256": model_sha256,
         "class_names": list(model.class_names),

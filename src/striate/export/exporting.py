@@ -17,7 +17,7 @@ from striate.errors import InputError
 from striate.export.about import describe_export
 from striate.export.onnx_file import write_onnx
 from striate.export.openvino_file import write_openvino
-from striate.export.parity import Proof, prove
+from striate.export.parity import ParityCheck, verify
 from striate.export.parity_images import NUM_IMAGES, built_in_images, source_images
 from striate.export.running import open_exported
 from striate.export.torch_file import write_torch
@@ -44,12 +44,12 @@ class Exported:
     path: Path
     files: tuple[Path, ...]
     about: dict[str, Any]
-    proof: Proof
+    parity: ParityCheck
 
     def to_json(self) -> dict[str, Any]:
         """Plain values: path, files, about and proof."""
         files = [str(file) for file in self.files]
-        return {"path": str(self.path), "files": files, "about": self.about, "proof": self.proof.to_json()}
+        return {"path": str(self.path), "files": files, "about": self.about, "proof": self.parity.to_json()}
 
 
 def export_model(
@@ -78,7 +78,7 @@ def export_model(
     if num_images < 1:
         raise InputError(f"num_images must be at least 1 but is {num_images}")
     suffix, write = _WRITERS[to]
-    loaded = model if isinstance(model, Model) else load_model(model, download=access.download, tell=access.tell)
+    loaded = model if isinstance(model, Model) else load_model(model, download=access.download, log=access.log)
     path = _output_path(model, loaded, output, suffix)
     names = [each.name for each in _files_of(path)]
     if not force:
@@ -87,13 +87,13 @@ def export_model(
     about = describe_export(loaded, resize=resize, model_sha256=_model_sha256(model))
     with _Workshop(path.parent) as folder:
         write(loaded, folder / path.name, resize=resize, about=about)
-        proof = prove(loaded, open_exported(folder / path.name, trust=True), proof_images)
-        if proof.passed:
+        parity = verify(loaded, open_exported(folder / path.name, trust=True), proof_images)
+        if parity.passed:
             digests = {name: _sha256(folder / name) for name in names}
             for name in reversed(names):  # the file that is opened comes last, so that it never lacks the others
                 move_into_place(folder / name, path.with_name(name))
-            _write_sidecar(path, about, proof, digests)
-    return Exported(path, tuple(path.with_name(name) for name in names) if proof.passed else (), about, proof)
+            _write_sidecar(path, about, parity, digests)
+    return Exported(path, tuple(path.with_name(name) for name in names) if parity.passed else (), about, parity)
 
 
 def check_exported(
@@ -105,7 +105,7 @@ def check_exported(
     engine: str | None = None,
     trust: bool = False,
     access: Access | None = None,
-) -> Proof:
+) -> ParityCheck:
     """The proof of `export_model` once more, for a file that may have come from anywhere; nothing is written or deleted.
 
     `engine` is one that runs such files (`running.ENGINES`), its usual one by default; a .pt2 file needs `trust`.
@@ -114,8 +114,8 @@ def check_exported(
     if num_images < 1:
         raise InputError(f"num_images must be at least 1 but is {num_images}")
     runner = open_exported(exported, engine=engine, trust=trust)
-    loaded = model if isinstance(model, Model) else load_model(model, download=access.download, tell=access.tell)
-    return prove(loaded, runner, _images(loaded, source, num_images, access))
+    loaded = model if isinstance(model, Model) else load_model(model, download=access.download, log=access.log)
+    return verify(loaded, runner, _images(loaded, source, num_images, access))
 
 
 def sidecar_path(path: Path) -> Path:
@@ -173,8 +173,8 @@ def _vouched(sidecar: Path) -> dict[str, str]:
     return files if is_ours else {}
 
 
-def _write_sidecar(path: Path, about: dict[str, Any], proof: Proof, digests: dict[str, str]) -> None:
-    document = {"about": about, "files": digests, "proof": proof.to_json()}
+def _write_sidecar(path: Path, about: dict[str, Any], parity: ParityCheck, digests: dict[str, str]) -> None:
+    document = {"about": about, "files": digests, "proof": parity.to_json()}
     text = json.dumps(document, ensure_ascii=False, allow_nan=False, indent=2)
     write_atomically(sidecar_path(path), (text + "\n").encode())
 

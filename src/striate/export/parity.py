@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from striate.errors import InputError
-from striate.export.parity_images import ProofBatch, proof_batches
+from striate.export.parity_images import ParityBatch, parity_batches
 from striate.export.running import Runner
 from striate.tasks.model import Model
 
@@ -32,7 +32,7 @@ class Disagreement:
 
 
 @dataclass(frozen=True)
-class Proof:
+class ParityCheck:
     """What came of comparing an exported file with its model, image by image.
 
     Differences are the largest of any probability of any image: `largest_difference` where no image had to be resized,
@@ -67,7 +67,7 @@ class Proof:
         return {"passed": self.passed, **asdict(self), **tolerances}
 
 
-def prove(model: Model, runner: Runner, images: list[np.ndarray]) -> Proof:
+def verify(model: Model, runner: Runner, images: list[np.ndarray]) -> ParityCheck:
     """Compare an opened export with its model on images (H, W, C) uint8 of any sizes.
 
     Each is tried alone and in batches of 2 and 5. Raises InputError where the model itself answers NaN.
@@ -75,14 +75,14 @@ def prove(model: Model, runner: Runner, images: list[np.ndarray]) -> Proof:
     problems = _problems(model, runner.about)
     if any(problem.is_fatal for problem in problems):
         words = tuple(problem.words for problem in problems)
-        return Proof(runner.engine, 0, 0, None, None, (), (), problems=words)
-    batches = proof_batches(images, model.preprocessing, resize=runner.about["resize_inside"])
+        return ParityCheck(runner.engine, 0, 0, None, None, (), (), problems=words)
+    batches = parity_batches(images, model.preprocessing, resize=runner.about["resize_inside"])
     compared = [_compare(model, runner, batch) for batch in batches]
     plain = [each.largest_difference for each in compared if not each.batch.is_resized]
     resized = [each.largest_difference for each in compared if each.batch.is_resized]
     changed = [one for each in compared for one in each.changed]
     num_answers = sum(len(batch.images) for batch in batches)
-    return Proof(
+    return ParityCheck(
         engine=runner.engine,
         num_answers=num_answers,
         num_equal_top1=num_answers - len(changed),
@@ -104,7 +104,7 @@ class _Problem:
 
 @dataclass(frozen=True, eq=False)
 class _Compared:
-    batch: ProofBatch
+    batch: ParityBatch
     largest_difference: float
     changed: list[tuple[Disagreement, float]]
 
@@ -129,7 +129,7 @@ def _as_json(values: dict[str, Any]) -> dict[str, Any]:
     return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
 
 
-def _compare(model: Model, runner: Runner, batch: ProofBatch) -> _Compared:
+def _compare(model: Model, runner: Runner, batch: ParityBatch) -> _Compared:
     """The answers of both to one batch: the largest difference, and what the best classes became."""
     pixels = np.stack([model.preprocessing.to_pixels(image) for image in batch.images])
     expected = model.probabilities(torch.from_numpy(pixels).permute(0, 3, 1, 2)).numpy()

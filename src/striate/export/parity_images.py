@@ -29,7 +29,7 @@ _NUM_DIGITS = 8
 
 
 @dataclass(frozen=True, eq=False)
-class ProofBatch:
+class ParityBatch:
     """Images (N, H, W, C) uint8 of one size; `is_resized` says that the model's own resizing changes them."""
 
     images: np.ndarray
@@ -62,7 +62,7 @@ def source_images(source: str | Path, channels: int, *, num_images: int, access:
             broken.append(f"{name} cannot be opened: {error.strerror or error}")
     if broken:
         plural = "" if len(broken) == 1 else "s"
-        access.tell(f"left out {len(broken)} unreadable image{plural}: {'; '.join(broken[:_NAMED])}")
+        access.log(f"left out {len(broken)} unreadable image{plural}: {'; '.join(broken[:_NAMED])}")
     if not images:
         raise InputError(
             f"{source} holds no image that can be read; name a folder with images, or leave it out for built-in ones"
@@ -70,7 +70,7 @@ def source_images(source: str | Path, channels: int, *, num_images: int, access:
     return images
 
 
-def proof_batches(images: list[np.ndarray], preprocessing: Preprocessing, *, resize: bool) -> list[ProofBatch]:
+def parity_batches(images: list[np.ndarray], preprocessing: Preprocessing, *, resize: bool) -> list[ParityBatch]:
     """The images in batches of 1, 2 and 5 equal sizes, for a program with the resize inside, or without.
 
     With it each image comes alone in its own size, then in twos and fives in the size of the first of them, and five
@@ -78,14 +78,14 @@ def proof_batches(images: list[np.ndarray], preprocessing: Preprocessing, *, res
     """
     if not resize:
         pixels = [preprocessing.to_pixels(image) for image in images]
-        return [ProofBatch(np.stack(group), False) for size in BATCH_SIZES for group in _groups(pixels, size)]
+        return [ParityBatch(np.stack(group), False) for size in BATCH_SIZES for group in _groups(pixels, size)]
     batches = []
     for size in BATCH_SIZES:
         for group in _groups(images, size):
             height, width = group[0].shape[:2]
-            batches.append(ProofBatch(_stack(group, (height, width)), True))
+            batches.append(ParityBatch(_stack(group, (height, width)), True))
     side = preprocessing.resize_size
-    batches += [ProofBatch(_stack(group, (side, side)), False) for group in _groups(images, BATCH_SIZES[-1])]
+    batches += [ParityBatch(_stack(group, (side, side)), False) for group in _groups(images, BATCH_SIZES[-1])]
     return batches
 
 
@@ -118,7 +118,7 @@ def _find(source: str | Path, num_images: int, access: Access) -> list[tuple[str
         return [(str(path), path.read_bytes)]
     data_dir = None if access.data_dir is None else Path(access.data_dir)
     try:
-        images = open_source(source, data_dir=data_dir, download=access.download, tell=access.tell).images
+        images = open_source(source, data_dir=data_dir, download=access.download, log=access.log).images
     except DataError as error:
         if not path.is_dir():
             raise

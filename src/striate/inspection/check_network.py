@@ -17,7 +17,7 @@ from striate.errors import InputError, StriateError
 from striate.inspection.describe import network_and_size
 from striate.inspection.layers import first_line, record, without_memory
 from striate.networks.restore import keeping_randomness
-from striate.progress import Tell, tell_nobody
+from striate.progress import Log, log_nothing
 
 NOISE = 0.02
 """Deviation of what is put where weights are zero, so that zeros by design (the last scale of a block) stop no gradient."""
@@ -49,7 +49,7 @@ def check_network(
     use_export: bool = True,
     use_compile: bool = False,
     seed: int = 0,
-    tell: Tell = tell_nobody,
+    log: Log = log_nothing,
 ) -> list[NetworkCheck]:
     """Each promise of a network from images (N, C, H, W) to logits (N, K), and whether this one keeps it.
 
@@ -58,7 +58,7 @@ def check_network(
     back as it was, and so do torch's random generators. One that cannot answer at all gets that one result. Raises
     InputError for unknown names, illegal sizes and networks on the meta device.
     """
-    network, size = network_and_size(network, input_size, has_values=True, tell=tell)
+    network, size = network_and_size(network, input_size, has_values=True, log=log)
     if any(param.is_meta for param in network.parameters()):
         raise InputError('weights are needed for checks but are on the meta device; build without device="meta"')
     trial = _Trial(network, size, seed)

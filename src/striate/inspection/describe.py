@@ -7,12 +7,12 @@ from torch import nn
 from striate.errors import InputError
 from striate.inspection.layers import NetworkDescription, describe_network
 from striate.networks.catalogue import build_network, check_input_size, entry_for, names_network
-from striate.progress import Tell, tell_nobody
+from striate.progress import Log, log_nothing
 from striate.tasks.model import load_model
 
 
 def describe(
-    reference: str | Path | nn.Module, *, input_size: tuple[int, int, int] | None = None, tell: Tell = tell_nobody
+    reference: str | Path | nn.Module, *, input_size: tuple[int, int, int] | None = None, log: Log = log_nothing
 ) -> NetworkDescription:
     """What a network is made of, layer by layer: any module, a network by name, or a model as `load_model` takes it.
 
@@ -20,7 +20,7 @@ def describe(
     given. A catalogue network takes as many channels as `input_size` says. Raises InputError for unknown names and sizes
     that the network cannot take.
     """
-    return describe_network(*network_and_size(reference, input_size, has_values=False, tell=tell))
+    return describe_network(*network_and_size(reference, input_size, has_values=False, log=log))
 
 
 def network_and_size(
@@ -28,7 +28,7 @@ def network_and_size(
     input_size: tuple[int, int, int] | None,
     *,
     has_values: bool,
-    tell: Tell = tell_nobody,
+    log: Log = log_nothing,
 ) -> tuple[nn.Module, tuple[int, int, int]]:
     """The network that a reference means, and the size of its images, as for `describe`.
 
@@ -46,7 +46,7 @@ def network_and_size(
         check_input_size(entry, size[1:])
         options = {"seed": 0} if has_values else {"device": "meta"}
         return build_network(entry.name, in_channels=size[0], **options), size
-    model = load_model(reference, tell=tell)
+    model = load_model(reference, log=log)
     own_size = (model.preprocessing.channels, *model.preprocessing.crop_size)
     return model.network, input_size or own_size
 

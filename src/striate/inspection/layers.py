@@ -21,7 +21,7 @@ from striate.inspection.counting import count_params
 from striate.inspection.memory import forward_peak, training_bytes
 from striate.inspection.receptive_field.intervals import UnknownField
 from striate.inspection.receptive_field.summary import ReceptiveField, receptive_field
-from striate.inspection.receptive_field.tensor_field import Sight
+from striate.inspection.receptive_field.tensor_field import TensorField
 from striate.inspection.recording import IMAGE, ROOT, Recorder, Step, watching
 from striate.networks.restore import evaluating, keeping_randomness
 
@@ -265,11 +265,11 @@ def _fields(recorder: Recorder, notices: dict[str, str]) -> dict[Step, Receptive
     fields: dict[Step, ReceptiveField] = {}
     known: dict[int, ReceptiveField] = {}
     for step in recorder.steps:
-        sight: Sight | None = step.sight
+        field: TensorField | None = step.field
         try:
-            if sight is not None:
-                known[id(sight)] = known.get(id(sight)) or receptive_field(sight)
-                fields[step] = known[id(sight)]
+            if field is not None:
+                known[id(field)] = known.get(id(field)) or receptive_field(field)
+                fields[step] = known[id(field)]
         except UnknownField as unknown:
             notices.setdefault("many", f"the receptive field of {step.name} is unknown: it {unknown}")
     return fields

@@ -18,8 +18,8 @@ from striate.inspection.counting import count_op_macs
 from striate.inspection.receptive_field.index_grid import size_of
 from striate.inspection.receptive_field.intervals import UnknownField
 from striate.inspection.receptive_field.operator_call import Call
-from striate.inspection.receptive_field.tensor_field import Sight, blank, sight_of_image
-from striate.inspection.receptive_field.window_ops import sights_of_outputs
+from striate.inspection.receptive_field.tensor_field import TensorField, blank, field_of_image
+from striate.inspection.receptive_field.window_ops import fields_of_outputs
 
 ROOT = "(network)"
 """The name of the network itself among its layers, where it is one layer by itself."""
@@ -33,7 +33,7 @@ class Step:
         self.macs = 0
         self.bytes = 0
         self.shape: tuple[int, ...] = ()
-        self.sight: Sight | None = None
+        self.field: TensorField | None = None
         self.inputs: dict[Step, None] = {}
         self.params: dict[int, None] = {}
         self.into: Step | None = None
@@ -51,9 +51,9 @@ class _Origin:
     """Where a tensor comes from: the steps that made it, what it sees, and the weights in it."""
 
     def __init__(
-        self, sources: dict[Step, None], sight: Sight | None, *, depends: bool, params: dict[int, None]
+        self, sources: dict[Step, None], field: TensorField | None, *, depends: bool, params: dict[int, None]
     ) -> None:
-        self.sources, self.sight, self.depends, self.params = sources, sight, depends, params
+        self.sources, self.field, self.depends, self.params = sources, field, depends, params
         self.version = 0
 
 
@@ -85,13 +85,13 @@ class Recorder(TorchDispatchMode):
         self._versions: dict[int, int] = {}
         self._by_object: dict[int, tuple[Tensor, _Origin]] = {}
         self._by_place: dict[tuple[Any, ...], _Origin] = {}
-        sight = sight_of_image(image.shape)
-        self._extents = sight.extents
+        field = field_of_image(image.shape)
+        self._extents = field.extents
         self._params: dict[int, list[nn.Parameter]] = defaultdict(list)
         for param in network.parameters():
             self._params[_place(param)[0]].append(param)
         self._constants = {_place(tensor)[0] for tensor in _tensors_of(network)}
-        self._remember(image, _Origin({IMAGE: None}, sight, depends=True, params={}))
+        self._remember(image, _Origin({IMAGE: None}, field, depends=True, params={}))
 
     @property
     def params(self) -> dict[int, list[nn.Parameter]]:
@@ -142,13 +142,13 @@ class Recorder(TorchDispatchMode):
             return None
         step = scope.step
         origin = self._origin(tensors[0])
-        step.shape, step.sight = tuple(tensors[0].shape[1:]), origin.sight
+        step.shape, step.field = tuple(tensors[0].shape[1:]), origin.field
         for tensor in tensors:
             self._own(tensor, step)
         if output is tensors[0] and step not in origin.sources:  # handed through: a view tells it from what came in
             step.inputs |= origin.sources
             output = output.view_as(output)
-            self._remember(output, _Origin({step: None}, origin.sight, depends=origin.depends, params=origin.params))
+            self._remember(output, _Origin({step: None}, origin.field, depends=origin.depends, params=origin.params))
             return output
         return None
 
@@ -187,7 +187,7 @@ class Recorder(TorchDispatchMode):
             if func.overloadpacket.__name__ in _VALUE_TAKERS and any(origin.depends for origin in origins):
                 self._note_value()
             return
-        sights, depends = self._sights(func, args, kwargs, output, origins)
+        fields, depends = self._fields(func, args, kwargs, output, origins)
         macs = count_op_macs(func, args, output) or 0
         scope, writes = self._scopes[-1], func._schema.is_mutable
         step = scope.step
@@ -203,19 +203,19 @@ class Recorder(TorchDispatchMode):
             step.inputs |= sources
             step.params |= params
             if step.is_function:
-                step.shape, step.sight = tuple(outputs[0].shape[1:]), sights[0]
+                step.shape, step.field = tuple(outputs[0].shape[1:]), fields[0]
                 for tensor in outputs if isinstance(output, list) else outputs[:1]:
                     self._own(tensor, step)
             sources, params = {step: None}, {}
         for place, tensor in enumerate(outputs):
-            sight = sights[place] if place < len(sights) else None
+            field = fields[place] if place < len(fields) else None
             if writes and depends:  # units overwritten by constants see less, and the others what they saw
                 self._rewrite(tensor)
-            self._remember(tensor, _Origin(sources, sight, depends=depends, params=params))
+            self._remember(tensor, _Origin(sources, field, depends=depends, params=params))
 
-    def _sights(
+    def _fields(
         self, func: Any, args: Any, kwargs: Any, output: Any, origins: list[_Origin]
-    ) -> tuple[list[Sight | None], bool]:
+    ) -> tuple[list[TensorField | None], bool]:
         """What the outputs see, None where that is unknown, and whether they depend on the image."""
         if not any(origin.depends for origin in origins):
             return [
@@ -226,13 +226,13 @@ class Recorder(TorchDispatchMode):
             self.notices.setdefault(
                 f"macs {func}", f"multiply-adds of an operator that is not known are not counted, in {where}"
             )
-        if any(origin.sight is None for origin in origins):
+        if any(origin.field is None for origin in origins):
             return [None], True
         try:
             call = Call(func, args, kwargs, output, self._look, self._extents)
-            sights = sights_of_outputs(call)
+            fields = fields_of_outputs(call)
             first = output[0] if isinstance(output, tuple | list) else output
-            if [size_of(atoms) for atoms in sights[0].dims] != list(first.shape):
+            if [size_of(atoms) for atoms in fields[0].dims] != list(first.shape):
                 raise UnknownField("could not be followed")
         except Exception as error:  # whatever a rule did not expect must not become a number
             reason = str(error) if isinstance(error, UnknownField) else "could not be followed"
@@ -242,13 +242,13 @@ class Recorder(TorchDispatchMode):
                 f"receptive fields are unknown from {self._scopes[-1].name} on: the operator {name} {reason}",
             )
             return [None], True
-        return list(sights), any(sights[0].axes)
+        return list(fields), any(fields[0].axes)
 
-    def _look(self, tensor: Tensor) -> Sight:
-        sight = self._origin(tensor).sight
-        if sight is None:
+    def _look(self, tensor: Tensor) -> TensorField:
+        field = self._origin(tensor).field
+        if field is None:
             raise UnknownField("takes what is unknown")
-        return sight
+        return field
 
     def _note_value(self) -> None:
         self.notices.setdefault(

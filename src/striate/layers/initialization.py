@@ -1,17 +1,19 @@
-"""What first weights do to a deep network: how far activations and gradients spread, layer by layer.
+"""Initial weights: how networks draw them, and what each scheme does to the spread of activations and gradients.
 
 Weights are drawn from a normal distribution around 0; the schemes differ in its deviation only. D inputs of a layer
 are its fan in, D' outputs its fan out. torch.nn.init draws them; here is what they are for.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 SMALL = 0.01
+HEAD_STD = 0.01
+"""Standard deviation of a last layer's weights: training starts from even odds."""
 
 Scheme = Callable[[int, int], float]
 """Takes fan in and fan out, gives the standard deviation of the weights."""
@@ -73,3 +75,48 @@ def activation_spread(
         for layer, maps in enumerate(activations)
         if layer > 0
     )
+
+
+def draw_he_normal(network: nn.Module, *, heads: tuple[nn.Module, ...] = ()) -> None:
+    """Normal with variance 2 / fan in (He et al. 2015, arXiv:1502.01852, eq. 10), biases zero, in place.
+
+    The layers in `heads` get small weights, so that training starts from even odds and not from confident mistakes.
+    """
+    for layer in _layers_to_draw(network):
+        if layer in heads:
+            nn.init.normal_(layer.weight, std=HEAD_STD)
+        else:
+            nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+        if layer.bias is not None:
+            nn.init.zeros_(layer.bias)
+
+
+def draw_for_mobile(network: nn.Module) -> None:
+    """As torchvision's mobile networks: convolutions by fan out (He et al.), linear layers small, biases zero; in place."""
+    for layer in _layers_to_draw(network):
+        if isinstance(layer, nn.Conv2d):
+            nn.init.kaiming_normal_(layer.weight, mode="fan_out")
+        else:
+            nn.init.normal_(layer.weight, std=HEAD_STD)
+        if layer.bias is not None:
+            nn.init.zeros_(layer.bias)
+
+
+def draw_small_normal(network: nn.Module, *, std: float) -> None:
+    """Normal with deviation `std`, whatever a layer's size, as networks were drawn before He et al.; biases zero; in place."""
+    for layer in _layers_to_draw(network):
+        nn.init.normal_(layer.weight, std=std)
+        if layer.bias is not None:
+            nn.init.zeros_(layer.bias)
+
+
+def draw_truncated_normal(network: nn.Module, std: float, *, other_stds: dict[nn.Module, float] | None = None) -> None:
+    """Normal within [-2, 2], of deviation `std`, or of a layer's own in `other_stds`; biases stay; in place."""
+    for layer in _layers_to_draw(network):
+        nn.init.trunc_normal_(layer.weight, std=(other_stds or {}).get(layer, std), a=-2, b=2)
+
+
+def _layers_to_draw(network: nn.Module) -> Iterator[nn.Conv2d | nn.Linear]:
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d | nn.Linear) and not module.weight.is_meta:
+            yield module

@@ -13,7 +13,7 @@ from torch.overrides import TorchFunctionMode
 from striate.errors import InputError
 from striate.networks.checking import check_size
 from striate.networks.entry import Entry
-from striate.networks.external import check_size_by_trying, entry_from_elsewhere, is_elsewhere
+from striate.networks.external import check_size_by_trying, external_entry, is_external
 from striate.networks.families import (
     airbench,
     alexnet,
@@ -168,19 +168,19 @@ def entry_for(name: str) -> Entry:
     """The entry called `name`, of the catalogue or as `timm:NAME` or `torchvision:NAME`; InputError with near misses
     where there is none.
     """
-    return entry_from_elsewhere(name) if is_elsewhere(name) else CATALOGUE.find(name)
+    return external_entry(name) if is_external(name) else CATALOGUE.find(name)
 
 
 def names_network(reference: str) -> bool:
     """Whether it has the form of a network's name, without weights: one of the catalogue, or any of a library's."""
-    return reference in CATALOGUE or (is_elsewhere(reference) and reference.count(":") == 1)
+    return reference in CATALOGUE or (is_external(reference) and reference.count(":") == 1)
 
 
 def split_reference(reference: str) -> tuple[str, str]:
     """NETWORK and WEIGHTS of NETWORK:WEIGHTS, the latter empty where there are none; a library's names have a colon
     of their own.
     """
-    library, colon, rest = reference.partition(":") if is_elsewhere(reference) else ("", "", reference)
+    library, colon, rest = reference.partition(":") if is_external(reference) else ("", "", reference)
     name, _, weights = rest.partition(":")
     return library + colon + name, weights
 
@@ -218,7 +218,7 @@ def check_input_size(entry: Entry, size: tuple[int, int], *, training: bool = Fa
 
     Other people's networks do not say; they are tried, in training mode if asked for.
     """
-    if is_elsewhere(entry.name):
+    if is_external(entry.name):
         check_size_by_trying(entry, size, training=training)
         return
     check_size(size, entry.min_size, is_fixed_size=entry.is_fixed_size, network=entry.name)

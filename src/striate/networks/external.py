@@ -29,7 +29,7 @@ TRIED_SIZES = (32, 64, 128)
 
 
 @dataclass(frozen=True)
-class ElsewhereConfig:
+class ExternalConfig:
     """Channels in, classes out, and the network's name with its library's before it."""
 
     name: str
@@ -40,14 +40,14 @@ class ElsewhereConfig:
         check_counts(self.in_channels, self.num_classes)
 
 
-def is_elsewhere(name: str) -> bool:
+def is_external(name: str) -> bool:
     """Whether a name begins with that of a library, such as "timm:"."""
     library, colon, _ = name.partition(":")
     return bool(colon) and library in LIBRARIES
 
 
 @lru_cache
-def entry_from_elsewhere(reference: str) -> Entry:
+def external_entry(reference: str) -> Entry:
     """The entry of LIBRARY:NAME, found by building it on the meta device.
 
     `min_size` is the smallest of 32, 64 and 128 pixels that works, or else the network's own size; what it can take
@@ -56,12 +56,12 @@ def entry_from_elsewhere(reference: str) -> Entry:
     """
     library, name = _split(reference)
     facts = library.facts(name)
-    config = ElsewhereConfig(reference, num_classes=facts.num_classes)
+    config = ExternalConfig(reference, num_classes=facts.num_classes)
     build = partial(_build, reference)
     with torch.random.fork_rng(devices=[]), torch.device("meta"):
         try:
             network = build(config).requires_grad_(False)  # else the counter of operations trips over some
-            other = build(ElsewhereConfig(reference, num_classes=facts.num_classes + 1))
+            other = build(ExternalConfig(reference, num_classes=facts.num_classes + 1))
             macs, called = _run(network, (config.in_channels, *facts.size), facts.num_classes)
         except InputError:
             raise
@@ -120,7 +120,7 @@ def _split(reference: str) -> tuple[Library, str]:
     return library, name
 
 
-def _build(reference: str, config: ElsewhereConfig) -> nn.Module:
+def _build(reference: str, config: ExternalConfig) -> nn.Module:
     """The library's network in training mode. InputError where the configuration is of another one."""
     if config.name != reference:
         raise InputError(f"{reference} cannot be built from the settings of {config.name}")

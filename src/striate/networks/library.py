@@ -12,7 +12,7 @@ from striate.networks.entry import Weights
 
 
 @dataclass(frozen=True)
-class Facts:
+class LibraryFacts:
     """What a library says of one of its networks. `size` is (height, width), the only one if `is_fixed_size`, as
     far as the library knows; `title` says what and whose it is.
 
@@ -37,7 +37,7 @@ class Library:
     fresh weights from torch's global generator and downloads nothing. `example` is one of its networks.
     """
 
-    facts: Callable[[str], Facts]
+    facts: Callable[[str], LibraryFacts]
     build: Callable[[str, int, int], nn.Module]
     example: str
 

@@ -12,17 +12,17 @@ from torch import nn
 
 from striate.data.preprocessing import Interpolation, Preprocessing
 from striate.errors import InputError
-from striate.networks.library import Facts, Library, unknown_name
+from striate.networks.library import Library, LibraryFacts, unknown_name
 
 
-def facts(name: str) -> Facts:
+def facts(name: str) -> LibraryFacts:
     """What timm says of a network, NAME or NAME.TAG: the tag chooses among the weights that it was published with."""
     timm = _import_timm(name)
     cfg = _pretrained_cfg(timm, name)
     channels, height, width = cfg.input_size
     if channels != 3:
         raise InputError(f"timm:{name} is made for images of {channels} channels; striate takes those made for colour")
-    return Facts(
+    return LibraryFacts(
         title=f"{name} of timm {timm.__version__}",
         paper=cfg.paper_ids if isinstance(cfg.paper_ids, str) else "",
         size=(height, width),

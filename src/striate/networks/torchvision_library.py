@@ -15,7 +15,7 @@ from striate.errors import InputError
 from striate.networks.auxiliary import WithAuxiliary
 from striate.networks.entry import Weights
 from striate.networks.imagenet import imagenet_class_names, imagenet_preprocessing
-from striate.networks.library import Facts, Library, unknown_name
+from striate.networks.library import Library, LibraryFacts, unknown_name
 
 _OTHER_KINDS = {
     "detection": "finds objects and their boxes",
@@ -38,7 +38,7 @@ _FIXED_SIZE = ("vit_", "maxvit_")
 _CHECKSUM = re.compile(r"-([0-9a-f]{8,64})\.pth$")
 
 
-def facts(name: str) -> Facts:
+def facts(name: str) -> LibraryFacts:
     """What torchvision says of a network. InputError for what is not in its list, or no image classifier."""
     torchvision = _torchvision_with(name)
     is_fixed_size = name.startswith(_FIXED_SIZE)
@@ -48,7 +48,7 @@ def facts(name: str) -> Facts:
     if is_fixed_size:  # weights for another size belong to another network of the same name
         weights = tuple(each for each in weights if each.preprocessing.crop_size == (224, 224))
     preprocessing = weights[0].preprocessing if weights else imagenet_preprocessing()
-    return Facts(
+    return LibraryFacts(
         title=f"{name} of torchvision {torchvision.__version__}",
         paper="",
         size=preprocessing.crop_size,

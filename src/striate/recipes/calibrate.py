@@ -7,10 +7,10 @@ from typing import Any
 
 from striate.data.opening import Access
 from striate.errors import DataError, InputError, RunError
-from striate.evaluation.temperature_scaling import Fit, Sureness, calibrate, sureness
-from striate.progress import tell_nobody
+from striate.evaluation.temperature_scaling import CalibrationMetrics, Fit, calibrate, calibration_metrics
+from striate.progress import log_nothing
 from striate.recipes.run_folder import RUN_FILE, read_run
-from striate.recipes.train import judge_again
+from striate.recipes.train import re_evaluate
 from striate.tasks.model import load_model, save_model
 from striate.weights.model_file import MAX_TEMPERATURE, MIN_TEMPERATURE, MODEL_FILE
 
@@ -25,7 +25,7 @@ class Calibrated:
     path: Path | None
     temperature: float
     fit: Fit | None
-    test: tuple[Sureness, Sureness] | None
+    test: tuple[CalibrationMetrics, CalibrationMetrics] | None
     report: Path | None
 
     def to_json(self) -> dict[str, Any]:
@@ -63,7 +63,7 @@ def calibrate_file(
         raise InputError(f"{out} is a folder; name the file that the calibrated model is to be written to")
     if temperature is not None and not MIN_TEMPERATURE <= temperature <= MAX_TEMPERATURE:
         raise InputError(f"temperature must lie in [{MIN_TEMPERATURE:g}, {MAX_TEMPERATURE:g}] but is {temperature:g}")
-    model = load_model(ref, device=device, download=access.download, tell=access.tell)
+    model = load_model(ref, device=device, download=access.download, log=access.log)
     if out is None and not path.is_file():
         raise InputError(f"{ref} is no file that could be rewritten; say with --out where the calibrated model goes")
     is_run = out is None and (folder / RUN_FILE).is_file()
@@ -76,9 +76,11 @@ def calibrate_file(
     else:
         calibrated, fit = calibrate(model, source, split=split, access=access)
         if source is None and fit.split == "validation":
-            quiet = replace(access, tell=tell_nobody)
+            quiet = replace(access, log=log_nothing)
             with suppress(DataError):  # no test part
-                before, after = sureness(model, "test", (fit.temperature_before, fit.temperature), access=quiet)
+                before, after = calibration_metrics(
+                    model, "test", (fit.temperature_before, fit.temperature), access=quiet
+                )
                 test = before, after
         if not fit.is_change and out is None:
             return Calibrated(None, model.temperature, fit, test, None)
@@ -90,7 +92,7 @@ def calibrate_file(
 def _new_report(run: Path, device: str, access: Access) -> Path | None:
     """The model is calibrated by now, so images of the run's own that are gone are told and no error."""
     try:
-        return judge_again(run, device=device, access=access).report_path
+        return re_evaluate(run, device=device, access=access).report_path
     except (DataError, RunError) as error:
-        access.tell(f"the run's figures and report stay as they were: {error}")
+        access.log(f"the run's figures and report stay as they were: {error}")
         return None

@@ -71,7 +71,7 @@ class Choices:
     def applied_to(self, recipe: Recipe) -> Recipe:
         """The recipe with every explicit wish in place of the default."""
         wishes = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
-        wishes = {name: wish for name, wish in wishes.items() if wish is not None}
+        wishes = {name: request for name, request in wishes.items() if request is not None}
         parts: dict[str, Any] = {
             "optimizer": dataclasses.replace(recipe.optimizer, **_named(recipe.optimizer, wishes, name=self.optimizer)),
             "schedule": dataclasses.replace(recipe.schedule, **_named(recipe.schedule, wishes, name=self.schedule)),
@@ -83,5 +83,5 @@ class Choices:
 def _named(part: Any, wishes: dict[str, Any], *, name: str | None = None) -> dict[str, Any]:
     """The wishes that are fields of `part`; its own `name` where one is wished for."""
     fields = {field.name for field in dataclasses.fields(part)}
-    named = {key: wish for key, wish in wishes.items() if key in fields}
+    named = {key: request for key, request in wishes.items() if key in fields}
     return named if name is None else {**named, "name": name}

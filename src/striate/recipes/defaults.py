@@ -79,7 +79,7 @@ all has that is no filter, which makes up for the smaller momentum. Tried on CIF
 
 
 @dataclass(frozen=True)
-class Facts:
+class DataFacts:
     """What the choice rests on: sizes in pixels are medians of a sample, `is_grey` holds for all of it.
 
     `has_fast_bf16`: the device computes bfloat16 natively. `has_graphs`: it is a CUDA device.
@@ -102,14 +102,14 @@ class Facts:
         return self.channels == 1
 
 
-def default_network(facts: Facts) -> str:
+def default_network(facts: DataFacts) -> str:
     """The network for data of this kind, trained from scratch on an ordinary machine."""
     if facts.is_small:
         return "digitnet" if facts.is_grey else "airbench94_cifar"
     return "resnet18"
 
 
-def default_preprocessing(facts: Facts, entry: Entry, image_size: int | None) -> Preprocessing:
+def default_preprocessing(facts: DataFacts, entry: Entry, image_size: int | None) -> Preprocessing:
     """Preprocessing for training from scratch, mean and std still to be measured (0 and 1).
 
     `image_size` is the side asked for. Photos keep the field's margin, a short side of 256 for a crop of 224; small
@@ -141,7 +141,7 @@ def resized_preprocessing(preprocessing: Preprocessing, image_size: int) -> Prep
     )
 
 
-def default_recipe(facts: Facts, entry: Entry, choices: Choices) -> Recipe:
+def default_recipe(facts: DataFacts, entry: Entry, choices: Choices) -> Recipe:
     """The recipe for these data and this network, the user's explicit choices in place.
 
     Raises InputError when a choice is out of range or the batch is larger than the training part.
@@ -164,7 +164,7 @@ def default_recipe(facts: Facts, entry: Entry, choices: Choices) -> Recipe:
     return recipe
 
 
-def _precision(facts: Facts, entry: Entry, choices: Choices) -> Precision:
+def _precision(facts: DataFacts, entry: Entry, choices: Choices) -> Precision:
     """16-bit products with 32-bit sums and weights where the device has them and the network gains by them."""
     is_worth_it = facts.has_fast_bf16 and _fills_vectors(entry) and choices.optimizer != "lbfgs"
     return "bf16-mixed" if is_worth_it else "32-true"
@@ -190,7 +190,7 @@ def default_freeze(num_train: int) -> Freeze:
     return "gradual" if num_train < MANY_IMAGES else "nothing"
 
 
-def _from_scratch(facts: Facts, entry: Entry, choices: Choices) -> Recipe:
+def _from_scratch(facts: DataFacts, entry: Entry, choices: Choices) -> Recipe:
     is_airbench = entry.family == "airbench"
     wanted = choices.optimizer or ("muon" if is_airbench else None)
     large_batch = LARGE_BATCHES.get(entry.family, 128)
@@ -270,7 +270,7 @@ def has_norm(network: str) -> bool:
     return any(isinstance(module, _NormBase) for module in build_network(network, device="meta").modules())
 
 
-def _from_weights(facts: Facts, entry: Entry, choices: Choices) -> Recipe:
+def _from_weights(facts: DataFacts, entry: Entry, choices: Choices) -> Recipe:
     freeze = cast(Freeze, choices.freeze or default_freeze(facts.num_train))
     keeps_features = freeze in KEEPS_FEATURES
     epochs = 20 if facts.num_train < MANY_IMAGES else 10
@@ -298,7 +298,7 @@ def _transfer_optimizer(wanted: str | None, is_top_only: bool) -> OptimizerConfi
     return OTHER_OPTIMIZERS.get(wanted or "", OptimizerConfig("nesterov", learning_rate=0.01, weight_decay=1e-4))
 
 
-def _augmentation(facts: Facts) -> Augmentation:
+def _augmentation(facts: DataFacts) -> Augmentation:
     """Small grey images are often signs whose mirror image is another sign: they are only shifted and turned a little."""
     if facts.is_small and facts.is_grey:
         return Augmentation(shift_px=2, rotation_degrees=8)
@@ -307,7 +307,7 @@ def _augmentation(facts: Facts) -> Augmentation:
     return Augmentation(crop_scale=(0.35, 1.0), flip=True, brightness=0.2, contrast=0.2, saturation=0.2)
 
 
-def _batch_size(facts: Facts, wanted: int) -> int:
+def _batch_size(facts: DataFacts, wanted: int) -> int:
     """The wanted size, halved until an epoch has at least eight steps, and never more than there are images."""
     while wanted > 8 and facts.num_train < 8 * wanted:
         wanted //= 2

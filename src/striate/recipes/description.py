@@ -14,7 +14,6 @@ import numpy as np
 import torch
 from lightning_fabric import Fabric
 
-import striate
 from striate.data.dataset import SPLITS, Dataset
 from striate.data.opening import Access
 from striate.data.splits import digest
@@ -23,8 +22,9 @@ from striate.recipes.mode_choice import ModeChoice
 from striate.recipes.prepare import Prepared
 from striate.recipes.run_folder import FORMAT, SPLITS_FILE
 from striate.tasks.model import gpu_name
-from striate.training.distributed.launch import Place, launch_identity, meeting_place
+from striate.training.distributed.launch import Rank, launch_identity, rendezvous_folder
 from striate.training.recipe import count_outputs
+from striate.version import __version__
 
 _VERSIONS = ("torch", "torchvision", "lightning-fabric", "numpy", "pillow", "safetensors")
 
@@ -48,7 +48,7 @@ def describe_run(
     }
     return {
         "format": FORMAT,
-        "striate": striate.__version__,
+        "striate": __version__,
         "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
         "source": _lasting_source(dataset),
         "recipe": recipe.to_json(),
@@ -85,7 +85,7 @@ def describe_run(
             "threads": torch.get_num_threads(),
             "processes": fabric.world_size,
             "has_shared_out_weights": has_shared_out_weights,
-            "devices": None if meeting_place() is None else fabric.world_size,
+            "devices": None if rendezvous_folder() is None else fabric.world_size,
         },
         "mode": None if mode is None else mode.to_json(),
         "launch": launch_identity(),
@@ -137,7 +137,7 @@ def summary_line(prepared: Prepared, device: torch.device) -> str:
     )
 
 
-def processes_lines(prepared: Prepared, place: Place) -> list[str]:
+def processes_lines(prepared: Prepared, place: Rank) -> list[str]:
     """How several processes share the work, and where that differs from what one would do; nothing for one."""
     if place.world_size == 1:
         return []
@@ -160,7 +160,7 @@ def what_must_agree(prepared: Prepared) -> dict[str, Any]:
     return {
         "images": f"{len(prepared.data.dataset):,} images with fingerprint {prepared.data.fingerprint[:12]}",
         "splits": f"{len(prepared.splits.train):,} training images, digest {digest(prepared.splits)[:12]}",
-        "striate": striate.__version__,
+        "striate": __version__,
         "torch": torch.__version__,
         "preprocessing": json.loads(json.dumps(prepared.preprocessing.to_json())),
         **json.loads(json.dumps(prepared.recipe.to_json())),

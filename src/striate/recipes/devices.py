@@ -14,9 +14,9 @@ from lightning_fabric.strategies import DDPStrategy
 
 from striate.data.opening import Access
 from striate.errors import InputError
-from striate.progress import tell_nobody, track_silently
+from striate.progress import log_nothing, track_silently
 from striate.tasks.model import pick_device
-from striate.training.distributed.launch import Place, meeting_place, num_restarts
+from striate.training.distributed.launch import Rank, num_restarts, rendezvous_folder
 from striate.training.recipe import Precision, check_precision
 
 PATIENCE = timedelta(days=7)
@@ -25,7 +25,7 @@ is noticed at once, by the connection it leaves."""
 _LOGS = ("lightning_fabric", "lightning_fabric.utilities.rank_zero", "lightning_fabric.utilities.distributed")
 
 
-def check_device(device: str, precision: str | None, place: Place) -> torch.device:
+def check_device(device: str, precision: str | None, place: Rank) -> torch.device:
     """The device asked for. InputError where this machine has none such, too few, or the precision needs another."""
     found = pick_device(device)
     if check_precision(precision or "32-true") == "16-mixed" and found.type == "cpu":
@@ -40,7 +40,7 @@ def check_device(device: str, precision: str | None, place: Place) -> torch.devi
     return torch.device("cuda", place.local_rank) if found.type == "cuda" and place.world_size > 1 else found
 
 
-def make_fabric(device: torch.device, precision: Precision, place: Place) -> Fabric:
+def make_fabric(device: torch.device, precision: Precision, place: Rank) -> Fabric:
     """One process on this device, or this process's part in the company of all, which are then met."""
     accelerator = {"cuda": "gpu"}.get(device.type, device.type)
     with _quiet_logs():
@@ -61,12 +61,12 @@ def make_fabric(device: torch.device, precision: Precision, place: Place) -> Fab
     return fabric
 
 
-def quiet_beside_first(access: Access, place: Place) -> Access:
+def quiet_beside_first(access: Access, place: Rank) -> Access:
     """The access, silent in every process but the first."""
-    return access if place.rank == 0 else dataclasses.replace(access, tell=tell_nobody, track=track_silently)
+    return access if place.rank == 0 else dataclasses.replace(access, log=log_nothing, track=track_silently)
 
 
-def own_share_of_threads(place: Place) -> int:
+def threads_per_process(place: Rank) -> int:
     """How many threads are there for this process, the processes on this machine sharing them out; at least one."""
     return max(1, torch.get_num_threads() // place.local_world_size)
 
@@ -82,7 +82,7 @@ def threads(num_threads: int) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def _meet(device: torch.device, place: Place) -> None:
+def _meet(device: torch.device, place: Rank) -> None:
     """Join the other processes. Those of torchrun meet at its store, each start anew under a name of its own: torchrun keeps
     the store when it starts them again (its static rendezvous, torch 2.14), and PyTorch's own way would read there
     the addresses of the dead and wait for them. Those of `launching.launch` meet over a file: a port could be taken by
@@ -90,7 +90,7 @@ def _meet(device: torch.device, place: Place) -> None:
     """
     if torch.distributed.is_initialized():
         return
-    folder = meeting_place()
+    folder = rendezvous_folder()
     if folder is None:
         kept, _, _ = next(torch.distributed.rendezvous("env://", timeout=PATIENCE))
         store: torch.distributed.Store = torch.distributed.PrefixStore(f"striate/start_{num_restarts()}", kept)

@@ -10,16 +10,15 @@ from typing import Any
 
 import torch
 
-import striate
 from striate.data.cache import cache_dir, write_atomically
 from striate.data.parallel import num_processors
 from striate.errors import InputError
 from striate.processor import has_cpp_compiler, processor
-from striate.progress import Tell
+from striate.progress import Log
 from striate.recipes.choices import Choices
 from striate.recipes.prepare import Prepared
 from striate.tasks.model import gpu_name
-from striate.training.loader import Feed
+from striate.training.loader import Loader
 from striate.training.precision import has_fast_bf16
 from striate.training.speed.autotune import (
     MakeFabric,
@@ -29,6 +28,7 @@ from striate.training.speed.autotune import (
     measure_modes,
     possible_modes,
 )
+from striate.version import __version__
 
 SMALL_MACS = 20_000_000
 """Multiply-adds of one image below which a single thread is worth a try."""
@@ -48,7 +48,7 @@ class ModeChoice:
 
 
 def with_fastest_mode(
-    prepared: Prepared, feed: Feed, choices: Choices, device: torch.device, make_fabric: MakeFabric, tell: Tell
+    prepared: Prepared, loader: Loader, choices: Choices, device: torch.device, make_fabric: MakeFabric, log: Log
 ) -> tuple[Prepared, ModeChoice | None]:
     """The run in its fastest mode; as it is, and None, where it is short or all was chosen by hand.
 
@@ -66,7 +66,7 @@ def with_fastest_mode(
         forced=frozenset(field.name for field in dataclasses.fields(Mode) if getattr(choices, field.name) is not None),
     )
     may_compile = choices.use_compile is None and recipe.start_px == 0 and (device.type == "cuda" or has_cpp_compiler())
-    num_images = len(feed.train) * recipe.epochs
+    num_images = len(loader.train) * recipe.epochs
     path = _memory_path(prepared, modes, (may_compile,), device, num_images)
     was_remembered, timings = True, _recall(path)
     if timings is None:
@@ -74,19 +74,19 @@ def with_fastest_mode(
         timings = measure_modes(
             prepared.network,
             recipe,
-            feed,
+            loader,
             modes,
             make_fabric,
             head=entry.head,
             may_compile=may_compile,
-            tell=tell,
+            log=log,
         )
     if not timings:
         return prepared, None
     mode = choose_mode(timings, num_images)
     if not was_remembered:
         _remember(path, timings)
-    tell(_line(mode, timings, was_remembered))
+    log(_line(mode, timings, was_remembered))
     choice = ModeChoice(mode, tuple(timing.to_json() for timing in timings), was_remembered)
     return dataclasses.replace(prepared, recipe=mode.applied_to(recipe)), choice
 
@@ -114,7 +114,7 @@ def _memory_path(
     settled = {
         "format": 2,  # in the first, compiled code alone was timed on a whole batch
         "machine": [*processor(), num_processors(), gpu_name(device) or device.type],
-        "versions": [striate.__version__, version("torch")],
+        "versions": [__version__, version("torch")],
         "network": [prepared.entry.name, sum(param.numel() for param in prepared.network.parameters())],
         "input": [prepared.preprocessing.channels, *prepared.preprocessing.crop_size, recipe.batch_size],
         "recipe": [recipe.optimizer.name, recipe.freeze, recipe.accumulate_steps],

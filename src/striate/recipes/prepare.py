@@ -21,17 +21,17 @@ from striate.data.statistics import measure_mean_image, measure_mean_std
 from striate.errors import DataError, InputError
 from striate.networks.catalogue import build_network, check_input_size, entry_for
 from striate.networks.entry import Entry
-from striate.progress import Tell
+from striate.progress import Log
 from striate.recipes.choices import Choices
 from striate.recipes.defaults import (
-    Facts,
+    DataFacts,
     default_network,
     default_preprocessing,
     default_recipe,
     resized_preprocessing,
 )
 from striate.training.frozen.layer_groups import layer_groups, num_open_groups
-from striate.training.frozen.trainable_tail import TrainedPart, find_trained_part
+from striate.training.frozen.trainable_tail import TrainableTail, find_trainable_tail
 from striate.training.growing import growing_size
 from striate.training.optimizers import build_optimizer
 from striate.training.precision import has_fast_bf16
@@ -70,11 +70,11 @@ def prepare(source: str, choices: Choices, access: Access, device: torch.device)
     """
     notices: list[str] = []
 
-    def tell(line: str) -> None:
+    def log(line: str) -> None:
         notices.append(line)
-        access.tell(line)
+        access.log(line)
 
-    telling = dataclasses.replace(access, tell=tell)
+    telling = dataclasses.replace(access, log=log)
     if choices.weights is not None and Path(choices.weights).exists():
         choices = dataclasses.replace(choices, weights=str(Path(choices.weights).absolute()))  # found from anywhere
     data = open_data(source, telling)
@@ -91,7 +91,7 @@ def prepare(source: str, choices: Choices, access: Access, device: torch.device)
         network = build_network(entry.name, num_classes=num_outputs, in_channels=facts.channels, seed=seed)
     else:
         network, own = _load_weights(
-            entry, choices.weights, data.dataset.class_names, num_outputs, facts.channels, seed, tell
+            entry, choices.weights, data.dataset.class_names, num_outputs, facts.channels, seed, log
         )
         if own is not None:
             preprocessing, are_ready = _resized(own, choices.image_size), True
@@ -104,13 +104,13 @@ def prepare(source: str, choices: Choices, access: Access, device: torch.device)
     packed = pack_data(data, preprocessing, access, stream=choices.stream)
     splits = dry_splits if packed.usable.all() else _split(data, packed.usable, choices)
     for notice in splits.notices:
-        tell(notice)
+        log(notice)
     if not are_ready:
         preprocessing = _measured(preprocessing, packed, splits, choices)
     recipe = default_recipe(dataclasses.replace(facts, num_train=len(splits.train)), entry, choices)
     if choices.weights is None:
         _initialize_from_images(entry, network, packed, splits, preprocessing)
-    recipe = _with_possible_views(recipe, entry, network, preprocessing, splits, choices, tell)
+    recipe = _with_possible_views(recipe, entry, network, preprocessing, splits, choices, log)
     return Prepared(data, packed, splits, entry, network, preprocessing, recipe, tuple(notices))
 
 
@@ -130,7 +130,7 @@ def prepare_again(
         network = build_network(entry.name, num_classes=num_outputs, in_channels=channels, seed=recipe.seed)
         _initialize_from_images(entry, network, packed, splits, preprocessing)
     else:
-        network, _ = _load_weights(entry, recipe.weights, class_names, num_outputs, channels, recipe.seed, access.tell)
+        network, _ = _load_weights(entry, recipe.weights, class_names, num_outputs, channels, recipe.seed, access.log)
     return Prepared(data, packed, splits, entry, network, preprocessing, recipe, ())
 
 
@@ -141,27 +141,25 @@ def _load_weights(
     num_outputs: int,
     channels: int,
     seed: int,
-    tell: Tell,
+    log: Log,
 ) -> tuple[nn.Module, Preprocessing | None]:
     """The network with weights from elsewhere, and the preprocessing they want, as far as they say.
 
     A head that answers for other classes is replaced, also where there happen to be as many: labels travel by name.
     """
-    pretrained = load_pretrained(
-        entry.name, weights, num_classes=num_outputs, in_channels=channels, seed=seed, tell=tell
-    )
+    pretrained = load_pretrained(entry.name, weights, num_classes=num_outputs, in_channels=channels, seed=seed, log=log)
     if not pretrained.has_new_head and pretrained.class_names != class_names:
         if pretrained.class_names is None:
-            tell(
+            log(
                 f"{weights} does not name its {len(class_names)} classes: its last layer, {entry.head}, is kept as it is"
             )
         else:
             fresh = build_network(entry.name, num_classes=num_outputs, in_channels=channels, seed=seed)
             for head in (entry.head, *entry.auxiliary_heads):
                 pretrained.network.get_submodule(head).load_state_dict(fresh.get_submodule(head).state_dict())
-            tell(f"{entry.name}: the last layer, {entry.head}, answered for other classes and is replaced by a new one")
+            log(f"{entry.name}: the last layer, {entry.head}, answered for other classes and is replaced by a new one")
     if pretrained.preprocessing is None and entry.usual_preprocessing is not None:
-        tell(f"{weights} does not say how images are prepared: as for {entry.usual_weights}")
+        log(f"{weights} does not say how images are prepared: as for {entry.usual_weights}")
         return pretrained.network, adapt_preprocessing(entry.usual_preprocessing, channels)
     return pretrained.network, pretrained.preprocessing
 
@@ -196,12 +194,12 @@ def _with_possible_views(
     preprocessing: Preprocessing,
     splits: Splits,
     choices: Choices,
-    tell: Tell,
+    log: Log,
 ) -> Recipe:
     """The recipe with as many views as the network allows and memory holds; InputError where more were asked for."""
     if recipe.views == 0:
         return recipe
-    part = trained_part(network, entry, recipe, preprocessing)
+    part = trainable_tail(network, entry, recipe, preprocessing)
     if isinstance(part, str):
         views, reason = 0, f"{entry.name} cannot have its frozen layers run only once for each view of an image: {part}"
     else:
@@ -214,15 +212,17 @@ def _with_possible_views(
         return recipe
     if choices.views:
         raise InputError(f"{reason}; use --views {views}")
-    tell(reason)
+    log(reason)
     return dataclasses.replace(recipe, views=views)
 
 
-def trained_part(network: nn.Module, entry: Entry, recipe: Recipe, preprocessing: Preprocessing) -> TrainedPart | str:
+def trainable_tail(
+    network: nn.Module, entry: Entry, recipe: Recipe, preprocessing: Preprocessing
+) -> TrainableTail | str:
     """The part of the network that is trained, to be run alone on what the frozen layers give; or why it cannot be."""
     groups = layer_groups(network, head=entry.head)
     num_open = num_open_groups(recipe.freeze, 0, recipe.epochs, len(groups))
-    return find_trained_part(network, groups[len(groups) - num_open :], noise(preprocessing))
+    return find_trainable_tail(network, groups[len(groups) - num_open :], noise(preprocessing))
 
 
 def noise(preprocessing: Preprocessing) -> Tensor:
@@ -264,7 +264,7 @@ def _split(data: OpenedData, usable: np.ndarray, choices: Choices) -> Splits:
     )
 
 
-def _choose_entry(choices: Choices, facts: Facts) -> Entry:
+def _choose_entry(choices: Choices, facts: DataFacts) -> Entry:
     """The network asked for, or the one that the weights belong to, or the default for such data."""
     if choices.network is not None:
         return entry_for(choices.network)
@@ -289,7 +289,7 @@ def _network_of(weights: str) -> str:
     raise InputError(f"the weights {weights} do not say which network they belong to; add --network NAME")
 
 
-def _look(dataset: Dataset, splits: Splits, device: torch.device) -> Facts:
+def _look(dataset: Dataset, splits: Splits, device: torch.device) -> DataFacts:
     """Size and colour of an even sample of the images, from their headers where these say it."""
     sizes, channels = [], set()
     for index in np.unique(np.linspace(0, len(dataset) - 1, min(_SAMPLE, len(dataset))).astype(int)):
@@ -309,7 +309,7 @@ def _look(dataset: Dataset, splits: Splits, device: torch.device) -> Facts:
             f"none of the images of {dataset.source} that were tried can be read; see: striate data {dataset.source}"
         )
     height, width = np.median(np.array(sizes), axis=0)
-    return Facts(
+    return DataFacts(
         len(splits.train),
         len(dataset.class_names),
         max(channels),

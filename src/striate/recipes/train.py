@@ -25,9 +25,9 @@ from striate.processor import has_cpp_compiler
 from striate.recipes.choices import Choices
 from striate.recipes.defaults import default_num_threads
 from striate.recipes.description import describe_run, processes_lines, split_names, summary_line, what_must_agree
-from striate.recipes.devices import check_device, make_fabric, own_share_of_threads, quiet_beside_first, threads
+from striate.recipes.devices import check_device, make_fabric, quiet_beside_first, threads, threads_per_process
 from striate.recipes.mode_choice import ModeChoice, with_fastest_mode
-from striate.recipes.prepare import Prepared, prepare, prepare_again, trained_part
+from striate.recipes.prepare import Prepared, prepare, prepare_again, trainable_tail
 from striate.recipes.run_folder import (
     EVALUATION_FILE,
     RUN_FILE,
@@ -44,16 +44,16 @@ from striate.training.checkpoints import cannot_write, has_checkpoints
 from striate.training.checks import CheckResult
 from striate.training.distributed.collectives import (
     check_same,
-    failing_together,
     from_first,
     naming_lost_processes,
-    one_a_node_first,
+    raise_on_all_ranks,
+    rank_zero_first,
 )
 from striate.training.distributed.fsdp import check_sharding
-from striate.training.distributed.launch import Place, is_restart_of, own_place
+from striate.training.distributed.launch import Rank, current_rank, is_restart_of
 from striate.training.frozen.feature_cache import with_features
-from striate.training.frozen.trainable_tail import TrainedPart, whole_state
-from striate.training.loader import MAX_READERS, Feed
+from striate.training.frozen.trainable_tail import TrainableTail, whole_state
+from striate.training.loader import MAX_READERS, Loader
 from striate.training.loop import check_batch_size, train_network
 from striate.training.observer import Observer, Observers, SilentObserver
 from striate.training.rate_finder import RateScan
@@ -119,7 +119,7 @@ def train(
     NonFiniteLoss, each one line.
     """
     started_at = datetime.now(UTC)
-    place, observer = own_place(), observer or SilentObserver()
+    place, observer = current_rank(), observer or SilentObserver()
     access = quiet_beside_first(access or Access(), place)
     own_device = check_device(device, choices.precision if choices else None, place)
     if choices is not None and choices.use_compile and own_device.type == "cpu" and not has_cpp_compiler():
@@ -131,12 +131,12 @@ def train(
     fabric = make_fabric(own_device, "32-true", place)
     with naming_lost_processes(fabric, "start the run again"):
         if begun := from_first(fabric, partial(_begun_by_this_launch, run)):
-            access.tell(f"torchrun has started the processes again: going on with {begun}")
+            access.log(f"torchrun has started the processes again: going on with {begun}")
             return resume(begun, device=device, access=access, observer=observer)
         if run is not None:
             from_first(fabric, partial(_checked_run_dir, Path(run)))  # before anything slow
         job = partial(prepare, str(source), choices or Choices(), access, own_device)
-        prepared = one_a_node_first(fabric, place.local_rank, job)
+        prepared = rank_zero_first(fabric, place.local_rank, job)
         check_same(fabric, what_must_agree(prepared), platform.node())
         check_batch_size(prepared.recipe, fabric)
         if shard_weights:
@@ -146,12 +146,12 @@ def train(
         run_dir = Path(from_first(fabric, partial(_made_run_dir, run, str(source), prepared.entry.name)))
         with threads(prepared.recipe.num_threads):
             described = describe_run(prepared, access, fabric, started_at, run_checks, mode, shard_weights)
-            with failing_together(fabric):
+            with raise_on_all_ranks(fabric):
                 if fabric.is_global_zero:
                     write_json(run_dir / RUN_FILE, described)
                     write_json(run_dir / SPLITS_FILE, split_names(prepared))
             for line in (summary_line(prepared, own_device), *processes_lines(prepared, place)):
-                access.tell(line)
+                access.log(line)
             with naming_lost_processes(fabric, f"go on with: striate train --resume {run_dir}"):
                 return _run(
                     run_dir, described, prepared, fabric, access, observer, is_resumed=False, run_checks=run_checks
@@ -167,7 +167,7 @@ def resume(
     figures come back. Raises RunError where the folder is no run or its data have changed.
     """
     run_dir, observer = Path(run), observer or SilentObserver()
-    place = own_place()
+    place = current_rank()
     described = read_run(run_dir)
     recipe = Recipe.from_json(described["recipe"])
     access = _access_of_run(described, quiet_beside_first(access or Access(), place))
@@ -179,9 +179,9 @@ def resume(
     ):
         has_checkpoint = from_first(fabric, lambda: "yes" if has_checkpoints(run_dir / "checkpoint") else "") == "yes"
         job = partial(_prepared_again, run_dir, described, recipe, access, has_checkpoint)
-        prepared = one_a_node_first(fabric, place.local_rank, job)
+        prepared = rank_zero_first(fabric, place.local_rank, job)
         check_same(fabric, what_must_agree(prepared), platform.node())
-        with failing_together(fabric):
+        with raise_on_all_ranks(fabric):
             if fabric.is_global_zero:  # a kill may have come before it was written
                 write_json(run_dir / SPLITS_FILE, split_names(prepared))
         has_yet_to_check = described.get("checks") == [] and not has_checkpoint
@@ -190,7 +190,7 @@ def resume(
         )
 
 
-def judge_again(run: str | Path, *, device: str = "auto", access: Access | None = None) -> Run:
+def re_evaluate(run: str | Path, *, device: str = "auto", access: Access | None = None) -> Run:
     """The figures and the report of a finished run anew, from its model file as it is now; one process. Raises as `resume`."""
     run_dir = Path(run)
     described = read_run(run_dir)
@@ -198,10 +198,10 @@ def judge_again(run: str | Path, *, device: str = "auto", access: Access | None 
         raise RunError(f"{run_dir} is not finished; go on with: striate train --resume {run_dir}")
     recipe = Recipe.from_json(described["recipe"])
     access = _access_of_run(described, access or Access())
-    fabric = make_fabric(check_device(device, recipe.precision, Place()), recipe.precision, Place())
+    fabric = make_fabric(check_device(device, recipe.precision, Rank()), recipe.precision, Rank())
     with threads(described["machine"]["threads"]):
         prepared = _prepared_again(run_dir, described, recipe, access, has_checkpoint=True)
-        split, evaluation = _judge(run_dir, described, prepared, fabric, access)
+        split, evaluation = _evaluate(run_dir, described, prepared, fabric, access)
     write_report(run_dir)
     return Run(run_dir, "finished", split, evaluation)
 
@@ -215,16 +215,16 @@ def _access_of_run(described: dict[str, Any], access: Access) -> Access:
 
 
 def _in_mode(
-    prepared: Prepared, choices: Choices, device: torch.device, place: Place, access: Access, *, measure: bool
+    prepared: Prepared, choices: Choices, device: torch.device, place: Rank, access: Access, *, measure: bool
 ) -> tuple[Prepared, ModeChoice | None]:
     """The run in the way of computing that was asked for, or measured, or is usual; several processes measure nothing."""
     if prepared.recipe.num_threads == 0:
-        num_threads = default_num_threads(prepared.entry, own_share_of_threads(place))
+        num_threads = default_num_threads(prepared.entry, threads_per_process(place))
         prepared = dataclasses.replace(prepared, recipe=dataclasses.replace(prepared.recipe, num_threads=num_threads))
     if not measure or place.world_size > 1:
         return prepared, None
     make = partial(make_fabric, device, place=place)
-    return with_fastest_mode(prepared, _feed(prepared), choices, device, make, access.tell)
+    return with_fastest_mode(prepared, _loader(prepared), choices, device, make, access.log)
 
 
 def _prepared_again(
@@ -271,11 +271,11 @@ def find_rate(
     source: str | Path, choices: Choices | None = None, *, device: str = "auto", access: Access | None = None
 ) -> RateScan:
     """Scan learning rates for the run that `train` would make, on a copy of its network; nothing is written."""
-    own_device = check_device(device, choices.precision if choices else None, Place())
+    own_device = check_device(device, choices.precision if choices else None, Rank())
     prepared = prepare(str(source), choices or Choices(), access or Access(), own_device)
-    fabric = make_fabric(own_device, prepared.recipe.precision, Place())
-    feed = _feed(prepared)
-    return scan_rates(prepared.network, prepared.recipe, feed, fabric=fabric, head=prepared.entry.head)
+    fabric = make_fabric(own_device, prepared.recipe.precision, Rank())
+    loader = _loader(prepared)
+    return scan_rates(prepared.network, prepared.recipe, loader, fabric=fabric, head=prepared.entry.head)
 
 
 def _run(
@@ -292,22 +292,22 @@ def _run(
     """Train from wherever the folder stands, then judge the best epoch and write the report."""
     keeper = _Keeper(run_dir, described, prepared)
     observers = Observers([keeper, TensorBoardWriter(run_dir / "events"), observer])
-    feed = _feed(prepared)
-    trainee = _trained_part(prepared)
+    loader = _loader(prepared)
+    trainee = _trainable_tail(prepared)
     try:
         result = train_network(
             trainee or prepared.network,
             prepared.recipe,
-            feed,
+            loader,
             run_dir,
             fabric=fabric,
             resume=is_resumed,
             use_checks=run_checks,
             head=f"network.{prepared.entry.head}" if trainee else prepared.entry.head,
             use_sharding=described["machine"].get("has_shared_out_weights", False),
-            make_feed=None
+            make_loader=None
             if trainee is None
-            else partial(_features, trainee, prepared, feed, fabric, access, observers),
+            else partial(_features, trainee, prepared, loader, fabric, access, observers),
             on_best=keeper.keep_best,
             observer=observers,
         )
@@ -323,7 +323,7 @@ def _run(
     if result.status != "finished":
         return Run(run_dir, result.status)
     keeper.write(status="judging")
-    split, evaluation = _judge(run_dir, described, prepared, fabric, access)
+    split, evaluation = _evaluate(run_dir, described, prepared, fabric, access)
     keeper.write(status="finished")
     write_report(run_dir)
     return Run(run_dir, "finished", split, evaluation)
@@ -374,32 +374,32 @@ class _Keeper(SilentObserver):
             raise RunError(cannot_write(self.run_dir / MODEL_FILE, error)) from error
 
 
-def _trained_part(prepared: Prepared) -> TrainedPart | None:
+def _trainable_tail(prepared: Prepared) -> TrainableTail | None:
     """The network with only its last layers to run, where the frozen ones run once for each view of an image."""
     if prepared.recipe.views == 0:
         return None
-    part = trained_part(prepared.network, prepared.entry, prepared.recipe, prepared.preprocessing)
+    part = trainable_tail(prepared.network, prepared.entry, prepared.recipe, prepared.preprocessing)
     assert not isinstance(part, str), part  # `prepare` has made sure
     return part
 
 
 def _features(
-    trainee: TrainedPart, prepared: Prepared, feed: Feed, fabric: Fabric, access: Access, observer: Observer
-) -> Feed:
+    trainee: TrainableTail, prepared: Prepared, loader: Loader, fabric: Fabric, access: Access, observer: Observer
+) -> Loader:
     """The features that the last layers are trained on, and a line that says so."""
     recipe = prepared.recipe
     made = with_features(
-        feed, recipe, trainee, fabric.device, autocast_dtype=autocast_dtype(fabric), track=access.track
+        loader, recipe, trainee, fabric.device, autocast_dtype=autocast_dtype(fabric), track=access.track
     )
     frozen, trained = ("base", "head") if recipe.freeze == "base" else ("lower part", "upper part")
     observer.on_notice(
-        f"the frozen {frozen} ran once over {recipe.views} views of each of {len(feed.train):,} training images, and over the "
-        f"{len(feed.validation):,} validation images; epochs train the {trained} on what it gave"
+        f"the frozen {frozen} ran once over {recipe.views} views of each of {len(loader.train):,} training images, and over the "
+        f"{len(loader.validation):,} validation images; epochs train the {trained} on what it gave"
     )
     return made
 
 
-def _judge(
+def _evaluate(
     run_dir: Path, described: dict[str, Any], prepared: Prepared, fabric: Fabric, access: Access
 ) -> tuple[str, Evaluation]:
     """Measure the best model on the test part, or validation where there is none; leave evaluation.json and the worst mistakes."""
@@ -434,14 +434,14 @@ def _judge(
     return split, evaluation
 
 
-def _feed(prepared: Prepared) -> Feed:
+def _loader(prepared: Prepared) -> Loader:
     dataset, splits = prepared.data.dataset, prepared.splits
-    return Feed(
+    return Loader(
         prepared.packed,
         dataset.labels,
         splits.train,
         splits.validation,
         prepared.preprocessing,
         dataset.class_names,
-        max_readers=max(1, MAX_READERS // own_place().local_world_size),
+        max_readers=max(1, MAX_READERS // current_rank().local_world_size),
     )

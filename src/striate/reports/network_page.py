@@ -12,12 +12,12 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-import striate
 from striate.data.cache import write_atomically
 from striate.errors import InputError
 from striate.inspection.layers import CallDescription, LayerDescription, NetworkDescription
 from striate.reports.graph_layout import BOX_WIDTH, IMAGE, lay_out
 from striate.reports.units import short_count, short_size
+from striate.version import __version__
 
 _COSTS: dict[str, str] = {"macs": "multiply-adds", "params": "parameters", "outputs": "memory of outputs"}
 """What the height of a box can stand for, the first being shown at first."""
@@ -90,7 +90,7 @@ def network_page(description: NetworkDescription, *, name: str | None = None) ->
         rows=[_row(layer, description) for layer in description.layers],
         box_width=BOX_WIDTH,
         tall=_TALL,
-        version=striate.__version__,
+        version=__version__,
     )
 
 

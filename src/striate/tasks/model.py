@@ -16,15 +16,15 @@ from striate.errors import InputError, ModelFileError
 from striate.networks.catalogue import CATALOGUE, entry_for, names_network, split_reference
 from striate.networks.entry import Entry
 from striate.networks.restore import evaluating
-from striate.progress import Tell, Track, tell_nobody, track_silently
+from striate.progress import Log, Track, log_nothing, track_silently
 from striate.tasks.classification.logits import class_probabilities
 from striate.tasks.classification.predictions import ClassProbability as ClassProbability
 from striate.tasks.classification.predictions import (
+    ForwardFn,
     ImageLike,
     Prediction,
     PredictionError,
     Predictions,
-    Run,
     answer_each,
     collect,
     name_images,
@@ -81,7 +81,7 @@ class Model:
         top: int = 5,
         batch_size: int = 32,
         track: Track = track_silently,
-        run: Run | None = None,
+        run: ForwardFn | None = None,
     ) -> Predictions:
         """The `top` most probable classes of one image, or of each image of a folder or an iterable.
 
@@ -98,19 +98,19 @@ class Model:
         *,
         top: int = 5,
         batch_size: int = 32,
-        run: Run | None = None,
+        run: ForwardFn | None = None,
     ) -> Iterator[Prediction | PredictionError]:
         """The same, one answer after the other in the order given, in memory that does not grow with their number."""
         return self._answer(name_images(images), top, batch_size, run)
 
     def _answer(
-        self, named: Iterable[tuple[str, ImageLike]], top: int, batch_size: int, run: Run | None
+        self, named: Iterable[tuple[str, ImageLike]], top: int, batch_size: int, run: ForwardFn | None
     ) -> Iterator[Prediction | PredictionError]:
         return answer_each(named, self.preprocessing, self.class_names, run or self.run, top=top, batch_size=batch_size)
 
 
 def load_model(
-    ref: str | Path, *, device: torch.device | str = "cpu", download: bool = False, tell: Tell = tell_nobody
+    ref: str | Path, *, device: torch.device | str = "cpu", download: bool = False, log: Log = log_nothing
 ) -> Model:
     """The model that `ref` names: a run folder, a model file, or NETWORK:WEIGHTS.
 
@@ -127,7 +127,7 @@ def load_model(
         return _from_file(path).to(pick_device(device))
     name, weights = split_reference(str(ref))
     if names_network(name) and weights:
-        return _from_weights(entry_for(name), weights, download, tell).to(pick_device(device))
+        return _from_weights(entry_for(name), weights, download, log).to(pick_device(device))
     if names_network(name):
         entry_for(name)  # where there is no such network, that is what has to be said
         raise InputError(
@@ -172,20 +172,20 @@ def _from_file(path: Path) -> Model:
     )
 
 
-def _from_weights(entry: Entry, weights: str, download: bool, tell: Tell) -> Model:
+def _from_weights(entry: Entry, weights: str, download: bool, log: Log) -> Model:
     """A network of the catalogue with weights from elsewhere, with as many classes and channels as these have."""
-    loaded = load_pretrained(entry.name, weights, seed=0, download=download, tell=tell)
+    loaded = load_pretrained(entry.name, weights, seed=0, download=download, log=log)
     in_channels, num_classes = find_counts(entry, loaded.network.state_dict()) or (0, 0)
     preprocessing, usual = loaded.preprocessing, entry.usual_preprocessing
     if preprocessing is None and usual is not None and usual.channels == in_channels:
         preprocessing = usual
-        tell(f"{weights} does not say how images are prepared: as for {entry.usual_weights}")
+        log(f"{weights} does not say how images are prepared: as for {entry.usual_weights}")
     if preprocessing is None:
         raise ModelFileError(f"{weights} does not say how images are prepared for {entry.name}; a model file would")
     class_names = loaded.class_names
     if class_names is None:
         class_names = tuple(str(index) for index in range(max(2, num_classes)))
-        tell(f"{weights} does not name its classes: they are called 0 to {class_names[-1]}")
+        log(f"{weights} does not name its classes: they are called 0 to {class_names[-1]}")
     config = dataclasses.replace(entry.config, num_classes=num_classes, in_channels=in_channels)
     return Model(loaded.network.eval(), entry.name, asdict(config), class_names, preprocessing)
 

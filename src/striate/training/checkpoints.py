@@ -19,7 +19,7 @@ from torch import Tensor
 
 from striate.data.cache import write_atomically
 from striate.errors import RunError
-from striate.progress import Tell, tell_nobody
+from striate.progress import Log, log_nothing
 
 FORMAT = 1
 NUM_KEPT = 2
@@ -59,7 +59,7 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> None:
         raise RunError(cannot_write(folder, error, len(tensor_bytes) + len(body))) from error
 
 
-def load_newest_checkpoint(folder: Path, *, tell: Tell = tell_nobody) -> Checkpoint | None:
+def load_newest_checkpoint(folder: Path, *, log: Log = log_nothing) -> Checkpoint | None:
     """The newest whole checkpoint; damaged ones are passed over, each with a line. None where there is none at all.
 
     RunError when there are checkpoints and every one of them is damaged, or when they are a later version's.
@@ -69,7 +69,7 @@ def load_newest_checkpoint(folder: Path, *, tell: Tell = tell_nobody) -> Checkpo
         try:
             return _load(path)
         except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
-            tell(f"checkpoint {path.stem} is damaged ({_reason(error)}); going back to the one before")
+            log(f"checkpoint {path.stem} is damaged ({_reason(error)}); going back to the one before")
     if paths:
         raise RunError(f"all {len(paths)} checkpoints in {folder} are damaged; start the run again in a new folder")
     return None

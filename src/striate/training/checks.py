@@ -16,8 +16,8 @@ from torch.nn import functional as F
 from striate.errors import NonFiniteLoss
 from striate.tasks.classification.logits import class_logits
 from striate.training.frozen.layer_groups import layer_groups, num_open_groups, open_groups
-from striate.training.frozen.trainable_tail import TrainedPart
-from striate.training.loader import Feed
+from striate.training.frozen.trainable_tail import TrainableTail
+from striate.training.loader import Loader
 from striate.training.loss import ClassificationLoss
 from striate.training.optimizers import split_by_decay
 from striate.training.randomness import preserved_randomness, seed_device, seed_for
@@ -49,7 +49,7 @@ class CheckResult:
 
 
 def run_checks(
-    network: nn.Module, recipe: Recipe, feed: Feed, *, device: torch.device, head: str | None = None
+    network: nn.Module, recipe: Recipe, loader: Loader, *, device: torch.device, head: str | None = None
 ) -> tuple[CheckResult, ...]:
     """First loss, effect of regularisation, reach of the gradients, a handful of images learnt by heart.
 
@@ -57,7 +57,7 @@ def run_checks(
     is not finite.
     """
     with preserved_randomness(device):
-        batch = feed.plain_batch(_pick(feed, NUM_IMAGES), device)
+        batch = loader.plain_batch(_pick(loader, NUM_IMAGES), device)
         trainee = copy.deepcopy(network)
         groups = layer_groups(trainee, head=head)
         open_groups(trainee, groups, num_open_groups(recipe.freeze, 0, recipe.epochs, len(groups)))
@@ -70,14 +70,14 @@ def run_checks(
             )
         ClassificationLoss()(answer, batch.targets).backward()
         return (
-            check_first_loss(loss.item(), feed.num_classes),
+            check_first_loss(loss.item(), loader.num_classes),
             check_regularization(trainee, loss.item(), recipe.optimizer.weight_decay),
             check_gradients(trainee),
             check_overfitting(
                 network,
-                _handful(feed, device),
+                _handful(loader, device),
                 seed=recipe.seed,
-                rates=HEAD_RATES if isinstance(network, TrainedPart) and recipe.freeze == "base" else OVERFIT_RATES,
+                rates=HEAD_RATES if isinstance(network, TrainableTail) and recipe.freeze == "base" else OVERFIT_RATES,
             ),
         )
 
@@ -194,17 +194,17 @@ def _losses_learning(network: nn.Module, batch: Batch, rate: float, seed: int, s
         optimizer.step()
 
 
-def _handful(feed: Feed, device: torch.device) -> Batch:
+def _handful(loader: Loader, device: torch.device) -> Batch:
     """A few training images that differ: no network can give equal ones different labels."""
-    batch = feed.plain_batch(_pick(feed, NUM_HANDFUL), device)
+    batch = loader.plain_batch(_pick(loader, NUM_HANDFUL), device)
     _, first = np.unique(batch.images.flatten(1).float().cpu().numpy(), axis=0, return_index=True)
     chosen = torch.from_numpy(np.sort(first)).to(device)
     return Batch(batch.images[chosen], batch.targets[chosen]) if len(chosen) > 1 else batch
 
 
-def _pick(feed: Feed, num_images: int) -> np.ndarray:
+def _pick(loader: Loader, num_images: int) -> np.ndarray:
     """Training images in even distances, the classes taking turns."""
-    by_class = [feed.train[feed.labels[feed.train] == label] for label in np.unique(feed.labels[feed.train])]
+    by_class = [loader.train[loader.labels[loader.train] == label] for label in np.unique(loader.labels[loader.train])]
     per_class = -(-num_images // len(by_class))
     columns = [members[np.linspace(0, len(members) - 1, per_class).astype(int)] for members in by_class]
     _, first = np.unique(turns := np.stack(columns, axis=1).ravel(), return_index=True)

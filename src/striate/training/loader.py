@@ -29,15 +29,15 @@ from striate.data.parallel import compute_alone, num_processors, prefetch
 from striate.data.preprocessing import Preprocessing
 from striate.data.resident import ResidentImages, place_on, room_on
 from striate.data.sampling import (
-    Share,
+    BatchSlice,
     batch_bounds,
+    batch_slice,
     each_crop,
     epoch_order,
     random_crop_boxes,
     read_batch,
     read_crops,
     read_random_crops,
-    share_of,
     stream_order,
     takes_turns,
 )
@@ -66,7 +66,7 @@ class Draws:
 
 
 @dataclass(frozen=True, eq=False)
-class Feed:
+class Loader:
     """The images of a run. `labels` (N,) int64 index `class_names`; `train` and `validation` are indices into the
     packed images. Up to `max_readers` threads cut and resize random crops; reading whole images needs but one.
     """
@@ -135,7 +135,7 @@ class Feed:
                 start, stop = bounds[number]
                 progress = (epoch + number / len(bounds)) / recipe.epochs
                 size = growing_size(self.preprocessing.crop_size, recipe.start_px, progress)
-                share = share_of(stop - start, rank, world_size)
+                share = batch_slice(stop - start, rank, world_size)
                 generator = generator_for(recipe.seed, "augmentation", epoch, number, 0)
                 yield partial(self._load, recipe, order[start:stop], epoch, size, share, generator, device)
 
@@ -189,7 +189,7 @@ class Feed:
         indices: np.ndarray,
         epoch: int,
         size: tuple[int, int],
-        share: Share,
+        share: BatchSlice,
         generator: torch.Generator,
         device: torch.device,
     ) -> Callable[[], Batch]:
@@ -241,7 +241,7 @@ class Feed:
         return read_crops(self.packed, indices, size, boxes[places.numpy()], layout(recipe))
 
     def _crops_one_by_one(
-        self, recipe: Recipe, indices: np.ndarray, draws: Draws, share: Share, size: tuple[int, int]
+        self, recipe: Recipe, indices: np.ndarray, draws: Draws, share: BatchSlice, size: tuple[int, int]
     ) -> Batch:
         """The batch of random crops that `_read` and `_prepare` give, to rounding, in half the time: each is ready before it
         leaves the processor's cache.
@@ -273,7 +273,7 @@ class Feed:
         draws: Draws,
         places: Tensor,
         size: tuple[int, int],
-        share: Share,
+        share: BatchSlice,
         device: torch.device,
     ) -> Batch:
         """Augmentation, mixup and the model's own preprocessing, computed on `device`, where `pixels` brings the images: those

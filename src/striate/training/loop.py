@@ -20,7 +20,7 @@ from striate.training.distributed.fsdp import check_sharding, is_sharded, shard_
 from striate.training.ema import MovingAverage
 from striate.training.frozen.layer_groups import LayerGroup, layer_groups, restored_modes
 from striate.training.interrupts import catching_stop_requests
-from striate.training.loader import Feed
+from striate.training.loader import Loader
 from striate.training.loss import loss_of
 from striate.training.metrics_log import MetricsLog
 from striate.training.observer import Observer, SilentObserver
@@ -39,14 +39,14 @@ def ignore_best(weights: dict[str, Tensor], epoch: int, record: dict[str, Any]) 
 def train_network(
     network: nn.Module,
     recipe: Recipe,
-    feed: Feed,
+    loader: Loader,
     run_dir: Path,
     *,
     fabric: Fabric,
     resume: bool = False,
     use_checks: bool = True,
     head: str | None = None,
-    make_feed: Callable[[], Feed] | None = None,
+    make_loader: Callable[[], Loader] | None = None,
     on_best: OnBest = ignore_best,
     observer: Observer | None = None,
     checkpoint_every_s: float = 60.0,
@@ -79,31 +79,31 @@ def train_network(
         checks: tuple[CheckResult, ...] = ()
         if use_sharding:  # the checks run in the first process alone, which must then have the whole network
             if use_checks and fabric.is_global_zero and not has_checkpoints(run_dir / "checkpoint"):
-                checks = run_checks(network, recipe, feed, device=fabric.device, head=head)
+                checks = run_checks(network, recipe, loader, device=fabric.device, head=head)
             fabric.barrier()
             shard_weights(network, fabric)
         groups = layer_groups(network, head=head)
         run = Session(
             recipe=recipe,
-            feed=feed,
+            loader=loader,
             run_dir=run_dir,
             fabric=fabric,
             groups=groups,
             state=_initial_state(network, recipe, groups, fabric),
-            loss_fn=loss_of(recipe, feed, fabric.device),
+            loss_fn=loss_of(recipe, loader, fabric.device),
             metrics=MetricsLog(run_dir / "metrics.jsonl"),
-            identity=identify(recipe, feed, fabric),
+            identity=identify(recipe, loader, fabric),
             observer=own_observer,
             on_best=on_best,
             stop=stop,
             checkpoint_every_s=checkpoint_every_s,
         )
         stack.callback(run.state.optimizer.zero_grad)  # the network is given back without gradients
-        has_begun = resume and run.take_up()
-        if make_feed is not None:
-            run.feed = make_feed()
+        has_begun = resume and run.resume()
+        if make_loader is not None:
+            run.loader = make_loader()
         if use_checks and not has_begun and fabric.is_global_zero:
-            run.checks = checks or run_checks(network, recipe, run.feed, device=fabric.device, head=head)
+            run.checks = checks or run_checks(network, recipe, run.loader, device=fabric.device, head=head)
             own_observer.on_checks(run.checks)
         fabric.barrier()
         return run.train()

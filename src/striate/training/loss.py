@@ -9,7 +9,7 @@ from torch import Tensor
 
 from striate.networks.auxiliary import WithAuxiliary
 from striate.tasks.classification.logits import balanced_class_weights, class_logits, classification_loss
-from striate.training.loader import Feed
+from striate.training.loader import Loader
 from striate.training.recipe import Recipe
 
 
@@ -42,9 +42,9 @@ class ClassificationLoss:
         return self.class_weights[targets].sum()
 
 
-def loss_of(recipe: Recipe, feed: Feed, device: torch.device) -> ClassificationLoss:
+def loss_of(recipe: Recipe, loader: Loader, device: torch.device) -> ClassificationLoss:
     """The recipe's loss on these data; class weights are inverse to how often a class is trained on."""
     if not recipe.use_class_weights:
         return ClassificationLoss(recipe.label_smoothing)
-    labels = torch.from_numpy(feed.labels[feed.train])
-    return ClassificationLoss(recipe.label_smoothing, balanced_class_weights(labels, feed.num_classes).to(device))
+    labels = torch.from_numpy(loader.labels[loader.train])
+    return ClassificationLoss(recipe.label_smoothing, balanced_class_weights(labels, loader.num_classes).to(device))

@@ -16,7 +16,7 @@ from torch import nn
 from striate.errors import InputError, NonFiniteLoss
 from striate.progress import Track, track_silently
 from striate.training.frozen.layer_groups import layer_groups, num_open_groups, open_groups
-from striate.training.loader import Feed
+from striate.training.loader import Loader
 from striate.training.loss import loss_of
 from striate.training.optimizers import build_optimizer, set_rates
 from striate.training.randomness import preserved_randomness, seed_for
@@ -57,7 +57,7 @@ class RateScan:
 def find_rate(
     network: nn.Module,
     recipe: Recipe,
-    feed: Feed,
+    loader: Loader,
     *,
     fabric: Fabric,
     head: str | None = None,
@@ -81,12 +81,12 @@ def find_rate(
             recipe.optimizer, groups, layer_rate_factor=recipe.layer_rate_factor, use_fused=False
         )
         model = fabric.setup_module(trainee, move_to_device=False)
-        loss_fn = loss_of(recipe, feed, fabric.device)
+        loss_fn = loss_of(recipe, loader, fabric.device)
         ratio = (HIGHEST_RATE / LOWEST_RATE) ** (1 / (num_steps - 1))
         rates: list[float] = []
         losses: list[float] = []
         average = 0.0
-        with contextlib.closing(_endless_batches(feed, recipe, fabric)) as batches:
+        with contextlib.closing(_endless_batches(loader, recipe, fabric)) as batches:
             for step in track(range(num_steps), "scanning learning rates", num_steps):
                 rate = LOWEST_RATE * ratio**step
                 set_rates(optimizer, rate / recipe.optimizer.learning_rate)
@@ -111,6 +111,6 @@ def suggest_rate(rates: Sequence[float], losses: Sequence[float]) -> float | Non
     return None if losses[lowest] > (1 - LEAST_GAIN) * losses[0] else rates[lowest] / CAREFUL
 
 
-def _endless_batches(feed: Feed, recipe: Recipe, fabric: Fabric) -> Generator[Batch, None, None]:
+def _endless_batches(loader: Loader, recipe: Recipe, fabric: Fabric) -> Generator[Batch, None, None]:
     for epoch in count():
-        yield from feed.train_batches(recipe, epoch, fabric.device)
+        yield from loader.train_batches(recipe, epoch, fabric.device)

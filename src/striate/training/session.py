@@ -18,11 +18,11 @@ from striate.errors import NonFiniteLoss
 from striate.training.best_epoch import BestEpoch, is_better
 from striate.training.checkpoints import load_newest_checkpoint, save_checkpoint
 from striate.training.checks import CheckResult, standing_still
-from striate.training.distributed.collectives import check_same, failing_together
+from striate.training.distributed.collectives import check_same, raise_on_all_ranks
 from striate.training.distributed.fsdp import InPrecision, all_whole, is_sharded
 from striate.training.frozen.layer_groups import LayerGroup, num_open_groups, open_groups
 from striate.training.interrupts import StopRequest
-from striate.training.loader import Feed
+from striate.training.loader import Loader
 from striate.training.loss import ClassificationLoss
 from striate.training.metrics_log import MetricsLog
 from striate.training.observer import Observer, RunStart, StepInfo
@@ -31,7 +31,7 @@ from striate.training.randomness import seed_for
 from striate.training.recipe import Recipe
 from striate.training.schedules import rate_factor
 from striate.training.speed.autotune import compiled
-from striate.training.speed.cuda_graphs import QueuedSteps, can_queue
+from striate.training.speed.cuda_graphs import AsynchronousSteps, can_run_asynchronously
 from striate.training.state import EpochSums, TrainingResult, TrainingState, restore, to_checkpoint
 from striate.training.step import Batch, StepResult, train_step
 from striate.training.validation import autocast_dtype, validate
@@ -55,7 +55,7 @@ class Session:
     """One session of a run."""
 
     recipe: Recipe
-    feed: Feed
+    loader: Loader
     run_dir: Path
     fabric: Fabric
     groups: tuple[LayerGroup, ...]
@@ -69,7 +69,7 @@ class Session:
     checkpoint_every_s: float
     checks: tuple[CheckResult, ...] = ()
     model: nn.Module | None = None
-    queue: QueuedSteps | None = None
+    queue: AsynchronousSteps | None = None
     num_open: int = 0
     elapsed_before_s: float = 0.0
     steps_before: int = 0
@@ -79,16 +79,16 @@ class Session:
     unwritten_best: tuple[dict[str, Tensor], int, dict[str, Any]] | None = None
     shown_at: float = 0.0
 
-    def take_up(self) -> bool:
+    def resume(self) -> bool:
         """Go to where the newest checkpoint left off; False where there is none."""
-        with failing_together(self.fabric):
-            checkpoint = load_newest_checkpoint(self.checkpoint_dir, tell=self.observer.on_notice)
+        with raise_on_all_ranks(self.fabric):
+            checkpoint = load_newest_checkpoint(self.checkpoint_dir, log=self.observer.on_notice)
         check_same(self.fabric, {"checkpoint": checkpoint and checkpoint.step}, f"{platform.node()}, {self.run_dir}")
         if checkpoint is None:
             self.observer.on_notice("the run has no checkpoint yet: starting it from the beginning")
             return False
-        with failing_together(self.fabric):
-            restore(self.state, checkpoint, self.identity, self.fabric, tell=self.observer.on_notice)
+        with raise_on_all_ranks(self.fabric):
+            restore(self.state, checkpoint, self.identity, self.fabric, log=self.observer.on_notice)
         self.elapsed_before_s, self.steps_before = self.state.progress.elapsed_s, self.state.progress.step
         self._set_rates(max(0, self.steps_before - 1))  # as the last update left them
         return True
@@ -127,7 +127,7 @@ class Session:
 
     @cached_property
     def num_batches(self) -> int:
-        return self.feed.num_batches(self.recipe, self.fabric.world_size)
+        return self.loader.num_batches(self.recipe, self.fabric.world_size)
 
     def _open_layers(self) -> None:
         """Freeze and open layers as this epoch wants it; several processes must agree anew on what they share."""
@@ -143,22 +143,24 @@ class Session:
             else:
                 code = compiled(network, self.recipe.use_compile)
                 self.model = self.fabric.setup_module(code, move_to_device=False)
-        if can_queue(self.state.optimizer, self.fabric) and (self.queue is None or num_open != self.num_open):
-            self.queue = QueuedSteps(
+        if can_run_asynchronously(self.state.optimizer, self.fabric) and (
+            self.queue is None or num_open != self.num_open
+        ):
+            self.queue = AsynchronousSteps(
                 self.model,
                 self.loss_fn,
                 self.state.optimizer,
                 self.fabric,
                 max_grad_norm=self.recipe.max_grad_norm,
                 use_graphs=self.recipe.use_cuda_graphs,
-                tell=self.observer.on_notice,
+                log=self.observer.on_notice,
             )
         self.num_open = num_open
 
     def _train_epoch(self) -> None:
         """The updates of this epoch that are still to be made. Raises Stopped between two of them."""
         progress, recipe = self.state.progress, self.recipe
-        batches = self.feed.train_batches(
+        batches = self.loader.train_batches(
             recipe,
             progress.epoch,
             self.fabric.device,
@@ -228,10 +230,10 @@ class Session:
     def _finish_epoch(self) -> None:
         """Validate, write the line of metrics, keep the best, save. Raises Stopped before any of it is written."""
         progress = self.state.progress
-        network = self.state.judged_network
+        network = self.state.evaluated_network
         try:
             accuracy, loss = validate(
-                network, self.feed, self.fabric, batch_size=self.recipe.batch_size, track=self._stopping
+                network, self.loader, self.fabric, batch_size=self.recipe.batch_size, track=self._stopping
             )
         except NonFiniteLoss as error:
             raise NonFiniteLoss(f"{error} (validation after epoch {progress.epoch + 1})") from None
@@ -256,7 +258,7 @@ class Session:
             accuracy,
             loss,
             top_accuracy=progress.top_accuracy,
-            num_images=len(self.feed.validation),
+            num_images=len(self.loader.validation),
             schedule=self.recipe.schedule.name,
         )
         progress.top_accuracy = max(progress.top_accuracy, accuracy)
@@ -273,7 +275,7 @@ class Session:
         if is_last or self.fabric.world_size > 1 or time.monotonic() - self.saved_at >= self._least_save_s():
             self._save()
         self.observer.on_epoch(record)
-        if notice := standing_still(record["train_loss"], self.feed.num_classes, progress.epoch, self.recipe.epochs):
+        if notice := standing_still(record["train_loss"], self.loader.num_classes, progress.epoch, self.recipe.epochs):
             self.observer.on_notice(notice)
 
     def _stopping(self, items: Iterable[T], what: str, total: int) -> Iterator[T]:  # noqa: ARG002
@@ -371,8 +373,8 @@ class Session:
             num_epochs=self.recipe.epochs,
             num_steps=self.num_steps,
             steps_per_epoch=self.steps_per_epoch,
-            num_train=len(self.feed.train),
-            num_validation=len(self.feed.validation),
+            num_train=len(self.loader.train),
+            num_validation=len(self.loader.validation),
             epoch=progress.epoch,
             step=progress.step,
         )

@@ -11,13 +11,13 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from striate.errors import RunError
-from striate.progress import Tell
+from striate.progress import Log
 from striate.training.best_epoch import BestEpoch
 from striate.training.checkpoints import Checkpoint, pack_tree, unpack_tree
 from striate.training.checks import CheckResult
 from striate.training.distributed.fsdp import all_whole, laid_out_like
 from striate.training.ema import MovingAverage
-from striate.training.loader import Feed
+from striate.training.loader import Loader
 from striate.training.recipe import Recipe
 from striate.training.schedules import Plateau
 from striate.training.step import StepResult
@@ -87,7 +87,7 @@ class TrainingState:
     progress: Progress = field(default_factory=Progress)
 
     @property
-    def judged_network(self) -> nn.Module:
+    def evaluated_network(self) -> nn.Module:
         """What is validated and kept: the average where there is one."""
         return self.network if self.average is None else self.average.network
 
@@ -104,7 +104,7 @@ class TrainingResult:
     checks: tuple[CheckResult, ...] = ()
 
 
-def identify(recipe: Recipe, feed: Feed, fabric: Fabric) -> dict[str, Any]:
+def identify(recipe: Recipe, loader: Loader, fabric: Fabric) -> dict[str, Any]:
     """What must be the same for a run to go on ("recipe", "feed"), and what must be for it to go on bit for bit
     ("surroundings").
     """
@@ -115,7 +115,7 @@ def identify(recipe: Recipe, feed: Feed, fabric: Fabric) -> dict[str, Any]:
         "num_processes": fabric.world_size,
         "num_threads": torch.get_num_threads(),
     }
-    return {"recipe": recipe_json, "feed": feed.digest(), "surroundings": surroundings}
+    return {"recipe": recipe_json, "feed": loader.digest(), "surroundings": surroundings}
 
 
 def to_checkpoint(state: TrainingState, identity: dict[str, Any], fabric: Fabric) -> Checkpoint:
@@ -136,10 +136,10 @@ def to_checkpoint(state: TrainingState, identity: dict[str, Any], fabric: Fabric
 
 
 def restore(
-    state: TrainingState, checkpoint: Checkpoint, identity: dict[str, Any], fabric: Fabric, *, tell: Tell
+    state: TrainingState, checkpoint: Checkpoint, identity: dict[str, Any], fabric: Fabric, *, log: Log
 ) -> None:
     """Put the state back to where the checkpoint was made; RunError when the checkpoint is another run's."""
-    _check_same_run(checkpoint.values["identity"], identity, tell)
+    _check_same_run(checkpoint.values["identity"], identity, log)
     _load_network(state.network, checkpoint, "network.")
     if state.average is not None:
         _load_network(state.average.network, checkpoint, "average.")
@@ -163,7 +163,7 @@ def _lay_out_alike(optimizer: Optimizer) -> None:
                 values[name] = own.copy_(laid_out_like(own, value))
 
 
-def _check_same_run(saved: dict[str, Any], own: dict[str, Any], tell: Tell) -> None:
+def _check_same_run(saved: dict[str, Any], own: dict[str, Any], log: Log) -> None:
     changed = [name for name in own["recipe"] if saved["recipe"].get(name) != own["recipe"][name]]
     if changed:
         raise RunError(
@@ -176,7 +176,7 @@ def _check_same_run(saved: dict[str, Any], own: dict[str, Any], tell: Tell) -> N
         )
     for name, value in own["surroundings"].items():
         if (before := saved["surroundings"].get(name)) != value:
-            tell(f"the run goes on with {name} {value} and was at {before}: results can differ in the last digits")
+            log(f"the run goes on with {name} {value} and was at {before}: results can differ in the last digits")
 
 
 def _load_network(network: nn.Module, checkpoint: Checkpoint, prefix: str) -> None:

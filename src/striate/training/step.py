@@ -12,12 +12,12 @@ from torch import Tensor, nn
 from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 from torch.optim import LBFGS, Optimizer
 
-from striate.data.sampling import Share
+from striate.data.sampling import BatchSlice
 from striate.errors import NonFiniteLoss
 from striate.networks.auxiliary import WithAuxiliary
 from striate.tasks.classification.logits import class_logits
 from striate.training.distributed.fsdp import InPrecision, whole
-from striate.training.distributed.global_batch import WholeBatch
+from striate.training.distributed.global_batch import GlobalBatch
 from striate.training.randomness import seed_device
 from striate.training.speed.cpu_dropout import QuickDropout
 
@@ -31,7 +31,7 @@ class Batch:
 
     images: Tensor
     targets: Tensor
-    share: Share | None = None
+    share: BatchSlice | None = None
 
 
 class LossFn(Protocol):
@@ -192,7 +192,7 @@ def _as_one_batch(fabric: Fabric, batch: Batch) -> AbstractContextManager[object
     if fabric.world_size == 1:
         return nullcontext()
     assert batch.share is not None, "several processes need to know which images of a batch are whose"
-    return WholeBatch(batch.share)
+    return GlobalBatch(batch.share)
 
 
 @contextmanager

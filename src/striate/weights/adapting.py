@@ -19,7 +19,7 @@ from striate.data.preprocessing import Preprocessing
 from striate.errors import ModelFileError
 from striate.networks.catalogue import CATALOGUE, build_network, entry_for
 from striate.networks.entry import Entry
-from striate.progress import Tell, tell_nobody
+from striate.progress import Log, log_nothing
 from striate.weights.loading import load_weights
 
 _NAMES_SHOWN = 3
@@ -47,14 +47,14 @@ def load_pretrained(
     in_channels: int | None = None,
     seed: int | None = None,
     download: bool = True,
-    tell: Tell = tell_nobody,
+    log: Log = log_nothing,
 ) -> Pretrained:
     """The network called `name` with the weights that `spec` names, adapted to the counts given, else as they come.
 
     A new head is drawn as by `build_network` with the same seed. Raises as `load_weights` and `fit_weights` do.
     """
     entry = entry_for(name)
-    weights = load_weights(entry, spec, download=download, tell=tell)
+    weights = load_weights(entry, spec, download=download, log=log)
     state: Mapping[str, Tensor] = weights.state
     preprocessing = weights.preprocessing
     counts = find_counts(entry, state) or (entry.config.in_channels, entry.config.num_classes)
@@ -64,7 +64,7 @@ def load_pretrained(
         state, preprocessing = _to_rgb(entry, state, preprocessing)
         preprocessing = adapt_preprocessing(preprocessing, wanted_channels)
     network = build_network(name, num_classes=wanted_classes, in_channels=wanted_channels, seed=seed)
-    network.load_state_dict(fit_weights(entry, network, state, tell=tell))
+    network.load_state_dict(fit_weights(entry, network, state, log=log))
     has_new_head = wanted_classes != counts[1]
     return Pretrained(
         network, preprocessing, None if has_new_head else weights.class_names, has_new_head, weights.description
@@ -72,7 +72,7 @@ def load_pretrained(
 
 
 def fit_weights(
-    entry: Entry, network: nn.Module, state: Mapping[str, Tensor], *, tell: Tell = tell_nobody
+    entry: Entry, network: nn.Module, state: Mapping[str, Tensor], *, log: Log = log_nothing
 ) -> dict[str, Tensor]:
     """The state adapted to `network`, built from `entry` with the counts wanted, for `load_state_dict(strict=True)`.
 
@@ -86,9 +86,9 @@ def fit_weights(
     for name, value in target.items():
         if name.endswith("num_batches_tracked"):
             fitted.setdefault(name, value)
-    _fit_stem(entry, target, fitted, tell)
+    _fit_stem(entry, target, fitted, log)
     for head in (entry.head, *entry.auxiliary_heads):
-        _fit_head(entry, head, target, fitted, tell)
+        _fit_head(entry, head, target, fitted, log)
     _check_match(entry, target, fitted, state)
     return {name: fitted[name].to(value.dtype) for name, value in target.items()}
 
@@ -167,7 +167,7 @@ def _to_rgb(
     return {**state, **turned}, flipped
 
 
-def _fit_stem(entry: Entry, target: Mapping[str, Tensor], fitted: dict[str, Tensor], tell: Tell) -> None:
+def _fit_stem(entry: Entry, target: Mapping[str, Tensor], fitted: dict[str, Tensor], log: Log) -> None:
     """Adapt the first layers' input channels where nothing else about them differs."""
     found, wanted = find_counts(entry, fitted), find_counts(entry, target)
     if found is None or wanted is None or found[0] == wanted[0]:
@@ -182,10 +182,10 @@ def _fit_stem(entry: Entry, target: Mapping[str, Tensor], fitted: dict[str, Tens
         if adapted.shape != target[name].shape:
             continue
         fitted[name] = adapted
-        tell(f"{entry.name}: the {found[0]} input channels of the first layer, {stem}, are {how} {wanted[0]}")
+        log(f"{entry.name}: the {found[0]} input channels of the first layer, {stem}, are {how} {wanted[0]}")
 
 
-def _fit_head(entry: Entry, head: str, target: Mapping[str, Tensor], fitted: dict[str, Tensor], tell: Tell) -> None:
+def _fit_head(entry: Entry, head: str, target: Mapping[str, Tensor], fitted: dict[str, Tensor], log: Log) -> None:
     """Put the network's own layer `head` in place of one with another number of classes."""
     weight = f"{head}.weight"
     if weight not in fitted or fitted[weight].shape[1:] != target[weight].shape[1:]:
@@ -197,7 +197,7 @@ def _fit_head(entry: Entry, head: str, target: Mapping[str, Tensor], fitted: dic
         if name in target:
             fitted[name] = target[name]
     what = "the last layer" if head == entry.head else "an auxiliary head"
-    tell(f"{entry.name}: {what}, {head}, with {old} outputs is replaced by a new one with {new}")
+    log(f"{entry.name}: {what}, {head}, with {old} outputs is replaced by a new one with {new}")
 
 
 def _check_match(

@@ -26,7 +26,7 @@ from striate.data.preprocessing import Preprocessing
 from striate.errors import InputError, ModelFileError
 from striate.networks.entry import Entry, Weights
 from striate.networks.imagenet import imagenet_class_names
-from striate.progress import Tell, tell_nobody
+from striate.progress import Log, log_nothing
 from striate.weights.deep_compression_file import (
     CAFFE_PREPROCESSING,
     NETWORK,
@@ -54,7 +54,7 @@ class LoadedWeights:
     description: str
 
 
-def load_weights(entry: Entry, spec: str | Path, *, download: bool = True, tell: Tell = tell_nobody) -> LoadedWeights:
+def load_weights(entry: Entry, spec: str | Path, *, download: bool = True, log: Log = log_nothing) -> LoadedWeights:
     """The weights that `spec` names for a network: the name of published ones, or the path of a file or a run folder.
 
     Files may be a striate model, safetensors, a torch file without code, or SqueezeNet's deep-compressed file. A
@@ -63,7 +63,7 @@ def load_weights(entry: Entry, spec: str | Path, *, download: bool = True, tell:
     `fit_weights` checks and adapts it. Raises InputError for what is neither a name nor a path, or cannot be fetched,
     and ModelFileError for files that are foreign, damaged or for another network.
     """
-    loaded = _load(entry, spec, download=download, tell=tell)
+    loaded = _load(entry, spec, download=download, log=log)
     return dataclasses.replace(loaded, state=rename_params(entry, loaded.state))
 
 
@@ -80,11 +80,11 @@ def rename_params(entry: Entry, state: Mapping[str, Tensor]) -> dict[str, Tensor
     return renamed
 
 
-def _load(entry: Entry, spec: str | Path, *, download: bool, tell: Tell) -> LoadedWeights:
+def _load(entry: Entry, spec: str | Path, *, download: bool, log: Log) -> LoadedWeights:
     """What `load_weights` gives, under the names that the file has."""
     published = {weights.name: weights for weights in entry.weights}
     if str(spec) in published:
-        return _load_published(entry, published[str(spec)], download=download, tell=tell)
+        return _load_published(entry, published[str(spec)], download=download, log=log)
     path = Path(spec).expanduser()
     if path.is_dir() and (path / MODEL_FILE).is_file():
         path = path / MODEL_FILE
@@ -142,13 +142,13 @@ def _load_file(entry: Entry, path: Path) -> LoadedWeights:
     )
 
 
-def _load_published(entry: Entry, weights: Weights, *, download: bool, tell: Tell) -> LoadedWeights:
-    path = fetch_published(entry, weights, download=download, tell=tell)
+def _load_published(entry: Entry, weights: Weights, *, download: bool, log: Log) -> LoadedWeights:
+    path = fetch_published(entry, weights, download=download, log=log)
     description = f"{entry.name}'s published weights {weights.name!r} ({weights.source})"
     return LoadedWeights(read_torch_file(path), weights.preprocessing, weights.class_names(), description)
 
 
-def fetch_published(entry: Entry, weights: Weights, *, download: bool, tell: Tell = tell_nobody) -> Path:
+def fetch_published(entry: Entry, weights: Weights, *, download: bool, log: Log = log_nothing) -> Path:
     """The published file, whole and verified: from striate's cache or torch's, else downloaded into striate's."""
     name = weights.url.rpartition("/")[2]
     path = cache_dir() / "weights" / name
@@ -156,14 +156,14 @@ def fetch_published(entry: Entry, weights: Weights, *, download: bool, tell: Tel
         if place.is_file():
             if _sha256(place).startswith(weights.sha256_prefix):
                 return place
-            tell(f"{place} does not have the checksum of {entry.name}'s weights {weights.name!r} and is passed over")
+            log(f"{place} does not have the checksum of {entry.name}'s weights {weights.name!r} and is passed over")
     size = f"{weights.size_bytes / 1e6:.1f} MB"
     if not download:
         raise InputError(
             f"{entry.name}'s weights {weights.name!r} ({size}) are not at {path}; allow the download (--download), "
             f"or fetch {weights.url} yourself and put it there"
         )
-    tell(f"downloading {entry.name}'s weights {weights.name!r}, {size}, from {weights.url} to {path}")
+    log(f"downloading {entry.name}'s weights {weights.name!r}, {size}, from {weights.url} to {path}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         _download(weights, path)

@@ -89,7 +89,7 @@ def assert_packed(packed: PackedImages, images: list[Any]) -> None:
 
 def test_files_are_decoded_resized_and_found_again(tmp_path: Path) -> None:
     images, told = some_files(), []
-    first = pack(images, tmp_path, tell=told.append)
+    first = pack(images, tmp_path, log=told.append)
     assert_packed(first, images)
     (folder,) = pack_folders(tmp_path)
     assert told == [f"packing 6 images, about 0.0 MB, into {folder}"]
@@ -100,7 +100,7 @@ def test_files_are_decoded_resized_and_found_again(tmp_path: Path) -> None:
     dataset = as_dataset(images)
     hashes = hash_images(dataset)
     dataset.images.num_reads = [0] * 6  # type: ignore[attr-defined]
-    second = pack_images(dataset, hashes, PREPROCESSING, cache_dir=tmp_path, tell=told.append)
+    second = pack_images(dataset, hashes, PREPROCESSING, cache_dir=tmp_path, log=told.append)
     assert_packed(second, images)
     assert told == []
     assert sum(dataset.images.num_reads) <= 1  # type: ignore[attr-defined]  # one look whether the source holds pixels
@@ -131,7 +131,7 @@ def test_a_source_in_another_order_finds_the_same_pack(tmp_path: Path) -> None:
     pack(images, tmp_path)
     told: list[str] = []
     turned = images[::-1] + images[:2]
-    assert_packed(pack(turned, tmp_path, tell=told.append), turned)
+    assert_packed(pack(turned, tmp_path, log=told.append), turned)
     assert told == []
     assert len(pack_folders(tmp_path)) == 1
 
@@ -228,7 +228,7 @@ def test_what_cannot_be_read_now_is_tried_again(tmp_path: Path) -> None:
     assert packed.broken == {3: "cannot be read (Permission denied)"}
     images[3] = kept
     told: list[str] = []
-    packed = pack_images(dataset, hashes, PREPROCESSING, cache_dir=tmp_path, tell=told.append)
+    packed = pack_images(dataset, hashes, PREPROCESSING, cache_dir=tmp_path, log=told.append)
     assert_packed(packed, images)
     assert packed.broken == {}
     assert told[0].startswith("packing 1 of 6 images (the others were packed before), about 0.0 MB, into")
@@ -292,10 +292,10 @@ def test_a_damaged_pack_is_made_again_and_told(tmp_path: Path, damage: str) -> N
     change, reason = DAMAGES[damage]
     change(folder)
     told: list[str] = []
-    assert_packed(pack(images, tmp_path, tell=told.append), images)
+    assert_packed(pack(images, tmp_path, log=told.append), images)
     assert told[0] == f"the packed images in {folder} are damaged ({reason}); packing them again"
     told.clear()
-    packed = pack(images, tmp_path, tell=told.append)
+    packed = pack(images, tmp_path, log=told.append)
     assert packed.broken == {6: "is not an image that can be read"}
     assert told == []
 
@@ -307,7 +307,7 @@ def test_large_packs_are_checked_in_places_and_at_their_end(tmp_path: Path, monk
     damage_byte(folder / "pixels", -1)
     monkeypatch.setattr(pack_folder, "MEMORY_LIMIT_BYTES", 3000)
     told: list[str] = []
-    assert_packed(pack(images, tmp_path, tell=told.append), images)
+    assert_packed(pack(images, tmp_path, log=told.append), images)
     assert told[0].endswith("are damaged (its pixels do not have their checksum); packing them again")
 
 
@@ -332,7 +332,7 @@ def test_what_was_recorded_is_not_decoded_again(tmp_path: Path, num_records: int
     dataset.images.num_reads = [0] * 7  # type: ignore[attr-defined]
     told: list[str] = []
     for _ in range(2):
-        packed = pack_images(dataset, hashes, PREPROCESSING, cache_dir=tmp_path, tell=told.append)
+        packed = pack_images(dataset, hashes, PREPROCESSING, cache_dir=tmp_path, log=told.append)
         assert_packed(packed, images)
         assert packed.broken == {6: "is not an image that can be read"}
     assert sum(dataset.images.num_reads) == 7 - num_records + 2 + (num_records < 7)  # type: ignore[attr-defined]
@@ -350,7 +350,7 @@ def test_an_unfinished_index_that_makes_no_sense_is_not_trusted(tmp_path: Path) 
         data[32 + place] = value
         (folder / "index").write_bytes(data)
         told: list[str] = []
-        assert_packed(pack(images, tmp_path, tell=told.append), images)
+        assert_packed(pack(images, tmp_path, log=told.append), images)
         assert told[0] == f"the packed images in {folder} are damaged (its index is not sound); packing them again"
 
 
@@ -416,7 +416,7 @@ def test_killed_and_then_finished(tmp_path: Path, photos: Path) -> None:
     process.communicate()
     told: list[str] = []
     images = [path.read_bytes() for path in sorted(photos.iterdir())]
-    assert_packed(pack(images, tmp_path / "cache", tell=told.append), images)
+    assert_packed(pack(images, tmp_path / "cache", log=told.append), images)
     assert " of 300 images (the others were packed before" in told[0]
     assert int(told[0].split()[1]) < 200  # what each flush had recorded was kept
 
@@ -430,7 +430,7 @@ def test_two_processes_share_one_pack(tmp_path: Path, photos: Path) -> None:
     dataset = as_dataset(images)
     hashes = hash_images(dataset)
     dataset.images.num_reads = [0] * 300  # type: ignore[attr-defined]
-    packed = pack_images(dataset, hashes, PREPROCESSING, cache_dir=tmp_path / "cache", tell=told.append)
+    packed = pack_images(dataset, hashes, PREPROCESSING, cache_dir=tmp_path / "cache", log=told.append)
     output = process.stdout.read()  # not communicate(), which passes over what readline() has read ahead
     assert process.wait(timeout=60) == 0
     process.stdout.close()
@@ -506,7 +506,7 @@ def test_a_full_disk_is_one_line_and_keeps_what_was_packed(tmp_path: Path) -> No
         "and run again: what was packed is kept"
     )
     told: list[str] = []
-    assert_packed(pack(images, tmp_path, tell=told.append), images)
+    assert_packed(pack(images, tmp_path, log=told.append), images)
     assert " of 40 images (the others were packed before" in told[0]
 
 
@@ -514,7 +514,7 @@ def test_too_little_room_is_told_before_it_is_used_up(tmp_path: Path, monkeypatc
     usage = type("Usage", (), {"free": 1000})
     monkeypatch.setattr("striate.data.packing.shutil.disk_usage", lambda _: usage)
     told: list[str] = []
-    pack(some_files(), tmp_path, tell=told.append)
+    pack(some_files(), tmp_path, log=told.append)
     assert told[1] == "only 0.0 MB are free there; set STRIATE_CACHE to a folder with more room"
 
 
@@ -532,7 +532,7 @@ def test_progress_is_shown_and_may_stop_the_work(tmp_path: Path) -> None:
         pack(images, tmp_path, track=stop_early)
     assert not any(thread.name.startswith("striate-prefetch") for thread in threading.enumerate())
     told: list[str] = []
-    assert_packed(pack(images, tmp_path, tell=told.append), images)
+    assert_packed(pack(images, tmp_path, log=told.append), images)
     assert told[0].startswith("packing 30 of 50 images")
 
 

@@ -13,14 +13,14 @@ from torch.nn.functional import interpolate
 
 from striate.data.packed import PackedImages
 from striate.data.sampling import (
-    Share,
+    BatchSlice,
     batch_bounds,
+    batch_slice,
     epoch_order,
     random_crop_boxes,
     read_batch,
     read_crops,
     read_random_crops,
-    share_of,
     stream_order,
     takes_turns,
 )
@@ -206,14 +206,14 @@ def test_batches_that_cannot_be_are_refused() -> None:
 
 
 def test_shares_are_the_batch_in_parts() -> None:
-    shares = [share_of(10, rank, 4) for rank in range(4)]
+    shares = [batch_slice(10, rank, 4) for rank in range(4)]
     assert [(share.start, share.stop, share.total) for share in shares] == [
         (0, 3, 10),
         (3, 6, 10),
         (6, 8, 10),
         (8, 10, 10),
     ]
-    assert share_of(10, 0, 1) == Share(0, 10, 10)
+    assert batch_slice(10, 0, 1) == BatchSlice(0, 10, 10)
 
 
 def test_shares_that_would_be_empty_are_refused() -> None:
@@ -221,9 +221,9 @@ def test_shares_that_would_be_empty_are_refused() -> None:
         InputError,
         match=r"^a batch of 2 images cannot be shared by 3 processes; use a larger batch_size or fewer processes$",
     ):
-        share_of(2, 0, 3)
+        batch_slice(2, 0, 3)
     with pytest.raises(InputError, match=r"^rank must lie in \[0, 1\] but is 2$"):
-        share_of(4, 2, 2)
+        batch_slice(4, 2, 2)
 
 
 # pixels

@@ -178,7 +178,7 @@ def test_a_writer_that_was_killed_goes_on_and_keeps_whole_shards(photos, shards,
         open_source(out)
     before = (out / "train-000000.tar").stat().st_mtime_ns
     told: list[str] = []
-    written = write_shards(open_source(photos), out, shard_mb=1, tell=told.append)
+    written = write_shards(open_source(photos), out, shard_mb=1, log=told.append)
     assert written.num_kept >= 1
     assert told == [f"{written.num_kept} of {len(written.shards)} shards were whole already"]
     assert (out / "train-000000.tar").stat().st_mtime_ns == before

@@ -66,16 +66,16 @@ def test_they_are_the_packs(photos: Path, tmp_path: Path, preprocessing: Preproc
 
 def test_only_sizes_are_kept_and_looked_at_once(photos: Path, tmp_path: Path) -> None:
     dataset, told = read_folder(photos), []
-    stream(dataset, tmp_path / "cache", tell=told.append)
+    stream(dataset, tmp_path / "cache", log=told.append)
     assert len(told) == 1
     (kept,) = [path for path in (tmp_path / "cache").rglob("*") if path.is_file()]
     assert kept.parent.name == "sizes"
     assert kept.stat().st_size < 2_000
-    stream(dataset, tmp_path / "cache", tell=told.append)
+    stream(dataset, tmp_path / "cache", log=told.append)
     assert len(told) == 1
     for torn in (kept.read_bytes()[:100], b"", b"something else"):
         kept.write_bytes(torn)
-        again = stream(dataset, tmp_path / "cache", tell=told.append)
+        again = stream(dataset, tmp_path / "cache", log=told.append)
         assert again.usable.sum() == 11
     assert len(told) == 4
 
@@ -111,7 +111,7 @@ def test_what_could_not_be_read_for_a_moment_is_not_remembered(photos: Path, tmp
 def test_a_cache_that_cannot_be_written_is_no_reason_to_stop(photos: Path, tmp_path: Path) -> None:
     (tmp_path / "cache").write_bytes(b"a file where a folder should be")
     told: list[str] = []
-    assert stream(read_folder(photos), tmp_path / "cache", tell=told.append).usable.sum() == 11
+    assert stream(read_folder(photos), tmp_path / "cache", log=told.append).usable.sum() == 11
     assert told[1].startswith("sizes cannot be kept in")
 
 

@@ -7,11 +7,11 @@ import pytest
 import torch
 
 from export_cases import catalogue_model, noise
-from striate.engines.bench_target import subject_of
+from striate.engines.bench_target import bench_target_of
 from striate.engines.benching import bench
 from striate.engines.engine import REFERENCE, EngineKind
 from striate.engines.measuring import Plan
-from striate.engines.predicting import Wish, make_ready
+from striate.engines.predicting import EngineRequest, make_ready
 from striate.errors import InputError
 from striate.tasks.model import save_model
 
@@ -44,7 +44,7 @@ def test_the_slow_way_answers_as_on_the_processor(model):
 def test_engines_are_near_the_slow_way(model, precision, variant):
     pixels = noise(7, 32, 32, 3)
     right = model.run(pixels)
-    engine = subject_of(model.to("cuda")).open(EngineKind("torch", precision, variant), 4)
+    engine = bench_target_of(model.to("cuda")).open(EngineKind("torch", precision, variant), 4)
     for size in (4, 1, 7, 2, 3, 5, 4):  # more sizes than graphs are kept, and one again
         answers = engine.run(pixels[:size])
         assert answers.dtype == np.float32
@@ -61,18 +61,18 @@ def test_engines_are_measured_there_remembered_and_taken(model, tmp_path):
     assert problems == []
     assert found.gpu == torch.cuda.get_device_name()
     assert found.choices[4].precision == "float32"  # 16 bits need images of one's own
-    answerer = make_ready(path, Wish(batch_size=4, device="cuda"))
-    assert answerer.engine.kind == found.choices[4]
-    on_processor = make_ready(path, Wish(num_images=4, batch_size=4, device="cpu"))
+    predictor = make_ready(path, EngineRequest(batch_size=4, device="cuda"))
+    assert predictor.engine.kind == found.choices[4]
+    on_processor = make_ready(path, EngineRequest(num_images=4, batch_size=4, device="cpu"))
     assert on_processor.engine.kind == REFERENCE  # what was measured on the GPU holds there only
     pixels = noise(4, 32, 32, 3)
-    np.testing.assert_allclose(answerer.engine.run(pixels), on_processor.engine.run(pixels), atol=2e-5)
+    np.testing.assert_allclose(predictor.engine.run(pixels), on_processor.engine.run(pixels), atol=2e-5)
 
 
 def test_compiled_code_answers_alike(model):
     pixels = noise(4, 32, 32, 3)
     right = model.run(pixels)
-    engine = subject_of(model.to("cuda")).open(EngineKind("compile", "float32"), 4)
+    engine = bench_target_of(model.to("cuda")).open(EngineKind("compile", "float32"), 4)
     np.testing.assert_allclose(engine.run(pixels), right, atol=2e-5)
     np.testing.assert_allclose(engine.run(pixels[:3]), right[:3], atol=2e-5)
 
@@ -81,6 +81,6 @@ def test_engines_of_the_processor_are_refused(model, tmp_path):
     path = tmp_path / "model.safetensors"
     save_model(model, path)
     with pytest.raises(InputError, match="the engine onnxruntime does not compute on cuda"):
-        make_ready(path, Wish("onnxruntime", device="cuda"))
+        make_ready(path, EngineRequest("onnxruntime", device="cuda"))
     with pytest.raises(InputError, match="on a CUDA device torch and compile are measured"):
         bench(path, engines=["onnxruntime"], device="cuda")

@@ -8,14 +8,14 @@ import pytest
 import torch
 
 from export_cases import catalogue_model, noise
-from striate.engines.bench_target import Subject
+from striate.engines.bench_target import BenchTarget
 from striate.engines.benching import bench
 from striate.engines.engine import REFERENCE, EngineKind
-from striate.engines.engine_cache import About, Measured, Shelf
+from striate.engines.engine_cache import About, EngineCache, Measured
 from striate.engines.identity import model_key
 from striate.engines.measurement import Agreement, Row, Timing
 from striate.engines.measuring import Plan
-from striate.engines.predicting import Wish, make_ready, open_engine, predict
+from striate.engines.predicting import EngineRequest, make_ready, open_engine, predict
 from striate.errors import InputError
 from striate.tasks.model import save_model
 from striate.training.precision import has_fast_bf16
@@ -56,8 +56,8 @@ def model():
 def test_float32_engines_give_the_slow_ways_probabilities(model, kind, tmp_path):
     pixels = noise(5, 32, 32, 3)
     right = model.run(pixels)
-    subject = Subject(model, Shelf(tmp_path / "shelf"))
-    engine = subject.open(kind, 5)
+    target = BenchTarget(model, EngineCache(tmp_path / "shelf"))
+    engine = target.open(kind, 5)
     for num_images in (5, 1):
         answers = engine.run(pixels[:num_images])
         assert answers.dtype == np.float32
@@ -70,7 +70,7 @@ def test_float32_engines_give_the_slow_ways_probabilities(model, kind, tmp_path)
 def test_16_bit_engines_are_near(model, name, tmp_path):
     kind = EngineKind(name, "bfloat16", {"torch": "channels_last", "openvino": "latency"}[name])
     pixels = noise(5, 32, 32, 3)
-    answers = Subject(model, Shelf(tmp_path / "shelf")).open(kind, 5).run(pixels)
+    answers = BenchTarget(model, EngineCache(tmp_path / "shelf")).open(kind, 5).run(pixels)
     difference = np.abs(answers - model.run(pixels)).max()
     assert 0 < difference < 0.1
 
@@ -81,7 +81,9 @@ def test_a_model_in_training_mode_is_answered_in_evaluation_mode_and_given_back_
     model.network.train()
     before = {key: value.clone() for key, value in model.network.state_dict().items()}
     answers = (
-        Subject(model, Shelf(tmp_path / "shelf")).open(EngineKind("torch", "float32", "channels_last"), 3).run(pixels)
+        BenchTarget(model, EngineCache(tmp_path / "shelf"))
+        .open(EngineKind("torch", "float32", "channels_last"), 3)
+        .run(pixels)
     )
     np.testing.assert_allclose(answers, right, atol=2e-5)
     assert model.network.training
@@ -102,10 +104,10 @@ def test_bench_measures_remembers_and_predict_takes_the_choice(model, tmp_path):
     assert set(found.choices) == {1, 3}
     assert json.loads(json.dumps(found.to_json()))["auto"]["1"] == found.choices[1].to_json()
     told = []
-    answerer = make_ready(path, Wish(batch_size=3, num_images=None), tell=told.append)
-    assert answerer.engine.kind == found.choices[3]
+    predictor = make_ready(path, EngineRequest(batch_size=3, num_images=None), log=told.append)
+    assert predictor.engine.kind == found.choices[3]
     assert told == []
-    np.testing.assert_allclose(answerer.engine.run(noise(3, 32, 32, 3)), model.run(noise(3, 32, 32, 3)), atol=1e-4)
+    np.testing.assert_allclose(predictor.engine.run(noise(3, 32, 32, 3)), model.run(noise(3, 32, 32, 3)), atol=1e-4)
 
 
 def test_another_model_of_the_same_path_is_not_answered_for(model, tmp_path):
@@ -117,8 +119,8 @@ def test_another_model_of_the_same_path_is_not_answered_for(model, tmp_path):
         next(model.network.parameters()).mul_(-1)
     save_model(model, path)
     assert model_key(path) != key
-    answerer = make_ready(path, Wish("onnxruntime", batch_size=2))
-    np.testing.assert_allclose(answerer.engine.run(noise(2, 32, 32, 3)), model.run(noise(2, 32, 32, 3)), atol=2e-5)
+    predictor = make_ready(path, EngineRequest("onnxruntime", batch_size=2))
+    np.testing.assert_allclose(predictor.engine.run(noise(2, 32, 32, 3)), model.run(noise(2, 32, 32, 3)), atol=2e-5)
 
 
 def test_a_model_changed_in_memory_is_not_answered_by_its_old_copy(model):
@@ -132,39 +134,39 @@ def test_a_model_changed_in_memory_is_not_answered_by_its_old_copy(model):
 
 
 def test_without_a_measurement_auto_goes_the_slow_way(model):
-    answerer = make_ready(model, Wish(num_images=3))
-    assert answerer.engine.kind == REFERENCE
+    predictor = make_ready(model, EngineRequest(num_images=3))
+    assert predictor.engine.kind == REFERENCE
     image = noise(1, 40, 50, 3)[0]
     answered = predict(model, image, top=2).predictions[0].classes
     assert answered == model.predict(image, top=2).predictions[0].classes
 
 
 def test_a_shelf_forgets_what_another_version_or_machine_measured(tmp_path, monkeypatch):
-    shelf = Shelf(tmp_path)
+    engine_cache = EngineCache(tmp_path)
     row = Row(REFERENCE, 0.0, 0, (Timing(1, 2.0, 3),), Agreement(1, 1, 0.0, is_on_own_images=False))
-    shelf.write_measured(Measured((row,), "photos"))
-    assert shelf.read_measured() == Measured((row,), "photos")
+    engine_cache.write_measured(Measured((row,), "photos"))
+    assert engine_cache.read_measured() == Measured((row,), "photos")
     monkeypatch.setattr("striate.engines.hardware.version", lambda _: "99.0")
-    assert shelf.read_measured() is None
+    assert engine_cache.read_measured() is None
 
 
 def test_damaged_memories_are_told_and_ignored(tmp_path):
-    shelf, told = Shelf(tmp_path), []
+    engine_cache, told = EngineCache(tmp_path), []
     row = Row(REFERENCE, timings=(Timing(1, 2.0, 3),))
-    shelf.write_measured(Measured((row,), "photos"))
+    engine_cache.write_measured(Measured((row,), "photos"))
     (path,) = tmp_path.iterdir()
     path.write_text(path.read_text()[:40])
-    assert shelf.read_measured(tell=told.append) is None
+    assert engine_cache.read_measured(log=told.append) is None
     assert "is damaged and was ignored" in told[0]
 
 
 def test_a_copy_that_was_changed_is_not_used(model, tmp_path):
-    shelf, told = Shelf(tmp_path), []
-    subject = Subject(model, shelf)
-    subject.export()
-    assert shelf.read_about() == About("resnet20_cifar", model.class_names, model.preprocessing)
-    shelf.onnx_path.write_bytes(shelf.onnx_path.read_bytes() + b" ")
-    assert shelf.read_about(tell=told.append) is None
+    engine_cache, told = EngineCache(tmp_path), []
+    target = BenchTarget(model, engine_cache)
+    target.export()
+    assert engine_cache.read_about() == About("resnet20_cifar", model.class_names, model.preprocessing)
+    engine_cache.onnx_path.write_bytes(engine_cache.onnx_path.read_bytes() + b" ")
+    assert engine_cache.read_about(log=told.append) is None
     assert "model.onnx is not the copy that was written" in told[0]
 
 
@@ -198,19 +200,19 @@ def test_engines_that_fail_are_rows_with_their_reason(model, monkeypatch):
         ({"precision": "int8"}, "nothing is remembered of int8 for this model here; run striate bench MODEL SOURCE"),
     ],
 )
-def test_what_cannot_be_had_is_refused(model, wish, line):
+def test_what_cannot_be_had_is_refused(model, request, line):
     with pytest.raises(InputError, match=line):
-        make_ready(model, Wish(**wish))
+        make_ready(model, EngineRequest(**request))
 
 
 def test_wrong_wishes():
-    for wish, line in (
+    for request, line in (
         ({"engine": "tpu"}, "engine must be one of"),
         ({"precision": "int4"}, "precision must be one of"),
         ({"batch_size": 0}, "batch_size must be at least 1 but is 0"),
     ):
         with pytest.raises(InputError, match=line):
-            Wish(**wish)
+            EngineRequest(**request)
     with pytest.raises(InputError, match="batch sizes must lie in"):
         dataclasses.replace(QUICK, batch_sizes=(0,))
 

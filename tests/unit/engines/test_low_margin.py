@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from striate.engines.low_margin import SAFETY, SMALLEST_GAP, NearTies, gaps, safe_gap
+from striate.engines.low_margin import SAFETY, SMALLEST_GAP, LowMarginRecompute, gaps, safe_gap
 from striate.errors import InputError
 
 
@@ -40,7 +40,7 @@ def test_only_what_is_unsure_is_computed_again():
         return softmax([[1.1, 1.0]] * len(pixels))
 
     pixels = np.arange(3, dtype=np.uint8).reshape(3, 1, 1, 1)
-    answers = NearTies(lambda images: quick_answers[images[:, 0, 0, 0]], slow, gap=0.5)(pixels)
+    answers = LowMarginRecompute(lambda images: quick_answers[images[:, 0, 0, 0]], slow, gap=0.5)(pixels)
     assert seen == [[1]]
     assert answers.argmax(axis=1).tolist() == [0, 0, 1]
     assert (answers[[0, 2]] == quick_answers[[0, 2]]).all()
@@ -51,4 +51,4 @@ def test_not_a_number_is_unsure():
     broken = np.full((1, 2), np.nan, np.float32)
     right = np.array([[0.25, 0.75]], np.float32)
     pixels = np.zeros((1, 1, 1, 1), np.uint8)
-    assert (NearTies(lambda _: broken, lambda _: right, gap=0.1)(pixels) == right).all()
+    assert (LowMarginRecompute(lambda _: broken, lambda _: right, gap=0.1)(pixels) == right).all()

@@ -11,7 +11,7 @@ from striate.data.preprocessing import Preprocessing
 from striate.engines import measuring, predicting
 from striate.engines.engine import REFERENCE, Engine, EngineKind
 from striate.engines.measuring import Plan, agreement, measure, time_batches
-from striate.engines.predicting import Wish, make_ready
+from striate.engines.predicting import EngineRequest, make_ready
 from striate.engines.samples import BUILT_IN, Samples, built_in_samples, own_samples
 from striate.engines.torch_engines import open_torch
 from striate.errors import DataError, InputError
@@ -130,7 +130,7 @@ def test_a_slow_network_gets_the_time_to_judge_16_bits(monkeypatch, image_s, num
     plan = Plan(batch_sizes=(1,), repeats=1, longest_s=300.0)
     given = dataclasses.replace(samples(num_images), is_own=is_own)
     kinds = (REFERENCE, bfloat16, ties)
-    rows = measure(kinds, opener(runs), given, plan, why_not=lambda _: None, tell=lines.append)
+    rows = measure(kinds, opener(runs), given, plan, why_not=lambda _: None, log=lines.append)
     assert rows[0].agreement.num_images == num_compared
     assert sum("instead of 90, so that 16 bits can be judged" in line for line in lines) == told
     assert sum("comparing on" in line for line in lines) == (num_compared < num_images)
@@ -268,7 +268,7 @@ def test_images_of_a_source_carry_labels_where_the_model_has_them(model, tmp_pat
         (tmp_path / name).mkdir()
         Image.new("L", (40, 40)).save(tmp_path / name / "0.png")
     told = []
-    assert own_samples(tmp_path, model.preprocessing, model.class_names, most=5, tell=told.append).labels is None
+    assert own_samples(tmp_path, model.preprocessing, model.class_names, most=5, log=told.append).labels is None
     assert "no accuracy, as the labels are not the model's" in told[0]
 
 
@@ -286,14 +286,14 @@ def test_any_folder_of_images_serves_and_an_empty_one_is_refused(model, tmp_path
 def test_a_long_prediction_measures_first(model, monkeypatch):
     monkeypatch.setattr(predicting, "WORTH_MEASURING_S", 0.0)
     told = []
-    answerer = make_ready(model, Wish(num_images=4096, batch_size=8, device="cpu"), tell=told.append)
+    predictor = make_ready(model, EngineRequest(num_images=4096, batch_size=8, device="cpu"), log=told.append)
     assert any("measuring the engines first" in line for line in told)
-    assert answerer.engine.kind.precision == "float32"
-    assert "when measured" in answerer.line
+    assert predictor.engine.kind.precision == "float32"
+    assert "when measured" in predictor.line
     pixels = np.random.default_rng(0).integers(0, 256, (5, 32, 32, 1), np.uint8)
-    assert np.abs(answerer.engine.run(pixels) - model.run(pixels)).max() < 1e-5
+    assert np.abs(predictor.engine.run(pixels) - model.run(pixels)).max() < 1e-5
     again = []
-    assert "when measured" in make_ready(model, Wish(num_images=4096, device="cpu"), tell=again.append).line
+    assert "when measured" in make_ready(model, EngineRequest(num_images=4096, device="cpu"), log=again.append).line
     assert not again
 
 

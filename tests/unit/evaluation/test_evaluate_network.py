@@ -181,7 +181,7 @@ def test_unknown_classes_are_named_with_near_misses() -> None:
 
 def test_numbers_are_outputs_where_names_are_unknown() -> None:
     told: list[str] = []
-    mapped = map_labels(dataset(("0", "2", "10"), [0, 1, 1]), ("ant", "bee", "cat"), tell=told.append)
+    mapped = map_labels(dataset(("0", "2", "10"), [0, 1, 1]), ("ant", "bee", "cat"), log=told.append)
     assert mapped.tolist() == [0, 2, 2]
     assert told == ["photos names its classes by number, the model by name: the numbers are taken as its outputs"]
 

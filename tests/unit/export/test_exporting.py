@@ -67,7 +67,7 @@ def test_a_failed_proof_writes_nothing_and_keeps_the_older_export(model, tmp_pat
     before = (tmp_path / "a.onnx.json").read_bytes()
     quick["proof"] = quick["failing"]
     done = export_model(model, "onnx", output=tmp_path / "a.onnx")
-    assert not done.proof.passed
+    assert not done.parity.passed
     assert done.files == ()
     assert names(tmp_path) == ["a.onnx", "a.onnx.json"]
     assert (tmp_path / "a.onnx.json").read_bytes() == before
@@ -131,10 +131,10 @@ def test_checking_what_was_exported_for_another_model(exported_folder):
     other = small_model(nn.ReLU())
     for param in other.network.parameters():
         param.data += 0.3
-    proof = check_exported(other, folder / "small.onnx")
-    assert not proof.passed
-    assert np.isfinite(proof.largest_difference)
-    assert proof.largest_difference > 1e-3
+    parity = check_exported(other, folder / "small.onnx")
+    assert not parity.passed
+    assert np.isfinite(parity.largest_difference)
+    assert parity.largest_difference > 1e-3
 
 
 @pytest.mark.parametrize("change", [{"mean": (0.41, 0.5, 0.6)}, {"channel_order": "BGR"}])
@@ -143,6 +143,6 @@ def test_another_preprocessing_under_the_same_document_fails(exported_folder, tm
     about = json.loads(to_text(describe_export(model, resize=False)))
     changed = dataclasses.replace(model, preprocessing=dataclasses.replace(model.preprocessing, **change))
     write_onnx(changed, tmp_path / "a.onnx", resize=False, about=about)
-    proof = check_exported(model, tmp_path / "a.onnx", num_images=3)
-    assert not proof.passed
-    assert not proof.problems
+    parity = check_exported(model, tmp_path / "a.onnx", num_images=3)
+    assert not parity.passed
+    assert not parity.problems

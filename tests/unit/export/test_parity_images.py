@@ -7,7 +7,7 @@ from PIL import Image
 from striate.data.opening import Access
 from striate.data.preprocessing import Preprocessing
 from striate.errors import DataError, InputError
-from striate.export.parity_images import built_in_images, proof_batches, source_images
+from striate.export.parity_images import built_in_images, parity_batches, source_images
 
 
 def save(path, value, size=(6, 4)):
@@ -19,8 +19,8 @@ def values(images):
     return [int(image[0, 0, 0]) for image in images]
 
 
-def of(source, num_images=20, tell=lambda _: None):
-    return source_images(source, 3, num_images=num_images, access=Access(tell=tell))
+def of(source, num_images=20, log=lambda _: None):
+    return source_images(source, 3, num_images=num_images, access=Access(log=log))
 
 
 @pytest.mark.parametrize("channels", [1, 3, 4])
@@ -50,7 +50,7 @@ def test_unreadable_images_are_told_and_passed_over(tmp_path):
     save(tmp_path / "a.png", 1)
     (tmp_path / "b.jpg").write_bytes(b"\xff\xd8\xff torn")
     told = []
-    assert values(of(tmp_path, tell=told.append)) == [1]
+    assert values(of(tmp_path, log=told.append)) == [1]
     (line,) = told
     assert line.startswith("left out 1 unreadable image: ")
     assert "b.jpg" in line
@@ -69,7 +69,7 @@ def test_no_images(tmp_path):
 
 def test_batches_are_of_one_two_and_five_images_of_one_size():
     images = [np.zeros((h, w, 3), np.uint8) for h, w in ((5, 9), (12, 7), (10, 10))]
-    batches = proof_batches(images, Preprocessing(3, 8, (6, 6), (0.0,) * 3, (1.0,) * 3), resize=True)
+    batches = parity_batches(images, Preprocessing(3, 8, (6, 6), (0.0,) * 3, (1.0,) * 3), resize=True)
     assert [batch.images.shape[:3] for batch in batches if batch.is_resized] == [
         (1, 5, 9),
         (1, 12, 7),

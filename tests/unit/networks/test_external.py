@@ -26,9 +26,9 @@ from striate.networks.catalogue import (
     names_network,
     split_reference,
 )
-from striate.networks.external import entry_from_elsewhere
+from striate.networks.external import external_entry
 from striate.recipes.choices import Choices
-from striate.recipes.defaults import Facts, default_preprocessing, default_recipe
+from striate.recipes.defaults import LibraryFacts, default_preprocessing, default_recipe
 from striate.tasks.model import load_model
 from striate.weights.adapting import load_pretrained
 from striate.weights.loading import load_weights
@@ -36,7 +36,7 @@ from striate.weights.model_file import ModelFile, read_model_file, write_model_f
 
 SMALL = ["timm:test_resnet", "timm:test_vit", "torchvision:shufflenet_v2_x0_5", "torchvision:regnet_y_400mf"]
 DISTILLED = "timm:deit_tiny_distilled_patch16_224"
-DIGITS = Facts(num_train=1400, num_classes=10, channels=1, height=8, width=8)
+DIGITS = LibraryFacts(num_train=1400, num_classes=10, channels=1, height=8, width=8)
 
 
 @pytest.mark.parametrize("name", SMALL)
@@ -195,7 +195,7 @@ def test_networks_of_another_make_are_refused(what: str, message: str, monkeypat
     )
     monkeypatch.setitem(sys.modules["striate.networks.external"].LIBRARIES, "torchvision", library)
     with pytest.raises(InputError, match=message):
-        entry_from_elsewhere(f"torchvision:{what}")
+        external_entry(f"torchvision:{what}")
 
 
 def test_without_timm_one_line_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -266,7 +266,7 @@ def test_weights_from_a_file_fit_other_channels_and_classes(tmp_path: Path) -> N
     save_file(theirs.state_dict(), tmp_path / "w.safetensors")
     told: list[str] = []
     loaded = load_pretrained(
-        "timm:test_resnet", tmp_path / "w.safetensors", num_classes=2, in_channels=1, seed=0, tell=told.append
+        "timm:test_resnet", tmp_path / "w.safetensors", num_classes=2, in_channels=1, seed=0, log=told.append
     )
     assert loaded.has_new_head
     assert [line.partition(":")[2].partition(",")[0] for line in told] == [
@@ -276,7 +276,7 @@ def test_weights_from_a_file_fit_other_channels_and_classes(tmp_path: Path) -> N
     stem = entry_for("timm:test_resnet").stem
     expected = theirs.get_submodule(stem).weight.sum(1, keepdim=True)
     torch.testing.assert_close(loaded.network.get_submodule(stem).weight, expected)
-    model = load_model(f"timm:test_resnet:{tmp_path}/w.safetensors", tell=told.append)
+    model = load_model(f"timm:test_resnet:{tmp_path}/w.safetensors", log=told.append)
     assert told[-2].endswith("does not say how images are prepared: as for the weights that timm publishes")
     assert len(model.class_names) == 1000
     assert model.network_config == asdict(entry_for("timm:test_resnet").config)

@@ -8,7 +8,7 @@ from striate.errors import InputError
 from striate.networks.catalogue import CATALOGUE
 from striate.recipes.choices import Choices
 from striate.recipes.defaults import (
-    Facts,
+    DataFacts,
     default_freeze,
     default_network,
     default_num_threads,
@@ -17,9 +17,9 @@ from striate.recipes.defaults import (
     resized_preprocessing,
 )
 
-DIGITS = Facts(num_train=54_000, num_classes=10, channels=1, height=28, width=28)
-THUMBNAILS = Facts(num_train=45_000, num_classes=10, channels=3, height=32, width=32)
-PHOTOS = Facts(num_train=244, num_classes=2, channels=3, height=256, width=341)
+DIGITS = DataFacts(num_train=54_000, num_classes=10, channels=1, height=28, width=28)
+THUMBNAILS = DataFacts(num_train=45_000, num_classes=10, channels=3, height=32, width=32)
+PHOTOS = DataFacts(num_train=244, num_classes=2, channels=3, height=256, width=341)
 
 
 @pytest.mark.parametrize(
@@ -68,7 +68,7 @@ def test_a_frozen_base_can_be_asked_for_where_the_data_would_unfreeze_it():
 @pytest.mark.parametrize("num_train", [2, 9, 77, 1_437, 54_000, 1_281_167])
 def test_a_recipe_can_always_be_run(num_train):
     for name, entry in {entry.family: entry for entry in CATALOGUE.values()}.items():
-        facts = Facts(num_train, 10, entry.input_size[0], *entry.input_size[1:])
+        facts = DataFacts(num_train, 10, entry.input_size[0], *entry.input_size[1:])
         recipe = default_recipe(facts, entry, Choices())
         assert 1 <= recipe.batch_size <= num_train, name
         assert 8 <= recipe.epochs <= 30, name
@@ -122,7 +122,7 @@ def test_a_batch_larger_than_the_data_is_refused():
     with pytest.raises(
         InputError, match="a batch of 99 is larger than the 77 training images; use --batch-size 77 or less"
     ):
-        default_recipe(Facts(77, 2, 3, 32, 32), CATALOGUE["lenet5"], Choices(batch_size=99))
+        default_recipe(DataFacts(77, 2, 3, 32, 32), CATALOGUE["lenet5"], Choices(batch_size=99))
 
 
 def test_photos_keep_a_margin_and_small_images_do_not():

@@ -20,7 +20,7 @@ def long_run(monkeypatch, tmp_path):
 
 def run_digits(path, **choices):
     told = []
-    made = train("digits", Choices(epochs=1, **choices), run=path, run_checks=False, access=Access(tell=told.append))
+    made = train("digits", Choices(epochs=1, **choices), run=path, run_checks=False, access=Access(log=told.append))
     return made, json.loads((path / "run.json").read_text()), told
 
 

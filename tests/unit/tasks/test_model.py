@@ -223,7 +223,7 @@ def test_bare_weights_take_the_published_preprocessing(tmp_path: Path) -> None:
     network = build_network("squeezenet1_1", num_classes=4, seed=0)
     torch.save(network.state_dict(), tmp_path / "w.pth")
     lines: list[str] = []
-    model = load_model(f"squeezenet1_1:{tmp_path}/w.pth", tell=lines.append)
+    model = load_model(f"squeezenet1_1:{tmp_path}/w.pth", log=lines.append)
     assert model.class_names == ("0", "1", "2", "3")
     assert model.preprocessing.crop_size == (224, 224)
     assert any("does not say how images are prepared: as for squeezenet1_1:imagenet" in line for line in lines)

@@ -84,7 +84,7 @@ def test_a_damaged_newest_falls_back_to_the_one_before_and_says_so(tmp_path, dam
         save_checkpoint(tmp_path, checkpoint(step))
     DAMAGES[damage](tmp_path / "step-00000002.json")
     told = []
-    assert load_newest_checkpoint(tmp_path, tell=told.append).step == 1
+    assert load_newest_checkpoint(tmp_path, log=told.append).step == 1
     (line,) = told
     assert line.startswith("checkpoint step-00000002 is damaged (")
     assert line.endswith("); going back to the one before")

@@ -94,8 +94,8 @@ class DeafNet(TinyNet):
 
 def test_a_network_that_cannot_learn_a_handful_is_found(monkeypatch):
     monkeypatch.setattr(checks_module, "BUDGET_S", math.inf)  # a busy machine must not be what ends it
-    feed = tiny_feed()
-    result = check_overfitting(DeafNet(), feed.plain_batch(feed.train[:8], CPU), seed=0)
+    loader = tiny_feed()
+    result = check_overfitting(DeafNet(), loader.plain_batch(loader.train[:8], CPU), seed=0)
     assert not result.passed
     assert result.detail.endswith(
         "in 150 steps: the network cannot learn them; look at labels, preprocessing and layers"
@@ -103,18 +103,18 @@ def test_a_network_that_cannot_learn_a_handful_is_found(monkeypatch):
 
 
 def test_a_slow_machine_is_given_the_benefit_of_the_doubt():
-    feed = tiny_feed()
-    result = check_overfitting(TinyNet(), feed.plain_batch(feed.train[:8], CPU), seed=0, budget_s=0.0)
+    loader = tiny_feed()
+    result = check_overfitting(TinyNet(), loader.plain_batch(loader.train[:8], CPU), seed=0, budget_s=0.0)
     assert result.passed
     assert result.detail.endswith("in 0 steps, all that 0 s allowed")
 
 
 def test_equal_images_with_different_labels_do_not_spoil_the_handful():
-    feed = tiny_feed()
-    feed.packed.pixels.setflags(write=True)
-    for index in feed.train:
-        feed.packed.image(index)[...] = feed.packed.image(index % 2)  # two different images in all, three labels
-    results = run_checks(TinyNet(), tiny_recipe(), feed, device=CPU)
+    loader = tiny_feed()
+    loader.packed.pixels.setflags(write=True)
+    for index in loader.train:
+        loader.packed.image(index)[...] = loader.packed.image(index % 2)  # two different images in all, three labels
+    results = run_checks(TinyNet(), tiny_recipe(), loader, device=CPU)
     assert results[3].passed
     assert results[3].detail.startswith("2 images: ")
 

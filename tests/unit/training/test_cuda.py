@@ -21,7 +21,7 @@ from striate.training.loss import ClassificationLoss
 from striate.training.optimizers import build_optimizer
 from striate.training.recipe import OptimizerConfig
 from striate.training.speed.autotune import Mode, measure_modes, possible_modes
-from striate.training.speed.cuda_graphs import NUM_WARM_STEPS, QueuedSteps, can_queue
+from striate.training.speed.cuda_graphs import NUM_WARM_STEPS, AsynchronousSteps, can_run_asynchronously
 from striate.training.step import Batch, train_step
 from training_cases import Recorder, TinyNet, full_recipe, tiny_feed, tiny_recipe, train_tiny
 
@@ -55,7 +55,7 @@ def batch(number, size=8):
 def queued(model, optimizer, fabric, **changes):
     told = []
     values = {"max_grad_norm": math.inf, "use_graphs": True, "tell": told.append, **changes}
-    return QueuedSteps(model, ClassificationLoss(), optimizer, fabric, **values), told
+    return AsynchronousSteps(model, ClassificationLoss(), optimizer, fabric, **values), told
 
 
 @pytest.mark.parametrize("config", [NESTEROV, ADAMW, MUON], ids=lambda config: config.name)
@@ -63,7 +63,7 @@ def queued(model, optimizer, fabric, **changes):
 def test_a_graph_makes_the_steps_that_its_kernels_make(config, precision):
     plain, plain_model, plain_optimizer, fabric = made(config, precision=precision)
     network, model, optimizer, own_fabric = made(config, precision=precision)
-    assert can_queue(optimizer, own_fabric)
+    assert can_run_asynchronously(optimizer, own_fabric)
     queue, told = queued(model, optimizer, own_fabric, max_grad_norm=1.0)
     expected, found = [], []
     for number in range(NUM_STEPS):

@@ -45,14 +45,14 @@ def test_sizes_never_shrink_and_end_full(full, share, progress):
 
 def test_batches_grow_and_are_those_of_full_size_resized():
     """Pixels are the very ones that the run would see at full size, made smaller by torch's antialiased filter."""
-    feed = tiny_feed()
-    height, width = feed.preprocessing.crop_size
+    loader = tiny_feed()
+    height, width = loader.preprocessing.crop_size
     plain = tiny_recipe(epochs=4, augmentation=Augmentation(flip=True, shift_px=1))
     growing = dataclasses.replace(plain, start_px=2)
     seen = []
     for epoch in range(4):
         for own, full in zip(
-            feed.train_batches(growing, epoch, CPU), feed.train_batches(plain, epoch, CPU), strict=True
+            loader.train_batches(growing, epoch, CPU), loader.train_batches(plain, epoch, CPU), strict=True
         ):
             size = tuple(own.images.shape[2:])
             seen.append(size)

@@ -8,10 +8,10 @@ import torch
 from striate.data.augmentation import Augmentation
 from striate.data.packed import PackedImages
 from striate.data.preprocessing import Preprocessing
-from striate.data.sampling import Share
+from striate.data.sampling import BatchSlice
 from striate.errors import InputError
-from striate.training import loader as feed_module
-from striate.training.loader import Feed
+from striate.training import loader as loader_module
+from striate.training.loader import Loader
 from training_cases import full_recipe, tiny_feed, tiny_recipe
 
 CPU = torch.device("cpu")
@@ -22,16 +22,16 @@ def batches(recipe, epoch=0, **arguments):
 
 
 def test_an_epoch_holds_every_image_once_prepared_for_the_network():
-    feed = tiny_feed()
+    loader = tiny_feed()
     found = batches(tiny_recipe())
     assert [len(batch.images) for batch in found] == [8, 8, 8, 8, 8, 5]
     images = torch.cat([batch.images for batch in found])
     labels = torch.cat([batch.targets for batch in found])
-    expected = feed.plain_batch(feed.train, CPU)
+    expected = loader.plain_batch(loader.train, CPU)
     assert torch.equal(images.flatten(1).sum(1).sort()[0], expected.images.flatten(1).sum(1).sort()[0])
     assert torch.equal(labels.bincount(), expected.targets.bincount())
     assert expected.images.dtype == torch.float32
-    pixel = float(feed.packed.image(0)[3, 4, 0])
+    pixel = float(loader.packed.image(0)[3, 4, 0])
     assert expected.images[0, 0, 3, 4].item() == pytest.approx((pixel / 255 - 0.25) / 0.25, abs=1e-5)
 
 
@@ -46,17 +46,17 @@ def test_a_batch_depends_on_its_place_alone():
 
 def test_a_batch_is_the_same_whether_a_processor_is_free_to_prepare_it_ahead_or_not(monkeypatch):
     threads_of = []
-    apply = feed_module.apply_changes
+    apply = loader_module.apply_changes
 
     def spy(*arguments):
         threads_of.append(threading.current_thread())
         return apply(*arguments)
 
-    monkeypatch.setattr(feed_module, "apply_changes", spy)
+    monkeypatch.setattr(loader_module, "apply_changes", spy)
     recipe = dataclasses.replace(full_recipe(), augmentation=Augmentation(shift_px=2, rotation_degrees=9.0))
     found = []
     for num_processors in (torch.get_num_threads(), torch.get_num_threads() + 1):
-        monkeypatch.setattr(feed_module, "num_processors", lambda number=num_processors: number)
+        monkeypatch.setattr(loader_module, "num_processors", lambda number=num_processors: number)
         found.append(batches(recipe))
     for first, second in zip(*found, strict=True):
         assert torch.equal(first.images, second.images)
@@ -71,8 +71,8 @@ def test_a_batch_is_the_same_when_the_images_lie_on_the_device(monkeypatch, mixu
     augmentation = Augmentation(flip=True, shift_px=2, mixup=mixup)
     recipe = dataclasses.replace(full_recipe(), augmentation=augmentation)
     plain = batches(recipe, 1)
-    monkeypatch.setattr(feed_module, "room_on", lambda _: 10**9)
-    monkeypatch.setattr(feed_module, "read_batch", None)  # nothing is read batch by batch
+    monkeypatch.setattr(loader_module, "room_on", lambda _: 10**9)
+    monkeypatch.setattr(loader_module, "read_batch", None)  # nothing is read batch by batch
     for first, second in zip(plain, batches(recipe, 1), strict=True):
         assert torch.equal(first.images, second.images)
         assert torch.equal(first.targets, second.targets)
@@ -83,10 +83,10 @@ def test_mirror_images_take_turns():
     recipe = tiny_recipe(augmentation=Augmentation(flip=True), use_balanced_sampling=False)
     seen = []
     for seed, epoch in ((0, 0), (0, 1), (0, 2), (1, 0)):
-        feed, own = tiny_feed(), dataclasses.replace(recipe, seed=seed)
-        order = feed._order(own, epoch)
-        images = torch.cat([batch.images for batch in feed.train_batches(own, epoch, CPU)])
-        plain = feed.plain_batch(order, CPU).images
+        loader, own = tiny_feed(), dataclasses.replace(recipe, seed=seed)
+        order = loader._order(own, epoch)
+        images = torch.cat([batch.images for batch in loader.train_batches(own, epoch, CPU)])
+        plain = loader.plain_batch(order, CPU).images
         is_plain = (images == plain).flatten(1).all(1)
         is_mirrored = (images == plain.flip(3)).flatten(1).all(1)
         assert (is_plain != is_mirrored).all()
@@ -109,20 +109,20 @@ class InShards(PackedImages):
 
 def test_a_stream_depends_on_its_place_alone_and_keeps_together_what_lies_together():
     recipe = full_recipe(stream_images=15, use_balanced_sampling=False)
-    feed = tiny_feed()
-    packed = feed.packed
+    loader = tiny_feed()
+    packed = loader.packed
     kept = InShards(packed.pixels, packed.offsets, packed.shapes, packed.channels, packed.is_grey)
-    feed = dataclasses.replace(feed, packed=kept)
-    whole, rest = (list(feed.train_batches(recipe, 1, CPU, first_batch=first)) for first in (0, 5))
-    shares = [list(feed.train_batches(recipe, 1, CPU, rank=rank, world_size=2)) for rank in (0, 1)]
+    loader = dataclasses.replace(loader, packed=kept)
+    whole, rest = (list(loader.train_batches(recipe, 1, CPU, first_batch=first)) for first in (0, 5))
+    shares = [list(loader.train_batches(recipe, 1, CPU, rank=rank, world_size=2)) for rank in (0, 1)]
     assert len(whole) == 5 + len(rest)
     for first, second in zip(whole[5:], rest, strict=True):
         assert torch.equal(first.images, second.images)
     for first, *parts in zip(whole, *shares, strict=True):
         assert torch.equal(first.images, torch.cat([part.images for part in parts]))
-    order = feed._order(recipe, 1)
-    assert (np.sort(order) == feed.train).all()
-    assert (order != feed._order(dataclasses.replace(recipe, stream_images=0), 1)).any()
+    order = loader._order(recipe, 1)
+    assert (np.sort(order) == loader.train).all()
+    assert (order != loader._order(dataclasses.replace(recipe, stream_images=0), 1)).any()
     assert len(np.unique(order[:15] // 10)) == 2
 
 
@@ -150,7 +150,7 @@ def test_processes_see_together_what_one_would_bit_for_bit(recipe):
         assert torch.equal(whole.images, torch.cat([part.images for part in parts]))
         assert torch.equal(whole.targets, torch.cat([part.targets for part in parts]))
         assert abs(len(parts[0].images) - len(parts[1].images)) <= 1
-        assert parts[1].share == Share(len(parts[0].images), len(whole.images), len(whole.images))
+        assert parts[1].share == BatchSlice(len(parts[0].images), len(whole.images), len(whole.images))
 
 
 def photo_feed(preprocessing):
@@ -158,7 +158,7 @@ def photo_feed(preprocessing):
     rng = np.random.default_rng(0)
     sides = [(90, 120), (140, 91), (100, 100), (96, 180), (90, 90), (110, 95), (180, 90)]
     packed = PackedImages.from_images([rng.integers(0, 256, (*side, 3), np.uint8) for side in sides])
-    return Feed(packed, np.arange(7) % 2, np.arange(7), np.arange(1), preprocessing, ("a", "b"))
+    return Loader(packed, np.arange(7) % 2, np.arange(7), np.arange(1), preprocessing, ("a", "b"))
 
 
 EVERYTHING = Augmentation((0.2, 1.0), True, 2, 9.0, 0.4, 0.4, 0.4, 0.1, 0.1, 9)
@@ -179,12 +179,12 @@ def test_large_crops_prepared_one_by_one_are_what_comes_of_all_at_once(
     recipe = tiny_recipe(
         augmentation=augmentation, batch_size=4, use_channels_last=use_channels_last, use_balanced_sampling=False
     )
-    feed = photo_feed(preprocessing)
-    one_by_one = [list(feed.train_batches(recipe, epoch, CPU)) for epoch in range(2)]
-    shares = [list(feed.train_batches(recipe, 0, CPU, rank=rank, world_size=2)) for rank in range(2)]
-    monkeypatch.setattr(feed_module, "are_large", lambda *_: False)
+    loader = photo_feed(preprocessing)
+    one_by_one = [list(loader.train_batches(recipe, epoch, CPU)) for epoch in range(2)]
+    shares = [list(loader.train_batches(recipe, 0, CPU, rank=rank, world_size=2)) for rank in range(2)]
+    monkeypatch.setattr(loader_module, "are_large", lambda *_: False)
     for epoch, found in enumerate(one_by_one):
-        for batch, expected in zip(found, feed.train_batches(recipe, epoch, CPU), strict=True):
+        for batch, expected in zip(found, loader.train_batches(recipe, epoch, CPU), strict=True):
             assert batch.images.is_contiguous(
                 memory_format=torch.channels_last if use_channels_last else torch.contiguous_format
             )
@@ -195,15 +195,15 @@ def test_large_crops_prepared_one_by_one_are_what_comes_of_all_at_once(
 
 
 def test_large_crops_can_be_trained_on_and_leave_the_pack_as_it_was():
-    feed = photo_feed(PHOTOS)
-    before = feed.packed.pixels.copy()
+    loader = photo_feed(PHOTOS)
+    before = loader.packed.pixels.copy()
     weight = torch.ones(2, 3, 3, 3, requires_grad=True)
     recipe = tiny_recipe(augmentation=EVERYTHING, batch_size=7, use_channels_last=True, use_balanced_sampling=False)
-    (batch,) = feed.train_batches(recipe, 0, CPU)
+    (batch,) = loader.train_batches(recipe, 0, CPU)
     torch.nn.functional.conv2d(batch.images, weight).sum().backward()
     assert weight.grad is not None
     batch.images.zero_()
-    assert np.array_equal(feed.packed.pixels, before)
+    assert np.array_equal(loader.packed.pixels, before)
 
 
 def test_large_crops_refuse_a_shift_beyond_the_image_as_others_do():
@@ -231,26 +231,26 @@ def test_leaving_early_ends_the_thread_that_reads_ahead():
 
 
 def test_the_digest_changes_with_split_labels_and_preprocessing():
-    feed = tiny_feed()
+    loader = tiny_feed()
     others = [
-        dataclasses.replace(feed, train=feed.train[1:]),
-        dataclasses.replace(feed, labels=feed.labels[::-1].copy()),
-        dataclasses.replace(feed, preprocessing=dataclasses.replace(feed.preprocessing, std=(0.3,))),
-        dataclasses.replace(feed, class_names=("a", "b", "d")),
+        dataclasses.replace(loader, train=loader.train[1:]),
+        dataclasses.replace(loader, labels=loader.labels[::-1].copy()),
+        dataclasses.replace(loader, preprocessing=dataclasses.replace(loader.preprocessing, std=(0.3,))),
+        dataclasses.replace(loader, class_names=("a", "b", "d")),
     ]
-    assert len({each.digest() for each in [feed, *others]}) == 5
-    assert feed.digest() == tiny_feed().digest()
+    assert len({each.digest() for each in [loader, *others]}) == 5
+    assert loader.digest() == tiny_feed().digest()
 
 
 def test_errors():
-    feed = tiny_feed()
+    loader = tiny_feed()
     with pytest.raises(InputError, match=r"^there are 60 packed images but 59 labels; give one label an image$"):
-        dataclasses.replace(feed, labels=feed.labels[1:])
+        dataclasses.replace(loader, labels=loader.labels[1:])
     with pytest.raises(InputError, match=r"^there are no validation images; give more images or another split$"):
-        dataclasses.replace(feed, validation=np.zeros(0, np.int64))
+        dataclasses.replace(loader, validation=np.zeros(0, np.int64))
     with pytest.raises(InputError, match=r"^labels must lie in \[0, 1\], one number a class, but run from 0 to 2$"):
-        dataclasses.replace(feed, class_names=("a", "b"))
+        dataclasses.replace(loader, class_names=("a", "b"))
     with pytest.raises(
         InputError, match=r"^batch_size is 46 but there are only 45 training images; ask for at most 45$"
     ):
-        feed.num_batches(tiny_recipe(batch_size=46))
+        loader.num_batches(tiny_recipe(batch_size=46))

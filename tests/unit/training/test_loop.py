@@ -48,8 +48,8 @@ def test_a_run_learns_logs_and_keeps_the_best(tmp_path):
     assert best[-1][:2] == (result.best.epoch, 1.0)
     kept = TinyNet()
     kept.load_state_dict(best[-1][2])
-    feed = tiny_feed()
-    again = evaluate(kept, feed.preprocessing, feed.packed, feed.validation, feed.labels, feed.class_names)
+    loader = tiny_feed()
+    again = evaluate(kept, loader.preprocessing, loader.packed, loader.validation, loader.labels, loader.class_names)
     assert again.negative_log_likelihood == pytest.approx(result.best.validation_loss)
     assert len(observer.checks) == len(result.checks) == 4
     assert (observer.start.num_steps, observer.start.steps_per_epoch, observer.start.step) == (36, 6, 0)
@@ -154,8 +154,8 @@ def test_the_average_is_what_is_judged_and_kept(tmp_path):
     assert not torch.equal(best[0]["fc.weight"], network.fc.weight)
     average = TinyNet()
     average.load_state_dict(best[0])
-    feed = tiny_feed()
-    found = evaluate(average, feed.preprocessing, feed.packed, feed.validation, feed.labels, feed.class_names)
+    loader = tiny_feed()
+    found = evaluate(average, loader.preprocessing, loader.packed, loader.validation, loader.labels, loader.class_names)
     assert found.negative_log_likelihood == pytest.approx(result.best.validation_loss)
 
 
@@ -201,10 +201,10 @@ def test_weights_that_are_not_finite_are_told_apart_from_images(tmp_path):
     nn.init.constant_(network.fc.bias, math.inf)
     with pytest.raises(NonFiniteLoss, match=r"the weights that the run starts from are not finite: the file they came"):
         train_tiny(tmp_path / "a", network=network)
-    feed = tiny_feed()
-    object.__setattr__(feed.preprocessing, "mean", (math.inf,))  # which the constructor refuses
+    loader = tiny_feed()
+    object.__setattr__(loader.preprocessing, "mean", (math.inf,))  # which the constructor refuses
     with pytest.raises(NonFiniteLoss, match=r"the prepared images are not finite: look at the preprocessing"):
-        train_tiny(tmp_path / "b", feed=feed)
+        train_tiny(tmp_path / "b", loader=loader)
 
 
 def test_validation_that_is_not_finite_says_after_which_epoch(tmp_path, monkeypatch):
@@ -352,7 +352,7 @@ def test_what_a_run_cannot_go_on_with(tmp_path):
     with pytest.raises(
         RunError, match=r"^the images, labels, splits or preprocessing are not those that the run was st"
     ):
-        train_tiny(tmp_path, feed=tiny_feed(num_images=61), resume=True)
+        train_tiny(tmp_path, loader=tiny_feed(num_images=61), resume=True)
 
     class Wider(TinyNet):
         def __init__(self):
@@ -422,7 +422,7 @@ def test_a_folder_that_cannot_be_written_is_one_line(tmp_path, monkeypatch):
 
 
 def test_batch_norm_never_meets_a_batch_of_one(tmp_path):
-    feed = tiny_feed(num_images=8 * 3 + 1 + 15)
+    loader = tiny_feed(num_images=8 * 3 + 1 + 15)
     sizes = []
 
     class Watching(TinyNet):
@@ -431,7 +431,7 @@ def test_batch_norm_never_meets_a_batch_of_one(tmp_path):
                 sizes.append(len(images))
             return super().forward(images)
 
-    train_tiny(tmp_path, tiny_recipe(epochs=1), feed=feed, network=Watching())
+    train_tiny(tmp_path, tiny_recipe(epochs=1), loader=loader, network=Watching())
     assert sizes == [8, 8, 9]
 
 

@@ -83,7 +83,7 @@ def test_every_change_is_told_once() -> None:
     network = build_network(entry.name, num_classes=2, in_channels=1, seed=1)
     before = {name: value.clone() for name, value in network.state_dict().items()}
     told: list[str] = []
-    fitted = fit_weights(entry, network, state, tell=told.append)
+    fitted = fit_weights(entry, network, state, log=told.append)
     assert told == [
         "squeezenet1_1: the 3 input channels of the first layer, features.0, are summed into 1",
         "squeezenet1_1: the last layer, classifier.1, with 9 outputs is replaced by a new one with 2",
@@ -93,7 +93,7 @@ def test_every_change_is_told_once() -> None:
     assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
     assert state["features.0.weight"].shape[1] == 3
     told.clear()
-    fit_weights(entry, build_network(entry.name, num_classes=9), state, tell=told.append)
+    fit_weights(entry, build_network(entry.name, num_classes=9), state, log=told.append)
     assert told == []
 
 
@@ -214,7 +214,7 @@ def test_blue_first_weights_are_turned_before_channels_change(in_channels: int, 
 def test_real_weights_for_two_classes_of_grey_images(shared_data: Path) -> None:
     path = shared_data / "squeezenet-v1.0-deep-compressed" / "compressed_SqueezeNet.net"
     told: list[str] = []
-    loaded = load_pretrained("squeezenet1_0", path, num_classes=2, in_channels=1, seed=0, tell=told.append)
+    loaded = load_pretrained("squeezenet1_0", path, num_classes=2, in_channels=1, seed=0, log=told.append)
     assert len(told) == 2
     assert loaded.preprocessing is not None
     assert (loaded.preprocessing.mean, loaded.preprocessing.channel_order) == (((104 + 117 + 123) / 3,), "RGB")

@@ -175,24 +175,24 @@ def server(state: dict[str, Tensor], tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
     buffer = io.BytesIO()
     torch.save(state, buffer)
-    shelf = Server(url="", data=buffer.getvalue())
+    engine_cache = Server(url="", data=buffer.getvalue())
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            shelf.num_requests += 1
+            engine_cache.num_requests += 1
             self.send_response(200 if self.path == "/lenet5.pth" else 404)
             self.end_headers()
             if self.path == "/lenet5.pth":
-                self.wfile.write(shelf.data)
+                self.wfile.write(engine_cache.data)
 
         def log_message(self, *args: object) -> None:
             """Quiet."""
 
     http = HTTPServer(("127.0.0.1", 0), Handler)
-    shelf.url = f"http://127.0.0.1:{http.server_port}/lenet5.pth"
+    engine_cache.url = f"http://127.0.0.1:{http.server_port}/lenet5.pth"
     thread = threading.Thread(target=http.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
-    yield shelf
+    yield engine_cache
     http.shutdown()
     thread.join()
     http.server_close()
@@ -209,13 +209,13 @@ def published(server: Server, *, url: str | None = None) -> tuple[Entry, Weights
 def test_published_weights_are_fetched_once(server: Server, state: dict[str, Tensor], tmp_path: Path) -> None:
     entry, _ = published(server)
     told: list[str] = []
-    weights = load_weights(entry, "digits", tell=told.append)
+    weights = load_weights(entry, "digits", log=told.append)
     assert_same(weights.state, state)
     assert (weights.preprocessing, weights.class_names) == (GREY, tuple("0123456789"))
     assert weights.description == "lenet5's published weights 'digits' (a test)"
     place = tmp_path / "cache" / "weights" / "lenet5.pth"
     assert told == [f"downloading lenet5's weights 'digits', 0.3 MB, from {server.url} to {place}"]
-    load_weights(entry, "digits", tell=told.append, download=False)
+    load_weights(entry, "digits", log=told.append, download=False)
     assert len(told) == server.num_requests == 1
     assert [path.name for path in place.parent.iterdir()] == ["lenet5.pth"]
 
@@ -257,7 +257,7 @@ def test_a_damaged_file_in_the_cache_is_passed_over_and_said_so(server: Server, 
     place.parent.mkdir(parents=True)
     place.write_bytes(b"half")
     told: list[str] = []
-    load_weights(entry, "digits", tell=told.append)
+    load_weights(entry, "digits", log=told.append)
     assert told[0] == f"{place} does not have the checksum of lenet5's weights 'digits' and is passed over"
     assert place.read_bytes() == server.data
 

@@ -16,7 +16,7 @@ from striate.data.readers.shard_reader import holds_shards, read_shards
 from striate.data.readers.standard import STANDARD_SETS, StandardSet, fetch
 from striate.data.readers.table import is_table, read_table
 from striate.errors import DataError
-from striate.progress import Tell, Track, tell_nobody, track_silently
+from striate.progress import Log, Track, log_nothing, track_silently
 from striate.registry import Registry
 
 DIGITS = "digits"
@@ -27,7 +27,7 @@ def open_source(
     *,
     data_dir: str | Path | None = None,
     download: bool = False,
-    tell: Tell = tell_nobody,
+    log: Log = log_nothing,
     track: Track = track_silently,
     standard_sets: Registry[StandardSet] = STANDARD_SETS,
 ) -> Dataset:
@@ -48,7 +48,7 @@ def open_source(
         return read_digits()
     if isinstance(source, str) and source in standard_sets:
         data_dir = Path(data_dir) if data_dir else None
-        return _open_standard(standard_sets[source], data_dir, download=download, tell=tell, track=track)
+        return _open_standard(standard_sets[source], data_dir, download=download, log=log, track=track)
     names = [DIGITS, *standard_sets]
     near = difflib.get_close_matches(str(source).lower(), names, n=3, cutoff=0.6)
     hint = f"did you mean {', '.join(near)}?" if near else f"the data sets known by name are {', '.join(names)}"
@@ -94,7 +94,7 @@ def _open_file(path: Path) -> Dataset:
 
 
 def _open_standard(
-    standard_set: StandardSet, data_dir: Path | None, *, download: bool, tell: Tell, track: Track
+    standard_set: StandardSet, data_dir: Path | None, *, download: bool, log: Log, track: Track
 ) -> Dataset:
     """The named set from the first folder that holds it, which is told."""
     cached = cache_dir() / standard_set.name
@@ -102,11 +102,11 @@ def _open_standard(
     if data_dir is not None:
         folders = [data_dir / folder for folder in standard_set.folders] + [data_dir]
     if download and not any(standard_set.holds(folder) for folder in folders):
-        fetch(standard_set, cached, tell=tell, track=track)
+        fetch(standard_set, cached, log=log, track=track)
     folders.append(cached)
     for folder in folders:
         if standard_set.holds(folder):
-            tell(f"reading {standard_set.name} from {folder}")
+            log(f"reading {standard_set.name} from {folder}")
             return dataclasses.replace(standard_set.read(folder), source=standard_set.name)
     searched = cached if data_dir is None else f"{data_dir} or {cached}"
     size_bytes = sum(file.size_bytes for file in standard_set.downloads)

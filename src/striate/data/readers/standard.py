@@ -22,7 +22,7 @@ from striate.data.dataset import Dataset
 from striate.data.readers.cifar import holds_cifar, read_cifar_folder
 from striate.data.readers.idx import holds_idx, read_idx_folder
 from striate.errors import DataError
-from striate.progress import Tell, Track, tell_nobody, track_silently
+from striate.progress import Log, Track, log_nothing, track_silently
 from striate.registry import Registry
 
 _CHUNK_BYTES = 1 << 16
@@ -55,7 +55,7 @@ class StandardSet:
     read: Callable[[Path], Dataset]
 
 
-def fetch(standard_set: StandardSet, folder: Path, *, tell: Tell = tell_nobody, track: Track = track_silently) -> None:
+def fetch(standard_set: StandardSet, folder: Path, *, log: Log = log_nothing, track: Track = track_silently) -> None:
     """Put the files of a standard set into `folder`, checked; files that are there already are left alone.
 
     Raises DataError when a file cannot be had, stored, or is not the published one; then nothing of that file is left.
@@ -64,7 +64,7 @@ def fetch(standard_set: StandardSet, folder: Path, *, tell: Tell = tell_nobody, 
         names = download.members or (download.file_name,)
         if all((folder / Path(name).name).is_file() for name in names):
             continue
-        tell(f"downloading {download.url} ({download.size_bytes / 1e6:.1f} MB) to {folder}")
+        log(f"downloading {download.url} ({download.size_bytes / 1e6:.1f} MB) to {folder}")
         try:
             folder.mkdir(parents=True, exist_ok=True)
             _fetch_file(download, folder, track)

@@ -31,7 +31,7 @@ def check_cells(atoms: Iterable[Atom]) -> None:
 
 
 @dataclass(frozen=True, eq=False)
-class Grid:
+class IndexGrid:
     """Some values for each index of the atoms: an axis for each of these, then one for the values.
 
     Where units are joined the larger value counts, and where there is no unit the value is -FAR.
@@ -42,12 +42,12 @@ class Grid:
 
     def __eq__(self, other: object) -> bool:
         return self is other or (
-            isinstance(other, Grid)
+            isinstance(other, IndexGrid)
             and set(self.atoms) == set(other.atoms)
             and bool((self.values == other.over(self.atoms).values).all())
         )
 
-    def over(self, atoms: tuple[Atom, ...]) -> "Grid":
+    def over(self, atoms: tuple[Atom, ...]) -> "IndexGrid":
         """The same over `atoms`, all of its own among them, in that order."""
         if atoms == self.atoms:
             return self
@@ -55,57 +55,57 @@ class Grid:
         order = [self.atoms.index(atom) for atom in atoms if atom in self.atoms]
         places = tuple(slice(None) if atom in self.atoms else None for atom in atoms)
         values = self.values.transpose([*order, len(order)])[places]
-        return Grid(atoms, np.broadcast_to(values, [*(atom.size for atom in atoms), values.shape[-1]]))
+        return IndexGrid(atoms, np.broadcast_to(values, [*(atom.size for atom in atoms), values.shape[-1]]))
 
-    def joined(self, other: "Grid") -> "Grid":
+    def joined(self, other: "IndexGrid") -> "IndexGrid":
         """The larger values of the two, over the atoms of both."""
         atoms = (*self.atoms, *(atom for atom in other.atoms if atom not in self.atoms))
-        return Grid(atoms, np.maximum(self.over(atoms).values, other.over(atoms).values))
+        return IndexGrid(atoms, np.maximum(self.over(atoms).values, other.over(atoms).values))
 
-    def split(self, atom: Atom, outer: Atom, inner: Atom) -> "Grid":
+    def split(self, atom: Atom, outer: Atom, inner: Atom) -> "IndexGrid":
         """With an atom taken apart into two."""
         place, shape = self.atoms.index(atom), self.values.shape
         values = self.values.reshape([*shape[:place], outer.size, inner.size, *shape[place + 1 :]])
-        return Grid((*self.atoms[:place], outer, inner, *self.atoms[place + 1 :]), values)
+        return IndexGrid((*self.atoms[:place], outer, inner, *self.atoms[place + 1 :]), values)
 
-    def fused(self, atoms: tuple[Atom, ...], whole: Atom) -> "Grid":
+    def fused(self, atoms: tuple[Atom, ...], whole: Atom) -> "IndexGrid":
         """With several atoms, some of its own among them, made into one."""
         rest = tuple(atom for atom in self.atoms if atom not in atoms)
         values = self.over((*rest, *atoms)).values
-        return Grid((*rest, whole), values.reshape([*values.shape[: len(rest)], whole.size, values.shape[-1]]))
+        return IndexGrid((*rest, whole), values.reshape([*values.shape[: len(rest)], whole.size, values.shape[-1]]))
 
-    def through(self, old: Atom, new: Atom, taps: Taps) -> "Grid":
+    def through(self, old: Atom, new: Atom, taps: Taps) -> "IndexGrid":
         """With units that look at the units there are, and not beyond the ends of their row."""
         rest, values = self._last(old)
         looking = np.full((*values.shape[:-2], new.size, values.shape[-1]), -FAR)
         for unit in range(new.size):
             if inside := [tap for tap in taps.of(unit) if 0 <= tap < old.size]:
                 looking[..., unit, :] = values[..., inside, :].max(axis=-2)
-        return Grid((*rest, new), looking)
+        return IndexGrid((*rest, new), looking)
 
-    def taken(self, old: Atom, atoms: tuple[Atom, ...], units: np.ndarray) -> "Grid":
+    def taken(self, old: Atom, atoms: tuple[Atom, ...], units: np.ndarray) -> "IndexGrid":
         """With the old atom's `units`, an array with an axis for each new atom, in its place."""
         rest, values = self._last(old)
         is_there = (units >= 0) & (units < old.size)
         chosen = values[..., np.clip(units, 0, old.size - 1), :]
-        return Grid((*rest, *atoms), np.where(is_there[..., None], chosen, -FAR))
+        return IndexGrid((*rest, *atoms), np.where(is_there[..., None], chosen, -FAR))
 
-    def placed(self, old: Atom, whole: Atom, start: int) -> "Grid":
+    def placed(self, old: Atom, whole: Atom, start: int) -> "IndexGrid":
         """With an atom's units from `start` on along a longer one, and no units around them."""
         atoms = self.atoms if old in self.atoms else (*self.atoms, old)
         rest, values = self.over(atoms)._last(old)
         wide = np.full((*values.shape[:-2], whole.size, values.shape[-1]), -FAR)
         wide[..., start : start + old.size, :] = values
-        return Grid((*rest, whole), wide)
+        return IndexGrid((*rest, whole), wide)
 
-    def without(self, gone: set[Atom]) -> "Grid":
+    def without(self, gone: set[Atom]) -> "IndexGrid":
         """With the units along some atoms joined."""
         places = tuple(place for place, atom in enumerate(self.atoms) if atom in gone)
-        return Grid(tuple(atom for atom in self.atoms if atom not in gone), self.values.max(axis=places))
+        return IndexGrid(tuple(atom for atom in self.atoms if atom not in gone), self.values.max(axis=places))
 
-    def renamed(self, names: dict[Atom, Atom]) -> "Grid":
+    def renamed(self, names: dict[Atom, Atom]) -> "IndexGrid":
         """With atoms exchanged for others of the same sizes."""
-        return Grid(tuple(names.get(atom, atom) for atom in self.atoms), self.values)
+        return IndexGrid(tuple(names.get(atom, atom) for atom in self.atoms), self.values)
 
     def _last(self, atom: Atom) -> tuple[tuple[Atom, ...], np.ndarray]:
         """The values with one atom's axis after the others, and those other atoms."""
@@ -113,9 +113,9 @@ class Grid:
         return rest, self.over((*rest, atom)).values
 
 
-def constant(*values: int) -> Grid:
+def constant(*values: int) -> IndexGrid:
     """The same values for every unit of any tensor."""
-    return Grid((), np.array(values))
+    return IndexGrid((), np.array(values))
 
 
 def counting(start: int, steps: dict[Atom, int]) -> np.ndarray:

@@ -31,7 +31,7 @@ class Taps:
 
 
 @dataclass(frozen=True)
-class Line:
+class Interval:
     """An endless row of units.
 
     Unit `q * P + r`, P being the period `len(lows)`, sees the pixels from `lows[r] + q * shift` up to below
@@ -47,18 +47,18 @@ class Line:
         turn, phase = divmod(unit, len(self.lows))
         return _moved((self.lows[phase], self.highs[phase]), turn * self.shift)
 
-    def through(self, taps: Taps) -> "Line":
+    def through(self, taps: Taps) -> "Interval":
         """The row of units that look at units of this one."""
         period = len(self.lows)
         num_turns = period // gcd(period, abs(taps.advance)) if taps.advance else 1
         seen = [hull(map(self.see, taps.of(unit))) for unit in range(len(taps.taps) * num_turns)]
-        return shortest_line(seen, self.shift * taps.advance * num_turns // period)
+        return shortest_interval(seen, self.shift * taps.advance * num_turns // period)
 
-    def every(self, step: int, start: int = 0) -> "Line":
+    def every(self, step: int, start: int = 0) -> "Interval":
         """The row of this one's units `start + step * i`."""
         return self if (step, start) == (1, 0) else self.through(Taps(((start,),), step))
 
-    def joined(self, other: "Line") -> "Line | None":
+    def joined(self, other: "Interval") -> "Interval | None":
         """The row whose units see what those of both see, None where the two run apart."""
         if self == other:
             return self
@@ -66,15 +66,15 @@ class Line:
             return None
         period = lcm(len(self.lows), len(other.lows))
         seen = [hull((self.see(unit), other.see(unit))) for unit in range(period)]
-        return shortest_line(seen, self.shift * period // len(self.lows))
+        return shortest_interval(seen, self.shift * period // len(self.lows))
 
 
-def still_line(low: int, high: int) -> Line:
+def fixed_interval(low: int, high: int) -> Interval:
     """The row whose units all see the same."""
-    return Line((low,), (high,), 0)
+    return Interval((low,), (high,), 0)
 
 
-def shortest_line(seen: Sequence[tuple[int, int]], shift: int) -> Line:
+def shortest_interval(seen: Sequence[tuple[int, int]], shift: int) -> Interval:
     """The line that repeats these intervals, moved by `shift` each time, with the shortest period."""
     num_units = len(seen)
     for period in range(1, num_units + 1):
@@ -83,7 +83,7 @@ def shortest_line(seen: Sequence[tuple[int, int]], shift: int) -> Line:
         step = shift * period // num_units
         if all(_moved(before, step) == after for before, after in zip(seen, seen[period:], strict=False)):
             lows, highs = zip(*seen[:period], strict=True)
-            return Line(lows, highs, step)
+            return Interval(lows, highs, step)
     raise AssertionError("the whole row is always a period")
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from torch import Tensor
 
-from striate.inspection.receptive_field.tensor_field import Sight
+from striate.inspection.receptive_field.tensor_field import TensorField
 
 
 class Call:
@@ -17,7 +17,7 @@ class Call:
         args: Sequence[Any],
         kwargs: dict[str, Any],
         output: Any,
-        look: Callable[[Tensor], Sight],
+        look: Callable[[Tensor], TensorField],
         extents: tuple[int, int],
     ) -> None:
         self.op, self.output, self.look, self.extents = op, output, look, extents
@@ -30,7 +30,7 @@ class Call:
         return self.given.get(name)
 
     @property
-    def first(self) -> Sight:
+    def first(self) -> TensorField:
         """What the first argument sees."""
         return self.look(next(iter(self.given.values())))
 
@@ -59,7 +59,7 @@ class Call:
         return [dim % max(1, len(self.first.dims)) for dim in ([value] if isinstance(value, int) else value)]
 
 
-Rule = Callable[[Call], Sight | list[Sight]]
+Rule = Callable[[Call], TensorField | list[TensorField]]
 """What the outputs see, in order, or the first of them. Raises UnknownField."""
 
 

@@ -8,9 +8,9 @@ from fractions import Fraction
 
 import numpy as np
 
-from striate.inspection.receptive_field.axis_field import Along, Terms, fused_line, join, tabulated
+from striate.inspection.receptive_field.axis_field import AxisFields, StridedField, fused_interval, join, tabulated
 from striate.inspection.receptive_field.index_grid import check_cells
-from striate.inspection.receptive_field.tensor_field import Sight
+from striate.inspection.receptive_field.tensor_field import TensorField
 
 
 @dataclass(frozen=True)
@@ -30,20 +30,20 @@ class ReceptiveField:
     offset: tuple[float | None, float | None]
 
 
-def receptive_field(sight: Sight) -> ReceptiveField:
+def receptive_field(field: TensorField) -> ReceptiveField:
     """Size, stride and offset. Raises UnknownField where units are too many to compare."""
-    (height, *of_height), (width, *of_width) = _describe_axis(sight, 0), _describe_axis(sight, 1)
+    (height, *of_height), (width, *of_width) = _describe_axis(field, 0), _describe_axis(field, 1)
     return ReceptiveField((height, width), (of_height[0], of_width[0]), (of_height[1], of_width[1]))
 
 
-def _describe_axis(sight: Sight, axis: int) -> tuple[int, float | None, float | None]:
+def _describe_axis(field: TensorField, axis: int) -> tuple[int, float | None, float | None]:
     """Size, stride and offset along one axis of the image."""
-    extent = sight.extents[axis]
-    terms = _of_all_channels(sight.axes[axis], extent)
+    extent = field.extents[axis]
+    terms = _of_all_channels(field.axes[axis], extent)
     if not terms:
         return 0, 0, None
-    if len(terms) == 1 and isinstance(terms[0], Along):
-        return _describe_line(sight, terms[0], sight.axes[1 - axis])
+    if len(terms) == 1 and isinstance(terms[0], StridedField):
+        return _describe_line(field, terms[0], field.axes[1 - axis])
     atoms = tuple(dict.fromkeys(atom for term in terms for atom in term.atoms))
     check_cells(atoms)
     grid = tabulated(terms, atoms)
@@ -58,19 +58,21 @@ def _describe_axis(sight: Sight, axis: int) -> tuple[int, float | None, float | 
     return size, None, None
 
 
-def _of_all_channels(terms: Terms, extent: int) -> Terms:
+def _of_all_channels(terms: AxisFields, extent: int) -> AxisFields:
     """The terms with all channels at one place taken together."""
     placed = {atom for term in terms for atom in term.steps}
     channels = {atom for term in terms for atom in term.mask_atoms} - placed
     return join([term.without(channels, extent) for term in terms], extent) if channels else terms
 
 
-def _describe_line(sight: Sight, term: Along, others: Terms) -> tuple[int, float | None, float | None]:
+def _describe_line(
+    field: TensorField, term: StridedField, others: AxisFields
+) -> tuple[int, float | None, float | None]:
     size = max(0, *(high - low for low, high in zip(term.line.lows, term.line.highs, strict=True)))
     low, high = term.line.see(0)
     if not term.steps:
         return size, 0, _plain(Fraction(low + high, 2)) if low < high else None
-    dims = [atoms for atoms in sight.dims if set(atoms) & set(term.steps)]
+    dims = [atoms for atoms in field.dims if set(atoms) & set(term.steps)]
     if len(dims) > 1 or (not dims and len(term.steps) > 1):
         return size, None, None
     along = list(dims[0] if dims else term.steps)
@@ -79,7 +81,7 @@ def _describe_line(sight: Sight, term: Along, others: Terms) -> tuple[int, float
     while along[0] not in term.steps:  # channels, say, before the places of each
         along.pop(0)
     spans = [atom for atom in along if atom.size > 1] or along
-    line = fused_line(term.line, term.steps, tuple(spans))
+    line = fused_interval(term.line, term.steps, tuple(spans))
     low, high = line.see(0)
     offset = _plain(Fraction(low + high, 2)) if low < high else None
     return size, _plain(Fraction(line.shift, len(line.lows))), offset

@@ -17,17 +17,25 @@ from striate.inspection.receptive_field.axis_field import join
 from striate.inspection.receptive_field.index_grid import Atom, size_of
 from striate.inspection.receptive_field.intervals import Taps, UnknownField
 from striate.inspection.receptive_field.operator_call import Call, Rule, at
-from striate.inspection.receptive_field.tensor_field import Sight, blank, fresh, joined, reduced, selected, through
+from striate.inspection.receptive_field.tensor_field import (
+    TensorField,
+    blank,
+    fresh,
+    joined,
+    reduced,
+    selected,
+    through,
+)
 from striate.inspection.receptive_field.view_ops import VIEW_RULES, regrouped, sliced
 
 MAX_DENOMINATOR = 1000
 """Scale factors of interpolations are taken for the nearest fraction up to this."""
 
 
-def sights_of_outputs(call: Call) -> list[Sight]:
+def fields_of_outputs(call: Call) -> list[TensorField]:
     """What the operator's outputs see, in order. Raises UnknownField, its text going on from the operator's name."""
-    sights = [call.look(tensor) for tensor in call.tensors()]
-    if not any(terms for sight in sights for terms in sight.axes):
+    fields = [call.look(tensor) for tensor in call.tensors()]
+    if not any(terms for field in fields for terms in field.axes):
         return [blank(call.shape, call.extents)]
     name = call.op.overloadpacket.__name__
     rule = RULES.get(name) or RULES.get(name.removesuffix("_"))
@@ -35,68 +43,68 @@ def sights_of_outputs(call: Call) -> list[Sight]:
         found = rule(call)
         return found if isinstance(found, list) else [found]
     if torch.Tag.pointwise in call.op.tags:
-        return [joined(sights, call.shape)]
-    if not any(sight.carried() for sight in sights):  # all units see alike, whatever is done to them
-        axes = [[sight.axes[axis] for sight in sights if sight.axes[axis]] for axis in (0, 1)]
+        return [joined(fields, call.shape)]
+    if not any(field.carried() for field in fields):  # all units see alike, whatever is done to them
+        axes = [[field.axes[axis] for field in fields if field.axes[axis]] for axis in (0, 1)]
         if all(terms == each[0] for each in axes for terms in each):
             height, width = (each[0] if each else () for each in axes)
-            return [Sight(blank(call.shape, call.extents).dims, (height, width), call.extents)]
+            return [TensorField(blank(call.shape, call.extents).dims, (height, width), call.extents)]
     raise UnknownField("is not known")
 
 
 # windows
 
 
-def _convolution(call: Call) -> Sight:
-    sight, weight = call.first, call["weight"]
+def _convolution(call: Call) -> TensorField:
+    field, weight = call.first, call["weight"]
     filters = [call.look(tensor) for tensor in (weight, call["bias"]) if isinstance(tensor, Tensor)]
     if any(each.carried() for each in filters):
         raise UnknownField("takes filters that differ from place to place")
-    sight = _within_groups(sight, call["groups"], call.shape[1])
+    field = _within_groups(field, call["groups"], call.shape[1])
     for axis in range(weight.ndim - 2):
         dim, kernel = axis + 2, weight.shape[axis + 2]
         stride, padding, dilation = (at(call[name], axis) for name in ("stride", "padding", "dilation"))
         taps = (_transposed if call["transposed"] else _window)(kernel, stride, padding, dilation)
-        sight = through(sight, dim, taps, call.shape[dim])
-    parts = [sight, *(each for each in filters if any(each.axes))]  # filters may be made from the whole image
+        field = through(field, dim, taps, call.shape[dim])
+    parts = [field, *(each for each in filters if any(each.axes))]  # filters may be made from the whole image
     height, width = (join([term for part in parts for term in part.axes[axis]], call.extents[axis]) for axis in (0, 1))
-    return Sight(sight.dims, (height, width), call.extents)
+    return TensorField(field.dims, (height, width), call.extents)
 
 
-def _within_groups(sight: Sight, groups: int, num_channels: int) -> Sight:
+def _within_groups(field: TensorField, groups: int, num_channels: int) -> TensorField:
     """With `num_channels` channels, each seeing what all old channels of its group see."""
-    sizes = [size_of(atoms) for atoms in sight.dims]
-    apart = reduced(regrouped(sight, [sizes[0], groups, sizes[1] // groups, *sizes[2:]]), [2])
+    sizes = [size_of(atoms) for atoms in field.dims]
+    apart = reduced(regrouped(field, [sizes[0], groups, sizes[1] // groups, *sizes[2:]]), [2])
     batch, group, _, *places = apart.dims
     return apart.with_dims([batch, (*group, *fresh(num_channels // groups)), *places])
 
 
-def _pool(call: Call) -> list[Sight]:
-    sight = call.first
+def _pool(call: Call) -> list[TensorField]:
+    field = call.first
     num_axes = len(call["kernel_size"])
     if num_axes == 1:  # one number for every axis: the operator's name ends in how many there are
         num_axes = next(int(digit) for digit in call.op.overloadpacket.__name__ if digit.isdigit())
     for axis in range(num_axes):
-        dim = len(sight.dims) - num_axes + axis
+        dim = len(field.dims) - num_axes + axis
         kernel = at(call["kernel_size"], axis)
         stride = at(call["stride"] or call["kernel_size"], axis)
         taps = _window(kernel, stride, at(call["padding"] or [0], axis), at(call["dilation"] or [1], axis))
-        sight = through(sight, dim, taps, call.shape[dim])
-    return [sight, sight]
+        field = through(field, dim, taps, call.shape[dim])
+    return [field, field]
 
 
-def _adaptive_pool(call: Call) -> list[Sight]:
-    sight = call.first
+def _adaptive_pool(call: Call) -> list[TensorField]:
+    field = call.first
     num_axes = len(call["output_size"])
     for axis in range(num_axes):
-        dim = len(sight.dims) - num_axes + axis
-        old, new = size_of(sight.dims[dim]), call.shape[dim]
+        dim = len(field.dims) - num_axes + axis
+        old, new = size_of(field.dims[dim]), call.shape[dim]
         if new == 1:
-            sight = reduced(sight, [dim])
+            field = reduced(field, [dim])
         elif new != old:
             spans = [range(unit * old // new, -(-(unit + 1) * old // new)) for unit in range(new // gcd(old, new))]
-            sight = through(sight, dim, Taps(tuple(tuple(span) for span in spans), old // gcd(old, new)), new)
-    return [sight, sight]
+            field = through(field, dim, Taps(tuple(tuple(span) for span in spans), old // gcd(old, new)), new)
+    return [field, field]
 
 
 def _window(kernel: int, stride: int, padding: int, dilation: int) -> Taps:
@@ -109,15 +117,15 @@ def _transposed(kernel: int, stride: int, padding: int, dilation: int) -> Taps:
     return Taps(tuple(tuple(far // stride for far in fars if far % stride == 0) for fars in reach), 1)
 
 
-def _upsample(places: Callable[[Fraction], tuple[int, ...]], *, is_centred: bool) -> Callable[[Call], Sight]:
+def _upsample(places: Callable[[Fraction], tuple[int, ...]], *, is_centred: bool) -> Callable[[Call], TensorField]:
     """Interpolation that looks at the units around a place of the map; `is_centred`: halfway inside a unit is its place."""
 
-    def rule(call: Call) -> Sight:
-        sight = call.first
-        num_axes = len(sight.dims) - 2
+    def rule(call: Call) -> TensorField:
+        field = call.first
+        num_axes = len(field.dims) - 2
         for axis, letter in zip(range(num_axes), "dhw"[-num_axes:], strict=True):
             dim = axis + 2
-            old, new = size_of(sight.dims[dim]), call.shape[dim]
+            old, new = size_of(field.dims[dim]), call.shape[dim]
             given = call[f"scales_{letter}"] if num_axes > 1 else call["scales"]
             corners = bool(call["align_corners"])
             scale = Fraction(old, new) if not given else 1 / Fraction(given).limit_denominator(MAX_DENOMINATOR)
@@ -126,8 +134,8 @@ def _upsample(places: Callable[[Fraction], tuple[int, ...]], *, is_centred: bool
             half = Fraction(1, 2)
             is_moved = is_centred and not corners
             sources = [(unit + half) * scale - half if is_moved else unit * scale for unit in range(scale.denominator)]
-            sight = through(sight, dim, Taps(tuple(places(source) for source in sources), scale.numerator), new)
-        return sight
+            field = through(field, dim, Taps(tuple(places(source) for source in sources), scale.numerator), new)
+        return field
 
     return rule
 
@@ -149,82 +157,82 @@ def _cubic(place: Fraction) -> tuple[int, ...]:
     return (below,) if place == below else tuple(range(below - 1, below + 3))
 
 
-def _unfold(call: Call) -> Sight:
+def _unfold(call: Call) -> TensorField:
     """Sliding windows, their places as a new last dimension: unit (i, j) is unit `step * i + j` of the old one."""
     dim, windows, place = call.dim("dimension"), Atom(call.shape[call.dim("dimension")]), Atom(call["size"])
-    sight = selected(call.first, dim, 0, {windows: call["step"], place: 1})
-    return sight.with_dims([*sight.dims[:dim], (windows,), *sight.dims[dim + 1 :], (place,)])
+    field = selected(call.first, dim, 0, {windows: call["step"], place: 1})
+    return field.with_dims([*field.dims[:dim], (windows,), *field.dims[dim + 1 :], (place,)])
 
 
-def _im2col(call: Call) -> Sight:
+def _im2col(call: Call) -> TensorField:
     """(N, C, H, W) -> (N, C * F * F, windows)."""
-    sight = call.first
+    field = call.first
     windows, places = [], []
     for axis in (0, 1):
         stride, padding, dilation = (at(call[name], axis) for name in ("stride", "padding", "dilation"))
-        kernel, old = call["kernel_size"][axis], size_of(sight.dims[axis + 2])
+        kernel, old = call["kernel_size"][axis], size_of(field.dims[axis + 2])
         windows.append(Atom((old + 2 * padding - dilation * (kernel - 1) - 1) // stride + 1))
         places.append(Atom(kernel))
-        sight = selected(sight, axis + 2, -padding, {windows[axis]: stride, places[axis]: dilation})
-    return sight.with_dims([sight.dims[0], (*sight.dims[1], *places), tuple(windows)])
+        field = selected(field, axis + 2, -padding, {windows[axis]: stride, places[axis]: dilation})
+    return field.with_dims([field.dims[0], (*field.dims[1], *places), tuple(windows)])
 
 
 # everything along a dimension
 
 
-def _reduce(call: Call) -> list[Sight]:
+def _reduce(call: Call) -> list[TensorField]:
     """Sums, maxima and the like over some dimensions, kept with one step or left out."""
     dims = call.dims()
-    sight = reduced(call.first, dims)
-    if len(call.shape) < len(sight.dims):
-        sight = sight.with_dims([atoms for dim, atoms in enumerate(sight.dims) if dim not in dims])
-    return [sight, sight]
+    field = reduced(call.first, dims)
+    if len(call.shape) < len(field.dims):
+        field = field.with_dims([atoms for dim, atoms in enumerate(field.dims) if dim not in dims])
+    return [field, field]
 
 
-def _spread(call: Call) -> list[Sight]:
+def _spread(call: Call) -> list[TensorField]:
     """Every unit sees what all along some dimensions see: softmax, sorting, Fourier transforms of the same size."""
     return [_spread_over(call, call.dims())] * 2
 
 
-def _spread_over(call: Call, dims: Sequence[int]) -> Sight:
-    sight = reduced(call.first, dims)
-    return sight.with_dims([fresh(size) if dim in dims else sight.dims[dim] for dim, size in enumerate(call.shape)])
+def _spread_over(call: Call, dims: Sequence[int]) -> TensorField:
+    field = reduced(call.first, dims)
+    return field.with_dims([fresh(size) if dim in dims else field.dims[dim] for dim, size in enumerate(call.shape)])
 
 
-def _layer_norm(call: Call) -> Sight:
+def _layer_norm(call: Call) -> TensorField:
     num_dims = len(call.first.dims)
     return _with_params(call, _spread_over(call, range(num_dims - len(call["normalized_shape"]), num_dims)))
 
 
-def _group_norm(call: Call) -> Sight:
+def _group_norm(call: Call) -> TensorField:
     """Statistics of each group's channels at every place."""
-    sight = _within_groups(call.first, call["group"], call.shape[1])
-    sight = reduced(sight, range(2, len(sight.dims)))
-    return _with_params(call, sight.with_dims([*sight.dims[:2], *(fresh(size) for size in call.shape[2:])]))
+    field = _within_groups(call.first, call["group"], call.shape[1])
+    field = reduced(field, range(2, len(field.dims)))
+    return _with_params(call, field.with_dims([*field.dims[:2], *(fresh(size) for size in call.shape[2:])]))
 
 
-def _batch_norm(call: Call) -> Sight:
+def _batch_norm(call: Call) -> TensorField:
     """Its statistics are numbers of its own in evaluation; those of the batch see every place."""
     if call["training"] if "training" in call.given else "no_" not in call.op.overloadpacket.__name__:
         return _spread_over(call, [dim for dim in range(len(call.first.dims)) if dim != 1])
     return call.first
 
 
-def _with_params(call: Call, sight: Sight) -> Sight:
+def _with_params(call: Call, field: TensorField) -> TensorField:
     """Scales and shifts must be the same for every place, which those of a layer are."""
     for name in ("weight", "bias"):
         if isinstance(call[name], Tensor) and any(call.look(call[name]).axes):
             raise UnknownField("takes scales that depend on the image")
-    return sight
+    return field
 
 
 # products
 
 
-def _matmul(first: str, second: str, added: str | None = None) -> Callable[[Call], Sight]:
+def _matmul(first: str, second: str, added: str | None = None) -> Callable[[Call], TensorField]:
     """(..., M, K) by (..., K, L), whatever is added to it: each unit sees a row of the one and a column of the other."""
 
-    def rule(call: Call) -> Sight:
+    def rule(call: Call) -> TensorField:
         left, right = call.look(call[first]), call.look(call[second])
         if len(right.dims) == 1:
             right = right.with_dims([right.dims[0], ()])
@@ -238,7 +246,7 @@ def _matmul(first: str, second: str, added: str | None = None) -> Callable[[Call
     return rule
 
 
-def _attention(call: Call) -> list[Sight]:
+def _attention(call: Call) -> list[TensorField]:
     """Queries (..., L, E), keys (..., S, E), values (..., S, V): a query sees every key and value."""
     queries, keys, values = (call.look(call[name]) for name in ("query", "key", "value"))
     last = len(queries.dims) - 1
@@ -246,19 +254,19 @@ def _attention(call: Call) -> list[Sight]:
     return [joined(parts, call.shape)]
 
 
-def _blank(call: Call) -> Sight:
+def _blank(call: Call) -> TensorField:
     return blank(call.shape, call.extents)
 
 
-def _pointwise(call: Call) -> list[Sight]:
+def _pointwise(call: Call) -> list[TensorField]:
     return [joined([call.look(tensor) for tensor in call.tensors()], call.shape)] * 2
 
 
-def _copy(call: Call) -> Sight:
+def _copy(call: Call) -> TensorField:
     return joined([call.look(call["src"])], call.shape)
 
 
-def _glu(call: Call) -> Sight:
+def _glu(call: Call) -> TensorField:
     """One half along a dimension times a function of the other."""
     dim, half = call.dim(), call.shape[call.dim()]
     return joined([sliced(call.first, dim, start, half) for start in (0, half)], call.shape)

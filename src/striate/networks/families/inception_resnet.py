@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from striate.layers.basic_conv import BasicConv
 from striate.layers.branches import Branches
-from striate.layers.first_weights import draw_he_normal
+from striate.layers.initialization import draw_he_normal
 from striate.networks.checking import check_counts, check_dropout, check_images
 from striate.networks.entry import Entry, Published
 from striate.networks.families.inception_v4 import average_pool, check_depths, reduction_a

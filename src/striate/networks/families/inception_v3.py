@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from striate.errors import InputError
 from striate.layers.basic_conv import BasicConv
-from striate.layers.first_weights import draw_truncated_normal
+from striate.layers.initialization import draw_truncated_normal
 from striate.networks.auxiliary import WithAuxiliary
 from striate.networks.checking import check_counts, check_dropout, check_images
 from striate.networks.entry import Entry, Published

@@ -32,7 +32,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from striate.layers.first_weights import draw_he_normal
+from striate.layers.initialization import draw_he_normal
 from striate.networks.checking import check_counts, check_images
 from striate.networks.entry import Entry, Published
 from striate.networks.families.lenet_codes import CODE_SIZE, make_codes

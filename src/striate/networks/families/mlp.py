@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from striate.errors import InputError
-from striate.layers.first_weights import draw_he_normal
+from striate.layers.initialization import draw_he_normal
 from striate.networks.checking import check_counts, check_images
 from striate.networks.entry import Entry
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from striate.layers.conv_norm import conv_norm
-from striate.layers.first_weights import draw_for_mobile
+from striate.layers.initialization import draw_for_mobile
 from striate.networks.checking import check_counts, check_images
 from striate.networks.entry import Entry, Published
 from striate.networks.imagenet import imagenet_weights

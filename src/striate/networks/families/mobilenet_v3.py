@@ -13,7 +13,7 @@ from typing import NamedTuple
 from torch import Tensor, nn
 
 from striate.layers.conv_norm import conv_norm
-from striate.layers.first_weights import draw_for_mobile
+from striate.layers.initialization import draw_for_mobile
 from striate.layers.squeeze_excitation import SqueezeExcitation
 from striate.networks.checking import check_counts, check_images
 from striate.networks.entry import Entry, Published

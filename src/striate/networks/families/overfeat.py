@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from striate.errors import InputError
-from striate.layers.first_weights import draw_small_normal
+from striate.layers.initialization import draw_small_normal
 from striate.networks.checking import check_counts, check_dropout, check_images
 from striate.networks.entry import Entry, Published
 

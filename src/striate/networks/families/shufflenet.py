@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from striate.errors import InputError
 from striate.layers.channel_shuffle import ChannelShuffle
 from striate.layers.conv_norm import conv_norm
-from striate.layers.first_weights import draw_for_mobile
+from striate.layers.initialization import draw_for_mobile
 from striate.networks.checking import check_counts, check_images
 from striate.networks.entry import Entry, Published
 

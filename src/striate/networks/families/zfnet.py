@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from striate.errors import InputError
 from striate.layers.dense_classifier import dense_classifier
-from striate.layers.first_weights import draw_small_normal
+from striate.layers.initialization import draw_small_normal
 from striate.layers.local_response_norm import local_response_norm
 from striate.networks.checking import check_counts, check_dropout, check_images
 from striate.networks.entry import Entry, Published

@@ -33,7 +33,7 @@ class Answers:
 
 
 @dataclass(frozen=True)
-class Share:
+class Fraction:
     """A share of the images and its 95 % interval."""
 
     value: float
@@ -61,10 +61,10 @@ class CalibrationBin:
     count: int
 
 
-def topk_accuracy(answers: Answers, k: int) -> Share:
+def topk_accuracy(answers: Answers, k: int) -> Fraction:
     """The share of images whose right class is among the k most probable."""
     num_hits = int((answers.ranks < k).sum())
-    return Share(num_hits / len(answers), wilson_interval(num_hits, len(answers)))
+    return Fraction(num_hits / len(answers), wilson_interval(num_hits, len(answers)))
 
 
 def confusion_matrix(answers: Answers, num_classes: int) -> np.ndarray:

@@ -24,7 +24,7 @@ T = TypeVar("T")
 _FEW_OF_MANY = 10  # times as many classes as are wanted: then looking for the largest beats sorting
 ImageLike: TypeAlias = str | Path | Image.Image | np.ndarray
 """A file, a folder of files, a Pillow image, or pixels (H, W) or (H, W, C) uint8."""
-Run: TypeAlias = Callable[[np.ndarray], np.ndarray]
+ForwardFn: TypeAlias = Callable[[np.ndarray], np.ndarray]
 """Computes: pixels (N, H, W, C) uint8 of the size that the model crops -> probabilities (N, K) float32."""
 
 
@@ -85,7 +85,7 @@ def answer_each(
     named: Iterable[tuple[str, ImageLike]],
     preprocessing: Preprocessing,
     class_names: tuple[str, ...],
-    run: Run,
+    run: ForwardFn,
     *,
     top: int,
     batch_size: int,
@@ -163,7 +163,7 @@ def best_classes(probabilities: np.ndarray, top: int) -> tuple[np.ndarray, np.nd
 
 
 def _answer(
-    batch: list[tuple[str, np.ndarray] | PredictionError], class_names: tuple[str, ...], run: Run, top: int
+    batch: list[tuple[str, np.ndarray] | PredictionError], class_names: tuple[str, ...], run: ForwardFn, top: int
 ) -> list[Prediction | PredictionError]:
     """What the network says of the readable images of a batch, and the errors, in their order."""
     readable = [pixels for _, pixels in (each for each in batch if isinstance(each, tuple))]

@@ -33,13 +33,13 @@ def gather_texts(fabric: Fabric, text: str) -> list[str]:
 def from_first(fabric: Fabric, job: Callable[[], str]) -> str:
     """What process 0 makes of `job`, in every process; its StriateError too."""
     made = ""
-    with failing_together(fabric):
+    with raise_on_all_ranks(fabric):
         made = job() if fabric.is_global_zero else ""
     return gather_texts(fabric, made)[0]
 
 
 @contextmanager
-def failing_together(fabric: Fabric) -> Iterator[None]:
+def raise_on_all_ranks(fabric: Fabric) -> Iterator[None]:
     """A StriateError of any process within is raised by all when the block ends, that of the lowest rank."""
     failure: StriateError | None = None
     try:
@@ -57,11 +57,11 @@ def failing_together(fabric: Fabric) -> Iterator[None]:
             raise _KINDS[kind](line)
 
 
-def one_a_node_first(fabric: Fabric, local_rank: int, job: Callable[[], T]) -> T:
+def rank_zero_first(fabric: Fabric, local_rank: int, job: Callable[[], T]) -> T:
     """`job` done by every process, after one on each machine has done it: the work that is kept is then done once."""
     made: list[T] = []
     for is_turn in (local_rank == 0, local_rank != 0):
-        with failing_together(fabric):
+        with raise_on_all_ranks(fabric):
             if is_turn:
                 made.append(job())
     return made[0]

@@ -17,7 +17,7 @@ from torch import Tensor, distributed, nn
 from torch.autograd.function import once_differentiable
 from torch.overrides import TorchFunctionMode
 
-from striate.data.sampling import Share
+from striate.data.sampling import BatchSlice
 
 _DROPOUTS = (F.dropout, F.dropout1d, F.dropout2d, F.dropout3d)
 _FILLS = (torch.Tensor.bernoulli_, torch.Tensor.uniform_, torch.Tensor.normal_)
@@ -25,7 +25,7 @@ _MAKERS = (torch.rand, torch.randn, torch.randint)
 _LIKES = (torch.rand_like, torch.randn_like, torch.randint_like, torch.bernoulli)
 
 
-class WholeBatch(TorchFunctionMode):
+class GlobalBatch(TorchFunctionMode):
     """While active, torch's batch norm and random functions work on the batch of all processes.
 
     Every process must be within, with its share of the same batch, and their random streams must stand alike. Random
@@ -33,7 +33,7 @@ class WholeBatch(TorchFunctionMode):
     as one number for the batch, are drawn alike in every process.
     """
 
-    def __init__(self, share: Share) -> None:
+    def __init__(self, share: BatchSlice) -> None:
         super().__init__()
         self.share = share
 

@@ -28,7 +28,7 @@ _MOST = 1024
 
 
 @dataclass(frozen=True)
-class Place:
+class Rank:
     """Which process this is: `rank` of `world_size` in all, `local_rank` of `local_world_size` on this machine."""
 
     rank: int = 0
@@ -41,10 +41,10 @@ class Place:
         return self.world_size // self.local_world_size
 
 
-def own_place(environment: Mapping[str, str] = os.environ) -> Place:
+def current_rank(environment: Mapping[str, str] = os.environ) -> Rank:
     """This process's place as its launcher says; process 0 of 1 where there was none. InputError for nonsense."""
     if not is_launched(environment):
-        return Place()
+        return Rank()
     names = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE")
     try:
         rank, world_size, local_rank, local_world_size = (int(environment[name]) for name in names)
@@ -61,7 +61,7 @@ def own_place(environment: Mapping[str, str] = os.environ) -> Place:
             f"{world_size} processes, {local_world_size} of them here, are not equally many on every machine; "
             "start as many on each"
         )
-    return Place(rank, world_size, local_rank, local_world_size)
+    return Rank(rank, world_size, local_rank, local_world_size)
 
 
 def is_launched(environment: Mapping[str, str] = os.environ) -> bool:
@@ -69,7 +69,7 @@ def is_launched(environment: Mapping[str, str] = os.environ) -> bool:
     return all(name in environment for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK"))
 
 
-def meeting_place(environment: Mapping[str, str] = os.environ) -> Path | None:
+def rendezvous_folder(environment: Mapping[str, str] = os.environ) -> Path | None:
     """The folder in which processes that `launch` started meet; None for others."""
     return Path(environment[MEETING_PLACE]) if MEETING_PLACE in environment else None
 
@@ -116,7 +116,7 @@ def may_complain(environment: Mapping[str, str] = os.environ) -> bool:
     """Whether this process should say what went wrong: of several, the first that fails, or one on each machine."""
     if not is_launched(environment):
         return True
-    folder = meeting_place(environment)
+    folder = rendezvous_folder(environment)
     if folder is None:
         return environment["LOCAL_RANK"] == "0"
     try:
@@ -139,7 +139,7 @@ def launch(words: Sequence[str], num_processes: int, *, complain: Callable[[str]
         raise InputError(f"devices must lie in [1, {_MOST}] but is {num_processes}")
     with tempfile.TemporaryDirectory(prefix="striate-") as folder:
         processes = [
-            _start(words, Place(rank, num_processes, rank, num_processes), folder) for rank in range(num_processes)
+            _start(words, Rank(rank, num_processes, rank, num_processes), folder) for rank in range(num_processes)
         ]
         handlers = {number: signal.signal(number, _hand_on_to(processes)) for number in (signal.SIGINT, signal.SIGTERM)}
         try:
@@ -161,7 +161,7 @@ def launch(words: Sequence[str], num_processes: int, *, complain: Callable[[str]
 
 def end_with_parent() -> None:
     """Ask this process to stop when the one that launched it is gone: it holds the other end of standard input."""
-    if meeting_place() is not None:
+    if rendezvous_folder() is not None:
         threading.Thread(target=_wait_for_end, name="striate-parent", daemon=True).start()
 
 
@@ -171,7 +171,7 @@ def _wait_for_end() -> None:
     os.kill(os.getpid(), signal.SIGTERM)
 
 
-def _start(words: Sequence[str], place: Place, folder: str) -> subprocess.Popen[bytes]:
+def _start(words: Sequence[str], place: Rank, folder: str) -> subprocess.Popen[bytes]:
     """One process, in a session of its own so that Ctrl-C comes once, from here."""
     environment = os.environ | {
         "RANK": str(place.rank),

@@ -16,10 +16,10 @@ import torch
 from torch import Tensor
 
 from striate.data.parallel import prefetch
-from striate.data.sampling import epoch_order, share_of
+from striate.data.sampling import batch_slice, epoch_order
 from striate.progress import Track, track_silently
-from striate.training.frozen.trainable_tail import TrainedPart
-from striate.training.loader import Feed, layout
+from striate.training.frozen.trainable_tail import TrainableTail
+from striate.training.loader import Loader, layout
 from striate.training.randomness import generator_for
 from striate.training.recipe import Recipe
 from striate.training.step import Batch
@@ -29,7 +29,7 @@ BATCH_SIZE = 32
 
 
 @dataclass(frozen=True, eq=False)
-class FeatureFeed(Feed):
+class FeatureLoader(Loader):
     """A `Feed` whose images are features: `views` holds V tensors (N, ...), `validation_features` one of as many rows as
     there are validation images.
     """
@@ -53,7 +53,7 @@ class FeatureFeed(Feed):
             self.train, self.labels, seed=recipe.seed, epoch=epoch, use_balanced_sampling=recipe.use_balanced_sampling
         )
         for start, stop in self.bounds(recipe, world_size)[first_batch:]:
-            share = share_of(stop - start, rank, world_size)
+            share = batch_slice(stop - start, rank, world_size)
             batch = self._batch(view, self.train, order[start:stop][share.start : share.stop], device)
             yield dataclasses.replace(batch, share=share)
 
@@ -74,14 +74,14 @@ class FeatureFeed(Feed):
 
 
 def with_features(
-    feed: Feed,
+    loader: Loader,
     recipe: Recipe,
-    part: TrainedPart,
+    part: TrainableTail,
     device: torch.device,
     *,
     autocast_dtype: torch.dtype | None,
     track: Track = track_silently,
-) -> FeatureFeed:
+) -> FeatureLoader:
     """The feed with every view of its training images, and its validation images as they are, sent through the frozen layers.
 
     These must be on `device`, where the features stay. They depend on the recipe, the layers and the images alone.
@@ -95,26 +95,26 @@ def with_features(
             found = part.features(images.to(device))
         return found.contiguous(memory_format=place(found))
 
-    starts = range(0, len(feed.train), BATCH_SIZE)
+    starts = range(0, len(loader.train), BATCH_SIZE)
     parts = [(view, start) for view in range(recipe.views) for start in starts]
-    num_readers = feed.num_readers(recipe)
-    thunks = (partial(view_images, feed, recipe, view, start) for view, start in parts)
+    num_readers = loader.num_readers(recipe)
+    thunks = (partial(view_images, loader, recipe, view, start) for view, start in parts)
     views: list[Tensor] = []
     with closing(prefetch(thunks, depth=num_readers + 1, num_workers=num_readers)) as batches:
         for (view, start), images in zip(parts, track(batches, "running the frozen layers", len(parts)), strict=True):
             rows = features(images)
             if view == len(views):  # its first images: only now are the features' sizes known
-                shape = (len(feed.train), *rows.shape[1:])
+                shape = (len(loader.train), *rows.shape[1:])
                 views.append(torch.empty(shape, dtype=rows.dtype, device=device, memory_format=place(rows)))
             views[view][start : start + len(rows)] = rows
-    plain = feed.validation_batches(feed.validation, BATCH_SIZE, device)
-    return FeatureFeed(
-        feed.packed, feed.labels, feed.train, feed.validation, feed.preprocessing, feed.class_names,
+    plain = loader.validation_batches(loader.validation, BATCH_SIZE, device)
+    return FeatureLoader(
+        loader.packed, loader.labels, loader.train, loader.validation, loader.preprocessing, loader.class_names,
         views=tuple(views), validation_features=torch.cat([features(images) for images in plain]),
     )  # fmt: skip
 
 
-def view_images(feed: Feed, recipe: Recipe, view: int, start: int) -> Tensor:
+def view_images(loader: Loader, recipe: Recipe, view: int, start: int) -> Tensor:
     """The training images at the places `start` to `start` + BATCH_SIZE as this view has them: (n, C, H, W)."""
     generator = generator_for(recipe.seed, "view", view, start)
-    return feed.random_images(recipe, feed.train[start : start + BATCH_SIZE], generator)
+    return loader.random_images(recipe, loader.train[start : start + BATCH_SIZE], generator)

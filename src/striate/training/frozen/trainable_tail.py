@@ -23,7 +23,7 @@ class _Reached(Exception):
         self.features = features
 
 
-class TrainedPart(nn.Module):
+class TrainableTail(nn.Module):
     """Runs the modules named `tail` of `network`, one after the other: features -> logits (n, K). Those that are also in `flattened`
     are given one row an image, as the network's own code does it.
 
@@ -55,7 +55,7 @@ def whole_state(state: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 @torch.no_grad()
-def find_trained_part(network: nn.Module, groups: Sequence[LayerGroup], images: Tensor) -> TrainedPart | str:
+def find_trainable_tail(network: nn.Module, groups: Sequence[LayerGroup], images: Tensor) -> TrainableTail | str:
     """The network from the first module of `groups`, its last ones, on; or why it cannot run from there alone.
 
     It is tried on `images` (n, C, H, W), so that whatever stands between the modules in the code is noticed, and also
@@ -89,7 +89,7 @@ def find_trained_part(network: nn.Module, groups: Sequence[LayerGroup], images: 
     return part
 
 
-def _trains_alike(network: nn.Module, part: TrainedPart, images: Tensor, features: Tensor) -> bool:
+def _trains_alike(network: nn.Module, part: TrainableTail, images: Tensor, features: Tensor) -> bool:
     """Whether a network in training mode answers as its part does, so that no dropout stands in the code between modules. Modules of
     dropout are off, since those of other heads would draw too.
     """
@@ -114,7 +114,7 @@ class _Call:
     ended: int
 
 
-def _chain(network: nn.Module, start: _Call, calls: list[_Call]) -> TrainedPart:
+def _chain(network: nn.Module, start: _Call, calls: list[_Call]) -> TrainableTail:
     """Dropouts right before `start`, then it, and of the largest modules after it those that pass its answer on."""
     first, tail, flattened = start, [start], []
     leaves = [call for call in calls if not any(call.module.children())]
@@ -131,7 +131,7 @@ def _chain(network: nn.Module, start: _Call, calls: list[_Call]) -> TrainedPart:
             if is_flattened or call.given is tail[-1].answer:
                 flattened += [call.name] * is_flattened
                 tail.append(call)
-    return TrainedPart(network, [call.name for call in tail], flattened)
+    return TrainableTail(network, [call.name for call in tail], flattened)
 
 
 def _is_flat(given: Any, answer: Any) -> bool:

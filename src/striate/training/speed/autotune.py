@@ -18,15 +18,15 @@ from lightning_fabric import Fabric
 from torch import nn
 
 from striate.errors import NonFiniteLoss
-from striate.progress import Tell, tell_nobody
+from striate.progress import Log, log_nothing
 from striate.training.frozen.layer_groups import layer_groups, num_open_groups, open_groups
-from striate.training.loader import Feed
+from striate.training.loader import Loader
 from striate.training.loss import loss_of
 from striate.training.optimizers import build_optimizer, set_rates
 from striate.training.randomness import preserved_randomness, seed_for
 from striate.training.recipe import Precision, Recipe
 from striate.training.schedules import rate_factor
-from striate.training.speed.cuda_graphs import NUM_WARM_STEPS, QueuedSteps, can_queue
+from striate.training.speed.cuda_graphs import NUM_WARM_STEPS, AsynchronousSteps, can_run_asynchronously
 from striate.training.step import Batch, train_step
 
 LONG_RUN_S = 6.0
@@ -133,13 +133,13 @@ def possible_modes(
 def measure_modes(
     network: nn.Module,
     recipe: Recipe,
-    feed: Feed,
+    loader: Loader,
     modes: tuple[Mode, ...],
     make_fabric: MakeFabric,
     *,
     head: str | None = None,
     may_compile: bool = False,
-    tell: Tell = tell_nobody,
+    log: Log = log_nothing,
 ) -> tuple[ModeTiming, ...]:
     """How fast each mode trains `network` on the first batch of `feed`, in the order given; nothing where the run is
     short.
@@ -150,14 +150,14 @@ def measure_modes(
     """
     if not modes:
         return ()
-    trial = _Trial(network, recipe, feed, make_fabric, head)
-    num_images = len(feed.train) * recipe.epochs
+    trial = _Trial(network, recipe, loader, make_fabric, head)
+    num_images = len(loader.train) * recipe.epochs
     image_s = trial.image_s(modes[0], FEWEST_IMAGES)
     if num_images * image_s > LONG_RUN_S and recipe.batch_size * image_s < LEAST_BUDGET_S:
         image_s = trial.image_s(modes[0], recipe.batch_size)
     if num_images * image_s < LONG_RUN_S:
         return ()
-    tell("measuring in which way this machine computes this run fastest")
+    log("measuring in which way this machine computes this run fastest")
     budget_s = min(BUDGET_S, max(LEAST_BUDGET_S, BUDGET_SHARE * num_images * image_s))
     batch_size = _batch_size(image_s, budget_s / (len(modes) * NUM_ROUNDS * (NUM_STEPS + 1)), recipe.batch_size)
     reference = trial.steps(Mode("32-true", False, False, modes[0].num_threads), batch_size, num_steps=1)
@@ -166,7 +166,7 @@ def measure_modes(
     fastest = min(timings, key=lambda timing: timing.run_s(num_images))
     if may_compile and fastest.run_s(num_images) > COMPILING_PAYS_S and not fastest.mode.use_compile:
         plain = trial.steps(fastest.mode, recipe.batch_size, num_steps=NUM_STEPS)
-        whole = min(recipe.batch_size, len(feed.train)) / plain.step_s / (fastest.images_per_s or math.inf)
+        whole = min(recipe.batch_size, len(loader.train)) / plain.step_s / (fastest.images_per_s or math.inf)
         timings = [replace(each, images_per_s=each.images_per_s and each.images_per_s * whole) for each in timings]
         timings.append(_attempt(trial, replace(fastest.mode, use_compile=True), recipe.batch_size, plain))
     return tuple(timings)
@@ -182,17 +182,17 @@ class _Trial:
     """Makes steps of a run on copies of its network."""
 
     def __init__(
-        self, network: nn.Module, recipe: Recipe, feed: Feed, make_fabric: MakeFabric, head: str | None
+        self, network: nn.Module, recipe: Recipe, loader: Loader, make_fabric: MakeFabric, head: str | None
     ) -> None:
         self.network = network
         self.recipe = recipe
-        self.feed = feed
+        self.loader = loader
         self.make_fabric = make_fabric
         self.head = head
 
     def image_s(self, mode: Mode, batch_size: int) -> float:
         """Seconds an image in a step on up to so many."""
-        num_images = min(batch_size, self.recipe.batch_size, len(self.feed.train))
+        num_images = min(batch_size, self.recipe.batch_size, len(self.loader.train))
         return self.steps(mode, batch_size, num_steps=1).step_s / num_images
 
     def steps(self, mode: Mode, batch_size: int, *, num_steps: int) -> _Steps:
@@ -209,8 +209,8 @@ class _Trial:
                 torch.set_num_threads(threads)
 
     def _batch(self, batch_size: int, device: torch.device) -> Batch:
-        indices = self.feed.train[: min(batch_size, self.recipe.batch_size)]
-        return self.feed.plain_batch(indices, device)
+        indices = self.loader.train[: min(batch_size, self.recipe.batch_size)]
+        return self.loader.plain_batch(indices, device)
 
     def _timed(self, mode: Mode, fabric: Fabric, batch: Batch, num_steps: int) -> _Steps:
         recipe = self.recipe
@@ -226,11 +226,11 @@ class _Trial:
             recipe.optimizer, groups, layer_rate_factor=recipe.layer_rate_factor, use_fused=mode.precision != "16-mixed"
         )
         model = fabric.setup_module(compiled(trainee, mode.use_compile), move_to_device=False)
-        loss_fn = loss_of(recipe, self.feed, fabric.device)
+        loss_fn = loss_of(recipe, self.loader, fabric.device)
         set_rates(optimizer, rate_factor(recipe.schedule, 0, max(1, recipe.epochs)))
         queue = None
-        if can_queue(optimizer, fabric):
-            queue = QueuedSteps(
+        if can_run_asynchronously(optimizer, fabric):
+            queue = AsynchronousSteps(
                 model, loss_fn, optimizer, fabric, max_grad_norm=math.inf, use_graphs=mode.use_cuda_graphs
             )
         num_warm = 1 if queue is None or not mode.use_cuda_graphs else NUM_WARM_STEPS + 1
@@ -267,7 +267,7 @@ def _attempt(trial: _Trial, mode: Mode, batch_size: int, reference: _Steps) -> M
     except Exception as error:  # a compiler or a kernel that is not there raises nearly anything
         lines = str(error).splitlines() or [""]
         return ModeTiming(mode, None, reason=f"{type(error).__name__}: {lines[0][:200]}")
-    num_images = min(batch_size, trial.recipe.batch_size, len(trial.feed.train))
+    num_images = min(batch_size, trial.recipe.batch_size, len(trial.loader.train))
     compile_s = max(0.0, steps.first_s - steps.step_s) if mode.use_compile else 0.0
     return ModeTiming(mode, num_images / steps.step_s, compile_s, _straying(steps, reference))
 

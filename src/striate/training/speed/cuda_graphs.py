@@ -16,7 +16,7 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 from torch.optim import SGD, Adam, Optimizer
 
-from striate.progress import Tell, tell_nobody
+from striate.progress import Log, log_nothing
 from striate.training.muon import Muon
 from striate.training.randomness import renew_streams, seed_device
 from striate.training.step import Batch, LossFn, StepResult, gradients, read_figures
@@ -47,7 +47,7 @@ class Update:
         return read_figures(self.figures, self.num_images, model)
 
 
-class QueuedSteps:
+class AsynchronousSteps:
     """Makes the updates of `model`, set up by `fabric`, in one process. `can_queue` says for which runs."""
 
     def __init__(
@@ -59,7 +59,7 @@ class QueuedSteps:
         *,
         max_grad_norm: float,
         use_graphs: bool,
-        tell: Tell = tell_nobody,
+        log: Log = log_nothing,
     ) -> None:
         self.model = model
         self.loss_fn = loss_fn
@@ -67,7 +67,7 @@ class QueuedSteps:
         self.fabric = fabric
         self.max_grad_norm = max_grad_norm
         self.use_graphs = use_graphs and fabric.device.type == "cuda"
-        self.tell = tell
+        self.log = log
         self.pending: deque[Update] = deque()
         self.graph: _Graph | None = None
         self._last_shape: tuple[torch.Size, torch.Size] | None = None
@@ -156,7 +156,7 @@ class QueuedSteps:
 
     def _without_graphs(self, reason: str) -> None:
         self.use_graphs, self.graph = False, None
-        self.tell(f"the steps go without CUDA graphs: {reason}")
+        self.log(f"the steps go without CUDA graphs: {reason}")
 
 
 class _Graph:
@@ -184,7 +184,7 @@ class _Graph:
         return self.figures
 
 
-def can_queue(optimizer: Optimizer, fabric: Fabric) -> bool:
+def can_run_asynchronously(optimizer: Optimizer, fabric: Fabric) -> bool:
     """Whether updates need not be waited for: in one process on a CUDA device, by an optimiser that the device can hold off, and
     without the scaling of 16-bit losses, which decides from each update how the next is scaled.
     """

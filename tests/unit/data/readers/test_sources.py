@@ -123,7 +123,7 @@ def test_real_sources(shared_data, name, kind, num_images, num_classes):
 
 def test_real_sets_by_name(shared_data):
     told = []
-    dataset = open_source("mnist", data_dir=shared_data, tell=told.append)
+    dataset = open_source("mnist", data_dir=shared_data, log=told.append)
     assert dataset.class_names == tuple("0123456789")
     assert not dataset.has_index_labels
     assert told == [f"reading mnist from {shared_data / 'mnist'}"]

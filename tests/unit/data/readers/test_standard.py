@@ -104,7 +104,7 @@ def test_a_set_is_fetched_once_and_told_with_its_size(idx_set, own_cache):
         return items
 
     sets = Registry("data set", (idx_set,))
-    dataset = open_source("tiny", download=True, tell=told.append, track=track, standard_sets=sets)
+    dataset = open_source("tiny", download=True, log=told.append, track=track, standard_sets=sets)
     assert len(dataset) == 6
     assert dataset.source == "tiny"
     assert told[0] == f"downloading {idx_set.downloads[0].url} (0.0 MB) to {own_cache / 'tiny'}"
@@ -112,7 +112,7 @@ def test_a_set_is_fetched_once_and_told_with_its_size(idx_set, own_cache):
     assert tracked[0] == ("downloading train-images-idx3-ubyte.gz", 1)
     assert len(os.listdir(own_cache / "tiny")) == 4
     told.clear()
-    open_source("tiny", download=True, tell=told.append, standard_sets=sets)
+    open_source("tiny", download=True, log=told.append, standard_sets=sets)
     assert told == [f"reading tiny from {own_cache / 'tiny'}"]
     assert len(open_source("tiny", standard_sets=sets)) == 6
 
@@ -120,7 +120,7 @@ def test_a_set_is_fetched_once_and_told_with_its_size(idx_set, own_cache):
 def test_a_fetch_that_was_broken_off_goes_on(idx_set, own_cache):
     fetch(dataclasses.replace(idx_set, downloads=idx_set.downloads[:1]), own_cache / "tiny")
     told = []
-    fetch(idx_set, own_cache / "tiny", tell=told.append)
+    fetch(idx_set, own_cache / "tiny", log=told.append)
     assert len(told) == 3
 
 
@@ -169,7 +169,7 @@ def test_the_data_folder_comes_first(idx_set, tmp_path, where, own_cache):
     fetch(idx_set, tmp_path / "data" / where)
     told = []
     sets = Registry("data set", (idx_set,))
-    dataset = open_source("tiny", data_dir=tmp_path / "data", download=True, tell=told.append, standard_sets=sets)
+    dataset = open_source("tiny", data_dir=tmp_path / "data", download=True, log=told.append, standard_sets=sets)
     assert len(dataset) == 6
     assert told == [f"reading tiny from {tmp_path / 'data' / where}"]
     assert not own_cache.exists()

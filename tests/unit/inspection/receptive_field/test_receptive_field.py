@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from striate.inspection.layers import LayerDescription, describe_network
-from striate.inspection.receptive_field.intervals import BLIND, Line, Taps
+from striate.inspection.receptive_field.intervals import BLIND, Interval, Taps
 from striate.inspection.receptive_field.summary import ReceptiveField
 
 
@@ -138,10 +138,10 @@ def test_a_tensor_from_elsewhere_is_not_followed() -> None:
 
 def test_a_line_of_units() -> None:
     """Two units a period: the even ones see two pixels, the odd ones one."""
-    line = Line((0, 1), (2, 2), 2)
+    line = Interval((0, 1), (2, 2), 2)
     assert [line.see(unit) for unit in (-1, 0, 1, 2, 3)] == [(-1, 0), (0, 2), (1, 2), (2, 4), (3, 4)]
-    assert line.every(2) == Line((0,), (2,), 2)
-    assert line.through(Taps(((0, 1),), 1)) == Line((0, 1), (2, 4), 2)
+    assert line.every(2) == Interval((0,), (2,), 2)
+    assert line.through(Taps(((0, 1),), 1)) == Interval((0, 1), (2, 4), 2)
     assert line.through(Taps(((),), 1)).see(5) == BLIND
-    assert Line((0,), (1,), 1).joined(line) == line
-    assert Line((0,), (1,), 2).joined(line) is None
+    assert Interval((0,), (1,), 1).joined(line) == line
+    assert Interval((0,), (1,), 2).joined(line) is None

@@ -69,7 +69,7 @@ def test_weights_for_other_classes_replace_auxiliary_heads_too() -> None:
     network = build_network("googlenet", num_classes=2, in_channels=1, seed=0)
     own = {name: value.clone() for name, value in network.state_dict().items()}
     told: list[str] = []
-    network.load_state_dict(fit_weights(entry, network, state, tell=told.append), strict=True)
+    network.load_state_dict(fit_weights(entry, network, state, log=told.append), strict=True)
     assert told == [
         "googlenet: the 3 input channels of the first layer, conv1.conv, are summed into 1",
         "googlenet: the last layer, fc, with 5 outputs is replaced by a new one with 2",
@@ -89,7 +89,7 @@ def test_same_classes_keep_every_head() -> None:
     network = build_network("inception_v3", num_classes=3, device="meta")
     told: list[str] = []
     fit_weights(
-        entry, network, build_network("inception_v3", num_classes=3, device="meta").state_dict(), tell=told.append
+        entry, network, build_network("inception_v3", num_classes=3, device="meta").state_dict(), log=told.append
     )
     assert told == []
 

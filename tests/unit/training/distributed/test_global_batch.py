@@ -5,10 +5,10 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from striate.data.sampling import share_of
+from striate.data.sampling import batch_slice
 from striate.layers.drop_connect import DropConnectLinear
 from striate.networks.catalogue import build_network
-from striate.training.distributed.global_batch import WholeBatch
+from striate.training.distributed.global_batch import GlobalBatch
 
 N = 8
 MAPS = torch.arange(N * 6 * 5 * 5, dtype=torch.float32).reshape(N, 6, 5, 5)
@@ -36,9 +36,9 @@ def test_shares_side_by_side_are_the_whole(name):
     expected = LAYERS[name](MAPS)
     parts = []
     for rank in range(3):
-        share = share_of(N, rank, 3)
+        share = batch_slice(N, rank, 3)
         torch.manual_seed(5)
-        with WholeBatch(share):
+        with GlobalBatch(share):
             parts.append(LAYERS[name](MAPS[share.start : share.stop]))
     assert torch.equal(torch.cat(parts), expected)
 
@@ -47,7 +47,7 @@ def test_another_dimension_can_be_that_of_the_images():
     torch.manual_seed(5)
     expected = torch.rand(5, N)
     torch.manual_seed(5)
-    with WholeBatch(share_of(N, 1, 2)):
+    with GlobalBatch(batch_slice(N, 1, 2)):
         assert torch.equal(torch.rand(5, N // 2), expected[:, N // 2 :])
 
 
@@ -56,14 +56,14 @@ def test_what_is_drawn_for_the_batch_or_for_weights_is_the_same_in_all():
     drawn = []
     for rank in range(2):
         torch.manual_seed(5)
-        with WholeBatch(share_of(N, rank, 2)):
+        with GlobalBatch(batch_slice(N, rank, 2)):
             drawn.append(torch.cat([torch.rand(()).view(1), torch.rand(3), F.dropout(weights, 0.5).flatten()]))
     assert torch.equal(*drawn)
 
 
 def test_a_generator_of_ones_own_is_left_alone():
     expected = torch.rand(4, generator=torch.Generator().manual_seed(1))
-    with WholeBatch(share_of(N, 1, 2)):
+    with GlobalBatch(batch_slice(N, 1, 2)):
         assert torch.equal(torch.rand(4, generator=torch.Generator().manual_seed(1)), expected)
 
 
@@ -81,8 +81,8 @@ def test_networks_with_paths_and_connections_of_their_own(name):
     expected = network(images)
     parts = []
     for rank in range(2):
-        share = share_of(N, rank, 2)
+        share = batch_slice(N, rank, 2)
         torch.manual_seed(5)
-        with WholeBatch(share):
+        with GlobalBatch(share):
             parts.append(network(images[share.start : share.stop]))
     torch.testing.assert_close(torch.cat(parts), expected)

@@ -8,27 +8,27 @@ import pytest
 
 from striate.errors import InputError
 from striate.training.distributed import launch as launching
-from striate.training.distributed.launch import Place, is_restart_of, launch, launch_identity, may_complain, own_place
+from striate.training.distributed.launch import Rank, current_rank, is_restart_of, launch, launch_identity, may_complain
 
 SECOND = {"RANK": "1", "WORLD_SIZE": "4", "LOCAL_RANK": "1", "LOCAL_WORLD_SIZE": "2"}
 TORCHRUN = {**SECOND, "TORCHELASTIC_RUN_ID": "none", "TORCHELASTIC_RESTART_COUNT": "0"}
 
 
 def test_the_place_comes_from_the_launcher():
-    assert own_place({}) == Place(0, 1, 0, 1)
-    assert own_place(SECOND) == Place(1, 4, 1, 2)
-    assert own_place(SECOND).num_nodes == 2
+    assert current_rank({}) == Rank(0, 1, 0, 1)
+    assert current_rank(SECOND) == Rank(1, 4, 1, 2)
+    assert current_rank(SECOND).num_nodes == 2
 
 
 def test_a_place_that_cannot_be():
     with pytest.raises(
         InputError, match=r"to whole numbers but they are RANK=1, WORLD_SIZE=4, LOCAL_RANK=1, LOCAL_WORLD_SIZE=None"
     ):
-        own_place({name: value for name, value in SECOND.items() if name != "LOCAL_WORLD_SIZE"})
+        current_rank({name: value for name, value in SECOND.items() if name != "LOCAL_WORLD_SIZE"})
     with pytest.raises(InputError, match=r"^process 7 of 4, 1 of 2 here, cannot be$"):
-        own_place(SECOND | {"RANK": "7"})
+        current_rank(SECOND | {"RANK": "7"})
     with pytest.raises(InputError, match=r"^5 processes, 2 of them here, are not equally many on every machine"):
-        own_place(SECOND | {"WORLD_SIZE": "5"})
+        current_rank(SECOND | {"WORLD_SIZE": "5"})
 
 
 def test_only_what_the_same_torchrun_began_is_its_own():
@@ -72,7 +72,10 @@ def test_a_number_of_processes_that_cannot_be():
 
 
 def test_processes_end_when_the_one_that_launched_them_is_gone(tmp_path):
-    code = "from striate.training.distributed.launch import end_with_parent; import time; end_with_parent(); print('up', flush=True); time.sleep(60)"
+    code = (
+        "from striate.training.distributed.launch import end_with_parent; import time; end_with_parent(); "
+        "print('up', flush=True); time.sleep(60)"
+    )
     environment = os.environ | {launching.MEETING_PLACE: str(tmp_path), "PYTHONPATH": os.pathsep.join(sys.path)}
     worker = subprocess.Popen(
         [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment

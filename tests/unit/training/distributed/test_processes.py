@@ -89,17 +89,17 @@ def test_batch_norms_of_processes_are_that_of_one(tmp_path):
 
 
 def test_the_last_batch_is_large_enough_for_every_process():
-    feed = tiny_feed()
+    loader = tiny_feed()
     recipe = dataclasses.replace(SHARED_RECIPES["everything random"], batch_size=7)
-    assert feed.num_batches(recipe) == feed.num_batches(recipe, world_size=3) == 7
-    assert feed.num_batches(recipe, world_size=4) == 6  # the last three images go with the batch before
+    assert loader.num_batches(recipe) == loader.num_batches(recipe, world_size=3) == 7
+    assert loader.num_batches(recipe, world_size=4) == 6  # the last three images go with the batch before
 
 
 def test_a_batch_that_cannot_be_shared():
-    feed = tiny_feed()
+    loader = tiny_feed()
     recipe = dataclasses.replace(SHARED_RECIPES["everything random"], batch_size=3)
     with pytest.raises(InputError, match=r"^a batch of 3 images cannot be shared by 4 processes; use a larger"):
-        next(feed.train_batches(recipe, 0, torch.device("cpu"), rank=0, world_size=4))
+        next(loader.train_batches(recipe, 0, torch.device("cpu"), rank=0, world_size=4))
 
 
 @pytest.mark.parametrize("name", ["everything random", "weights shared out", "weights shared out, muon"])

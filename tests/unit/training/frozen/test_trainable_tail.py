@@ -15,8 +15,8 @@ from striate.data.sampling import epoch_order
 from striate.networks.catalogue import build_network, entry_for
 from striate.training.frozen.feature_cache import BATCH_SIZE, view_images, with_features
 from striate.training.frozen.layer_groups import layer_groups
-from striate.training.frozen.trainable_tail import TrainedPart, find_trained_part, whole_state
-from striate.training.loader import Feed
+from striate.training.frozen.trainable_tail import TrainableTail, find_trainable_tail, whole_state
+from striate.training.loader import Loader
 from striate.training.recipe import OptimizerConfig, Recipe
 from striate.training.step import Batch
 from training_cases import TinyNet, cpu_fabric, equal_states, tiny_feed, tiny_recipe, train_tiny
@@ -32,7 +32,7 @@ RECIPE = tiny_recipe(
 
 
 @dataclass(frozen=True, eq=False)
-class SlowFeed(Feed):
+class SlowFeed(Loader):
     """The same views of the images themselves, for a base that runs at every step."""
 
     def train_batches(self, recipe, epoch, device, *, first_batch=0, rank=0, world_size=1):  # noqa: ARG002
@@ -64,19 +64,21 @@ def quiet_net(kind: type[TinyNet] = TinyNet) -> TinyNet:
     return network
 
 
-def find(network: nn.Module, images: Tensor, *, head: str = "fc", num_open: int = 1) -> TrainedPart | str:
-    return find_trained_part(network, layer_groups(network, head=head)[-num_open:], images)
+def find(network: nn.Module, images: Tensor, *, head: str = "fc", num_open: int = 1) -> TrainableTail | str:
+    return find_trainable_tail(network, layer_groups(network, head=head)[-num_open:], images)
 
 
-def train_part(run_dir: Path, network: nn.Module, feed: Feed, recipe: Recipe = RECIPE, **arguments):
+def train_part(run_dir: Path, network: nn.Module, loader: Loader, recipe: Recipe = RECIPE, **arguments):
     num_open = {"base": 1, "lower": 2}[recipe.freeze]
-    trainee = find(network, feed.plain_batch(feed.train[:4], CPU).images, num_open=num_open)
+    trainee = find(network, loader.plain_batch(loader.train[:4], CPU).images, num_open=num_open)
     assert not isinstance(trainee, str), trainee
 
-    def make_feed():
-        return with_features(feed, recipe, trainee, CPU, autocast_dtype=None)
+    def make_loader():
+        return with_features(loader, recipe, trainee, CPU, autocast_dtype=None)
 
-    return train_tiny(run_dir, recipe, network=trainee, feed=feed, head="network.fc", make_feed=make_feed, **arguments)
+    return train_tiny(
+        run_dir, recipe, network=trainee, loader=loader, head="network.fc", make_loader=make_loader, **arguments
+    )
 
 
 @pytest.mark.parametrize("use_channels_last", [False, True])
@@ -90,12 +92,14 @@ def train_part(run_dir: Path, network: nn.Module, feed: Feed, recipe: Recipe = R
 )
 def test_the_last_layers_learn_what_they_learn_behind_the_others(tmp_path, freeze, kind, trained, use_channels_last):
     recipe = dataclasses.replace(RECIPE, freeze=freeze, use_channels_last=use_channels_last)
-    feed = tiny_feed()
+    loader = tiny_feed()
     slow, fast = quiet_net(kind), quiet_net(kind)
     before = copy.deepcopy(slow.state_dict())
-    slow_feed = SlowFeed(feed.packed, feed.labels, feed.train, feed.validation, feed.preprocessing, feed.class_names)
-    train_tiny(tmp_path / "slow", recipe, network=slow, feed=slow_feed, head="fc")
-    train_part(tmp_path / "fast", fast, feed, recipe)
+    slow_feed = SlowFeed(
+        loader.packed, loader.labels, loader.train, loader.validation, loader.preprocessing, loader.class_names
+    )
+    train_tiny(tmp_path / "slow", recipe, network=slow, loader=slow_feed, head="fc")
+    train_part(tmp_path / "fast", fast, loader, recipe)
     for name, value in slow.state_dict().items():
         # the same sums; the frozen layers saw other batches, which changes the last digits at most
         torch.testing.assert_close(fast.state_dict()[name], value, rtol=1e-4, atol=1e-5)
@@ -105,12 +109,12 @@ def test_the_last_layers_learn_what_they_learn_behind_the_others(tmp_path, freez
 
 
 def test_dropout_before_the_head_is_drawn_anew_at_every_step():
-    feed, network = tiny_feed(), TinyNet()
-    trainee = find(network, feed.plain_batch(feed.train[:4], CPU).images)
-    assert isinstance(trainee, TrainedPart)
+    loader, network = tiny_feed(), TinyNet()
+    trainee = find(network, loader.plain_batch(loader.train[:4], CPU).images)
+    assert isinstance(trainee, TrainableTail)
     assert trainee.tail == ("dropout", "fc")
     trainee.train()
-    features = trainee.features(feed.plain_batch(feed.train[:4], CPU).images)
+    features = trainee.features(loader.plain_batch(loader.train[:4], CPU).images)
     assert not torch.equal(trainee(features), trainee(features))
     assert network.training
 
@@ -118,9 +122,9 @@ def test_dropout_before_the_head_is_drawn_anew_at_every_step():
 @pytest.mark.parametrize("freeze", ["base", "lower"])
 def test_a_stopped_run_goes_on_to_the_same_bits(tmp_path, freeze):
     recipe = dataclasses.replace(RECIPE, freeze=freeze)
-    feed = tiny_feed()
+    loader = tiny_feed()
     whole, stopped, taken_up = TinyNet(), TinyNet(), TinyNet()
-    train_part(tmp_path / "whole", whole, feed, recipe)
+    train_part(tmp_path / "whole", whole, loader, recipe)
 
     class Enough(Exception):
         pass
@@ -131,12 +135,12 @@ def test_a_stopped_run_goes_on_to_the_same_bits(tmp_path, freeze):
 
     bests = []
     with pytest.raises(Enough):
-        train_part(tmp_path / "cut", stopped, feed, recipe, on_best=stop, checkpoint_every_s=0.0)
+        train_part(tmp_path / "cut", stopped, loader, recipe, on_best=stop, checkpoint_every_s=0.0)
     nn.init.zeros_(taken_up.conv1.weight)  # the base comes from the checkpoint
     train_part(
         tmp_path / "cut",
         taken_up,
-        feed,
+        loader,
         recipe,
         resume=True,
         on_best=lambda weights, _e, _r: bests.append(whole_state(weights)),
@@ -174,7 +178,7 @@ def test_tails_of_the_catalogue(name, num_open, expected):
         names = {module: name for name, module in network.named_modules()}
         assert found == expected.format(start=names[module])
     else:
-        assert isinstance(found, TrainedPart), found
+        assert isinstance(found, TrainableTail), found
         assert found.tail == expected
     assert modes == [module.training for module in network.modules()]
     assert torch.equal(state, torch.get_rng_state())
@@ -229,14 +233,14 @@ def test_checks_work_on_features(tmp_path):
 
 
 def test_features_computed_in_16_bits_are_fed_as_float32(tmp_path):
-    feed, network = tiny_feed(), TinyNet()
-    trainee = TrainedPart(network, ("dropout", "fc"))
-    made = with_features(feed, RECIPE, trainee, CPU, autocast_dtype=torch.bfloat16)
+    loader, network = tiny_feed(), TinyNet()
+    trainee = TrainableTail(network, ("dropout", "fc"))
+    made = with_features(loader, RECIPE, trainee, CPU, autocast_dtype=torch.bfloat16)
     assert made.views[0].dtype == torch.bfloat16
-    assert made.plain_batch(feed.train[:3], CPU).images.dtype == torch.float32
+    assert made.plain_batch(loader.train[:3], CPU).images.dtype == torch.float32
     recipe = dataclasses.replace(RECIPE, precision="bf16-mixed")
     _, result = train_tiny(
-        tmp_path, recipe, network=trainee, feed=feed, head="network.fc", use_checks=True,
-        fabric=cpu_fabric(precision="bf16-mixed"), make_feed=lambda: made,
+        tmp_path, recipe, network=trainee, loader=loader, head="network.fc", use_checks=True,
+        fabric=cpu_fabric(precision="bf16-mixed"), make_loader=lambda: made,
     )  # fmt: skip
     assert result.status == "finished"

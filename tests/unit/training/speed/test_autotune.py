@@ -87,7 +87,7 @@ def long_run(monkeypatch):
 
 def test_short_runs_are_not_measured():
     told = []
-    found = measure_modes(TinyNet(), tiny_recipe(), tiny_feed(), (PLAIN, FAST), make_fabric, tell=told.append)
+    found = measure_modes(TinyNet(), tiny_recipe(), tiny_feed(), (PLAIN, FAST), make_fabric, log=told.append)
     assert (found, told) == ((), [])
 
 
@@ -109,7 +109,7 @@ def test_a_run_that_only_seems_long_on_a_few_images_is_not_measured(monkeypatch)
 def test_measuring_finds_figures_for_each_and_leaves_everything_alone():
     network, told = TinyNet(), []
     before, streams, threads = copy.deepcopy(network.state_dict()), torch.get_rng_state(), torch.get_num_threads()
-    timings = measure_modes(network, tiny_recipe(), tiny_feed(), (PLAIN, FAST), make_fabric, tell=told.append)
+    timings = measure_modes(network, tiny_recipe(), tiny_feed(), (PLAIN, FAST), make_fabric, log=told.append)
     assert [timing.mode for timing in timings] == [PLAIN, FAST]
     assert all(timing.images_per_s > 0 and timing.reason is None for timing in timings)
     assert told == ["measuring in which way this machine computes this run fastest"]

@@ -12,7 +12,7 @@ from striate.training.frozen.layer_groups import layer_groups
 from striate.training.loss import ClassificationLoss
 from striate.training.optimizers import build_optimizer
 from striate.training.recipe import OptimizerConfig
-from striate.training.speed.cuda_graphs import QueuedSteps, can_queue
+from striate.training.speed.cuda_graphs import AsynchronousSteps, can_run_asynchronously
 from striate.training.step import Batch, train_step
 from training_cases import Recorder, TinyNet, cpu_fabric, equal_states, full_recipe, tiny_recipe, train_tiny
 
@@ -35,7 +35,7 @@ def batch(number, size=8):
 
 
 def queue_of(model, optimizer, fabric, **changes):
-    return QueuedSteps(
+    return AsynchronousSteps(
         model, ClassificationLoss(), optimizer, fabric, **{"max_grad_norm": math.inf, "use_graphs": True} | changes
     )
 
@@ -116,4 +116,4 @@ def test_a_queue_says_where_the_loss_went_bad(tmp_path, monkeypatch):
 def test_only_one_process_on_cuda_queues():
     network = nn.Linear(2, 2)
     optimizer = build_optimizer(SGD, layer_groups(network))
-    assert not can_queue(optimizer, cpu_fabric())
+    assert not can_run_asynchronously(optimizer, cpu_fabric())

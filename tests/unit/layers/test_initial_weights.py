@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from striate.layers.first_weights import draw_he_normal, draw_truncated_normal
+from striate.layers.initialization import draw_he_normal, draw_truncated_normal
 
 
 def test_he_normal_has_variance_two_by_fan_in_and_small_heads() -> None:
