@@ -64,7 +64,11 @@ def recording(network: nn.Module, *names: str) -> Iterator[Recording]:
         found.outputs[name].append(output)
         return output.clone()
 
-    with _intercepting(network, names, keep, on_start=lambda: [each.clear() for each in found.outputs.values()]):
+    def forget() -> None:
+        for each in found.outputs.values():
+            each.clear()
+
+    with _intercepting(network, names, keep, on_start=forget):
         yield found
 
 
@@ -293,15 +297,7 @@ class _Functions(TorchFunctionMode):
             raise InputError(f"no function called {name!r} ran in the network; {hint}")
 
 
-_SAME = {
-    "truediv": "div",
-    "floordiv": "floor_divide",
-    "sub": "sub",
-    "rsub": "rsub",
-    "matmul": "matmul",
-    "concat": "cat",
-    "concatenate": "cat",
-}
+_SAME = {"truediv": "div", "floordiv": "floor_divide", "concat": "cat", "concatenate": "cat"}
 
 
 def _kind(func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> str:
