@@ -125,7 +125,7 @@ def join(parts: list[Adversarials]) -> Adversarials:
     """Results of one attack on several batches, as of one."""
     if not parts:
         raise InputError("there are no images to attack; give at least one")
-    tensors = {
+    tensors: dict[str, Any] = {
         name: torch.cat([getattr(part, name) for part in parts])
         for name in ("images", "is_adversarial", "was_met", "sizes", "outputs_before", "outputs")
     }
