@@ -10,6 +10,7 @@ from striate.version import __version__
 
 _HOMES = {
     "Access": "striate.data.opening",
+    "AttackRequest": "striate.robustness.attack_model",
     "Augmentation": "striate.data.augmentation",
     "Choices": "striate.recipes.choices",
     "Evaluation": "striate.evaluation.evaluate_network",
@@ -20,6 +21,7 @@ _HOMES = {
     "Run": "striate.recipes.train",
     "ScheduleConfig": "striate.training.recipe",
     "StriateError": "striate.errors",
+    "attack": "striate.robustness.attack_model",
     "bench": "striate.engines.benching",
     "calibrate": "striate.evaluation.temperature_scaling",
     "build_network": "striate.networks.catalogue",
@@ -64,6 +66,8 @@ if TYPE_CHECKING:
     from striate.recipes.train import resume as resume
     from striate.recipes.train import train as train
     from striate.reports.network_page import write_network_page as write_network_page
+    from striate.robustness.attack_model import AttackRequest as AttackRequest
+    from striate.robustness.attack_model import attack as attack
     from striate.tasks.model import Model as Model
     from striate.tasks.model import load_model as load_model
     from striate.tasks.model import save_model as save_model

@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from striate.cli import bench, calibrate, describe, evaluate, export, networks, predict, report, train
+from striate.cli import attack, bench, calibrate, describe, evaluate, export, networks, predict, report, train
 from striate.cli import data as look
 from striate.cli.console import complain, out
 from striate.cli.memory import end_quickly, keep_freed_memory
@@ -53,6 +53,7 @@ app.command()(evaluate.evaluate)
 app.command()(calibrate.calibrate)
 app.command()(predict.predict)
 app.command()(bench.bench)
+app.command()(attack.attack)
 app.command()(report.report)
 app.command()(export.export)
 app.command()(export.check)
