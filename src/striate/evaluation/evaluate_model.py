@@ -11,6 +11,7 @@ import torch
 from striate.data.dataset import SPLITS, Dataset
 from striate.data.opening import Access, OpenedData, open_data, pack_data
 from striate.data.packed import PreparedImages
+from striate.data.sketch import Overlap, overlap
 from striate.data.splits import digest, split_dataset
 from striate.errors import DataError, InputError
 from striate.evaluation.evaluate_network import Evaluation, map_labels
@@ -43,7 +44,8 @@ class SourceEvaluation:
 @dataclass(frozen=True)
 class Part:
     """Images of a source for a model to answer: `indices` of `packed`, of the split called `split`, with `labels` (N,) of
-    all images as outputs of the model. `is_own`: they are those of its own training run.
+    all images as outputs of the model. `is_own`: they are those of its own training run. `known`: for another source, how
+    many of them the model was trained on, as far as it can tell.
     """
 
     dataset: Dataset
@@ -52,6 +54,7 @@ class Part:
     indices: np.ndarray
     labels: np.ndarray
     is_own: bool
+    known: Overlap | None = None
 
 
 def evaluate(
@@ -121,10 +124,20 @@ def choose_part(
     split = split or next((name for name in prefer if len(parts[name])), ALL)
     _warn_of_training_images(data.dataset, split, trained_on, is_own, access)
     indices = parts[split]
+    known = None if is_own or not trained_on else overlap(trained_on.get("train_sketch"), data.hashes[indices])
+    if known is not None and known.num_found:
+        access.log(
+            f"{_how_many(known)} images of {data.dataset.source} ({split}) {'is' if known.num_found == 1 else 'are'} among those "
+            "that the model was trained on, by their bytes: these figures flatter"
+        )
     if not len(indices):
         there_are = ", ".join(name for name, part in parts.items() if len(part))
         raise DataError(f"{data.dataset.source} has no images in its {split} part; there are: {there_are}")
-    return Part(data.dataset, packed, split, indices, labels, is_own)
+    return Part(data.dataset, packed, split, indices, labels, is_own, known)
+
+
+def _how_many(known: Overlap) -> str:
+    return f"{known.num_found:,} of {known.num_told:,}"
 
 
 def _warn_of_training_images(
