@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from striate.cli import bench, calibrate, describe, evaluate, export, networks, predict, report, train
+from striate.cli import bench, calibrate, describe, evaluate, export, networks, predict, report, train, visualize
 from striate.cli import data as look
 from striate.cli.console import complain, out
 from striate.cli.memory import end_quickly, keep_freed_memory
@@ -52,6 +52,7 @@ app.command()(export.check)
 app.command()(networks.networks)
 app.command()(describe.describe)
 app.command("data")(look.look_at_data)
+app.command()(visualize.visualize)
 
 
 def main() -> None:
