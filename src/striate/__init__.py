@@ -11,6 +11,7 @@ from striate.version import __version__
 _HOMES = {
     "Access": "striate.data.opening",
     "AscentConfig": "striate.synthesis.visualize",
+    "AttackRequest": "striate.robustness.attack_model",
     "Augmentation": "striate.data.augmentation",
     "Choices": "striate.recipes.choices",
     "ClassTarget": "striate.synthesis.targets",
@@ -24,6 +25,7 @@ _HOMES = {
     "ScheduleConfig": "striate.training.recipe",
     "StriateError": "striate.errors",
     "UnitTarget": "striate.synthesis.targets",
+    "attack": "striate.robustness.attack_model",
     "bench": "striate.engines.benching",
     "calibrate": "striate.evaluation.temperature_scaling",
     "build_network": "striate.networks.catalogue",
@@ -69,6 +71,8 @@ if TYPE_CHECKING:
     from striate.recipes.train import resume as resume
     from striate.recipes.train import train as train
     from striate.reports.network_page import write_network_page as write_network_page
+    from striate.robustness.attack_model import AttackRequest as AttackRequest
+    from striate.robustness.attack_model import attack as attack
     from striate.synthesis.targets import ClassTarget as ClassTarget
     from striate.synthesis.targets import LayerTarget as LayerTarget
     from striate.synthesis.targets import UnitTarget as UnitTarget
