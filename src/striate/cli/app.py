@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from striate.cli import bench, calibrate, describe, evaluate, export, networks, predict, report, train
+from striate.cli import bench, calibrate, describe, evaluate, explain, export, networks, predict, report, train
 from striate.cli import data as look
 from striate.cli.console import complain, out
 from striate.cli.memory import end_quickly, keep_freed_memory
@@ -49,6 +49,7 @@ app.command()(bench.bench)
 app.command()(report.report)
 app.command()(export.export)
 app.command()(export.check)
+app.command()(explain.explain)
 app.command()(networks.networks)
 app.command()(describe.describe)
 app.command("data")(look.look_at_data)
