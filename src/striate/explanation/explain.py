@@ -67,7 +67,7 @@ def explain(
     if not isinstance(model, Model):
         model = load_model(model, log=log)
     found = find_methods(methods)
-    chosen = [find_class(model.class_names, str(name)) for name in classes]
+    chosen = [find_class(str(name), model.class_names) for name in classes]
     return _explain_each(model, images, list(found), chosen, top, layer, batch_size, log)
 
 
