@@ -58,11 +58,9 @@ def linear_weights(network: Attacked, images: Tensor) -> tuple[Tensor, Tensor]:
     """Weights (K, D) and biases (K,) of a network that is linear in images (n, C, H, W); InputError for any other."""
     blank = torch.zeros_like(images[:1])
     biases = network.outputs(blank)[0]
-    rows = [
-        network.climb(blank, lambda outputs, chosen=chosen: outputs[:, chosen])[2].flatten()
-        for chosen in range(len(biases))
-    ]
-    weights = torch.stack(rows)  # (K, D)
+    copies = blank.expand(len(biases), *blank.shape[1:])
+    rows = network.climb(copies, lambda outputs: outputs.diagonal())[2]
+    weights = rows.flatten(1)  # (K, D)
     predicted, given = images.flatten(1) @ weights.T + biases, network.outputs(images)
     scale = given.abs().max().item() + 1
     if (predicted - given).abs().max().item() > _TOLERANCE * scale:
