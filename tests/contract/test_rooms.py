@@ -11,7 +11,7 @@ import striate
 
 SOURCE = Path(striate.__file__).parent
 ORDER = (
-    {"errors", "version", "progress", "registry", "processor"},
+    {"errors", "version", "progress", "registry", "processor", "printable"},
     {"data", "layers"},
     {"networks"},
     {"weights"},
@@ -55,7 +55,7 @@ def test_imports_run_inward(path):
     "words",
     [
         ["--help"],
-        *([command, "--help"] for command in ("train", "predict", "export", "check", "bench")),
+        *([command, "--help"] for command in ("train", "predict", "export", "check", "bench", "explain")),
         ["--version"],
     ],
 )
