@@ -12,7 +12,20 @@ from typing import Annotated
 
 import typer
 
-from striate.cli import attack, bench, calibrate, compress, describe, evaluate, explain, export, networks, predict, report, train
+from striate.cli import (
+    attack,
+    bench,
+    calibrate,
+    compress,
+    describe,
+    evaluate,
+    explain,
+    export,
+    networks,
+    predict,
+    report,
+    train,
+)
 from striate.cli import data as look
 from striate.cli.console import complain, out
 from striate.cli.memory import end_quickly, keep_freed_memory
