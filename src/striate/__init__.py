@@ -10,10 +10,13 @@ from striate.version import __version__
 
 _HOMES = {
     "Access": "striate.data.opening",
+    "AscentConfig": "striate.synthesis.visualize",
     "AttackRequest": "striate.robustness.attack_model",
     "Augmentation": "striate.data.augmentation",
     "Choices": "striate.recipes.choices",
+    "ClassTarget": "striate.synthesis.targets",
     "Evaluation": "striate.evaluation.evaluate_network",
+    "LayerTarget": "striate.synthesis.targets",
     "Model": "striate.tasks.model",
     "OptimizerConfig": "striate.training.recipe",
     "Preprocessing": "striate.data.preprocessing",
@@ -21,6 +24,7 @@ _HOMES = {
     "Run": "striate.recipes.train",
     "ScheduleConfig": "striate.training.recipe",
     "StriateError": "striate.errors",
+    "UnitTarget": "striate.synthesis.targets",
     "attack": "striate.robustness.attack_model",
     "bench": "striate.engines.benching",
     "calibrate": "striate.evaluation.temperature_scaling",
@@ -29,6 +33,7 @@ _HOMES = {
     "check_network": "striate.inspection.check_network",
     "describe": "striate.inspection.describe",
     "evaluate": "striate.evaluation.evaluate_model",
+    "explain": "striate.explanation.explain",
     "export_model": "striate.export.exporting",
     "load_model": "striate.tasks.model",
     "open_engine": "striate.engines.predicting",
@@ -38,6 +43,7 @@ _HOMES = {
     "save_model": "striate.tasks.model",
     "summarize": "striate.data.summary",
     "train": "striate.recipes.train",
+    "visualize": "striate.synthesis.visualize",
     "write_network_page": "striate.reports.network_page",
 }
 
@@ -56,6 +62,7 @@ if TYPE_CHECKING:
     from striate.evaluation.evaluate_model import evaluate as evaluate
     from striate.evaluation.evaluate_network import Evaluation as Evaluation
     from striate.evaluation.temperature_scaling import calibrate as calibrate
+    from striate.explanation.explain import explain as explain
     from striate.export.exporting import check_exported as check_exported
     from striate.export.exporting import export_model as export_model
     from striate.inspection.check_network import check_network as check_network
@@ -68,6 +75,11 @@ if TYPE_CHECKING:
     from striate.reports.network_page import write_network_page as write_network_page
     from striate.robustness.attack_model import AttackRequest as AttackRequest
     from striate.robustness.attack_model import attack as attack
+    from striate.synthesis.targets import ClassTarget as ClassTarget
+    from striate.synthesis.targets import LayerTarget as LayerTarget
+    from striate.synthesis.targets import UnitTarget as UnitTarget
+    from striate.synthesis.visualize import AscentConfig as AscentConfig
+    from striate.synthesis.visualize import visualize as visualize
     from striate.tasks.model import Model as Model
     from striate.tasks.model import load_model as load_model
     from striate.tasks.model import save_model as save_model

@@ -72,7 +72,11 @@ def test_an_outsiders_network_goes_through_every_tool(tmp_path: Path, striate_co
     assert all(each["num_equal"] == each["num_images"] for each in same)
     assert "view size is not compatible" in rows[("torch", "float32", "channels_last")]["problem"], "told, and no error"
 
-    for words in (("evaluate", whole.path), ("predict", whole.path, whole.path / "mistakes"), ("export", whole.path, "--to", "onnx")):
+    for words in (
+        ("evaluate", whole.path),
+        ("predict", whole.path, whole.path / "mistakes"),
+        ("export", whole.path, "--to", "onnx"),
+    ):
         assert "load it from Python: striate.load_model(" in striate_command(*words).refused()
     assert "go on from Python: striate.resume(" in striate_command("train", "--resume", whole.path).refused()
     assert "network=build)" in whole.report_path.read_text(encoding="utf-8")

@@ -12,11 +12,25 @@ from typing import Annotated
 
 import typer
 
-from striate.cli import attack, bench, calibrate, describe, evaluate, export, networks, predict, report, train
+from striate.cli import (
+    attack,
+    bench,
+    calibrate,
+    compress,
+    describe,
+    evaluate,
+    explain,
+    export,
+    networks,
+    predict,
+    report,
+    train,
+)
 from striate.cli import data as look
 from striate.cli.console import complain, out
 from striate.cli.memory import end_quickly, keep_freed_memory
 from striate.cli.surroundings import prepare_surroundings
+from striate.cli.synthesis_commands import add_synthesis_commands
 from striate.errors import StriateError
 from striate.training.distributed.launch import may_complain
 from striate.version import __version__
@@ -57,9 +71,12 @@ app.command()(attack.attack)
 app.command()(report.report)
 app.command()(export.export)
 app.command()(export.check)
+app.command()(explain.explain)
+app.command()(compress.compress)
 app.command()(networks.networks)
 app.command()(describe.describe)
 app.command("data")(look.look_at_data)
+add_synthesis_commands(app)
 
 
 def main() -> None:

@@ -32,6 +32,7 @@ from striate.tasks.classification.predictions import (
     name_images,
 )
 from striate.weights.adapting import find_counts, load_pretrained
+from striate.weights.compressed_file import is_compressed_file, read_compressed_file
 from striate.weights.model_file import MODEL_FILE, ModelFile, read_header, read_model_file, write_model_file
 
 
@@ -190,7 +191,11 @@ def _count_outputs(model: Model) -> int:
 
 
 def _from_file(path: Path, source: NetworkSource | None) -> Model:
-    about, _ = read_header(path)
+    state: dict[str, Tensor] | None = None
+    if is_compressed_file(path):
+        about, state = read_compressed_file(path)
+    else:
+        about, _ = read_header(path)
     if about.network == EXTERNAL and source is None:
         raise InputError(
             f"{path} holds the weights of a network given from Python and not its code; load it from Python: "
@@ -199,7 +204,8 @@ def _from_file(path: Path, source: NetworkSource | None) -> Model:
     if about.network != EXTERNAL and source is not None:
         raise InputError(f"{path} holds {about.network}, which is built by name; leave network out")
     network = about.build_network() if source is None else build_given(source, **about.config)
-    _, state = read_model_file(path, network)
+    if state is None:
+        _, state = read_model_file(path, network)
     network.load_state_dict(state)
     return Model(
         network.eval(),
