@@ -294,7 +294,8 @@ def _check_against_network(model_file: ModelFile, network: nn.Module, table: dic
         info = table[key]
         if info.shape != tuple(tensor.shape):
             raise ModelFileError(f"{key} has shape {info.shape} but {name} needs {tuple(tensor.shape)}")
-        allowed = (tensor.dtype, *_WEIGHT_DTYPES) if tensor.is_floating_point() else (tensor.dtype,)
+        is_usual = tensor.is_floating_point() and tensor.dtype != torch.float64
+        allowed = _WEIGHT_DTYPES if is_usual else (tensor.dtype,)
         if info.dtype not in allowed:
             names = " or ".join(_DTYPE_NAMES[dtype] for dtype in allowed)
             raise ModelFileError(f"{key} is {_DTYPE_NAMES[info.dtype]} but {name} needs {names}")
