@@ -76,6 +76,11 @@ def printable(name: str) -> str:
     return os.fsencode(name).decode("utf-8", errors="replace")
 
 
+def class_name_of(folder: str) -> str:
+    """A folder's name as a class's: bytes that are not UTF-8 are spelt out (caf\\xe9), so that different names stay different."""
+    return os.fsencode(folder).decode("utf-8", errors="backslashreplace")
+
+
 def splits_of_parts(parts: tuple[tuple[str, np.ndarray], ...]) -> np.ndarray:
     """The given split of each image of parts that are named like splits: (N,) int8; NO_SPLIT for other names."""
     numbers = [SPLITS.index(name) if name in SPLITS else NO_SPLIT for name, _ in parts]

@@ -23,7 +23,7 @@ import numpy as np
 
 from striate.data.dataset import NO_SPLIT, SPLITS, Dataset
 from striate.data.readers.access import FileImages, natural_order, printable
-from striate.data.readers.folder import SPLIT_NAMES
+from striate.data.readers.split_names import split_of
 from striate.errors import DataError
 
 PATH_COLUMNS = ("path", "file", "filename", "image", "image_path")
@@ -136,9 +136,10 @@ def _required(text: str, complaint: str) -> str:
 def _split_number(text: str, where: str) -> int:
     if not text:
         return NO_SPLIT
-    if text.lower() not in SPLIT_NAMES:
+    split = split_of(text)
+    if split is None:
         raise DataError(f"{where}: split {text!r} should be train, validation or test, or left empty")
-    return SPLITS.index(SPLIT_NAMES[text.lower()])
+    return SPLITS.index(split)
 
 
 def _find_files(table: Path, rows: list[_Row]) -> list[_Row]:
