@@ -64,6 +64,7 @@ def describe_run(
             "fingerprint": prepared.data.fingerprint,
             "data_dir": None if access.data_dir is None else str(Path(access.data_dir).absolute()),
             "max_pixels": access.max_pixels,
+            "columns": access.columns.to_json() if access.columns else None,
             "num_images": len(dataset),
             "counts": {name: _count_classes(prepared, name) for name in SPLITS},
             "broken": [[dataset.images.name(index), reason] for index, reason in packed.broken.items()],

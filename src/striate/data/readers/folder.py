@@ -115,15 +115,15 @@ def _holds_folders(folder: Path) -> bool:
 
 def _through_wrappers(root: Path, below: str, scan: _Scan) -> str:
     """Where the folders of classes or splits lie: `below`, or in the only folder in it, as an unpacked archive often has it."""
-    seen = {os.path.realpath(root / below)}
-    while (inner := _only_folder(root / below)) is not None:
-        deeper = joined(below, inner)
-        there = os.path.realpath(root / deeper)
-        holds_more = _split_folders(root, deeper) or _num_folders(root / deeper) > 1
-        if there in seen or _split_folders(root, below) or not holds_more:
+    here, seen = below, {os.path.realpath(root / below)}
+    while not _split_folders(root, here) and (inner := _only_folder(root / here)) is not None:
+        here = joined(here, inner)
+        there = os.path.realpath(root / here)
+        if there in seen:
             break
         seen.add(there)
-        below = deeper
+        if _split_folders(root, here) or _num_folders(root / here) > 1:
+            below = here
     if below:
         scan.notices.append(f"the classes are taken from {below}, the only folder there")
     return below
