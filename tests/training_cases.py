@@ -125,7 +125,7 @@ def train_tiny(run_dir: Path, recipe: Recipe | None = None, **arguments: Any) ->
     """A run on the tiny data; the trained network and the result."""
     network = arguments.pop("network", None) or TinyNet()
     values = {"fabric": cpu_fabric(), "use_checks": False, **arguments}
-    loader = values.pop("feed", None) or tiny_feed()
+    loader = values.pop("loader", None) or tiny_feed()
     result = train_network(network, recipe or tiny_recipe(), loader, run_dir, **values)
     return network, result
 

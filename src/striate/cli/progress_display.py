@@ -6,7 +6,7 @@ from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskID, Tex
 from rich.table import Table
 from rich.text import Text
 
-from striate.cli.console import err, log, out
+from striate.cli.console import err, is_live, log, out
 
 if TYPE_CHECKING:
     from striate.recipes.train import Run
@@ -30,7 +30,7 @@ class LiveDisplay:
         if start.step:
             log(f"going on after {start.step:,} of {start.num_steps:,} updates")
         err.print(_HEADING, style="bold", highlight=False)
-        if err.is_terminal:
+        if is_live():
             columns = (TextColumn("{task.description}"), BarColumn(bar_width=24), _Figures())
             self._progress = Progress(*columns, console=err, transient=True)
             self._task = self._progress.add_task("training", total=start.num_steps, completed=start.step, figures="")

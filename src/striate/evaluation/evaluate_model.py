@@ -55,6 +55,19 @@ class Part:
     is_own: bool
 
 
+@dataclass(frozen=True)
+class Parts:
+    """All images of a source: indices of `packed` by split ("train", "validation", "test", "all"; empty where there are none), and what
+    else `Part` has.
+    """
+
+    dataset: Dataset
+    packed: PreparedImages
+    parts: dict[str, np.ndarray]
+    labels: np.ndarray
+    is_own: bool
+
+
 def evaluate(
     model: Model | str | Path,
     source: str | Path | None = None,
@@ -106,6 +119,21 @@ def choose_part(
     """
     if split is not None and split not in (*SPLITS, ALL):
         raise InputError(f"split must be one of {', '.join((*SPLITS, ALL))} but is {split!r}")
+    opened = open_parts(model, source, access)
+    split = split or next((name for name in prefer if len(opened.parts[name])), ALL)
+    _warn_of_training_images(opened.dataset, split, model.provenance.get("data"), opened.is_own, access)
+    indices = opened.parts[split]
+    if not len(indices):
+        there_are = ", ".join(name for name, part in opened.parts.items() if len(part))
+        raise DataError(f"{opened.dataset.source} has no images in its {split} part; there are: {there_are}")
+    return Part(opened.dataset, opened.packed, split, indices, opened.labels, opened.is_own)
+
+
+def open_parts(model: Model, source: str | Path | None, access: Access) -> Parts:
+    """All images of a source, or without one those of the model's training, decoded, with labels matched by name.
+
+    Raises as `evaluate` does.
+    """
     trained_on = model.provenance.get("data")
     data = _open_own(trained_on, access) if source is None else open_data(source, access)
     is_own = trained_on is not None and data.fingerprint == trained_on["fingerprint"]
@@ -119,13 +147,7 @@ def choose_part(
         access = dataclasses.replace(access, max_pixels=trained_on["max_pixels"])  # the same images could be read then
     packed = pack_data(data, model.preprocessing, access)
     parts = _own_parts(data, packed.usable, trained_on) if is_own and trained_on else _given_parts(data.dataset)
-    split = split or next((name for name in prefer if len(parts[name])), ALL)
-    _warn_of_training_images(data.dataset, split, trained_on, is_own, access)
-    indices = parts[split]
-    if not len(indices):
-        there_are = ", ".join(name for name, part in parts.items() if len(part))
-        raise DataError(f"{data.dataset.source} has no images in its {split} part; there are: {there_are}")
-    return Part(data.dataset, packed, split, indices, labels, is_own)
+    return Parts(data.dataset, packed, parts, labels, is_own)
 
 
 def _warn_of_training_images(

@@ -37,6 +37,7 @@ from striate.training.optimizers import build_optimizer
 from striate.training.precision import has_fast_bf16
 from striate.training.recipe import Recipe, count_outputs
 from striate.weights.adapting import adapt_preprocessing, load_pretrained
+from striate.weights.compressed_file import is_compressed_file, read_compressed_header
 from striate.weights.deep_compression_file import NETWORK as DEEP_COMPRESSED
 from striate.weights.deep_compression_file import is_deep_compression_file
 from striate.weights.model_file import MODEL_FILE, is_model_file, read_header
@@ -281,6 +282,8 @@ def _network_of(weights: str) -> str:
     path = path / MODEL_FILE if path.is_dir() else path
     if not path.is_file():
         raise InputError(f"there are no weights called {weights!r}, nor is that a file; say {PUBLISHED} or give a path")
+    if is_compressed_file(path):
+        return read_compressed_header(path).network
     if is_model_file(path):
         return read_header(path)[0].network
     with path.open("rb") as file:

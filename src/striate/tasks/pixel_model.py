@@ -31,7 +31,7 @@ class PixelModel(nn.Module):
         """Normalise, run the network, divide logits by the temperature."""
         outputs = self.network(self.normalize(images.float() if images.dtype == torch.uint8 else images * 255))
         if not isinstance(outputs, WithAuxiliary | Tensor) or (isinstance(outputs, Tensor) and outputs.ndim != 2):
-            return outputs  # type: ignore[no-any-return]
+            return outputs
         logits = class_logits(outputs).float()
         return logits if self.temperature == 1 else logits / self.temperature
 
