@@ -119,7 +119,9 @@ def test_a_folder_called_images_below_each_class(tmp_path):
     """As Tiny ImageNet has it."""
     dataset = read_folder(make(tmp_path, *(f"train/n0{number}/images" for number in range(5))))
     assert len(dataset.class_names) == 5
-    assert dataset.notices[0].startswith("classes whose images all lie in subfolders, which are not taken for classes: 5 (")
+    assert dataset.notices[0].startswith(
+        "classes whose images all lie in subfolders, which are not taken for classes: 5 ("
+    )
 
 
 def test_a_class_with_images_of_its_own_needs_no_word(tmp_path):
@@ -156,4 +158,3 @@ def test_different_bytes_that_are_no_text_stay_different_classes(tmp_path):
     dataset = read_folder(tmp_path)
     assert dataset.class_names == ("caf\\xe8", "caf\\xe9")
     assert [dataset.images.read(index) for index in range(2)] == [b"\1", b"\0"]
-
