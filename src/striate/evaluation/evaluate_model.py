@@ -12,6 +12,7 @@ from striate.data.dataset import SPLITS, Dataset
 from striate.data.opening import Access, OpenedData, open_data, pack_data
 from striate.data.packed import PreparedImages
 from striate.data.readers.columns import columns_from_json
+from striate.data.sketch import Overlap, overlap
 from striate.data.splits import digest, split_dataset
 from striate.errors import DataError, InputError
 from striate.evaluation.evaluate_network import Evaluation, map_labels
@@ -44,7 +45,8 @@ class SourceEvaluation:
 @dataclass(frozen=True)
 class Part:
     """Images of a source for a model to answer: `indices` of `packed`, of the split called `split`, with `labels` (N,) of
-    all images as outputs of the model. `is_own`: they are those of its own training run.
+    all images as outputs of the model. `is_own`: they are those of its own training run. `known`: for another source, how
+    many of them the model was trained on, as far as it can tell.
     """
 
     dataset: Dataset
@@ -53,6 +55,7 @@ class Part:
     indices: np.ndarray
     labels: np.ndarray
     is_own: bool
+    known: Overlap | None = None
 
 
 @dataclass(frozen=True)
@@ -66,6 +69,7 @@ class Parts:
     parts: dict[str, np.ndarray]
     labels: np.ndarray
     is_own: bool
+    hashes: np.ndarray
 
 
 def evaluate(
@@ -126,7 +130,9 @@ def choose_part(
     if not len(indices):
         there_are = ", ".join(name for name, part in opened.parts.items() if len(part))
         raise DataError(f"{opened.dataset.source} has no images in its {split} part; there are: {there_are}")
-    return Part(opened.dataset, opened.packed, split, indices, opened.labels, opened.is_own)
+    where = f"{opened.dataset.source} ({split})"
+    known = None if opened.is_own else _known(opened.hashes[indices], model.provenance.get("data"), where, access)
+    return Part(opened.dataset, opened.packed, split, indices, opened.labels, opened.is_own, known)
 
 
 def open_parts(model: Model, source: str | Path | None, access: Access) -> Parts:
@@ -147,7 +153,18 @@ def open_parts(model: Model, source: str | Path | None, access: Access) -> Parts
         access = dataclasses.replace(access, max_pixels=trained_on["max_pixels"])  # the same images could be read then
     packed = pack_data(data, model.preprocessing, access)
     parts = _own_parts(data, packed.usable, trained_on) if is_own and trained_on else _given_parts(data.dataset)
-    return Parts(data.dataset, packed, parts, labels, is_own)
+    return Parts(data.dataset, packed, parts, labels, is_own, data.hashes)
+
+
+def _known(hashes: np.ndarray, trained_on: dict[str, Any] | None, where: str, access: Access) -> Overlap | None:
+    """How many of these images the model was trained on, as far as it remembers; said where it is any."""
+    known = None if not trained_on else overlap(trained_on.get("train_sketch"), hashes)
+    if known is not None and known.num_found:
+        access.log(
+            f"{known.num_found:,} of {known.num_told:,} images of {where} {'is' if known.num_found == 1 else 'are'} among those that "
+            "the model was trained on, by their bytes: these figures flatter"
+        )
+    return known
 
 
 def _warn_of_training_images(

@@ -89,6 +89,11 @@ def prepare(source: str, choices: Choices, access: Access, device: torch.device)
     preprocessing = default_preprocessing(facts, entry, choices.image_size)
     are_ready = False
     if choices.weights is None:
+        if choices.freeze not in (None, "nothing"):
+            log(
+                f"--freeze {choices.freeze} without weights keeps layers at their random first values, which nothing learns from; "
+                "add --weights imagenet, or leave --freeze out"
+            )
         network = build_network(entry.name, num_classes=num_outputs, in_channels=facts.channels, seed=seed)
     else:
         network, own = _load_weights(
