@@ -34,6 +34,11 @@ class SourceEvaluation:
     mistake_names: tuple[str, ...]
     temperature: float = 1.0
 
+    @property
+    def top1_accuracy(self) -> float:
+        """The fraction of images whose most probable class is right, as `Run.evaluation` has it."""
+        return self.evaluation.top1_accuracy
+
     def to_json(self) -> dict[str, Any]:
         """Plain values: source, split, temperature, and the figures as Evaluation names them."""
         values = self.evaluation.to_json()
