@@ -16,6 +16,7 @@ from striate.cli import (
     attack,
     bench,
     calibrate,
+    certify,
     compress,
     describe,
     evaluate,
@@ -68,6 +69,7 @@ app.command()(calibrate.calibrate)
 app.command()(predict.predict)
 app.command()(bench.bench)
 app.command()(attack.attack)
+app.command()(certify.certify)
 app.command()(report.report)
 app.command()(export.export)
 app.command()(export.check)

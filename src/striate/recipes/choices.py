@@ -42,6 +42,9 @@ class Choices:
     freeze: str | None = None
     views: int | None = None
     start_px: int | None = None
+    adversarial: str | None = None
+    adversarial_epsilon: float | None = None
+    attack_steps: int | None = None
     stream: bool = False
     layer_rate_factor: float | None = None
     output: str | None = None

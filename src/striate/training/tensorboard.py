@@ -39,8 +39,9 @@ class TensorBoardWriter(SilentObserver):
             "train_accuracy": "train/accuracy",
             "validation_loss": "validation/loss",
             "validation_accuracy": "validation/accuracy",
+            "validation_robust_accuracy": "validation/robust_accuracy",
         }
-        self._write(record["step"], {tag: record[name] for name, tag in names.items()})
+        self._write(record["step"], {tag: record[name] for name, tag in names.items() if name in record})
         self._writer.flush()
 
     def on_end(self) -> None:
