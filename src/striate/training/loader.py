@@ -44,7 +44,6 @@ from striate.data.sampling import (
 from striate.data.to_device import send
 from striate.errors import InputError
 from striate.evaluation.evaluate_network import plain_batches
-from striate.training.growing import growing_size, resized
 from striate.training.randomness import generator_for, seed_for
 from striate.training.recipe import Recipe
 from striate.training.step import Batch
@@ -133,11 +132,9 @@ class Loader:
         def thunks() -> Iterator[Callable[[], Callable[[], Batch]]]:
             for number in range(first_batch, len(bounds)):
                 start, stop = bounds[number]
-                progress = (epoch + number / len(bounds)) / recipe.epochs
-                size = growing_size(self.preprocessing.crop_size, recipe.start_px, progress)
                 share = batch_slice(stop - start, rank, world_size)
                 generator = generator_for(recipe.seed, "augmentation", epoch, number, 0)
-                yield partial(self._load, recipe, order[start:stop], epoch, size, share, generator, device)
+                yield partial(self._load, recipe, order[start:stop], epoch, share, generator, device)
 
         num_readers = self.num_readers(recipe)
         begin = compute_alone if num_readers > 1 else None
@@ -188,19 +185,17 @@ class Loader:
         recipe: Recipe,
         indices: np.ndarray,
         epoch: int,
-        size: tuple[int, int],
         share: BatchSlice,
         generator: torch.Generator,
         device: torch.device,
     ) -> Callable[[], Batch]:
         """All that is done ahead, in another thread: the reading, and the rest too where another device does it or a processor is
-        free for it. The result gives the batch: of the images `indices`, those that are the process's share, (height, width) =
-        `size`.
+        free for it. The result gives the batch: of the images `indices`, those that are the process's share.
         """
         draws = self._draw(recipe, indices, epoch, generator)
         is_large = are_large((self.packed.channels, *self.preprocessing.crop_size), device)
         if draws.boxes is not None and draws.partners is None and is_large:
-            crops = self._crops_one_by_one(recipe, indices, draws, share, size)
+            crops = self._crops_one_by_one(recipe, indices, draws, share)
             return lambda: crops
         own = torch.arange(share.start, share.stop)
         needed = own if draws.partners is None else torch.cat([own, draws.partners[own]]).unique()
@@ -212,7 +207,7 @@ class Loader:
             pixels = partial(send, read, device)
         else:
             pixels = partial(resident.batch, own_indices, self.preprocessing.crop_size)
-        finish = partial(self._prepare, recipe, pixels, labels, draws, needed, size, share, device)
+        finish = partial(self._prepare, recipe, pixels, labels, draws, needed, share, device)
         if device.type == "cpu" and not self._has_free_processor(recipe):
             return finish
         batch = finish()
@@ -240,9 +235,7 @@ class Loader:
             return read_batch(self.packed, indices, size)
         return read_crops(self.packed, indices, size, boxes[places.numpy()], layout(recipe))
 
-    def _crops_one_by_one(
-        self, recipe: Recipe, indices: np.ndarray, draws: Draws, share: BatchSlice, size: tuple[int, int]
-    ) -> Batch:
+    def _crops_one_by_one(self, recipe: Recipe, indices: np.ndarray, draws: Draws, share: BatchSlice) -> Batch:
         """The batch of random crops that `_read` and `_prepare` give, to rounding, in half the time: each is ready before it
         leaves the processor's cache.
         """
@@ -254,7 +247,7 @@ class Loader:
         with torch.inference_mode():  # `images`, made before it, are none of its own and may be trained on
             changed = changed_one_by_one(crops, draws.changes.of(own), recipe.augmentation)
             self.preprocessing.normalize_one_by_one(changed, images)
-        return Batch(resized(images, size), torch.from_numpy(self.labels[indices[own]]), share)
+        return Batch(images, torch.from_numpy(self.labels[indices[own]]), share)
 
     def random_images(self, recipe: Recipe, indices: np.ndarray, generator: torch.Generator) -> Tensor:
         """These images changed at random as in training, mixup aside, as the network gets them: (n, C, H, W) float32."""
@@ -272,12 +265,11 @@ class Loader:
         labels: Tensor,
         draws: Draws,
         places: Tensor,
-        size: tuple[int, int],
         share: BatchSlice,
         device: torch.device,
     ) -> Batch:
         """Augmentation, mixup and the model's own preprocessing, computed on `device`, where `pixels` brings the images: those
-        at `places` (sorted) of the batch. They come out (height, width) = `size`.
+        at `places` (sorted) of the batch.
         """
         images, targets = pixels(), send(labels, device)
         images = apply_changes(images, draws.changes.of(places), recipe.augmentation)
@@ -288,7 +280,7 @@ class Loader:
             one_hot = F.one_hot(targets, self.num_classes).to(torch.float32)
             images = mix_pairs(images[rows], images[others], shares)
             targets = mix_pairs(one_hot[rows], one_hot[others], shares)
-        return Batch(resized(self.preprocessing.normalize(images), size), targets, share)
+        return Batch(self.preprocessing.normalize(images), targets, share)
 
 
 def layout(recipe: Recipe) -> torch.memory_format:
