@@ -12,7 +12,7 @@ _HOMES = {
     "Access": "striate.data.opening",
     "Augmentation": "striate.data.augmentation",
     "Choices": "striate.recipes.choices",
-    "Evaluation": "striate.evaluation.evaluate_network",
+    "Evaluation": "striate.tasks.classification.figures",
     "Model": "striate.tasks.model",
     "OptimizerConfig": "striate.training.recipe",
     "Preprocessing": "striate.data.preprocessing",
@@ -52,7 +52,6 @@ if TYPE_CHECKING:
     from striate.engines.predicting import predict as predict
     from striate.errors import StriateError as StriateError
     from striate.evaluation.evaluate_model import evaluate as evaluate
-    from striate.evaluation.evaluate_network import Evaluation as Evaluation
     from striate.evaluation.temperature_scaling import calibrate as calibrate
     from striate.export.exporting import check_exported as check_exported
     from striate.export.exporting import export_model as export_model
@@ -64,6 +63,7 @@ if TYPE_CHECKING:
     from striate.recipes.train import resume as resume
     from striate.recipes.train import train as train
     from striate.reports.network_page import write_network_page as write_network_page
+    from striate.tasks.classification.figures import Evaluation as Evaluation
     from striate.tasks.model import Model as Model
     from striate.tasks.model import load_model as load_model
     from striate.tasks.model import save_model as save_model

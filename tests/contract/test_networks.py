@@ -16,7 +16,7 @@ from striate.inspection.layers import NetworkDescription, describe_network
 from striate.networks.auxiliary import WithAuxiliary
 from striate.networks.catalogue import CATALOGUE, build_network, check_input_size
 from striate.networks.entry import Entry
-from striate.training.loss import ClassificationLoss
+from striate.tasks.classification.loss import ClassificationLoss
 
 DEEP = ("resnet1202_cifar", "preact_resnet1001_cifar")
 """A thousand layers take seconds each time. They are counted; in all else they are the code of shallower ones."""

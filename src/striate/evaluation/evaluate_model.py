@@ -13,11 +13,12 @@ from striate.data.opening import Access, OpenedData, open_data, pack_data
 from striate.data.packed import PreparedImages
 from striate.data.splits import digest, split_dataset
 from striate.errors import DataError, InputError
-from striate.evaluation.evaluate_network import Evaluation, map_labels
 from striate.evaluation.evaluate_network import evaluate as evaluate_network
 from striate.evaluation.test_time_augmentation import Averaged
 from striate.tasks.classification.logits import tempered
+from striate.tasks.labels import map_labels
 from striate.tasks.model import Model, load_model
+from striate.tasks.task import Annotations, Figures
 
 ALL = "all"
 
@@ -28,7 +29,7 @@ class SourceEvaluation:
 
     source: str
     split: str
-    evaluation: Evaluation
+    evaluation: Figures
     mistake_names: tuple[str, ...]
     temperature: float = 1.0
 
@@ -42,16 +43,21 @@ class SourceEvaluation:
 
 @dataclass(frozen=True)
 class Part:
-    """Images of a source for a model to answer: `indices` of `packed`, of the split called `split`, with `labels` (N,) of
-    all images as outputs of the model. `is_own`: they are those of its own training run.
+    """Images of a source for a model to answer: `indices` of `packed`, of the split called `split`, with the `annotations` of
+    all images, whose labels are outputs of the model. `is_own`: they are those of its own training run.
     """
 
     dataset: Dataset
     packed: PreparedImages
     split: str
     indices: np.ndarray
-    labels: np.ndarray
+    annotations: Annotations
     is_own: bool
+
+    @property
+    def labels(self) -> np.ndarray:
+        """(N,) the class of each image."""
+        return self.annotations.labels
 
 
 def evaluate(
@@ -78,6 +84,10 @@ def evaluate(
         model = load_model(model, log=access.log)
         model.network.to(memory_format=torch.channels_last)  # a fifth to a half faster on a CPU; it is nobody else's
     if average is not None:
+        if not model.task.has_probabilities:
+            raise InputError(
+                f"views are averaged in classification only but this model is for {model.task.name}; leave it out"
+            )
         Averaged(model.network, average)  # refused before anything slow
     part = choose_part(model, source, split, access, prefer=("test", "validation"))
     network = tempered(model.network, model.temperature)
@@ -86,8 +96,8 @@ def evaluate(
         model.preprocessing,
         part.packed,
         part.indices,
-        part.labels,
-        model.class_names,
+        part.annotations,
+        model.task,
         batch_size=batch_size,
         device=model.device,
         track=access.track,
@@ -113,18 +123,25 @@ def choose_part(
             f"{data.dataset.source} has changed since the model was trained on it, so its splits cannot be made again; "
             "name it as SOURCE to evaluate on it as it is"
         )
+    if problem := model.task.problem_with(data.dataset):
+        raise DataError(f"{data.dataset.source} cannot serve for {model.task.name}: {problem}")
     labels = map_labels(data.dataset, model.class_names, log=access.log)
+    annotations = model.task.annotations(data.dataset, log=access.log, labels=labels)
     if is_own and trained_on:
         access = dataclasses.replace(access, max_pixels=trained_on["max_pixels"])  # the same images could be read then
     packed = pack_data(data, model.preprocessing, access)
-    parts = _own_parts(data, packed.usable, trained_on) if is_own and trained_on else _given_parts(data.dataset)
+    parts = (
+        _own_parts(data, packed.usable, trained_on, model.task.least_classes)
+        if is_own and trained_on
+        else _given_parts(data.dataset)
+    )
     split = split or next((name for name in prefer if len(parts[name])), ALL)
     _warn_of_training_images(data.dataset, split, trained_on, is_own, access)
     indices = parts[split]
     if not len(indices):
         there_are = ", ".join(name for name, part in parts.items() if len(part))
         raise DataError(f"{data.dataset.source} has no images in its {split} part; there are: {there_are}")
-    return Part(data.dataset, packed, split, indices, labels, is_own)
+    return Part(data.dataset, packed, split, indices, annotations, is_own)
 
 
 def _warn_of_training_images(
@@ -156,7 +173,9 @@ def _open_own(trained_on: dict[str, Any] | None, access: Access) -> OpenedData:
     return open_data(source, dataclasses.replace(access, data_dir=data_dir))
 
 
-def _own_parts(data: OpenedData, usable: np.ndarray, trained_on: dict[str, Any]) -> dict[str, np.ndarray]:
+def _own_parts(
+    data: OpenedData, usable: np.ndarray, trained_on: dict[str, Any], least_classes: int
+) -> dict[str, np.ndarray]:
     """The splits of the training run, made again and compared with its digest."""
     settings = trained_on["splits"]
     splits = split_dataset(
@@ -166,6 +185,7 @@ def _own_parts(data: OpenedData, usable: np.ndarray, trained_on: dict[str, Any])
         seed=settings["seed"],
         validation_fraction=settings["validation_fraction"],
         test_fraction=settings["test_fraction"],
+        least_classes=least_classes,
     )
     if digest(splits) != settings["digest"]:
         raise DataError(
