@@ -10,9 +10,13 @@ from striate.version import __version__
 
 _HOMES = {
     "Access": "striate.data.opening",
+    "AscentConfig": "striate.synthesis.visualize",
+    "AttackRequest": "striate.robustness.attack_model",
     "Augmentation": "striate.data.augmentation",
     "Choices": "striate.recipes.choices",
     "Evaluation": "striate.tasks.classification.figures",
+    "ClassTarget": "striate.synthesis.targets",
+    "LayerTarget": "striate.synthesis.targets",
     "Model": "striate.tasks.model",
     "OptimizerConfig": "striate.training.recipe",
     "Preprocessing": "striate.data.preprocessing",
@@ -20,6 +24,8 @@ _HOMES = {
     "Run": "striate.recipes.train",
     "ScheduleConfig": "striate.training.recipe",
     "StriateError": "striate.errors",
+    "UnitTarget": "striate.synthesis.targets",
+    "attack": "striate.robustness.attack_model",
     "bench": "striate.engines.benching",
     "calibrate": "striate.evaluation.temperature_scaling",
     "build_network": "striate.networks.catalogue",
@@ -36,6 +42,7 @@ _HOMES = {
     "save_model": "striate.tasks.model",
     "summarize": "striate.data.summary",
     "train": "striate.recipes.train",
+    "visualize": "striate.synthesis.visualize",
     "write_network_page": "striate.reports.network_page",
 }
 
@@ -63,6 +70,13 @@ if TYPE_CHECKING:
     from striate.recipes.train import resume as resume
     from striate.recipes.train import train as train
     from striate.reports.network_page import write_network_page as write_network_page
+    from striate.robustness.attack_model import AttackRequest as AttackRequest
+    from striate.robustness.attack_model import attack as attack
+    from striate.synthesis.targets import ClassTarget as ClassTarget
+    from striate.synthesis.targets import LayerTarget as LayerTarget
+    from striate.synthesis.targets import UnitTarget as UnitTarget
+    from striate.synthesis.visualize import AscentConfig as AscentConfig
+    from striate.synthesis.visualize import visualize as visualize
     from striate.tasks.classification.figures import Evaluation as Evaluation
     from striate.tasks.model import Model as Model
     from striate.tasks.model import load_model as load_model

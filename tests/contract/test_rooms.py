@@ -11,7 +11,7 @@ import striate
 
 SOURCE = Path(striate.__file__).parent
 ORDER = (
-    {"errors", "version", "progress", "registry", "processor"},
+    {"errors", "version", "progress", "registry", "processor", "printable"},
     {"data", "layers"},
     {"networks"},
     {"weights"},

@@ -2,11 +2,13 @@
 
 import os
 import pickle
+import shutil
 import zlib
 
 import pytest
 
 from end_to_end.conftest import striped, write_folder
+from striate.printable import printable
 
 QUICK = ("--epochs", 1, "--batch-size", 4, "--no-checks")
 
@@ -319,3 +321,32 @@ def test_what_is_subtracted_is_not_both_given_and_asked_for(striate_command, str
     assert striate_command("train", stripes, "--run", tmp_path / "first", *QUICK).code == 0
     words = ("train", stripes, "--weights", tmp_path / "first", "--subtract", "mean_image", *QUICK)
     assert "leave --subtract out" in refused(striate_command, *words)
+
+
+def test_names_that_command_a_terminal_reach_neither_terminal_nor_report_nor_csv(striate_command, tmp_path):
+    names = ["\x1b[2J\x1b[31mRED", "new\nline\u202e\x9b"]
+    folder = write_folder(tmp_path / "images", {"a": 8, "b": 8}, channels=1)
+    rows = [f'images/{"ab"[place % 2]}/{place // 2:03}.png,"{names[place % 2]}"\n' for place in range(16)]
+    (tmp_path / "t.csv").write_text("path,label\n" + "".join(rows))
+    (tmp_path / "files").mkdir()
+    shutil.copy(folder / "a" / "000.png", tmp_path / "files" / "a\x1b[2J\x1b]0;title\x07.png")
+    (tmp_path / "files" / "bad\x1b[31m.png").write_text("junk")
+    run = tmp_path / "run"
+    train = ("train", tmp_path / "t.csv", "--network", "lenet5", "--epochs", 1, "--no-checks", "--no-measure")
+    for words in (
+        ("data", tmp_path / "t.csv"), (*train, "--run", run), ("evaluate", run), ("predict", run, tmp_path / "files"),
+        ("data", tmp_path / "t.csv", "--json"), ("predict", run, tmp_path / "files", "--json"), ("report", run),
+    ):  # fmt: skip
+        done = striate_command(*words)
+        assert done.code in (0, 1), done.err
+        for shown in (done.out, done.err):
+            assert printable(shown, keep_newlines=True) == shown
+        if words[0] in ("data", "evaluate") and "--json" not in words:
+            assert (
+                sum("\\x1b[2J\\x1b[31mRED" in line or "new\\nline\\u202e" in line for line in done.out.splitlines())
+                >= 2
+            )
+    predicted = striate_command("predict", run, tmp_path / "files", "--json").json["predictions"]
+    assert {guess["name"] for guess in predicted[0]["classes"]} == set(names)
+    page = (run / "report.html").read_text()
+    assert printable(page, keep_newlines=True) == page

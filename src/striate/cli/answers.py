@@ -4,14 +4,15 @@ import json
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from rich.cells import cell_len
 from rich.text import Text
 
-from striate.cli.console import complain, out
+from striate.cli.console import complain, json_text, out
+from striate.printable import printable
 
 if TYPE_CHECKING:
     from striate.tasks.classification.predictions import Prediction
@@ -29,16 +30,16 @@ def write_json(answers: "Iterable[Prediction | PredictionError]", head: dict[str
     write = sys.stdout.write
     write("{\n")
     for name, value in head.items():
-        write(f"  {json.dumps(name)}: {_dump(value)},\n")
+        write(f"  {json.dumps(name)}: {json_text(value)},\n")
     write('  "predictions": [')
     has_errors, has_predictions = False, False
     with tempfile.SpooledTemporaryFile(_IN_MEMORY_BYTES, "w+", encoding="utf-8") as errors:
         for answer in answers:
             if hasattr(answer, "reason"):
-                errors.write(("," if has_errors else "") + "\n    " + _dump(asdict(answer)))
+                errors.write(("," if has_errors else "") + "\n    " + json_text(asdict(answer)))
                 has_errors = True
                 continue
-            write(("," if has_predictions else "") + "\n    " + _dump(answer.to_json()))
+            write(("," if has_predictions else "") + "\n    " + json_text(answer.to_json()))
             sys.stdout.flush()
             has_predictions = True
         write("\n  ],\n" if has_predictions else "],\n")
@@ -57,34 +58,28 @@ def write_table(answers: "Iterable[Prediction | PredictionError]") -> bool:
     has_errors, widths = False, [0, 0]
     for answer in answers:
         if hasattr(answer, "reason"):
-            complain(f"{_printable(answer.path)}: {answer.reason}")
+            complain(f"{answer.path}: {answer.reason}")
             has_errors = True
             continue
         is_first = widths == [0, 0]
-        names = [guess.name for guess in answer.classes]
+        names = [printable(guess.name) for guess in answer.classes]
         widths = [
-            max(widths[0], min(_WIDEST_PATH, max(len("image"), cell_len(_printable(answer.path))))),
+            max(widths[0], min(_WIDEST_PATH, max(len("image"), cell_len(printable(answer.path))))),
             max(widths[1], min(_WIDEST_NAME, max(len("class"), *(cell_len(name) for name in names)))),
         ]
         if is_first:
             heading = f" {_pad('image', widths[0])}  {_pad('class', widths[1])}  probability"
             out.print(Text(heading, style="bold"), soft_wrap=True)
-        out.print(_rows(answer, widths), soft_wrap=True)
+        for row in _rows(answer, widths):
+            out.print(row, soft_wrap=True)
     return has_errors
 
 
-def _rows(prediction: "Prediction", widths: list[int]) -> Text:
-    rows = Text()
+def _rows(prediction: "Prediction", widths: list[int]) -> Iterator[Text]:
     for place, guess in enumerate(prediction.classes):
-        path = _printable(prediction.path) if place == 0 else ""
-        line = f" {_pad(path, widths[0])}  {_pad(guess.name, widths[1])}  {_bar(guess.probability)}"
-        rows.append(("\n" if place else "") + line, style=None if place == 0 else "dim")
-    return rows
-
-
-def _printable(path: str) -> str:
-    """The path as any terminal can show it: bytes that are no UTF-8 become the replacement character."""
-    return path.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+        path = printable(prediction.path) if place == 0 else ""
+        line = f" {_pad(path, widths[0])}  {_pad(printable(guess.name), widths[1])}  {_bar(guess.probability)}"
+        yield Text(line, style="" if place == 0 else "dim")
 
 
 def _pad(text: str, width: int) -> str:
@@ -94,8 +89,3 @@ def _pad(text: str, width: int) -> str:
 def _bar(probability: float) -> str:
     """A percentage with a bar of up to twenty cells."""
     return f"{100 * probability:5.1f} % " + "█" * round(20 * probability)
-
-
-def _dump(value: Any) -> str:
-    """JSON on one line. Bytes of a file's name that are no UTF-8 become JSON's escapes, from which Python restores them."""
-    return json.dumps(value, ensure_ascii=False, allow_nan=False).encode("utf-8", "backslashreplace").decode()

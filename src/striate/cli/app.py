@@ -1,20 +1,28 @@
 """The `striate` command: its subcommands, and how errors become one line and an exit code."""
 
+import errno
 import logging
+import os
+import signal
 import sys
 import traceback
 import warnings
+from contextlib import suppress
 from typing import Annotated
 
 import typer
 
-from striate.cli import bench, calibrate, describe, evaluate, export, networks, predict, report, train
+from striate.cli import attack, bench, calibrate, describe, evaluate, export, networks, predict, report, train
 from striate.cli import data as look
 from striate.cli.console import complain, out
 from striate.cli.memory import end_quickly, keep_freed_memory
+from striate.cli.surroundings import prepare_surroundings
+from striate.cli.synthesis_commands import add_synthesis_commands
 from striate.errors import StriateError
 from striate.training.distributed.launch import may_complain
 from striate.version import __version__
+
+_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 app = typer.Typer(
     help="The convnet workbench: from a folder of images to a model you understand, trust and can ship.",
@@ -46,28 +54,39 @@ app.command()(evaluate.evaluate)
 app.command()(calibrate.calibrate)
 app.command()(predict.predict)
 app.command()(bench.bench)
+app.command()(attack.attack)
 app.command()(report.report)
 app.command()(export.export)
 app.command()(export.check)
 app.command()(networks.networks)
 app.command()(describe.describe)
 app.command("data")(look.look_at_data)
+add_synthesis_commands(app)
 
 
 def main() -> None:
     """Run the command in sys.argv; never returns."""
+    prepare_surroundings()
     keep_freed_memory()
     end_quickly()
     wants_traceback = "--debug" in sys.argv
     sys.argv = [word for word in sys.argv if word != "--debug"]
+    if len(sys.argv) == 1:
+        sys.argv.append("--help")
     try:
         with warnings.catch_warnings():
             if not wants_traceback:
                 warnings.simplefilter("ignore")
                 logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)  # it misses CUDA when compiling
-            sys.exit(app(standalone_mode=False) or 0)
+            code = app(standalone_mode=False) or 0
+            sys.stdout.flush()
+        sys.exit(code)
     except (KeyboardInterrupt, typer.Abort):
+        _end_at_once_if_stopped_again()
         _complain_once("stopped")
+        sys.exit(1)
+    except BrokenPipeError:  # whoever read the answer, such as `head`, has had enough
+        _leave_standard_output()
         sys.exit(1)
     except StriateError as error:
         if wants_traceback:
@@ -79,10 +98,31 @@ def main() -> None:
             sys.exit(2)
         if wants_traceback:
             traceback.print_exc()
-        _complain_once(
-            f"striate met an error of its own, {type(error).__name__}: {error}; add --debug for the traceback"
-        )
+        _complain_once(_in_one_line(error))
+        if isinstance(error, OSError):
+            _leave_standard_output()
     sys.exit(2)
+
+
+def _in_one_line(error: Exception) -> str:
+    """What is said of an error that nobody foresaw; a full disk is nobody's fault."""
+    if isinstance(error, OSError) and error.errno in _FULL:
+        where = f"{error.filename} cannot be written" if error.filename else "what was to be written does not fit"
+        return f"{where}: {error.strerror}; free some space and do it again"
+    text = " ".join(str(error).split())
+    return f"striate met an error of its own, {type(error).__name__}: {text}; add --debug for the traceback"
+
+
+def _leave_standard_output() -> None:
+    """Have the interpreter not try again, at its end, to write what could not be written."""
+    with suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _end_at_once_if_stopped_again() -> None:
+    """After Ctrl-C a second one does not wait for threads to end."""
+    with suppress(ValueError):  # not the main thread
+        signal.signal(signal.SIGINT, lambda number, frame: os._exit(1))  # noqa: ARG005
 
 
 def _complain_once(line: str) -> None:

@@ -3,20 +3,89 @@
 import json
 import sys
 from collections.abc import Iterable, Iterator
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, TextIO, TypeVar
 
 import typer
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, ConsoleRenderable, RenderHook, RenderResult
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
+from rich.segment import Segment
+from rich.table import Table
 from rich.text import Text
+
+from striate.printable import json_safe, printable
 
 T = TypeVar("T")
 
 _PLAIN_WIDTH = 120
 """Columns where the output is no terminal and has no width of its own."""
 
-out = Console(width=None if sys.stdout.isatty() else _PLAIN_WIDTH)
-err = Console(stderr=True, width=None if sys.stderr.isatty() else _PLAIN_WIDTH)
+
+def is_terminal(stream: TextIO | None) -> bool:
+    """Whether a person looks at the stream, whatever variables that force colours say; False for one that is closed."""
+    try:
+        return stream is not None and stream.isatty()
+    except ValueError:
+        return False
+
+
+class _Escaping(RenderHook):
+    """Shows unsafe characters as escapes in everything that a console prints (see `printable`): names of files and classes
+    come from strangers. A text or a cell of a table is one line, so a line break in it is escaped as well.
+    """
+
+    def process_renderables(self, renderables: list[ConsoleRenderable]) -> list[ConsoleRenderable]:
+        return [_escaped(each) for each in renderables]
+
+
+class _EscapedSegments:
+    """Any other renderable, its unsafe characters escaped after its layout; line breaks are its own."""
+
+    def __init__(self, inner: ConsoleRenderable) -> None:
+        self.inner = inner
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        for text, style, control in console.render(self.inner, options):
+            yield Segment(text if control else printable(text, keep_newlines=True), style, control)
+
+
+def _escaped(renderable: Any) -> Any:
+    if isinstance(renderable, Text):
+        return _escaped_text(renderable)
+    if isinstance(renderable, Table):
+        for column in renderable.columns:
+            for cells in (column._cells, header := [column.header], footer := [column.footer]):
+                cells[:] = [
+                    printable(cell)
+                    if isinstance(cell, str)
+                    else _escaped_text(cell)
+                    if isinstance(cell, Text)
+                    else cell
+                    for cell in cells
+                ]
+            column.header, column.footer = header[0], footer[0]
+    return _EscapedSegments(renderable)
+
+
+def _escaped_text(text: Text) -> Text:
+    unsafe = [place for place, char in enumerate(text.plain) if printable(char) != char]
+    if not unsafe:
+        return text
+    shown = text.blank_copy()
+    for piece in text.divide(sorted({place + step for place in unsafe for step in (0, 1)})):
+        piece.plain = printable(piece.plain)
+        shown.append_text(piece)
+    return shown
+
+
+def _console(*, stderr: bool) -> Console:
+    stream = sys.stderr if stderr else sys.stdout
+    console = Console(stderr=stderr, width=None if is_terminal(stream) else _PLAIN_WIDTH)
+    console.push_render_hook(_Escaping())
+    return console
+
+
+out = _console(stderr=False)
+err = _console(stderr=True)
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document on standard output, for machines.")]
 DataDir = Annotated[
@@ -30,17 +99,30 @@ Device = Annotated[str, typer.Option("--device", metavar="auto|cpu|cuda|mps", he
 
 def show_json(document: Any) -> None:
     """One JSON document on standard output; NaN and infinity become null, as JSON has none."""
-    sys.stdout.write(json.dumps(_finite(document), ensure_ascii=False, indent=2, allow_nan=False) + "\n")
+    sys.stdout.write(json_text(_finite(document), indent=2) + "\n")
+
+
+def json_text(value: Any, indent: int | None = None) -> str:
+    """JSON as standard output can take it. Control characters, bytes of a file's name that are no UTF-8, and letters that its
+    encoding lacks are JSON's escapes, from which any parser restores them.
+    """
+    is_unicode = (getattr(sys.stdout, "encoding", None) or "utf-8").lower().startswith("utf")
+    return json_safe(json.dumps(value, ensure_ascii=not is_unicode, indent=indent, allow_nan=False))
 
 
 def log(line: str) -> None:
     """One line for the user, on standard error."""
-    err.print(Text(line), style="dim", soft_wrap=True)
+    err.print(Text(printable(line)), style="dim", soft_wrap=True)
 
 
 def complain(line: str) -> None:
     """The one line of an error."""
-    err.print(Text("Error: ", style="bold red") + Text(line), soft_wrap=True)
+    err.print(Text("Error: ", style="bold red") + Text(printable(line)), soft_wrap=True)
+
+
+def is_live() -> bool:
+    """Whether something that moves can be drawn on standard error."""
+    return is_terminal(sys.stderr) and not err.is_dumb_terminal
 
 
 def track(items: Iterable[T], what: str, total: int | None) -> Iterator[T]:
@@ -48,7 +130,7 @@ def track(items: Iterable[T], what: str, total: int | None) -> Iterator[T]:
 
     Without `total` it counts.
     """
-    if not err.is_terminal:
+    if not is_live():
         yield from items
         return
     columns = (

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from striate.cli.answers import write_json, write_table
-from striate.cli.console import AsJson, Device, Download, err, log, track
+from striate.cli.console import AsJson, Device, Download, is_live, log, track
 from striate.cli.memory import importing
 from striate.errors import InputError
 
@@ -63,7 +63,7 @@ def predict(
     answers = predictor.answer_each(images, top=top, batch_size=batch_size)
     if as_json:
         head = {"engine": predictor.engine.kind.to_json(), "engine_line": predictor.line}
-        shown = track(answers, "predicting", None) if err.is_terminal else answers
+        shown = track(answers, "predicting", None) if is_live() else answers
         has_errors = write_json(shown, head)
     else:
         has_errors = write_table(answers)

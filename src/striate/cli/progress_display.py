@@ -6,7 +6,7 @@ from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskID, Tex
 from rich.table import Table
 from rich.text import Text
 
-from striate.cli.console import err, log, out
+from striate.cli.console import err, is_live, log, out
 
 if TYPE_CHECKING:
     from striate.recipes.train import Run
@@ -33,7 +33,7 @@ class LiveDisplay:
         self._score_name = start.score_name
         headings = ("epoch", "train loss", "valid. loss", f"valid. {start.score_label}", "images/s", "time")
         err.print(_HEADING.format(*headings), style="bold", highlight=False)
-        if err.is_terminal:
+        if is_live():
             columns = (TextColumn("{task.description}"), BarColumn(bar_width=24), _Figures())
             self._progress = Progress(*columns, console=err, transient=True)
             self._task = self._progress.add_task("training", total=start.num_steps, completed=start.step, figures="")

@@ -1,20 +1,49 @@
 """Where striate keeps what it can make again, and how it writes a file that is either whole or not there."""
 
+import functools
 import os
 import secrets
+import stat
+import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
 
 def cache_dir() -> Path:
-    """The cache folder: $STRIATE_CACHE, else $XDG_CACHE_HOME/striate, else ~/.cache/striate. It is not created here."""
+    """The cache folder: $STRIATE_CACHE, else $XDG_CACHE_HOME/striate, else ~/.cache/striate. It is not created here.
+
+    Where there is no home folder, or it cannot be written, it is a folder of this user's own among the temporary files.
+    """
     if chosen := os.environ.get("STRIATE_CACHE"):
-        return Path(chosen).expanduser()
+        return Path(os.path.expanduser(chosen))
     if base := os.environ.get("XDG_CACHE_HOME"):
         return Path(base) / "striate"
-    return Path.home() / ".cache" / "striate"
+    home = os.path.expanduser("~")  # a tilde where there is none
+    cache = Path(home) / ".cache" / "striate"
+    return cache if home != "~" and _can_write(cache) else _temporary_cache()
+
+
+def _can_write(folder: Path) -> bool:
+    """Whether a folder, or the nearest one above it that exists, can be written."""
+    above = next(path for path in (folder, *folder.parents) if os.path.lexists(path))
+    return above.is_dir() and os.access(above, os.W_OK | os.X_OK)
+
+
+@functools.cache
+def _temporary_cache() -> Path:
+    """A folder among the temporary files that is this user's and closed to all others, so that nobody can put files there."""
+    base = Path(tempfile.gettempdir())
+    if not hasattr(os, "getuid"):  # on Windows every user has their own
+        return base / "striate-cache"
+    folder = base / f"striate-cache-{os.getuid()}"
+    with suppress(OSError):
+        folder.mkdir(mode=0o700, exist_ok=True)
+        facts = folder.lstat()
+        if stat.S_ISDIR(facts.st_mode) and facts.st_uid == os.getuid() and not facts.st_mode & 0o077:
+            return folder
+    return Path(tempfile.mkdtemp(prefix="striate-cache-"))
 
 
 def write_atomically(path: Path, data: bytes) -> None:

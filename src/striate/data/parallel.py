@@ -1,12 +1,14 @@
 """Many small jobs in threads, in order and in bounded memory; decoding and hashing release Python's lock."""
 
 import functools
+import math
 import os
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, suppress
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
@@ -20,8 +22,45 @@ _SPAN = 16  # items handed out at a time: handing out costs more than a small jo
 
 
 def num_processors() -> int:
-    """How many processors this process may use."""
+    """How many processors this process may use: those of its affinity, or fewer where a container's quota says so."""
+    available = num_processors_of_affinity()
+    quota = _processor_quota()
+    return available if quota is None else max(1, min(available, math.ceil(quota)))
+
+
+def num_processors_of_affinity() -> int:
+    """How many processors this process may be scheduled on, whatever fraction of their time is its own."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@functools.cache
+def _processor_quota(root: Path = Path("/sys/fs/cgroup"), own: Path = Path("/proc/self/cgroup")) -> float | None:
+    """Processors' worth of time that Linux control groups (version 2 or 1) allow this process; None without a limit."""
+    quotas = []
+    for folder in _control_groups(root, own):
+        with suppress(OSError, ValueError, IndexError):
+            quota, period = (folder / "cpu.max").read_text().split()[:2]
+            quotas.append(float(quota) / float(period))  # "max" is no number
+        with suppress(OSError, ValueError):
+            quota = (folder / "cpu.cfs_quota_us").read_text()  # -1 without a limit
+            quotas.append(float(quota) / float((folder / "cpu.cfs_period_us").read_text()))
+    return min((quota for quota in quotas if quota > 0), default=None)
+
+
+def _control_groups(root: Path, own: Path) -> list[Path]:
+    """The folders of this process's groups and of all groups around them, where they are mounted."""
+    try:
+        lines = own.read_text().splitlines()
+    except OSError:
+        return []
+    folders = []
+    for line in lines:
+        _, controllers, path = [*line.split(":", 2), "", ""][:3]
+        if controllers == "" or "cpu" in controllers.split(","):
+            mount = root if controllers == "" else root / controllers
+            inside = mount / path.lstrip("/")
+            folders += [mount, *(folder for folder in (inside, *inside.parents) if mount in folder.parents)]
+    return folders
 
 
 def compute_alone() -> None:

@@ -5,8 +5,7 @@ makes a new tensor, an addition of two branches say, is a function. Views are ne
 """
 
 from collections import defaultdict
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from typing import Any
 
 import torch
@@ -20,6 +19,8 @@ from striate.inspection.receptive_field.intervals import UnknownField
 from striate.inspection.receptive_field.operator_call import Call
 from striate.inspection.receptive_field.tensor_field import TensorField, blank, field_of_image
 from striate.inspection.receptive_field.window_ops import fields_of_outputs
+from striate.networks.function_places import operator_name
+from striate.networks.hooks import module_hooks
 
 ROOT = "(network)"
 """The name of the network itself among its layers, where it is one layer by itself."""
@@ -193,7 +194,7 @@ class Recorder(TorchDispatchMode):
         step = scope.step
         is_new = not {_place(tensor)[0] for tensor in outputs} <= {*self._owners, *(_place(each)[0] for each in inputs)}
         if step is None and (macs or (depends and (is_new or writes))):
-            step = self._begin(scope.name, _kind(func), is_function=True)
+            step = self._begin(scope.name, operator_name(func), is_function=True)
         sources = {source: None for origin in origins for source in origin.sources}
         if writes and any(source is not step and not source.is_function for source in self._origin(outputs[0]).sources):
             self.in_place.setdefault(scope.name)
@@ -312,27 +313,16 @@ class Recorder(TorchDispatchMode):
             step.bytes += tensor.numel() * tensor.element_size()
 
 
-@contextmanager
-def watching(network: nn.Module, recorder: Recorder) -> Iterator[None]:
-    """Every module in the network tells the recorder when it begins and ends; afterwards the hooks are gone, always."""
-    handles = []
-    try:
-        for name, module in network.named_modules():
-            if not name or isinstance(module, torch.jit.ScriptModule):
-                continue  # scripts take no hooks: what they run counts for the module around them
+def watching(network: nn.Module, recorder: Recorder) -> AbstractContextManager[None]:
+    """Every module in the network tells the recorder when it begins and ends. What TorchScript runs counts for the module around it."""
 
-            def before(_module: nn.Module, _args: Any, key: str = name) -> None:
-                recorder.enter(key)
+    def before(name: str, _args: Any) -> None:
+        recorder.enter(name)
 
-            def after(_module: nn.Module, _args: Any, output: Any, key: str = name) -> Any:
-                return recorder.leave(key, output)
+    def after(name: str, _args: Any, output: Any) -> Any:
+        return recorder.leave(name, output)
 
-            handles.append(module.register_forward_pre_hook(before, prepend=True))
-            handles.append(module.register_forward_hook(after, always_call=True))
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()
+    return module_hooks(network, before, after)
 
 
 def _place(tensor: Tensor) -> tuple[Any, ...]:
@@ -352,17 +342,5 @@ def _tensors_of(network: nn.Module) -> list[Tensor]:
     return found
 
 
-def _kind(func: Any) -> str:
-    """An operator's name as people know it; an underscore at the end says that it works in place."""
-    name = func.overloadpacket.__name__
-    return _PLAIN_NAMES.get(name, name.lstrip("_").removeprefix("native_"))
-
-
 _VALUE_TAKERS = {"_local_scalar_dense", "item", "is_nonzero", "equal"}
 """Operators that answer with a number instead of a tensor."""
-_PLAIN_NAMES = {
-    "constant_pad_nd": "pad",
-    "max_pool2d_with_indices": "max_pool2d",
-    "_to_copy": "to",
-    "_unsafe_view": "view",
-}

@@ -5,7 +5,6 @@ image through. Nothing is downloaded by that: weights are fetched only when they
 catalogue's networks, and no library is ever asked for a pretrained one.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from math import prod
@@ -21,6 +20,7 @@ from striate.networks import timm_library, torchvision_library
 from striate.networks.auxiliary import WithAuxiliary
 from striate.networks.checking import check_counts
 from striate.networks.entry import Entry
+from striate.networks.hooks import module_hooks
 from striate.networks.library import Library
 
 LIBRARIES: dict[str, Library] = {"timm": timm_library.LIBRARY, "torchvision": torchvision_library.LIBRARY}
@@ -152,19 +152,20 @@ def _run(network: nn.Module, input_size: tuple[int, int, int], num_classes: int)
     """
     called: list[str] = []
 
-    def note(name: str) -> Callable[..., None]:
-        return lambda *_: called.append(name)
-
-    handles = [
-        module.register_forward_hook(note(name))
+    weighted = {
+        name
         for name, module in network.named_modules()
         if isinstance(getattr(module, "weight", None), Tensor) and module.weight.ndim >= 2
-    ]
+    }
+
+    def note(name: str, _args: Any, _output: Any) -> None:
+        if name in weighted:
+            called.append(name)
+
     network.eval()
-    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+    counter = FlopCounterMode(display=False)
+    with torch.no_grad(), counter, module_hooks(network, lambda *_: None, note, include_root=True):
         answer = network(torch.empty(1, *input_size))
-    for handle in handles:
-        handle.remove()
     if not isinstance(answer, Tensor) or answer.shape != (1, num_classes):
         found = tuple(answer.shape) if isinstance(answer, Tensor) else type(answer).__name__
         raise InputError(

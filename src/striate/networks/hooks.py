@@ -7,18 +7,18 @@ module classes. Code that Python does not run (TorchScript) is refused by name; 
 """
 
 import difflib
-import inspect
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
 from striate.errors import InputError
+from striate.networks.function_places import FunctionPlaces, works_in_place
 
 Change = Callable[[Tensor], Tensor]
 """Takes the output of a place, gives what the network goes on with."""
@@ -35,6 +35,11 @@ class Recording(Mapping[str, Tensor]):
     def __init__(self, names: Sequence[str]) -> None:
         self.names = tuple(names)
         self.outputs: dict[str, list[Tensor]] = {name: [] for name in names}
+
+    def clear(self) -> None:
+        """Forget what was recorded: another forward pass begins."""
+        for outputs in self.outputs.values():
+            outputs.clear()
 
     def __getitem__(self, name: str) -> Tensor:
         outputs = self.outputs[name]
@@ -64,11 +69,7 @@ def recording(network: nn.Module, *names: str) -> Iterator[Recording]:
         found.outputs[name].append(output)
         return output.clone()
 
-    def forget() -> None:
-        for each in found.outputs.values():
-            each.clear()
-
-    with _intercepting(network, names, keep, on_start=forget):
+    with _intercepting(network, names, keep, on_start=found.clear):
         yield found
 
 
@@ -175,44 +176,78 @@ def _intercepting(
 ) -> Iterator[None]:
     """Pass the outputs of the named places through `handle`."""
     modules = dict(network.named_modules())
-    calls: dict[str, int] = defaultdict(int)
-    functions = [name for name in names if ":" in name]
+    functions = {name for name in names if ":" in name}
     wanted: dict[str, list[str]] = defaultdict(list)  # module -> names of places that are calls of it
     for name in names:
-        if ":" not in name:
+        if name not in functions:
             wanted[_module_of(name, modules, network)].append(name)
-    if functions:
-        _refuse_scripts(network)
+    _refuse_scripts(network, wanted, are_functions_wanted=bool(functions))
+    calls: dict[str, int] = defaultdict(int)
     scopes: list[str] = []
 
     def start(_module: nn.Module, _args: Any) -> None:
         calls.clear()
         on_start()
 
-    def leave(module_name: str) -> Callable[..., Any]:
-        def hook(_module: nn.Module, _args: Any, output: Any) -> Any:
-            calls[module_name] += 1
-            for name in wanted[module_name]:
-                if name in (module_name, f"{module_name}#{calls[module_name]}"):
-                    output = handle(name, _as_tensor(name, output))
-            return output
-
-        return hook
+    def change(module_name: str, output: Any) -> Any:
+        calls[module_name] += 1
+        for name in wanted[module_name]:
+            if name in (module_name, f"{module_name}#{calls[module_name]}"):
+                output = handle(name, _as_tensor(name, output))
+        return output
 
     with ExitStack() as stack:
         stack.callback(network.register_forward_pre_hook(start, prepend=True).remove)
         for module_name in wanted:
-            stack.callback(modules[module_name].register_forward_hook(leave(module_name)).remove)
+            stack.enter_context(_changing_output(modules[module_name], partial(change, module_name)))
         stack.enter_context(_running_as_written(network))
         if functions:
             stack.enter_context(_following_modules(network, scopes))
-            interceptor = stack.enter_context(_Functions(set(functions), scopes, handle))
-            stack.callback(
-                network.register_forward_pre_hook(lambda *_: interceptor.counts.clear(), prepend=True).remove
-            )
+            places = stack.enter_context(FunctionPlaces(functions, scopes, handle))
+            begin = network.register_forward_pre_hook(lambda _, *given: places.begin(given), with_kwargs=True)
+            stack.callback(begin.remove)
         yield
-        if functions and interceptor.has_run:
-            interceptor.check_found()
+        if functions and places.has_run:
+            places.check_found()
+
+
+@contextmanager
+def _changing_output(module: nn.Module, change: Callable[[Any], Any]) -> Iterator[None]:
+    """Pass what a module gives through `change`. One that works in place gets a copy of its input, so that its own gradient
+    stays as it is, and what comes out is written back: code that ignores the output goes on with the changed one too.
+    Tensors of inference mode do not tell whether they were written into, and count as if they were.
+    """
+    given: list[tuple[Tensor, Tensor, int]] = []
+
+    def enter(_module: nn.Module, args: Any) -> Any:
+        given.clear()
+        if not (args and isinstance(args[0], Tensor)) or not _may_work_in_place(module):
+            return None
+        copied = args[0].clone()
+        given.append((args[0], copied, 0 if copied.is_inference() else copied._version))
+        return (copied, *args[1:])
+
+    def leave(_module: nn.Module, _args: Any, output: Any) -> Any:
+        if not given:
+            return change(output)
+        original, copied, version = given.pop()
+        if not copied.is_inference() and copied._version == version:
+            return change(output)
+        is_returned = output is copied
+        changed = change(output)
+        original.copy_(changed if is_returned else copied)
+        return original if is_returned else changed
+
+    with ExitStack() as stack:
+        stack.callback(module.register_forward_pre_hook(enter).remove)
+        stack.callback(module.register_forward_hook(leave).remove)
+        yield
+
+
+def _may_work_in_place(module: nn.Module) -> bool:
+    """Whether a module may write into its input: all but those layers of torch.nn that say they do not."""
+    is_plain = type(module).__module__.startswith("torch.nn.modules.") and not any(module.children())
+    return bool(getattr(module, "inplace", False)) or not is_plain
 
 
 def _module_of(name: str, modules: Mapping[str, nn.Module], network: nn.Module) -> str:
@@ -233,12 +268,14 @@ def _as_tensor(name: str, output: Any) -> Tensor:
     return output
 
 
-def _refuse_scripts(network: nn.Module) -> None:
-    """Raise InputError where TorchScript hides the functions that run."""
+def _refuse_scripts(network: nn.Module, wanted: Iterable[str] = (), *, are_functions_wanted: bool = True) -> None:
+    """Raise InputError where TorchScript hides the functions that run, or the modules `wanted`."""
     for name, module in network.named_modules():
-        if isinstance(module, torch.jit.ScriptModule):
+        inside = [each for each in wanted if not name or each.startswith(f"{name}.")]
+        if isinstance(module, torch.jit.ScriptModule) and (are_functions_wanted or inside):
             raise InputError(
-                f"{name or 'the network'} is TorchScript, whose functions cannot be seen or changed; use the network it was made from"
+                f"{name or 'the network'} is TorchScript, whose layers and functions cannot be seen or changed; use the network "
+                "it was made from"
             )
 
 
@@ -267,66 +304,8 @@ def _following_modules(network: nn.Module, scopes: list[str]) -> Iterator[None]:
         yield
 
 
-class _Functions(TorchFunctionMode):
-    """Passes the outputs of the named functions between modules through `handle`."""
-
-    def __init__(self, names: set[str], scopes: list[str], handle: Callable[[str, Tensor], Tensor]) -> None:
-        super().__init__()
-        self.names, self.scopes, self.handle = names, scopes, handle
-        self.counts: dict[str, int] = defaultdict(int)
-        self.seen: dict[str, None] = {}
-        self.has_run = False
-
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        output = func(*args, **(kwargs or {}))
-        if not isinstance(output, Tensor) or not isinstance(func, Callable):  # type: ignore[arg-type]
-            return output
-        self.has_run = True
-        name = f"{self.scopes[-1] if self.scopes else ''}:{_kind(func, args, kwargs or {})}"
-        self.counts[name] += 1
-        if self.counts[name] > 1:
-            name = f"{name}.{self.counts[name]}"
-        self.seen.setdefault(name)
-        return self.handle(name, output) if name in self.names else output
-
-    def check_found(self) -> None:
-        """Raise InputError for a name under which nothing ran."""
-        for name in self.names - self.seen.keys():
-            near = difflib.get_close_matches(name, self.seen, n=3, cutoff=0.5)
-            hint = f"did you mean {', '.join(near)}?" if near else "striate describe lists layers and functions"
-            raise InputError(f"no function called {name!r} ran in the network; {hint}")
-
-
-_SAME = {"truediv": "div", "floordiv": "floor_divide", "concat": "cat", "concatenate": "cat"}
-
-
-def _kind(func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> str:
-    """The name under which `describe` lists a function: its operator's, with an underscore where it works in place."""
-    name = getattr(func, "__name__", type(func).__name__)
-    if name.startswith("__") and name.endswith("__"):
-        name = name[2:-2]
-        is_in_place = name.startswith("i") and name[1:] in ("add", "sub", "mul", "truediv", "and", "or", "xor", "pow")
-        plain = name[1:] if is_in_place else name.removeprefix("r") if name in ("radd", "rmul") else name
-        return _SAME.get(plain, plain) + "_" * is_in_place
-    name = _SAME.get(name, name)
-    return name + "_" if _works_in_place(func, args, kwargs) and not name.endswith("_") else name
-
-
-def _works_in_place(func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> bool:
-    """Whether a call writes its result into its first argument."""
-    if "inplace" in kwargs:
-        return bool(kwargs["inplace"])
-    if getattr(func, "__name__", "").endswith("_") and not getattr(func, "__name__", "").startswith("__"):
-        return True
-    if getattr(func, "__module__", "") != F.__name__:
-        return False
-    names = list(inspect.signature(func).parameters)
-    place = names.index("inplace") if "inplace" in names else len(args)
-    return place < len(args) and bool(args[place])
-
-
 _RECTIFIERS = {
-    "relu", "relu_", "relu6", "hardtanh", "hardtanh_", "leaky_relu", "leaky_relu_", "prelu", "rrelu", "rrelu_", "elu", "elu_",
+    "relu", "relu_", "relu6", "leaky_relu", "leaky_relu_", "prelu", "rrelu", "rrelu_", "elu", "elu_",
     "celu", "celu_", "selu", "selu_", "silu", "silu_", "gelu", "gelu_", "mish", "mish_", "hardswish", "hardswish_", "softplus",
     "threshold", "threshold_",
 }  # fmt: skip
@@ -340,6 +319,8 @@ def _is_rectifier(func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> 
     if name in ("clamp", "clamp_", "clip", "clip_", "clamp_min", "clamp_min_"):
         low = args[1] if len(args) > 1 else kwargs.get("min")
         return isinstance(low, int | float) and low == 0
+    if name in ("hardtanh", "hardtanh_"):
+        return (args[1] if len(args) > 1 else kwargs.get("min_val", -1.0)) == 0
     return False
 
 
@@ -356,11 +337,11 @@ class _Activations(TorchFunctionMode):
             return func(*args, **kwargs)
         inputs = args[0] if args else kwargs["input"]
         others = {key: value for key, value in kwargs.items() if key != "input"}
-        self.seen.append(f"{self.scopes[-1] if self.scopes else ''}:{_kind(func, args, kwargs)}")
+        self.seen.append(f"{self.scopes[-1] if self.scopes else ''}:{func.__name__}")
 
         def activation(values: Tensor) -> Tensor:
             result: Tensor = func(values.clone(), *args[1:], **others)  # it may work in place
             return result
 
         outputs = self.rule(activation, inputs)
-        return inputs.copy_(outputs) if _works_in_place(func, args, kwargs) else outputs
+        return inputs.copy_(outputs) if works_in_place(func, args, kwargs) else outputs

@@ -9,10 +9,11 @@ from datetime import timedelta
 
 import torch
 from lightning_fabric import Fabric
-from lightning_fabric.plugins.environments import TorchElasticEnvironment
+from lightning_fabric.plugins.environments import LightningEnvironment, TorchElasticEnvironment
 from lightning_fabric.strategies import DDPStrategy
 
 from striate.data.opening import Access
+from striate.data.parallel import num_processors
 from striate.errors import InputError
 from striate.progress import log_nothing, track_silently
 from striate.tasks.model import pick_device
@@ -45,7 +46,9 @@ def make_fabric(device: torch.device, precision: Precision, place: Rank) -> Fabr
     accelerator = {"cuda": "gpu"}.get(device.type, device.type)
     with _quiet_logs():
         if place.world_size == 1:
-            fabric = Fabric(accelerator=accelerator, devices=1, precision=precision)
+            # its own guess would be that a scheduler's variables (SLURM, LSF) tell of processes to wait for
+            alone = LightningEnvironment()
+            fabric = Fabric(accelerator=accelerator, devices=1, precision=precision, plugins=alone)
         else:
             _meet(device, place)
             fabric = Fabric(
@@ -68,7 +71,7 @@ def quiet_beside_first(access: Access, place: Rank) -> Access:
 
 def threads_per_process(place: Rank) -> int:
     """How many threads are there for this process, the processes on this machine sharing them out; at least one."""
-    return max(1, torch.get_num_threads() // place.local_world_size)
+    return max(1, min(torch.get_num_threads(), num_processors()) // place.local_world_size)
 
 
 @contextmanager

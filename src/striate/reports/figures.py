@@ -5,12 +5,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-import matplotlib
-from matplotlib.axes import Axes
-from matplotlib.backends.backend_svg import FigureCanvasSVG
-from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator, PercentFormatter
-
+from striate.reports.drawing import Axes, Figure, FigureCanvasSVG, MaxNLocator, PercentFormatter, drawing_settings
 from striate.tasks.intervals import wilson_interval
 
 # Stand-ins: each is replaced by a CSS variable of the page after drawing.
@@ -50,7 +45,7 @@ def accuracy_curves(epochs: Sequence[dict[str, Any]], best_epoch: int | None) ->
 
 def rate_curve(epochs: Sequence[dict[str, Any]]) -> str:
     """The learning rate by epoch."""
-    with matplotlib.rc_context(_SETTINGS):
+    with drawing_settings(_SETTINGS):
         figure, axes = _figure(len(epochs))
         _line(axes, epochs, "learning_rate", VALIDATION, "")
         axes.set_ylim(bottom=0)
@@ -69,7 +64,7 @@ def _short_rate(rate: float) -> str:
 def reliability_chart(bins: Sequence[dict[str, Any]]) -> str:
     """How often the network was right against how sure it was, with 95 % intervals; dots grow with the number of images."""
     most = max((each["count"] for each in bins), default=1)
-    with matplotlib.rc_context(_SETTINGS):
+    with drawing_settings(_SETTINGS):
         figure = Figure(figsize=(3.5, 3.3))
         figure.subplots_adjust(left=0.17, right=0.985, bottom=0.15, top=0.985)
         axes = figure.add_subplot()
@@ -95,7 +90,7 @@ def reliability_chart(bins: Sequence[dict[str, Any]]) -> str:
 
 
 def _curves(epochs: Sequence[dict[str, Any]], best_epoch: int | None, keys: tuple[str, str], *, is_share: bool) -> str:
-    with matplotlib.rc_context(_SETTINGS):
+    with drawing_settings(_SETTINGS):
         figure, axes = _figure(len(epochs))
         _line(axes, epochs, keys[0], TRAIN, "training")
         _line(axes, epochs, keys[1], VALIDATION, "validation")

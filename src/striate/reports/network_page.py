@@ -9,13 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from striate.data.cache import write_atomically
 from striate.errors import InputError
 from striate.inspection.layers import CallDescription, LayerDescription, NetworkDescription
+from striate.printable import printable
 from striate.reports.graph_layout import BOX_WIDTH, IMAGE, lay_out
+from striate.reports.page import page_environment
 from striate.reports.units import short_count, short_size
 from striate.version import __version__
 
@@ -70,19 +71,13 @@ def write_network_page(description: NetworkDescription, path: str | Path, *, nam
 
 def network_page(description: NetworkDescription, *, name: str | None = None) -> str:
     """The page as text."""
-    environment = Environment(
-        loader=PackageLoader("striate", "reports/templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {
+    filters: dict[str, Callable[..., Any]] = {
         "px": _px,
         "count": "{:,}".format,
         "size": short_size,
         "breakable": _breakable,
     }
+    environment = page_environment(filters, keep_newlines=True)
     return environment.get_template("network.html.jinja").render(
         name=name or description.kind,
         description=description,
@@ -187,7 +182,7 @@ def _px(number: float) -> str:
 
 def _breakable(name: str) -> Markup:
     """A dotted name that a narrow column may break between its parts."""
-    return Markup("<wbr>").join(re.findall(r"[^.:]*[.:]?", name)[:-1])
+    return Markup("<wbr>").join(re.findall(r"[^.:]*[.:]?", printable(name))[:-1])
 
 
 def _by(sizes: tuple[int, ...]) -> str:

@@ -10,13 +10,14 @@ import shlex
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined, TemplateError
+from jinja2 import TemplateError
 from markupsafe import Markup
 
 from striate.data.cache import write_atomically
 from striate.data.dataset import SPLITS
 from striate.errors import RunError
 from striate.reports import figures
+from striate.reports.page import page_environment
 
 REPORT_FILE = "report.html"
 MAX_MATRIX_CLASSES = 30
@@ -50,24 +51,19 @@ def write_report(run_dir: str | Path) -> Path:
 
 
 def _render(run_dir: Path, run: dict[str, Any], epochs: list[dict[str, Any]], evaluation: dict[str, Any] | None) -> str:
-    environment = Environment(
-        loader=PackageLoader("striate", "reports/templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
+    environment = page_environment(
+        {
+            "percent": percent,
+            "count": count,
+            "duration": duration,
+            "number": number,
+            "moment": moment,
+            "rows": _setting_rows,
+            "pyrepr": repr,
+            "shell": shell,
+            "last_part": last_part,
+        }
     )
-    environment.filters |= {
-        "percent": percent,
-        "count": count,
-        "duration": duration,
-        "number": number,
-        "moment": moment,
-        "rows": _setting_rows,
-        "pyrepr": repr,
-        "shell": shell,
-        "last_part": last_part,
-    }
     best_epoch = (run.get("best") or {}).get("epoch")
     charts = {
         "loss": Markup(figures.loss_curves(epochs, best_epoch)),

@@ -6,11 +6,14 @@ import subprocess
 import sys
 
 import pytest
+from rich.table import Table
+from rich.text import Text
 
-from striate.cli.console import show_json, track
+from striate.cli.console import complain, log, out, show_json, track
 from striate.cli.describe import _parse_size
 from striate.cli.progress_display import LiveDisplay, _clock
 from striate.errors import InputError
+from striate.printable import printable
 from striate.reports.units import short_count, short_size
 
 
@@ -19,6 +22,26 @@ def test_json_has_no_nan_and_keeps_letters(capsys):
     text = capsys.readouterr().out
     assert json.loads(text) == {"loss": None, "rates": [None, 1.5], "name": "größe"}
     assert "größe" in text
+
+
+@pytest.mark.parametrize("in_table", [False, True])
+def test_a_name_reaches_the_terminal_without_its_control_characters(capsys, in_table):
+    name = "\x1b[2J\x9bRED\nnext\u202e\x07"
+    shown = Text.assemble((name, "bold"), " end")
+    if in_table:
+        table = Table("class", box=None)
+        table.add_row(shown)
+        table.add_row(f"plain {name}")
+        out.print(table)
+    else:
+        out.print(shown)
+        out.print(f"plain {name}", markup=False)
+    lines = [line.strip() for line in capsys.readouterr().out.splitlines()]
+    assert lines[-2] == "\\x1b[2J\\x9bRED\\nnext\\u202e end"  # rich itself leaves a bell out
+    assert lines[-1].startswith("plain \\x1b[2J\\x9bRED\\nnext\\u202e")
+    log(name)
+    complain(name)
+    assert capsys.readouterr().err.splitlines() == [printable(name), f"Error: {printable(name)}"]
 
 
 def test_track_hands_everything_on(capsys):

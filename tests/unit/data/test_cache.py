@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from striate.data.cache import cache_dir, write_atomically
+from striate.data.cache import _temporary_cache, cache_dir, write_atomically
 
 
 def test_the_cache_is_where_the_environment_says(monkeypatch):
@@ -54,3 +54,21 @@ def test_writing_over_a_folder_fails_cleanly(tmp_path):
     with pytest.raises(OSError):  # noqa: PT011  # the kind differs by system
         write_atomically(tmp_path / "name", b"")
     assert os.listdir(tmp_path) == ["name"]
+
+
+def test_without_a_home_that_can_be_written_the_cache_is_a_closed_folder_of_ones_own(monkeypatch, tmp_path):
+    for name in ("STRIATE_CACHE", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", "/dev/null")
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    _temporary_cache.cache_clear()
+    try:
+        assert cache_dir().parent == tmp_path
+        assert cache_dir().stat().st_mode & 0o777 == 0o700
+        first = cache_dir()
+        first.chmod(0o777)  # anybody could put files there
+        _temporary_cache.cache_clear()
+        assert cache_dir() != first
+        assert cache_dir().stat().st_mode & 0o777 == 0o700
+    finally:
+        _temporary_cache.cache_clear()

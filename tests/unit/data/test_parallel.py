@@ -7,7 +7,7 @@ from functools import partial
 import pytest
 import torch
 
-from striate.data.parallel import compute_alone, map_in_order, num_processors, prefetch
+from striate.data.parallel import _processor_quota, compute_alone, map_in_order, num_processors, prefetch
 from striate.errors import DataError
 
 
@@ -130,3 +130,35 @@ def test_leaving_early_leaves_no_thread() -> None:
 def test_a_generator_never_started_starts_no_thread() -> None:
     prefetch([lambda: 1]).close()
     assert count_threads() == 0
+
+
+@pytest.mark.parametrize(
+    ("own", "files", "quota"),
+    [
+        ("0::/box/inner\n", {"box/inner/cpu.max": "max 100000", "box/cpu.max": "150000 100000"}, 1.5),
+        ("0::/\n", {"cpu.max": "50000 100000"}, 0.5),
+        (
+            "4:cpu,cpuacct:/box\n",
+            {"cpu,cpuacct/box/cpu.cfs_quota_us": "400000", "cpu,cpuacct/box/cpu.cfs_period_us": "100000"},
+            4.0,
+        ),
+        (
+            "4:cpu:/\n0::/\n",
+            {"cpu/cpu.cfs_quota_us": "-1", "cpu/cpu.cfs_period_us": "100000", "cpu.max": "max 100000"},
+            None,
+        ),
+        ("nonsense\n", {"cpu.max": "nonsense"}, None),
+        ("", {}, None),
+    ],
+)
+def test_a_containers_quota_of_processors(tmp_path, own, files, quota):
+    (tmp_path / "own").write_text(own)
+    for name, text in files.items():
+        (tmp_path / "root" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "root" / name).write_text(text)
+    assert _processor_quota(tmp_path / "root", tmp_path / "own") == quota
+
+
+def test_a_machine_without_control_groups_has_no_quota(tmp_path):
+    assert _processor_quota(tmp_path, tmp_path / "missing") is None
+    assert num_processors() >= 1

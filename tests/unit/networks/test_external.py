@@ -28,7 +28,7 @@ from striate.networks.catalogue import (
 )
 from striate.networks.external import external_entry
 from striate.recipes.choices import Choices
-from striate.recipes.defaults import LibraryFacts, default_preprocessing, default_recipe
+from striate.recipes.defaults import DataFacts, default_preprocessing, default_recipe
 from striate.tasks.model import load_model
 from striate.weights.adapting import load_pretrained
 from striate.weights.loading import load_weights
@@ -36,7 +36,7 @@ from striate.weights.model_file import ModelFile, read_model_file, write_model_f
 
 SMALL = ["timm:test_resnet", "timm:test_vit", "torchvision:shufflenet_v2_x0_5", "torchvision:regnet_y_400mf"]
 DISTILLED = "timm:deit_tiny_distilled_patch16_224"
-DIGITS = LibraryFacts(num_train=1400, num_classes=10, channels=1, height=8, width=8)
+DIGITS = DataFacts(num_train=1400, num_classes=10, channels=1, height=8, width=8)
 
 
 @pytest.mark.parametrize("name", SMALL)

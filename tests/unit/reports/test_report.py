@@ -29,7 +29,7 @@ class Page(HTMLParser):
         self.tags: list[str] = []
         self.ids: list[str] = []
         self.text = ""
-        self.loader(path.read_text(encoding="utf-8"))
+        self.feed(path.read_text(encoding="utf-8"))
         self.close()
         assert self.open == []
         self.text = " ".join(self.text.replace("\N{NO-BREAK SPACE}", " ").split())

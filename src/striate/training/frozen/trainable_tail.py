@@ -3,6 +3,7 @@
 n images of a batch, C channels, K classes.
 """
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,15 +13,9 @@ from torch import Tensor, nn
 from torch.nn.modules.dropout import _DropoutNd
 
 from striate.networks.auxiliary import WithAuxiliary
+from striate.networks.hooks import input_of, module_hooks
 from striate.networks.restore import evaluating
 from striate.training.frozen.layer_groups import LayerGroup, hold_norms, restored_modes
-
-
-class _Reached(Exception):
-    """The forward pass has come to the trained part."""
-
-    def __init__(self, features: Tensor) -> None:
-        self.features = features
 
 
 class TrainableTail(nn.Module):
@@ -45,8 +40,9 @@ class TrainableTail(nn.Module):
 
     def features(self, images: Tensor) -> Tensor:
         """What reaches the first module of the tail in evaluation mode: images (n, C, H, W) -> features (n, ...)."""
-        with evaluating(self.network):
-            return _reach(self.network, self.tail[0], images)
+        with evaluating(self.network), torch.no_grad():
+            features: Tensor = input_of(self.network, images, self.tail[0])
+        return features
 
 
 def whole_state(state: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -82,7 +78,7 @@ def find_trainable_tail(network: nn.Module, groups: Sequence[LayerGroup], images
     with restored_modes(network), torch.random.fork_rng(devices=[]):
         network.train()
         hold_norms(network)
-        if not torch.equal(_reach(network, part.tail[0], images), features):
+        if not torch.equal(input_of(network, images, part.tail[0]), features):
             return "its frozen layers are random in training, as with dropout"
         if not _trains_alike(network, part, images, features):
             return f"what is trained, from {start} on, is more than a chain of layers in training"
@@ -143,47 +139,19 @@ def _is_flat(given: Any, answer: Any) -> bool:
 
 
 def _record(network: nn.Module, images: Tensor) -> tuple[list[_Call], Tensor]:
-    """Every call of a module inside, as they began, and the answer; tensors are held, so that none is mistaken."""
+    """Every call of a module inside, as they began, and the output; tensors are held, so that none is mistaken."""
     calls: list[_Call] = []
-    open_calls: list[int] = []
-    num_events = 0
-    handles = []
+    open_calls: list[tuple[int, Any]] = []
+    modules = dict(network.named_modules())
+    events = itertools.count()
 
-    def begin(_module: nn.Module, _args: tuple[Any, ...]) -> None:
-        nonlocal num_events
-        open_calls.append(num_events)
-        num_events += 1
+    def begin(_name: str, args: tuple[Any, ...]) -> None:
+        open_calls.append((next(events), args[0] if len(args) == 1 else args))
 
-    for name, module in network.named_modules():
-        if module is network:
-            continue
+    def end(name: str, _args: tuple[Any, ...], output: Any) -> None:
+        began, given = open_calls.pop()
+        calls.append(_Call(name, modules[name], given, output, began, next(events)))
 
-        def end(module: nn.Module, args: tuple[Any, ...], answer: Any, name: str = name) -> None:
-            nonlocal num_events
-            calls.append(_Call(name, module, args[0] if len(args) == 1 else args, answer, open_calls.pop(), num_events))
-            num_events += 1
-
-        handles += [module.register_forward_pre_hook(begin), module.register_forward_hook(end)]
-    try:
-        answer = network(images)
-    finally:
-        for handle in handles:
-            handle.remove()
-    return sorted(calls, key=lambda call: call.began), answer
-
-
-@torch.no_grad()
-def _reach(network: nn.Module, name: str, images: Tensor) -> Tensor:
-    """What the module called `name` is given, in the mode in which the network is; nothing behind it runs."""
-
-    def stop(_module: nn.Module, args: tuple[Tensor, ...]) -> None:
-        raise _Reached(args[0])
-
-    handle = network.get_submodule(name).register_forward_pre_hook(stop)
-    try:
-        network(images)
-    except _Reached as reached:
-        return reached.features
-    finally:
-        handle.remove()
-    raise RuntimeError(f"{name} did not run")
+    with module_hooks(network, begin, end):
+        output = network(images)
+    return sorted(calls, key=lambda call: call.began), output

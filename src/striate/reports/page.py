@@ -1,0 +1,32 @@
+"""The one way in which pages are made from templates: escaped, without control characters, no name forgotten."""
+
+from collections.abc import Callable
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from striate.printable import printable
+
+
+def page_environment(filters: dict[str, Callable[..., Any]], *, keep_newlines: bool = False) -> Environment:
+    """Templates of this room with these filters beside Jinja's own.
+
+    Whatever a template shows is escaped for HTML, and control characters and overrides of direction in it are visible
+    escapes; `keep_newlines` leaves line breaks alone. A name that is not given is an error.
+    """
+
+    def finalize(value: Any) -> Any:
+        shown = isinstance(value, str) and not isinstance(value, Markup)
+        return printable(value, keep_newlines=keep_newlines) if shown else value
+
+    environment = Environment(
+        loader=PackageLoader("striate", "reports/templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        finalize=finalize,
+    )
+    environment.filters |= filters
+    return environment

@@ -1,0 +1,228 @@
+"""Attack a model on the images of a source: the right images, labels by name, one attack or a suite, figures. N images."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from striate.data.opening import Access
+from striate.data.sampling import read_batch
+from striate.errors import DataError, InputError
+from striate.evaluation.evaluate_model import Part, choose_part
+from striate.robustness.attacked import Callee, attacking
+from striate.robustness.criteria import UNTARGETED, Criterion, Targeted, least_likely
+from striate.robustness.draws import image_keys, integers
+from striate.robustness.methods import METHODS, Method
+from striate.robustness.norms import LINF, find_norm
+from striate.robustness.outcome import AttackOutcome, classes_of, figures_of
+from striate.robustness.request import check_epsilon
+from striate.robustness.suite import SUITES, PlannedAttack, attack_in_turn
+from striate.tasks.model import Model, load_model
+from striate.tasks.pixel_model import PixelModel
+
+_CLEAN_BATCH = 64
+
+
+@dataclass(frozen=True)
+class AttackRequest:
+    """What to attack with. Either `method` with its options, or `suite`; None leaves an option at the attack's default.
+
+    `target`: a class by name, `least_likely` or `random`; None for any class but the label.
+    """
+
+    method: str = "pgd"
+    suite: str | None = None
+    norm: str = LINF.name
+    epsilon: float = 8 / 255
+    num_steps: int | None = None
+    step_size: float | None = None
+    num_restarts: int | None = None
+    target: str | None = None
+    seed: int = 0
+
+    def plan(self) -> tuple[PlannedAttack, ...]:
+        """The attacks in turn; InputError for an option that the method does not take."""
+        if self.suite is not None:
+            if self.suite not in SUITES:
+                raise InputError(f"suite must be one of {', '.join(SUITES)} but is {self.suite!r}")
+            if self.norm not in METHODS["apgd_ce"].norms:
+                raise InputError(f"a suite measures by linf, l2 or l1, not {self.norm}")
+            seeded = (("seed", self.seed),)
+            return tuple(
+                PlannedAttack(each.method, each.options + (seeded if "seed" in METHODS[each.method].options else ()))
+                for each in SUITES[self.suite]
+            )
+        method = METHODS.find(self.method)
+        if self.norm not in method.norms:
+            raise InputError(f"{method.name} measures by {' or '.join(method.norms)}, not {self.norm}")
+        return (PlannedAttack(method.name, tuple(self._options(method).items())),)
+
+    def _options(self, method: Method) -> dict[str, Any]:
+        given = {"num_steps": self.num_steps, "step_size": self.step_size, "num_restarts": self.num_restarts}
+        wanted = {name: value for name, value in given.items() if value is not None}
+        for name in wanted:
+            if name not in method.options:
+                flag = "--" + name.removeprefix("num_").replace("_", "-")
+                raise InputError(f"{method.name} takes no {flag}; it takes {_flags(method)}")
+        if self.target is not None and not method.takes_targets:
+            raise InputError(f"{method.name} takes no --target; pgd, apgd_targeted and carlini_wagner do")
+        return wanted | ({"seed": self.seed} if "seed" in method.options else {})
+
+
+def attack(
+    model: Model | str | Path,
+    source: str | Path | None = None,
+    request: AttackRequest | None = None,
+    *,
+    split: str | None = None,
+    limit: int | None = None,
+    batch_size: int | None = None,
+    access: Access | None = None,
+) -> AttackOutcome:
+    """Attack a model, or what `load_model` takes for one, on images of a source, by default those it was trained on.
+
+    `limit` draws so many images by the seed. Only images that are named correctly are attacked; the others count as lost.
+    Raises InputError for what cannot be attacked so, DataError as `evaluate` does.
+    """
+    access, request = access or Access(), request or AttackRequest()
+    if not isinstance(model, Model):
+        model = load_model(model, log=access.log)
+    check_epsilon(request.epsilon, request.norm)
+    request.plan()
+    part = choose_part(model, source, split, access, prefer=("test", "validation"))
+    indices = choose_images(part, limit, request.seed)
+    images, labels = read_images(model, part, indices)
+    network = PixelModel(model.network, model.preprocessing, temperature=model.temperature)
+    names = tuple(part.dataset.images.name(int(index)) for index in indices)
+    return attack_images(
+        network,
+        images.to(model.device),
+        labels.to(model.device),
+        request,
+        class_names=model.class_names,
+        names=names,
+        source=part.dataset.source,
+        split=part.split,
+        batch_size=batch_size,
+        access=access,
+    )
+
+
+def attack_images(
+    network: Callee,
+    images: Tensor,
+    labels: Tensor,
+    request: AttackRequest,
+    *,
+    class_names: tuple[str, ...],
+    names: tuple[str, ...] = (),
+    source: str = "",
+    split: str = "",
+    batch_size: int | None = None,
+    access: Access | None = None,
+) -> AttackOutcome:
+    """The same for images (N, C, H, W) in [0, 1] and labels (N,) at hand, and any network from pixels to logits (N, K)."""
+    access = access or Access()
+    outputs = clean_outputs(network, images)
+    was_correct = ~UNTARGETED.is_met(outputs, labels)
+    criterion = choose_criterion(request.target, outputs, labels, images, class_names, request.seed)
+    if isinstance(criterion, Targeted):
+        reached = criterion.is_met(outputs, labels)
+        access.log(f"robust means here: not taken for the target; {int(reached.sum())} of {len(images)} were before")
+    result = attack_in_turn(
+        network,
+        images,
+        labels,
+        request.plan(),
+        outputs,
+        was_correct,
+        epsilon=request.epsilon,
+        norm=find_norm(request.norm) if request.norm in _lp_norms() else request.norm,
+        criterion=criterion,
+        batch_size=batch_size,
+        track=access.track,
+    )
+    return AttackOutcome(
+        source=source,
+        split=split,
+        names=names or tuple(str(number) for number in range(len(images))),
+        class_names=class_names,
+        labels=labels.cpu(),
+        norm=request.norm,
+        epsilon=request.epsilon,
+        target=request.target,
+        originals=images.cpu(),
+        images=result.images.cpu(),
+        was_correct=was_correct.cpu(),
+        is_robust=result.is_robust.cpu(),
+        before=classes_of(outputs),
+        after=classes_of(result.outputs),
+        sizes=result.sizes.cpu(),
+        attacks=tuple(figures_of(each, stands) for each, stands in result.attacks),
+    )
+
+
+def clean_outputs(network: Callee, images: Tensor) -> Tensor:
+    """Outputs (N, K) for the images as they are, in evaluation mode."""
+    with attacking(network) as attacked:
+        return torch.cat([attacked.outputs(part) for part in images.split(_CLEAN_BATCH)])
+
+
+def choose_criterion(
+    target: str | None, outputs: Tensor, labels: Tensor, images: Tensor, class_names: tuple[str, ...], seed: int
+) -> Criterion:
+    """Any other class, or for each image the target that the words name.
+
+    An image of the target class itself keeps its place and is given the next class, so that no target is a label.
+    """
+    if target is None:
+        return UNTARGETED
+    num_classes = outputs.shape[1]
+    if target == "least_likely":
+        ranked = outputs.scatter(1, labels[:, None], torch.inf)  # never the label itself
+        return Targeted(least_likely(ranked))
+    if target == "random":
+        return Targeted((labels + 1 + integers(image_keys(images, seed), num_classes - 1)) % num_classes)
+    if target not in class_names:
+        shown = ", ".join(class_names[:5]) + (" ..." if len(class_names) > 5 else "")
+        raise InputError(f"target must be least_likely, random or a class of the model ({shown}) but is {target!r}")
+    chosen = class_names.index(target)
+    if bool((labels == chosen).all()):
+        raise InputError(f"every image is labelled {target!r}, which is the target; choose another")
+    return Targeted(torch.where(labels == chosen, (labels + 1) % num_classes, chosen))
+
+
+def choose_images(part: Part, limit: int | None, seed: int) -> np.ndarray:
+    """Indices of readable images of the part, `limit` of them drawn by the seed, in order."""
+    indices = np.asarray(part.indices)[part.packed.usable[part.indices]]
+    if not len(indices):
+        raise DataError(f"{part.dataset.source} has no readable image in its {part.split} part; name another")
+    if limit is not None and limit < len(indices):
+        indices = np.sort(np.random.default_rng(seed).permutation(indices)[:limit])
+    return indices
+
+
+def read_images(model: Model, part: Part, indices: np.ndarray) -> tuple[Tensor, Tensor]:
+    """Pixels (N, C, H, W) float32 in [0, 1] as the model sees them, and labels (N,)."""
+    pixels = read_batch(part.packed, indices, model.preprocessing.crop_size)
+    labels = torch.from_numpy(part.labels[indices])
+    if int(labels.min()) < 0:
+        raise DataError("some images have no label that the model knows; attack a part whose images all have one")
+    return pixels.float() / 255, labels
+
+
+def _lp_norms() -> tuple[str, ...]:
+    return METHODS["fgsm"].norms
+
+
+def _flags(method: Method) -> str:
+    flags = ["--" + name.removeprefix("num_").replace("_", "-") for name in method.options if name != "num_targets"]
+    return ", ".join(flags) or "only --epsilon and --norm"
+
+
+Attack = Callable[..., AttackOutcome]
+"""What `attack` is."""
