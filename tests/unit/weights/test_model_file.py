@@ -156,7 +156,6 @@ def test_what_is_no_plain_json_cannot_be_provenance(tmp_path: Path) -> None:
             {"task": "detection"},
             "the task is 'detection' but this version of striate knows classification, localization",
         ),
-        ({"task": "localization"}, "the task is 'localization', which no file of version 1 can have"),
         ({"class_names": NAMES[:9]}, "there are 9 class names for 10 outputs"),
         ({"class_names": (*NAMES[:9], "")}, "a class name is empty or not a string"),
         ({"class_names": (*NAMES[:9], NAMES[0])}, "a class name occurs twice"),
