@@ -33,6 +33,7 @@ _HOMES = {
     "check_network": "striate.inspection.check_network",
     "describe": "striate.inspection.describe",
     "evaluate": "striate.evaluation.evaluate_model",
+    "explain": "striate.explanation.explain",
     "export_model": "striate.export.exporting",
     "load_model": "striate.tasks.model",
     "open_engine": "striate.engines.predicting",
@@ -60,6 +61,7 @@ if TYPE_CHECKING:
     from striate.errors import StriateError as StriateError
     from striate.evaluation.evaluate_model import evaluate as evaluate
     from striate.evaluation.temperature_scaling import calibrate as calibrate
+    from striate.explanation.explain import explain as explain
     from striate.export.exporting import check_exported as check_exported
     from striate.export.exporting import export_model as export_model
     from striate.inspection.check_network import check_network as check_network

@@ -1,6 +1,7 @@
 """`striate train`: from a source of images to a run folder with a model and a report."""
 
 import json
+import shlex
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -226,6 +227,11 @@ def train(
     display = LiveDisplay()
     access = Access(data_dir=data_dir, download=download, max_pixels=max_pixels, log=log, track=track)
     if resume is not None:
+        if epochs is not None:
+            raise InputError(
+                f"a run's schedule is made for its own number of epochs, so it cannot be made longer; train on from its weights: "
+                f"striate train {_source_of(resume)} --weights {resume} --epochs {epochs}"
+            )
         if source is not None or run is not None or find_rate or shard_weights or choices != Choices():
             raise InputError(
                 "--resume goes on with the run exactly as it was started; give it the run folder and nothing else"
@@ -255,6 +261,14 @@ def train(
         if as_json and place.rank == 0:
             log(f"stopped; go on with: striate train --resume {finished.path}")
         raise typer.Exit(1)
+
+
+def _source_of(run: Path) -> str:
+    """What the run was trained on, as one types it; SOURCE where the folder does not say."""
+    try:
+        return shlex.quote(str(json.loads((run / "run.json").read_bytes())["source"]))
+    except (OSError, ValueError, KeyError, TypeError):
+        return "SOURCE"
 
 
 def _num_devices_of(run: Path) -> int:

@@ -96,7 +96,7 @@ def _from_folder(folder: Path, preprocessing: Preprocessing, task: Task, most: i
     chosen = [named[index] for index in _spread(len(named), most)]
     thunks = (partial(read_pixels, name, image, preprocessing) for name, image in chosen)
     with closing(prefetch(thunks, depth=2 * num_processors(), num_workers=num_processors())) as read:
-        pixels = [each.pixels for each in read if not isinstance(each, PredictionError)]
+        pixels = [each[1] for each in read if not isinstance(each, PredictionError)]
     return Samples(_stack(pixels, str(folder)), str(folder), is_own=True, task=task)
 
 

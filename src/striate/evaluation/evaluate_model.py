@@ -11,6 +11,7 @@ import torch
 from striate.data.dataset import SPLITS, Dataset
 from striate.data.opening import Access, OpenedData, open_data, pack_data
 from striate.data.packed import PreparedImages
+from striate.data.sketch import Overlap, overlap
 from striate.data.splits import digest, split_dataset
 from striate.errors import DataError, InputError
 from striate.evaluation.evaluate_network import evaluate as evaluate_network
@@ -44,7 +45,8 @@ class SourceEvaluation:
 @dataclass(frozen=True)
 class Part:
     """Images of a source for a model to answer: `indices` of `packed`, of the split called `split`, with the `annotations` of
-    all images, whose labels are outputs of the model. `is_own`: they are those of its own training run.
+    all images, whose labels are outputs of the model. `is_own`: they are those of its own training run. `known`: for another
+    source, how many of them the model was trained on, as far as it can tell.
     """
 
     dataset: Dataset
@@ -53,6 +55,26 @@ class Part:
     indices: np.ndarray
     annotations: Annotations
     is_own: bool
+    known: Overlap | None = None
+
+    @property
+    def labels(self) -> np.ndarray:
+        """(N,) the class of each image."""
+        return self.annotations.labels
+
+
+@dataclass(frozen=True)
+class Parts:
+    """All images of a source: indices of `packed` by split ("train", "validation", "test", "all"; empty where there are none), and what
+    else `Part` has.
+    """
+
+    dataset: Dataset
+    packed: PreparedImages
+    parts: dict[str, np.ndarray]
+    annotations: Annotations
+    is_own: bool
+    hashes: np.ndarray
 
     @property
     def labels(self) -> np.ndarray:
@@ -115,6 +137,23 @@ def choose_part(
     """
     if split is not None and split not in (*SPLITS, ALL):
         raise InputError(f"split must be one of {', '.join((*SPLITS, ALL))} but is {split!r}")
+    opened = open_parts(model, source, access)
+    split = split or next((name for name in prefer if len(opened.parts[name])), ALL)
+    _warn_of_training_images(opened.dataset, split, model.provenance.get("data"), opened.is_own, access)
+    indices = opened.parts[split]
+    if not len(indices):
+        there_are = ", ".join(name for name, part in opened.parts.items() if len(part))
+        raise DataError(f"{opened.dataset.source} has no images in its {split} part; there are: {there_are}")
+    where = f"{opened.dataset.source} ({split})"
+    known = None if opened.is_own else _known(opened.hashes[indices], model.provenance.get("data"), where, access)
+    return Part(opened.dataset, opened.packed, split, indices, opened.annotations, opened.is_own, known)
+
+
+def open_parts(model: Model, source: str | Path | None, access: Access) -> Parts:
+    """All images of a source, or without one those of the model's training, decoded, with labels matched by name.
+
+    Raises as `evaluate` does.
+    """
     trained_on = model.provenance.get("data")
     data = _open_own(trained_on, access) if source is None else open_data(source, access)
     is_own = trained_on is not None and data.fingerprint == trained_on["fingerprint"]
@@ -135,13 +174,18 @@ def choose_part(
         if is_own and trained_on
         else _given_parts(data.dataset)
     )
-    split = split or next((name for name in prefer if len(parts[name])), ALL)
-    _warn_of_training_images(data.dataset, split, trained_on, is_own, access)
-    indices = parts[split]
-    if not len(indices):
-        there_are = ", ".join(name for name, part in parts.items() if len(part))
-        raise DataError(f"{data.dataset.source} has no images in its {split} part; there are: {there_are}")
-    return Part(data.dataset, packed, split, indices, annotations, is_own)
+    return Parts(data.dataset, packed, parts, annotations, is_own, data.hashes)
+
+
+def _known(hashes: np.ndarray, trained_on: dict[str, Any] | None, where: str, access: Access) -> Overlap | None:
+    """How many of these images the model was trained on, as far as it remembers; said where it is any."""
+    known = None if not trained_on else overlap(trained_on.get("train_sketch"), hashes)
+    if known is not None and known.num_found:
+        access.log(
+            f"{known.num_found:,} of {known.num_told:,} images of {where} {'is' if known.num_found == 1 else 'are'} among those that "
+            "the model was trained on, by their bytes: these figures flatter"
+        )
+    return known
 
 
 def _warn_of_training_images(

@@ -8,6 +8,7 @@ from typing import Any
 from striate.data.opening import Access
 from striate.errors import DataError, InputError, RunError
 from striate.evaluation.temperature_scaling import CalibrationMetrics, Fit, calibrate, calibration_metrics
+from striate.export.exporting import stale_exports
 from striate.progress import log_nothing
 from striate.recipes.run_folder import RUN_FILE, read_run
 from striate.recipes.train import re_evaluate
@@ -86,6 +87,9 @@ def calibrate_file(
             return Calibrated(None, model.temperature, fit, test, None)
     save_model(calibrated, path)
     report = _new_report(folder, device, access) if is_run else None
+    for export in stale_exports(folder, calibrated.temperature) if is_run else ():
+        to = {".onnx": "onnx", ".xml": "openvino"}.get(export.suffix, "torch")
+        access.log(f"{export} still answers at the temperature before; again: striate export {folder} --to {to}")
     return Calibrated(path, calibrated.temperature, fit, test, report)
 
 

@@ -16,6 +16,7 @@ from lightning_fabric import Fabric
 
 from striate.data.dataset import SPLITS, Dataset
 from striate.data.opening import Access
+from striate.data.sketch import make_sketch
 from striate.data.splits import digest
 from striate.processor import processor
 from striate.recipes.mode_choice import ModeChoice
@@ -64,6 +65,7 @@ def describe_run(
             "fingerprint": prepared.data.fingerprint,
             "data_dir": None if access.data_dir is None else str(Path(access.data_dir).absolute()),
             "max_pixels": access.max_pixels,
+            "train_sketch": make_sketch(prepared.data.hashes[prepared.splits.train]),
             "num_images": len(dataset),
             "counts": {name: _count_classes(prepared, name) for name in SPLITS},
             "broken": [[dataset.images.name(index), reason] for index, reason in packed.broken.items()],

@@ -39,6 +39,7 @@ from striate.training.optimizers import build_optimizer
 from striate.training.precision import has_fast_bf16
 from striate.training.recipe import Recipe
 from striate.weights.adapting import adapt_preprocessing, load_pretrained
+from striate.weights.compressed_file import is_compressed_file, read_compressed_header
 from striate.weights.deep_compression_file import NETWORK as DEEP_COMPRESSED
 from striate.weights.deep_compression_file import is_deep_compression_file
 from striate.weights.model_file import MODEL_FILE, is_model_file, read_header
@@ -97,6 +98,11 @@ def prepare(source: str, choices: Choices, access: Access, device: torch.device)
     preprocessing = default_preprocessing(facts, entry, choices.image_size)
     are_ready = False
     if choices.weights is None:
+        if choices.freeze not in (None, "nothing"):
+            log(
+                f"--freeze {choices.freeze} without weights keeps layers at their random first values, which nothing learns from; "
+                "add --weights imagenet, or leave --freeze out"
+            )
         network = build_network(entry.name, num_classes=num_outputs, in_channels=facts.channels, seed=seed)
     else:
         network, own = _load_weights(
@@ -294,6 +300,8 @@ def _network_of(weights: str) -> str:
     path = path / MODEL_FILE if path.is_dir() else path
     if not path.is_file():
         raise InputError(f"there are no weights called {weights!r}, nor is that a file; say {PUBLISHED} or give a path")
+    if is_compressed_file(path):
+        return read_compressed_header(path).network
     if is_model_file(path):
         return read_header(path)[0].network
     with path.open("rb") as file:

@@ -2,7 +2,9 @@
 
 import dataclasses
 import platform
-from contextlib import suppress
+import shlex
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -37,6 +39,7 @@ from striate.recipes.run_folder import (
     read_run,
     write_json,
 )
+from striate.recipes.run_lock import locking_run
 from striate.reports.report import write_report
 from striate.tasks.classification.logits import tempered
 from striate.tasks.model import task_of
@@ -51,7 +54,7 @@ from striate.training.distributed.collectives import (
     rank_zero_first,
 )
 from striate.training.distributed.fsdp import check_sharding
-from striate.training.distributed.launch import Rank, current_rank, is_restart_of
+from striate.training.distributed.launch import Rank, current_rank, is_restart_of, launch_identity
 from striate.training.frozen.feature_cache import with_features
 from striate.training.frozen.trainable_tail import TrainableTail, whole_state
 from striate.training.loader import MAX_READERS, Loader
@@ -145,7 +148,7 @@ def train(
         prepared, mode = _in_mode(prepared, choices or Choices(), own_device, place, access, measure=measure)
         fabric = make_fabric(own_device, prepared.recipe.precision, place)
         run_dir = Path(from_first(fabric, partial(_made_run_dir, run, str(source), prepared.entry.name)))
-        with threads(prepared.recipe.num_threads):
+        with threads(prepared.recipe.num_threads), _locked(run_dir, fabric):
             described = describe_run(prepared, access, fabric, started_at, run_checks, mode, shard_weights)
             with raise_on_all_ranks(fabric):
                 if fabric.is_global_zero:
@@ -172,12 +175,16 @@ def resume(
     described = read_run(run_dir)
     recipe = Recipe.from_json(described["recipe"])
     access = _access_of_run(described, quiet_beside_first(access or Access(), place))
+    if described["status"] == "finished":
+        access.log(
+            f"{run_dir} is finished: nothing is left to train, these are its figures; to train on from its weights: "
+            f"striate train {shlex.quote(described['source'])} --weights {shlex.quote(str(run_dir))} --epochs N"
+        )
     own_device = check_device(described["machine"]["device"] if device == "auto" else device, recipe.precision, place)
     fabric = make_fabric(own_device, recipe.precision, place)
-    with (
-        naming_lost_processes(fabric, f"go on with: striate train --resume {run_dir}"),
-        threads(described["machine"]["threads"]),
-    ):
+    with ExitStack() as stack:
+        stack.enter_context(naming_lost_processes(fabric, f"go on with: striate train --resume {run_dir}"))
+        stack.enter_context(threads(described["machine"]["threads"]))
         has_checkpoint = from_first(fabric, lambda: "yes" if has_checkpoints(run_dir / "checkpoint") else "") == "yes"
         job = partial(_prepared_again, run_dir, described, recipe, access, has_checkpoint)
         prepared = rank_zero_first(fabric, place.local_rank, job)
@@ -185,6 +192,7 @@ def resume(
         with raise_on_all_ranks(fabric):
             if fabric.is_global_zero:  # a kill may have come before it was written
                 write_json(run_dir / SPLITS_FILE, split_names(prepared))
+        stack.enter_context(_locked(run_dir, fabric))
         has_yet_to_check = described.get("checks") == [] and not has_checkpoint
         return _run(
             run_dir, described, prepared, fabric, access, observer, is_resumed=True, run_checks=has_yet_to_check
@@ -200,11 +208,21 @@ def re_evaluate(run: str | Path, *, device: str = "auto", access: Access | None 
     recipe = Recipe.from_json(described["recipe"])
     access = _access_of_run(described, access or Access())
     fabric = make_fabric(check_device(device, recipe.precision, Rank()), recipe.precision, Rank())
-    with threads(described["machine"]["threads"]):
+    with threads(described["machine"]["threads"]), locking_run(run_dir):
         prepared = _prepared_again(run_dir, described, recipe, access, has_checkpoint=True)
         split, evaluation = _evaluate(run_dir, described, prepared, fabric, access)
     write_report(run_dir)
     return Run(run_dir, "finished", split, evaluation)
+
+
+@contextmanager
+def _locked(run_dir: Path, fabric: Fabric) -> Iterator[None]:
+    """Hold the run folder in the first process; all learn of it where another run has it."""
+    with ExitStack() as stack:
+        with raise_on_all_ranks(fabric):
+            if fabric.is_global_zero:
+                stack.enter_context(locking_run(run_dir))
+        yield
 
 
 def _access_of_run(described: dict[str, Any], access: Access) -> Access:
@@ -252,10 +270,13 @@ def _prepared_again(
 
 def _begun_by_this_launch(run: str | Path | None) -> str:
     """The run folder that processes of the same torchrun made before one of them died; empty where there is none."""
-    candidates = [Path(run)] if run is not None else list(Path("runs").glob("*"))
+    if launch_identity() is None:
+        return ""
+    candidates = [Path(run)] if run is not None else sorted(Path("runs").glob("*"))
     for folder in candidates:
-        if (folder / RUN_FILE).is_file() and is_restart_of(read_run(folder).get("launch")):
-            return str(folder)
+        with suppress(RunError):  # a damaged neighbour is no run of ours
+            if (folder / RUN_FILE).is_file() and is_restart_of(read_run(folder).get("launch")):
+                return str(folder)
     return ""
 
 

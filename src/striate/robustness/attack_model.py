@@ -1,6 +1,5 @@
 """Attack a model on the images of a source: the right images, labels by name, one attack or a suite, figures. N images."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -141,7 +140,7 @@ def attack_images(
         outputs,
         was_correct,
         epsilon=request.epsilon,
-        norm=find_norm(request.norm) if request.norm in _lp_norms() else request.norm,
+        norm=find_norm(request.norm),
         criterion=criterion,
         batch_size=batch_size,
         track=access.track,
@@ -215,14 +214,6 @@ def read_images(model: Model, part: Part, indices: np.ndarray) -> tuple[Tensor, 
     return pixels.float() / 255, labels
 
 
-def _lp_norms() -> tuple[str, ...]:
-    return METHODS["fgsm"].norms
-
-
 def _flags(method: Method) -> str:
     flags = ["--" + name.removeprefix("num_").replace("_", "-") for name in method.options if name != "num_targets"]
     return ", ".join(flags) or "only --epsilon and --norm"
-
-
-Attack = Callable[..., AttackOutcome]
-"""What `attack` is."""

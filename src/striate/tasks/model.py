@@ -29,6 +29,7 @@ from striate.tasks.predictions import (
 )
 from striate.tasks.task import Task
 from striate.weights.adapting import find_counts, load_pretrained
+from striate.weights.compressed_file import is_compressed_file, read_compressed_file
 from striate.weights.model_file import MODEL_FILE, ModelFile, read_model_file, write_model_file
 
 
@@ -168,7 +169,7 @@ def save_model(model: Model, path: str | Path) -> None:
 
 
 def _from_file(path: Path) -> Model:
-    about, state = read_model_file(path)
+    about, state = read_compressed_file(path) if is_compressed_file(path) else read_model_file(path)
     task = task_of(about, path)
     network = about.build_network()
     network.load_state_dict(state)

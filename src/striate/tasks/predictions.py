@@ -88,7 +88,7 @@ def answer_each(
     """
     if top < 1 or batch_size < 1:
         raise InputError(f"top and batch_size must be at least 1 but are {top} and {batch_size}")
-    thunks = (partial(read_pixels, name, image, preprocessing) for name, image in named)
+    thunks = (partial(read_image, name, image, preprocessing) for name, image in named)
     num_workers = min(8, os.cpu_count() or 1)
     with closing(prefetch(thunks, depth=2 * batch_size, num_workers=num_workers)) as pixels:
         jobs = (partial(_answer, batch, task, preprocessing, run, top) for batch in in_batches(pixels, batch_size))
@@ -108,7 +108,13 @@ def name_images(images: ImageLike | Iterable[ImageLike]) -> Iterator[tuple[str, 
             yield f"image {place}", image
 
 
-def read_pixels(name: str, image: ImageLike, preprocessing: Preprocessing) -> ReadImage | PredictionError:
+def read_pixels(name: str, image: ImageLike, preprocessing: Preprocessing) -> tuple[str, np.ndarray] | PredictionError:
+    """The name and the pixels (h, w, C) of one image as the network wants them, or why there are none."""
+    read = read_image(name, image, preprocessing)
+    return read if isinstance(read, PredictionError) else (read.name, read.pixels)
+
+
+def read_image(name: str, image: ImageLike, preprocessing: Preprocessing) -> ReadImage | PredictionError:
     """One image as the network wants it, or why there is none."""
     try:
         decoded = _decode(image, preprocessing.channels)

@@ -27,6 +27,7 @@ from striate.errors import InputError, ModelFileError
 from striate.networks.entry import Entry, Weights
 from striate.networks.imagenet import imagenet_class_names
 from striate.progress import Log, log_nothing
+from striate.weights.compressed_file import is_compressed_file, read_compressed_file
 from striate.weights.deep_compression_file import (
     CAFFE_PREPROCESSING,
     NETWORK,
@@ -122,8 +123,8 @@ def _load_file(entry: Entry, path: Path) -> LoadedWeights:
     """The weights in one file, its kind told by its first bytes."""
     with path.open("rb") as file:
         head = file.read(128)
-    if is_model_file(path):
-        model_file, state = read_model_file(path)
+    if (is_compressed := is_compressed_file(path)) or is_model_file(path):
+        model_file, state = read_compressed_file(path) if is_compressed else read_model_file(path)
         if model_file.network != entry.name:
             raise ModelFileError(f"{path} is a model of {model_file.network}, not of {entry.name}; choose that network")
         return LoadedWeights(state, model_file.preprocessing, model_file.class_names, f"the striate model {path}")

@@ -170,6 +170,21 @@ def is_model_file(path: str | Path) -> bool:
 
 def _encode_header(model_file: ModelFile, table: dict[str, TensorInfo]) -> bytes:
     """Length and header of the file, the checksum still zeros, filled up with spaces to a multiple of eight bytes."""
+    striate = encode_about(model_file)
+    header: dict[str, Any] = {"__metadata__": {"format": "pt", "sha256": _NO_CHECKSUM, "striate": striate}}
+    for name, info in table.items():
+        header[name] = {"dtype": _DTYPE_NAMES[info.dtype], "shape": info.shape, "data_offsets": (info.start, info.stop)}
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    if len(text) > MAX_HEADER_BYTES:
+        raise ModelFileError(
+            f"the header would have {len(text)} bytes, over the limit of {MAX_HEADER_BYTES}; shorten the provenance"
+        )
+    return len(text).to_bytes(8, "little") + text
+
+
+def encode_about(model_file: ModelFile) -> str:
+    """The JSON document of a model file: all of it but the weights. ModelFileError where the provenance is no plain JSON."""
     has_temperature = model_file.temperature != 1
     has_settings = model_file.task != "classification" or bool(model_file.task_settings)
     version = 3 if has_settings else 2 if has_temperature else 1
@@ -184,19 +199,9 @@ def _encode_header(model_file: ModelFile, table: dict[str, TensorInfo]) -> bytes
         **({"task_settings": model_file.task_settings} if version >= 3 else {}),
     }
     try:
-        striate = json.dumps(about, allow_nan=False)
+        return json.dumps(about, allow_nan=False)
     except (TypeError, ValueError) as error:
         raise ModelFileError(f"the provenance of a model must be plain JSON: {error}") from None
-    header: dict[str, Any] = {"__metadata__": {"format": "pt", "sha256": _NO_CHECKSUM, "striate": striate}}
-    for name, info in table.items():
-        header[name] = {"dtype": _DTYPE_NAMES[info.dtype], "shape": info.shape, "data_offsets": (info.start, info.stop)}
-    text = json.dumps(header, separators=(",", ":")).encode()
-    text += b" " * (-len(text) % 8)
-    if len(text) > MAX_HEADER_BYTES:
-        raise ModelFileError(
-            f"the header would have {len(text)} bytes, over the limit of {MAX_HEADER_BYTES}; shorten the provenance"
-        )
-    return len(text).to_bytes(8, "little") + text
 
 
 def _find_checksum(header: bytes) -> tuple[int, int]:
@@ -215,7 +220,7 @@ def _read_checked_header(file: BufferedReader, path: str | Path) -> tuple[bytes,
     if not isinstance(metadata, dict) or not isinstance(metadata.get("striate"), str):
         raise ModelFileError(f"{path} holds weights but not which network they are for; use it as NETWORK:{path}")
     try:
-        model_file = _parse_about(metadata["striate"])
+        model_file = parse_about(metadata["striate"])
         _find_checksum(header)
         data_bytes = file.seek(0, 2) - len(header)
         file.seek(len(header))
@@ -229,7 +234,7 @@ def _read_checked_header(file: BufferedReader, path: str | Path) -> tuple[bytes,
     return header, model_file, table
 
 
-def _parse_about(text: str) -> ModelFile:
+def parse_about(text: str) -> ModelFile:
     """The ModelFile of the JSON document under "striate"."""
     try:
         about = strict_json(text)

@@ -131,6 +131,10 @@ class ClassificationAccumulator:
         logits = class_logits(outputs)
         self.batches.append(answers_to(logits, targets.to(logits.device)))
 
+    def answers(self) -> Answers:
+        """The five numbers of every image."""
+        return joined(self.batches)
+
     def arrays(self) -> dict[str, np.ndarray]:
         """The fields of Answers, (N,) each."""
         return vars(joined(self.batches))
