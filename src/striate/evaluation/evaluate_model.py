@@ -34,6 +34,12 @@ class SourceEvaluation:
     mistake_names: tuple[str, ...]
     temperature: float = 1.0
 
+    @property
+    def top1_accuracy(self) -> float:
+        """The fraction of images whose most probable class is right, as `Run.evaluation` has it."""
+        figures: Any = self.evaluation  # a task without classes has none
+        return float(figures.top1_accuracy)
+
     def to_json(self) -> dict[str, Any]:
         """Plain values: source, split, temperature, and the figures as Evaluation names them."""
         values = self.evaluation.to_json()

@@ -14,6 +14,7 @@ from torch import Tensor
 from striate.data.parallel import prefetch
 from striate.errors import InputError
 from striate.explanation.layers import default_layer
+from striate.explanation.measure import as_inputs
 from striate.explanation.methods import Method, find_methods
 from striate.explanation.scores import logits_of
 from striate.networks.restore import evaluating
@@ -87,16 +88,11 @@ def _explain_each(
             readable = [each for each in batch if isinstance(each, tuple)]
             explained: list[list[Explanation]] = []
             if readable:
-                inputs = _as_inputs(model, [pixels for _, pixels in readable])
+                inputs = as_inputs(model, [pixels for _, pixels in readable])
                 layer = layer or _layer_of(model, methods, inputs, log)
                 explained = _explain_batch(model, readable, inputs, methods, chosen, top, layer, log)
             answers = iter(explained)
             yield from (each if isinstance(each, PredictionError) else next(answers) for each in batch)
-
-
-def _as_inputs(model: Model, pixels: list[np.ndarray]) -> Tensor:
-    """Pixels (H, W, C) uint8 of images -> what the network takes, (n, C, H, W) float32."""
-    return model.preprocessing.normalize(torch.from_numpy(np.stack(pixels)).permute(0, 3, 1, 2).to(model.device))
 
 
 def _layer_of(model: Model, methods: list[Method], inputs: Tensor, log: Log) -> str | None:

@@ -88,3 +88,9 @@ def _trace(network: nn.Module, images: Tensor) -> list[_Call]:
     with borrowed(network), torch.no_grad(), module_hooks(network, lambda *_: None, after):
         run(network, images)
     return calls
+
+
+def layers_in_order(network: nn.Module, images: Tensor) -> list[str]:
+    """The names of the modules that hold parameters themselves, in the order in which they first run for such an image."""
+    own = {name for name, module in network.named_modules() if any(True for _ in module.parameters(recurse=False))}
+    return list(dict.fromkeys(call.name for call in _trace(network, images) if call.name in own))

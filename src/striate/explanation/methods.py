@@ -28,7 +28,8 @@ from striate.explanation.smooth_grad import smooth_grad
 class Method:
     """One way of explaining. `takes_layer`: its map is that of a layer, (N, h, w). `plane` says how channels become one for showing.
 
-    `is_signed`: negative values speak against the class.
+    `is_signed`: negative values speak against the class. `is_slow`: hundreds of passes an image.
+    `is_insensitive`: known to show edges whatever the upper layers have learnt (arXiv:1810.03292).
     """
 
     name: str
@@ -37,6 +38,8 @@ class Method:
     takes_layer: bool = False
     plane: Literal["none", "sum", "max"] = "none"
     is_signed: bool = False
+    is_slow: bool = False
+    is_insensitive: bool = False
 
     def to_plane(self, array: np.ndarray) -> np.ndarray:
         """One map (H, W) of (H, W) or (C, H, W): the sum over channels, or the largest absolute value."""
@@ -48,17 +51,17 @@ class Method:
 METHODS = (
     Method("saliency", saliency, "arXiv:1312.6034"),
     Method("gradient_x_input", gradient_x_input, "arXiv:1605.01713", plane="sum", is_signed=True),
-    Method("integrated_gradients", integrated_gradients, "arXiv:1703.01365", plane="sum", is_signed=True),
-    Method("smooth_grad", smooth_grad, "arXiv:1706.03825", plane="max"),
-    Method("guided_backprop", guided_backprop, "arXiv:1412.6806", plane="max"),
-    Method("deconvnet", deconvnet, "arXiv:1311.2901", plane="max"),
+    Method("integrated_gradients", integrated_gradients, "arXiv:1703.01365", plane="sum", is_signed=True, is_slow=True),
+    Method("smooth_grad", smooth_grad, "arXiv:1706.03825", plane="max", is_slow=True),
+    Method("guided_backprop", guided_backprop, "arXiv:1412.6806", plane="max", is_insensitive=True),
+    Method("deconvnet", deconvnet, "arXiv:1311.2901", plane="max", is_insensitive=True),
     Method("grad_cam", grad_cam, "arXiv:1610.02391", takes_layer=True),
     Method("grad_cam_plus_plus", grad_cam_plus_plus, "arXiv:1710.11063", takes_layer=True),
-    Method("guided_grad_cam", guided_grad_cam, "arXiv:1610.02391", takes_layer=True, plane="max"),
+    Method("guided_grad_cam", guided_grad_cam, "arXiv:1610.02391", takes_layer=True, plane="max", is_insensitive=True),
     Method("layer_cam", layer_cam, "IEEE TIP 30 (2021)", takes_layer=True),
-    Method("score_cam", score_cam, "arXiv:1910.01279", takes_layer=True),
-    Method("occlusion", occlusion, "arXiv:1311.2901", is_signed=True),
-    Method("lime", lime, "arXiv:1602.04938", is_signed=True),
+    Method("score_cam", score_cam, "arXiv:1910.01279", takes_layer=True, is_slow=True),
+    Method("occlusion", occlusion, "arXiv:1311.2901", is_signed=True, is_slow=True),
+    Method("lime", lime, "arXiv:1602.04938", is_signed=True, is_slow=True),
 )
 _BY_NAME = {method.name: method for method in METHODS}
 ALL = "all"

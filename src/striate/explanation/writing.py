@@ -8,12 +8,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from PIL import Image
 
 from striate.data.cache import write_atomically
 from striate.errors import InputError
+from striate.explanation.cutout import cut_out, on_nothing
 from striate.explanation.explain import Explanation
+from striate.explanation.measure import as_inputs
 from striate.explanation.pictures import as_rgb, enlarged, overlay, sheet
+from striate.explanation.saliency import saliency
+from striate.explanation.sanity import SanityCheck
+from striate.tasks.model import Model
 
 _LONGEST_NAME = 60
 _COLUMNS = 7
@@ -80,6 +86,37 @@ def _sheet(explanations: Sequence[Explanation], tiles: dict[tuple[int, str], np.
         row.append((f"{each.method.name}\n{each.layer or ''}", tiles[each.class_index, each.method.name]))
     wrapped = [row[start : start + _COLUMNS] for row in rows.values() for start in range(0, len(row), _COLUMNS)]
     return sheet(wrapped, title=Path(first.path).name)
+
+
+def write_sanity(folder: Path, checks: Sequence[SanityCheck]) -> Path:
+    """A picture of the sanity check: a row for each method, the first image's maps while the weights are shuffled."""
+    rows = []
+    for check in checks:
+        captions = ["as trained", *(f"down to {layer}" for layer in check.layers)]
+        figures = ["", *(f"{similarity:.2f}" for similarity in check.similarities)]
+        tiles = [overlay(np.full((*plane.shape, 1), 40, np.uint8), np.abs(plane)) for plane in check.planes]
+        words = (f"{check.method}\n{caption}  {figure}" for caption, figure in zip(captions, figures, strict=True))
+        rows.append(list(zip(words, [_resized(tile) for tile in tiles], strict=True)))
+    path = folder / "sanity.png"
+    write_file(path, to_png(sheet(rows, title="Maps while weights are shuffled from the head down")))
+    return path
+
+
+def _resized(tile: np.ndarray) -> np.ndarray:
+    return np.asarray(Image.fromarray(tile).resize((160, round(160 * tile.shape[0] / tile.shape[1]))))
+
+
+def write_cut_out(folder: Path, number: int, model: Model, explanation: Explanation) -> dict[str, str]:
+    """The object of an explanation's class, cut out by its saliency: {"path", "mask", "picture"}, black and white, and RGBA."""
+    pixels = explanation.pixels
+    labels = torch.tensor([explanation.class_index])
+    plane = saliency(model.network, as_inputs(model, [pixels]), classes=labels)[0].cpu().numpy()
+    mask = cut_out(pixels, plane)
+    stem = f"{number:04d}-{file_name(Path(explanation.path).stem)}.{explanation.class_index}-{file_name(explanation.class_name)}"
+    places = {"mask": folder / f"{stem}.mask.png", "picture": folder / f"{stem}.cut-out.png"}
+    write_file(places["mask"], to_png(Image.fromarray(255 * mask.astype(np.uint8))))
+    write_file(places["picture"], to_png(Image.fromarray(on_nothing(pixels, mask))))
+    return {"path": explanation.path} | {name: str(place) for name, place in places.items()}
 
 
 def _npz(**arrays: Any) -> bytes:

@@ -18,6 +18,7 @@ from striate.data.dataset import SPLITS, Dataset
 from striate.data.opening import Access
 from striate.data.sketch import make_sketch
 from striate.data.splits import digest
+from striate.networks.given import EXTERNAL, digest_of
 from striate.processor import processor
 from striate.recipes.mode_choice import ModeChoice
 from striate.recipes.prepare import Prepared
@@ -42,6 +43,7 @@ def describe_run(
     dataset, recipe, packed = prepared.data.dataset, prepared.recipe, prepared.packed
     packages = (*_VERSIONS, "timm") if prepared.entry.family == "timm" else _VERSIONS
     data_notices = [*dataset.notices, *prepared.splits.notices]
+    is_given = prepared.entry.name == EXTERNAL
     config = asdict(prepared.entry.config) | {
         "in_channels": prepared.preprocessing.channels,
         "num_classes": prepared.task.num_outputs(recipe.output),
@@ -57,6 +59,7 @@ def describe_run(
             "name": prepared.entry.name,
             "config": config,
             "num_params": sum(param.numel() for param in prepared.network.parameters()),
+            **({"label": prepared.entry.title, "start": digest_of(prepared.network)} if is_given else {}),
         },
         "task": {"name": prepared.task.name, "settings": prepared.task.settings()},
         "class_names": list(dataset.class_names),
@@ -132,8 +135,9 @@ def summary_line(prepared: Prepared, device: torch.device) -> str:
     arithmetic += ", compiled" * recipe.use_compile + ", CUDA graphs" * recipe.use_cuda_graphs
     on_gpu = f", on {gpu_name(device)}" if device.type == "cuda" else ""
     changes = [name for name, value in asdict(recipe.augmentation).items() if value]
+    name = f"{prepared.entry.title} ({EXTERNAL})" if recipe.network == EXTERNAL else recipe.network
     return (
-        f"{recipe.network} at {size}{grown}{frozen} on {sizes} images of {len(prepared.data.dataset.class_names)} classes: "
+        f"{name} at {size}{grown}{frozen} on {sizes} images of {len(prepared.data.dataset.class_names)} classes: "
         f"{epochs} in batches of {recipe.batch_size}, {recipe.optimizer.name} at {recipe.optimizer.learning_rate:.3g}, "
         f"{recipe.schedule.name}{arithmetic}{on_gpu}; augmentation: {', '.join(changes) or 'none'}"
     )

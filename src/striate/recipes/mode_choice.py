@@ -115,7 +115,11 @@ def _memory_path(
         "format": 2,  # in the first, compiled code alone was timed on a whole batch
         "machine": [*processor(), num_processors(), gpu_name(device) or device.type],
         "versions": [__version__, version("torch")],
-        "network": [prepared.entry.name, sum(param.numel() for param in prepared.network.parameters())],
+        "network": [
+            prepared.entry.name,
+            prepared.entry.title,
+            sum(param.numel() for param in prepared.network.parameters()),
+        ],
         "input": [prepared.preprocessing.channels, *prepared.preprocessing.crop_size, recipe.batch_size],
         "recipe": [recipe.optimizer.name, recipe.freeze, recipe.accumulate_steps],
         "modes": [asdict(mode) for mode in modes],

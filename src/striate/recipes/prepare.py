@@ -19,8 +19,9 @@ from striate.data.sampling import read_batch
 from striate.data.splits import split_dataset
 from striate.data.statistics import measure_mean_image, measure_mean_std
 from striate.errors import DataError, InputError
-from striate.networks.catalogue import build_network, check_input_size, entry_for
+from striate.networks.catalogue import build_entry, check_input_size, entry_for
 from striate.networks.entry import Entry
+from striate.networks.given import GivenNetwork, given_entry
 from striate.progress import Log
 from striate.recipes.choices import Choices
 from striate.recipes.defaults import (
@@ -29,6 +30,7 @@ from striate.recipes.defaults import (
     default_preprocessing,
     default_recipe,
     resized_preprocessing,
+    sizes_to_try,
 )
 from striate.tasks.catalogue import task_for
 from striate.tasks.task import Annotations, Task
@@ -68,8 +70,10 @@ class Prepared:
     annotations: Annotations
 
 
-def prepare(source: str, choices: Choices, access: Access, device: torch.device) -> Prepared:
-    """Data, network and recipe for a new run on `device`, each open choice made from what the data are.
+def prepare(
+    source: str, choices: Choices, access: Access, device: torch.device, given: GivenNetwork | None = None
+) -> Prepared:
+    """Data, network and recipe for a new run on `device`, each open choice made from what the data are. `given` is a network from Python.
 
     Raises DataError, InputError or ModelFileError with one line when they do not fit together.
     """
@@ -86,24 +90,23 @@ def prepare(source: str, choices: Choices, access: Access, device: torch.device)
     task = task_for(data.dataset, choices.task)
     task.check_loss(choices.loss)
     choices = dataclasses.replace(choices, task=task.name)
-    dry_splits = _split(
-        data, np.ones(len(data.dataset), bool), choices, task
-    )  # refuses hopeless data before any decoding
+    all_images = np.ones(len(data.dataset), bool)
+    dry_splits = _split(data, all_images, choices, task)  # refuses hopeless data before any decoding
     facts = _look(data.dataset, dry_splits, device)
-    entry = _choose_entry(choices, facts)
+    num_outputs = task.num_outputs(choices.output or "softmax")
+    entry = _choose_entry(choices, facts) if given is None else _given_entry(given, choices, facts, num_outputs)
     if choices.image_size is not None:
         check_input_size(entry, (choices.image_size, choices.image_size), training=True)
     seed = choices.seed or 0
-    num_outputs = task.num_outputs(choices.output or "softmax")
     preprocessing = default_preprocessing(facts, entry, choices.image_size)
     are_ready = False
     if choices.weights is None:
-        if choices.freeze not in (None, "nothing"):
+        if given is None and choices.freeze not in (None, "nothing"):
             log(
                 f"--freeze {choices.freeze} without weights keeps layers at their random first values, which nothing learns from; "
                 "add --weights imagenet, or leave --freeze out"
             )
-        network = build_network(entry.name, num_classes=num_outputs, in_channels=facts.channels, seed=seed)
+        network = build_entry(entry, num_classes=num_outputs, in_channels=facts.channels, seed=seed)
     else:
         network, own = _load_weights(
             entry, choices.weights, data.dataset.class_names, num_outputs, facts.channels, seed, log
@@ -144,7 +147,7 @@ def prepare_again(
     class_names, channels = data.dataset.class_names, preprocessing.channels
     num_outputs = task.num_outputs(recipe.output)
     if recipe.weights is None or has_checkpoint:
-        network = build_network(entry.name, num_classes=num_outputs, in_channels=channels, seed=recipe.seed)
+        network = build_entry(entry, num_classes=num_outputs, in_channels=channels, seed=recipe.seed)
         _initialize_from_images(entry, network, packed, splits, preprocessing)
     else:
         network, _ = _load_weights(entry, recipe.weights, class_names, num_outputs, channels, recipe.seed, access.log)
@@ -172,7 +175,7 @@ def _load_weights(
                 f"{weights} does not name its {len(class_names)} classes: its last layer, {entry.head}, is kept as it is"
             )
         else:
-            fresh = build_network(entry.name, num_classes=num_outputs, in_channels=channels, seed=seed)
+            fresh = build_entry(entry, num_classes=num_outputs, in_channels=channels, seed=seed)
             for head in (entry.head, *entry.auxiliary_heads):
                 pretrained.network.get_submodule(head).load_state_dict(fresh.get_submodule(head).state_dict())
             log(f"{entry.name}: the last layer, {entry.head}, answered for other classes and is replaced by a new one")
@@ -281,6 +284,17 @@ def _split(data: OpenedData, usable: np.ndarray, choices: Choices, task: Task) -
         test_fraction=0.1 if choices.test_fraction is None else choices.test_fraction,
         least_classes=task.least_classes,
     )
+
+
+def _given_entry(given: GivenNetwork, choices: Choices, facts: DataFacts, num_outputs: int) -> Entry:
+    """The entry of a network from Python, at a size that it takes."""
+    for name, value in (("network", choices.network), ("weights", choices.weights)):
+        if value is not None:
+            raise InputError(
+                f"{name} {value!r} was chosen, but a network is given as well; leave {name} out, and load weights into the network yourself"
+            )
+    sizes = sizes_to_try(facts, choices.image_size)
+    return given_entry(given, num_classes=num_outputs, in_channels=facts.channels, sizes=sizes, seed=choices.seed or 0)
 
 
 def _choose_entry(choices: Choices, facts: DataFacts) -> Entry:

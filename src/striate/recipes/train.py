@@ -21,7 +21,9 @@ from striate.data.splits import digest
 from striate.errors import InputError, ModelFileError, RunError, StriateError
 from striate.evaluation.evaluate_network import evaluate as evaluate_network
 from striate.evaluation.mistakes import write_mistakes
-from striate.networks.catalogue import build_network, entry_for
+from striate.networks.catalogue import build_entry, entry_for
+from striate.networks.entry import Entry
+from striate.networks.given import EXTERNAL, GivenNetwork, NetworkSource, digest_of, given_entry
 from striate.processor import has_cpp_compiler
 from striate.recipes.choices import Choices
 from striate.recipes.defaults import default_num_threads
@@ -111,6 +113,8 @@ def train(
     shard_weights: bool = False,
     access: Access | None = None,
     observer: Observer | None = None,
+    network: NetworkSource | None = None,
+    head: str | None = None,
 ) -> Run:
     """Train a classifier on a source and judge it; what `choices` leaves open is decided by the data.
 
@@ -118,7 +122,10 @@ def train(
     best epoch by validation), checkpoint/, events/ and report.html. With `measure` a long run first
     tries how this machine computes it fastest, unless that was measured before. `device` is auto, cpu, cuda or mps. Called in every
     process that torchrun started, the processes share each batch and do together what one would do; the first writes,
-    tells and judges, and the others' Run has no figures. `shard_weights` shares out the weights as well. Ctrl-C stops
+    tells and judges, and the others' Run has no figures. `shard_weights` shares out the weights as well.
+    `network` is a network of your own in place of one that `choices` names: a function or class that takes `num_classes` (and
+    `in_channels`, where it has that parameter), or a module, of which a copy is trained; `head` names its last layer as in
+    `named_modules`, found by running it if left out. Ctrl-C stops
     between two updates; the run can be taken up by `resume`. Raises DataError, InputError, ModelFileError, RunError or
     NonFiniteLoss, each one line.
     """
@@ -136,10 +143,11 @@ def train(
     with naming_lost_processes(fabric, "start the run again"):
         if begun := from_first(fabric, partial(_begun_by_this_launch, run)):
             access.log(f"torchrun has started the processes again: going on with {begun}")
-            return resume(begun, device=device, access=access, observer=observer)
+            return resume(begun, device=device, access=access, observer=observer, network=network, head=head)
         if run is not None:
             from_first(fabric, partial(_checked_run_dir, Path(run)))  # before anything slow
-        job = partial(prepare, str(source), choices or Choices(), access, own_device)
+        given = None if network is None else GivenNetwork(network, head)
+        job = partial(prepare, str(source), choices or Choices(), access, own_device, given)
         prepared = rank_zero_first(fabric, place.local_rank, job)
         check_same(fabric, what_must_agree(prepared), platform.node())
         check_batch_size(prepared.recipe, fabric)
@@ -163,12 +171,19 @@ def train(
 
 
 def resume(
-    run: str | Path, *, device: str = "auto", access: Access | None = None, observer: Observer | None = None
+    run: str | Path,
+    *,
+    device: str = "auto",
+    access: Access | None = None,
+    observer: Observer | None = None,
+    network: NetworkSource | None = None,
+    head: str | None = None,
 ) -> Run:
     """Go on with a run that was stopped or killed, exactly where its newest whole checkpoint left it.
 
     On the CPU the final weights are bit for bit those of the run that was never stopped. A finished run is left as it is and its
-    figures come back. Raises RunError where the folder is no run or its data have changed.
+    figures come back. A run with a network of your own needs `network` and `head` again, as `train` got them. Raises RunError
+    where the folder is no run or its data have changed.
     """
     run_dir, observer = Path(run), observer or SilentObserver()
     place = current_rank()
@@ -186,7 +201,8 @@ def resume(
         stack.enter_context(naming_lost_processes(fabric, f"go on with: striate train --resume {run_dir}"))
         stack.enter_context(threads(described["machine"]["threads"]))
         has_checkpoint = from_first(fabric, lambda: "yes" if has_checkpoints(run_dir / "checkpoint") else "") == "yes"
-        job = partial(_prepared_again, run_dir, described, recipe, access, has_checkpoint)
+        given = None if network is None else GivenNetwork(network, head)
+        job = partial(_prepared_again, run_dir, described, recipe, access, has_checkpoint, given)
         prepared = rank_zero_first(fabric, place.local_rank, job)
         check_same(fabric, what_must_agree(prepared), platform.node())
         with raise_on_all_ranks(fabric):
@@ -199,7 +215,9 @@ def resume(
         )
 
 
-def re_evaluate(run: str | Path, *, device: str = "auto", access: Access | None = None) -> Run:
+def re_evaluate(
+    run: str | Path, *, device: str = "auto", access: Access | None = None, network: NetworkSource | None = None
+) -> Run:
     """The figures and the report of a finished run anew, from its model file as it is now; one process. Raises as `resume`."""
     run_dir = Path(run)
     described = read_run(run_dir)
@@ -208,8 +226,9 @@ def re_evaluate(run: str | Path, *, device: str = "auto", access: Access | None 
     recipe = Recipe.from_json(described["recipe"])
     access = _access_of_run(described, access or Access())
     fabric = make_fabric(check_device(device, recipe.precision, Rank()), recipe.precision, Rank())
+    given = None if network is None else GivenNetwork(network)
     with threads(described["machine"]["threads"]), locking_run(run_dir):
-        prepared = _prepared_again(run_dir, described, recipe, access, has_checkpoint=True)
+        prepared = _prepared_again(run_dir, described, recipe, access, True, given)
         split, evaluation = _evaluate(run_dir, described, prepared, fabric, access)
     write_report(run_dir)
     return Run(run_dir, "finished", split, evaluation)
@@ -247,17 +266,23 @@ def _in_mode(
 
 
 def _prepared_again(
-    run_dir: Path, described: dict[str, Any], recipe: Recipe, access: Access, has_checkpoint: bool
+    run_dir: Path,
+    described: dict[str, Any],
+    recipe: Recipe,
+    access: Access,
+    has_checkpoint: bool,
+    given: GivenNetwork | None,
 ) -> Prepared:
     """The run as its folder describes it. RunError where its data are gone or have changed."""
     source, stored = described["source"], described["data"]
     if Path(source).is_absolute() and not Path(source).exists():
         raise RunError(f"the images of {source} are not there any more; put them back or start a new run")
+    preprocessing = Preprocessing.from_json(described["preprocessing"])
     prepared = prepare_again(
         source,
         recipe,
-        Preprocessing.from_json(described["preprocessing"]),
-        entry_for(described["network"]["name"]),
+        preprocessing,
+        _entry_again(run_dir, described["network"], preprocessing, recipe, given),
         access,
         has_checkpoint=has_checkpoint,
     )
@@ -265,7 +290,36 @@ def _prepared_again(
         raise RunError(
             f"the images of {source} are not those that {run_dir} was started with; put them back or start a new run"
         )
+    start = described["network"].get("start")
+    if start is not None and not has_checkpoint and digest_of(prepared.network) != start:
+        raise RunError(
+            f"{run_dir} has no checkpoint yet and the network given does not begin with the weights it had; start a new run"
+        )
     return prepared
+
+
+def _entry_again(
+    run_dir: Path, stored: dict[str, Any], preprocessing: Preprocessing, recipe: Recipe, given: GivenNetwork | None
+) -> Entry:
+    """The entry of the network that a run describes. InputError where it needs to be given from Python, or must not be."""
+    if stored["name"] != EXTERNAL:
+        if given is not None:
+            raise InputError(f"{run_dir} trains {stored['name']}, which is built by name; leave network out")
+        return entry_for(stored["name"])
+    if given is None:
+        label = stored.get("label", "its network")
+        raise InputError(
+            f"{run_dir} trains a network given from Python ({label}), whose code no file holds; go on from Python: "
+            f"striate.resume({str(run_dir)!r}, network=...)"
+        )
+    config, size = stored["config"], preprocessing.crop_size
+    return given_entry(
+        given,
+        num_classes=config["num_classes"],
+        in_channels=config["in_channels"],
+        sizes=[size],
+        seed=recipe.seed,
+    )
 
 
 def _begun_by_this_launch(run: str | Path | None) -> str:
@@ -290,11 +344,18 @@ def _made_run_dir(run: str | Path | None, source: str, network: str) -> str:
 
 
 def find_rate(
-    source: str | Path, choices: Choices | None = None, *, device: str = "auto", access: Access | None = None
+    source: str | Path,
+    choices: Choices | None = None,
+    *,
+    device: str = "auto",
+    access: Access | None = None,
+    network: NetworkSource | None = None,
+    head: str | None = None,
 ) -> RateScan:
     """Scan learning rates for the run that `train` would make, on a copy of its network; nothing is written."""
     own_device = check_device(device, choices.precision if choices else None, Rank())
-    prepared = prepare(str(source), choices or Choices(), access or Access(), own_device)
+    given = None if network is None else GivenNetwork(network, head)
+    prepared = prepare(str(source), choices or Choices(), access or Access(), own_device, given)
     fabric = make_fabric(own_device, prepared.recipe.precision, Rank())
     loader = _loader(prepared)
     return scan_rates(prepared.network, prepared.recipe, loader, fabric=fabric, head=prepared.entry.head)
@@ -431,14 +492,15 @@ def _evaluate(
     run_dir: Path, described: dict[str, Any], prepared: Prepared, fabric: Fabric, access: Access
 ) -> tuple[str, Figures]:
     """Measure the best model on the test part, or validation where there is none; leave evaluation.json and the worst mistakes."""
+    is_given = prepared.entry.name == EXTERNAL
     try:
-        about, weights = read_model_file(run_dir / MODEL_FILE)
+        about, weights = read_model_file(run_dir / MODEL_FILE, prepared.network if is_given else None)
     except ModelFileError as error:
         raise RunError(f"{error}; the run's best weights are lost with it, so start a new run") from None
     network = prepared.network
     if described["machine"].get("has_shared_out_weights"):  # what was trained lies in pieces in all processes
-        network = build_network(
-            prepared.entry.name,
+        network = build_entry(
+            prepared.entry,
             num_classes=prepared.task.num_outputs(prepared.recipe.output),
             in_channels=prepared.preprocessing.channels,
         ).to(fabric.device)
