@@ -38,6 +38,7 @@ _HOMES = {
     "load_model": "striate.tasks.model",
     "open_engine": "striate.engines.predicting",
     "open_source": "striate.data.readers.sources",
+    "plan_run": "striate.recipes.train",
     "predict": "striate.engines.predicting",
     "resume": "striate.recipes.train",
     "save_model": "striate.tasks.model",
@@ -69,6 +70,7 @@ if TYPE_CHECKING:
     from striate.networks.catalogue import build_network as build_network
     from striate.recipes.choices import Choices as Choices
     from striate.recipes.train import Run as Run
+    from striate.recipes.train import plan_run as plan_run
     from striate.recipes.train import resume as resume
     from striate.recipes.train import train as train
     from striate.reports.network_page import write_network_page as write_network_page

@@ -60,6 +60,10 @@ def train(
     find_rate: Annotated[
         bool, typer.Option("--find-rate", help="Scan learning rates, show the curve and stop.")
     ] = False,
+    dry_run: Annotated[
+        bool,
+        typer.Option("--dry-run", help="Show network, image size, epochs and how long it will take; train nothing."),
+    ] = False,
     checks: Annotated[bool, typer.Option("--checks/--no-checks", help="Sanity checks before the first epoch.")] = True,
     measure: Annotated[
         bool,
@@ -209,6 +213,7 @@ def train(
         from striate.data.opening import Access
         from striate.recipes.choices import Choices
         from striate.recipes.train import find_rate as scan_rates
+        from striate.recipes.train import plan_run
         from striate.recipes.train import resume as resume_run
         from striate.recipes.train import train as train_source
 
@@ -239,6 +244,10 @@ def train(
         finished = resume_run(resume, device=device, access=access, observer=display)
     elif source is None:
         raise InputError("nothing to train on: name a SOURCE such as digits or a folder of photos, or --resume RUN")
+    elif dry_run:
+        plan = plan_run(source, choices, device=device, measure=measure, access=access)
+        show_json(plan.to_json()) if as_json else display.show_plan(plan)
+        return
     elif find_rate:
         scan = scan_rates(source, choices, device=device, access=access)
         show_json(scan.to_json()) if as_json else display.show_rates(scan)

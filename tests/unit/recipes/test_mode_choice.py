@@ -27,7 +27,7 @@ def run_digits(path, **choices):
 @pytest.mark.usefixtures("long_run")
 def test_a_measured_mode_is_said_stored_and_taken_again(tmp_path):
     first, described, told = run_digits(tmp_path / "first")
-    assert told[0] == "measuring in which way this machine computes this run fastest"
+    assert told[0].startswith("measuring which of ")
     assert told[1].startswith("measured on this machine, images/s: ")
     mode, recipe = described["mode"], described["recipe"]
     assert told[1].endswith(f"taking {mode['chosen']}")
@@ -60,7 +60,7 @@ def test_what_is_asked_for_is_not_measured(tmp_path):
     assert described["mode"] is None
     assert {name: described["recipe"][name] for name in choices} == choices
     assert described["machine"]["threads"] == 1
-    assert len(told) == 1
+    assert not any("measur" in line for line in told)
 
 
 def test_a_short_run_is_not_measured(tmp_path, monkeypatch):
