@@ -101,11 +101,14 @@ class Predictor:
     line: str
 
     def answer_each(
-        self, images: ImageLike | Iterable[ImageLike], *, top: int = 5, batch_size: int = 32
+        self, images: ImageLike | Iterable[ImageLike], *, top: int = 5, batch_size: int = 32, log: Log = log_nothing
     ) -> Iterator[Any]:
-        """What the model's task says of each image, or a PredictionError, in order, in memory that does not grow with their number."""
+        """What the model's task says of each image, or a PredictionError, in order, in memory that does not grow with their number.
+
+        What is passed over in folders goes to `log`.
+        """
         return answer_each(
-            name_images(images),
+            name_images(images, log=log),
             self.about.preprocessing,
             self.about.task,
             self.engine.run,
@@ -133,7 +136,7 @@ def predict(
     """
     request = EngineRequest(engine, precision, batch_size, count_images(images), device)
     predictor = make_ready(model, request, log=log)
-    return collect(predictor.answer_each(images, top=top, batch_size=batch_size))
+    return collect(predictor.answer_each(images, top=top, batch_size=batch_size, log=log))
 
 
 def open_engine(
