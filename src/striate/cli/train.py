@@ -8,7 +8,19 @@ from typing import Annotated, Any
 
 import typer
 
-from striate.cli.console import AsJson, DataDir, Device, Download, complain, log, show_json, track
+from striate.cli.console import (
+    AsJson,
+    DataDir,
+    Device,
+    Download,
+    LabelColumn,
+    PathColumn,
+    SplitColumn,
+    complain,
+    log,
+    show_json,
+    track,
+)
 from striate.cli.memory import importing
 from striate.cli.progress_display import LiveDisplay
 from striate.errors import InputError
@@ -60,6 +72,10 @@ def train(
     find_rate: Annotated[
         bool, typer.Option("--find-rate", help="Scan learning rates, show the curve and stop.")
     ] = False,
+    dry_run: Annotated[
+        bool,
+        typer.Option("--dry-run", help="Show network, image size, epochs and how long it will take; train nothing."),
+    ] = False,
     checks: Annotated[bool, typer.Option("--checks/--no-checks", help="Sanity checks before the first epoch.")] = True,
     measure: Annotated[
         bool,
@@ -87,6 +103,9 @@ def train(
         int | None,
         _option("--views", TRANSFER, "Views of each image that frozen layers see, once; 0 runs them every epoch.", "K"),
     ] = None,
+    label_column: LabelColumn = None,
+    path_column: PathColumn = None,
+    split_column: SplitColumn = None,
     data_dir: DataDir = None,
     download: Download = False,
     image_size: Annotated[
@@ -207,8 +226,10 @@ def train(
 
     with importing():
         from striate.data.opening import Access
+        from striate.data.readers.columns import Columns
         from striate.recipes.choices import Choices
         from striate.recipes.train import find_rate as scan_rates
+        from striate.recipes.train import plan_run
         from striate.recipes.train import resume as resume_run
         from striate.recipes.train import train as train_source
 
@@ -225,7 +246,8 @@ def train(
         saturation=saturation, hue=hue, pca_color=pca_color, cutout_px=cutout_px, mixup=mixup,
     )  # fmt: skip
     display = LiveDisplay()
-    access = Access(data_dir=data_dir, download=download, max_pixels=max_pixels, log=log, track=track)
+    columns = Columns(path_column, label_column, split_column)
+    access = Access(data_dir=data_dir, download=download, max_pixels=max_pixels, log=log, track=track, columns=columns)
     if resume is not None:
         if epochs is not None:
             raise InputError(
@@ -239,6 +261,10 @@ def train(
         finished = resume_run(resume, device=device, access=access, observer=display)
     elif source is None:
         raise InputError("nothing to train on: name a SOURCE such as digits or a folder of photos, or --resume RUN")
+    elif dry_run:
+        plan = plan_run(source, choices, device=device, measure=measure, access=access)
+        show_json(plan.to_json()) if as_json else display.show_plan(plan)
+        return
     elif find_rate:
         scan = scan_rates(source, choices, device=device, access=access)
         show_json(scan.to_json()) if as_json else display.show_rates(scan)

@@ -37,7 +37,9 @@ PHOTO_PX = 128
 _USUAL_PX = (28, 32, 64, 96, 128, 224, 227, 256, 299)
 """Sides that networks are commonly made for."""
 SMALL_NETWORK_PX = 64
-"""Side that small images are enlarged to for a network made for photos: its stem halves them twice at once."""
+"""Side that smaller images are enlarged to for a network made for photos: its stem halves them twice at once."""
+MARGIN = 256 / 224
+"""Short side that images are resized to, relative to the crop that a network sees."""
 FEW_IMAGES, MANY_IMAGES = 1_000, 20_000
 SEEN_IMAGES = 450_000
 """How many images a run from scratch shows the network in all, between 10 and 30 epochs."""
@@ -122,11 +124,16 @@ def default_preprocessing(facts: DataFacts, entry: Entry, image_size: int | None
     if image_size is not None:
         height = width = image_size
     elif not entry.is_fixed_size and height > PHOTO_PX:
-        height = width = max(SMALL_NETWORK_PX if facts.is_small else PHOTO_PX, *entry.min_size)
+        height = width = max(_side_without_enlarging(min(facts.height, facts.width)), *entry.min_size)
     side = max(height, width)
-    resize_size = side if side <= 2 * SMALL_PX else round(side * 256 / 224)
+    resize_size = side if side <= 2 * SMALL_PX else round(side * MARGIN)
     zeros, ones = (0.0,) * facts.channels, (1.0,) * facts.channels
     return Preprocessing(facts.channels, resize_size, (height, width), mean=zeros, std=ones)
+
+
+def _side_without_enlarging(short_px: int) -> int:
+    """The side, a multiple of 8 from 64 to 128, that photos of this short side need not be enlarged for, margin included."""
+    return min(PHOTO_PX, max(SMALL_NETWORK_PX, int(short_px / MARGIN) // 8 * 8))
 
 
 def sizes_to_try(facts: DataFacts, image_size: int | None) -> list[tuple[int, int]]:

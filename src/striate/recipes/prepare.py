@@ -25,6 +25,7 @@ from striate.networks.given import GivenNetwork, given_entry
 from striate.progress import Log
 from striate.recipes.choices import Choices
 from striate.recipes.defaults import (
+    MANY_IMAGES,
     DataFacts,
     default_network,
     default_preprocessing,
@@ -43,6 +44,7 @@ from striate.weights.compressed_file import is_compressed_file, read_compressed_
 from striate.weights.deep_compression_file import NETWORK as DEEP_COMPRESSED
 from striate.weights.deep_compression_file import is_deep_compression_file
 from striate.weights.model_file import MODEL_FILE, is_model_file, read_header
+from striate.weights.offers import offer_of_weights
 
 PUBLISHED, DEFAULT_PRETRAINED = "imagenet", "resnet18"
 GREY_MODES = ("1", "L", "LA", "La", "I", "F", "I;16", "I;16B", "I;16L", "I;16N")
@@ -120,6 +122,8 @@ def prepare(
     recipe = default_recipe(dataclasses.replace(facts, num_train=len(splits.train)), entry, choices)
     if choices.weights is None:
         _initialize_from_images(entry, network, packed, splits, preprocessing)
+        if not facts.is_small and len(splits.train) < MANY_IMAGES:
+            log(offer_of_weights(entry, len(splits.train)))
     recipe = _with_possible_views(recipe, entry, network, preprocessing, splits, choices, log)
     return Prepared(data, packed, splits, entry, network, preprocessing, recipe, tuple(notices))
 

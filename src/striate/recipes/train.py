@@ -15,8 +15,10 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor
 
+from striate.data.dataset import SPLITS
 from striate.data.opening import Access
 from striate.data.preprocessing import Preprocessing
+from striate.data.readers.columns import columns_from_json
 from striate.data.splits import digest
 from striate.errors import InputError, ModelFileError, RunError, StriateError
 from striate.evaluation.evaluate_network import Evaluation
@@ -30,6 +32,7 @@ from striate.recipes.choices import Choices
 from striate.recipes.defaults import default_num_threads
 from striate.recipes.description import describe_run, processes_lines, split_names, summary_line, what_must_agree
 from striate.recipes.devices import check_device, make_fabric, quiet_beside_first, threads, threads_per_process
+from striate.recipes.estimate import estimate_s, in_words
 from striate.recipes.mode_choice import ModeChoice, with_fastest_mode
 from striate.recipes.prepare import Prepared, prepare, prepare_again, trainable_tail
 from striate.recipes.run_folder import (
@@ -163,10 +166,69 @@ def train(
                     write_json(run_dir / SPLITS_FILE, split_names(prepared))
             for line in (summary_line(prepared, own_device), *processes_lines(prepared, place)):
                 access.log(line)
+            if place.world_size == 1:
+                access.log(_estimate_line(prepared, mode, own_device))
             with naming_lost_processes(fabric, f"go on with: striate train --resume {run_dir}"):
                 return _run(
                     run_dir, described, prepared, fabric, access, observer, is_resumed=False, run_checks=run_checks
                 )
+
+
+def _estimate_line(prepared: Prepared, mode: ModeChoice | None, device: torch.device) -> str:
+    epochs = prepared.recipe.epochs
+    seconds = estimate_s(prepared, _loader(prepared), mode, device)
+    return f"{in_words(seconds)} for {epochs:,} epoch{'s' * (epochs != 1)} on this machine, by a first guess"
+
+
+@dataclass(frozen=True)
+class RunPlan:
+    """What a run would be: network, image size (height, width), images by split, epochs, and how long on this machine."""
+
+    network: str
+    num_params: int
+    image_size: tuple[int, int]
+    class_names: tuple[str, ...]
+    num_images: dict[str, int]
+    epochs: int
+    batch_size: int
+    estimate_s: float
+    summary: str
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values."""
+        return asdict(self)
+
+
+def plan_run(
+    source: str | Path,
+    choices: Choices | None = None,
+    *,
+    device: str = "auto",
+    measure: bool = True,
+    access: Access | None = None,
+) -> RunPlan:
+    """What `train` would do with the same arguments: everything is chosen and prepared, nothing is trained, no folder is made.
+
+    Images are decoded, as for a run, and kept in the cache. Raises as `train` does.
+    """
+    access, choices = access or Access(), choices or Choices()
+    own_device = check_device(device, choices.precision, Rank())
+    prepared = prepare(str(source), choices, access, own_device)
+    prepared, mode = _in_mode(prepared, choices, own_device, Rank(), access, measure=measure)
+    with threads(prepared.recipe.num_threads):
+        seconds = estimate_s(prepared, _loader(prepared), mode, own_device)
+    height, width = prepared.preprocessing.crop_size
+    return RunPlan(
+        network=prepared.entry.name,
+        num_params=sum(param.numel() for param in prepared.network.parameters()),
+        image_size=(height, width),
+        class_names=prepared.data.dataset.class_names,
+        num_images={name: len(prepared.splits[name]) for name in SPLITS},
+        epochs=prepared.recipe.epochs,
+        batch_size=prepared.recipe.batch_size,
+        estimate_s=seconds,
+        summary=summary_line(prepared, own_device),
+    )
 
 
 def resume(
@@ -248,7 +310,9 @@ def _access_of_run(described: dict[str, Any], access: Access) -> Access:
     stored = described["data"]
     if access.data_dir is None and stored["data_dir"] is not None:
         access = dataclasses.replace(access, data_dir=stored["data_dir"])
-    return dataclasses.replace(access, max_pixels=stored["max_pixels"])
+    return dataclasses.replace(
+        access, max_pixels=stored["max_pixels"], columns=access.columns or columns_from_json(stored.get("columns"))
+    )
 
 
 def _in_mode(
@@ -261,7 +325,7 @@ def _in_mode(
     if not measure or place.world_size > 1:
         return prepared, None
     make = partial(make_fabric, device, place=place)
-    return with_fastest_mode(prepared, _loader(prepared), choices, device, make, access.log)
+    return with_fastest_mode(prepared, _loader(prepared), choices, device, make, access.log, access.track)
 
 
 def _prepared_again(
