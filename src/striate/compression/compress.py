@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from striate.compression.deep import deep_steps, share_by
+from striate.compression.deep import deep_steps, num_bytes_of, share_by
 from striate.compression.images import CompressionImages, open_images
 from striate.compression.ledger import LedgerLine, Original, measure, original_of
 from striate.compression.model_bytes import bytes_of, shortened
@@ -79,9 +79,9 @@ def compress(
         raise InputError(f"{out} is a folder; name the file that the compressed model is to be written to")
     loaded = load_model(model, device=device, download=access.download, log=access.log)
     images = open_images(loaded, source, access)
-    num_bytes = 4 * sum(param.numel() for param in loaded.network.parameters())
+    num_bytes = num_bytes_of(loaded)
     if steps is None:
-        steps = deep_steps(loaded, can_train=images.can_train, ratio=ratio)
+        steps = deep_steps(loaded, images, ratio=ratio, track=access.track)
     if not images.can_train:
         access.log(
             f"{images.source} has no training and validation part: nothing is retrained, and figures are of all its images"
@@ -190,6 +190,9 @@ def _describe(step: Step) -> str:
             return f"prune: {100 * step.sparsity:.1f} % of the weights, scope {step.scope}, {rounds}"
         case Share():
             bits = f"{step.conv_bits} bits a convolution's weight, {step.dense_bits} a dense layer's"
+            if step.layer_values:
+                counts = step.layer_values.values()
+                bits = f"{min(counts)} to {max(counts)} values a layer"
             return f"share: {bits}, {step.epochs} epochs"
 
 
