@@ -31,6 +31,8 @@ _HOMES = {
     "build_network": "striate.networks.catalogue",
     "check_exported": "striate.export.exporting",
     "check_network": "striate.inspection.check_network",
+    "compress": "striate.compression.compress",
+    "ledger": "striate.compression.compress",
     "describe": "striate.inspection.describe",
     "evaluate": "striate.evaluation.evaluate_model",
     "export_model": "striate.export.exporting",
@@ -49,6 +51,8 @@ _HOMES = {
 __all__ = [*sorted(_HOMES), "__version__"]
 
 if TYPE_CHECKING:
+    from striate.compression.compress import compress as compress
+    from striate.compression.compress import ledger as ledger
     from striate.data.augmentation import Augmentation as Augmentation
     from striate.data.opening import Access as Access
     from striate.data.preprocessing import Preprocessing as Preprocessing
