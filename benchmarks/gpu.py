@@ -189,7 +189,12 @@ def answering(options: argparse.Namespace) -> dict[str, Any]:
     for name, sizes in ANSWERING.items():
         network = build_network(name).eval().to(CUDA)
         names = tuple(map(str, range(1000)))
-        model = Model(network, name, {}, names, Preprocessing(3, 224, (224, 224), mean=MEANS, std=STDS))
+        model = Model(
+            network,
+            network_name=name,
+            class_names=names,
+            preprocessing=Preprocessing(3, 224, (224, 224), mean=MEANS, std=STDS),
+        )
         found[name] = {}
         for size in sizes:
             pixels = np.random.default_rng(0).integers(0, 256, (size, 224, 224, 3), np.uint8)

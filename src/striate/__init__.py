@@ -35,10 +35,12 @@ _HOMES = {
     "ledger": "striate.compression.compress",
     "describe": "striate.inspection.describe",
     "evaluate": "striate.evaluation.evaluate_model",
+    "explain": "striate.explanation.explain",
     "export_model": "striate.export.exporting",
     "load_model": "striate.tasks.model",
     "open_engine": "striate.engines.predicting",
     "open_source": "striate.data.readers.sources",
+    "plan_run": "striate.recipes.train",
     "predict": "striate.engines.predicting",
     "resume": "striate.recipes.train",
     "save_model": "striate.tasks.model",
@@ -65,6 +67,7 @@ if TYPE_CHECKING:
     from striate.evaluation.evaluate_model import evaluate as evaluate
     from striate.evaluation.evaluate_network import Evaluation as Evaluation
     from striate.evaluation.temperature_scaling import calibrate as calibrate
+    from striate.explanation.explain import explain as explain
     from striate.export.exporting import check_exported as check_exported
     from striate.export.exporting import export_model as export_model
     from striate.inspection.check_network import check_network as check_network
@@ -72,6 +75,7 @@ if TYPE_CHECKING:
     from striate.networks.catalogue import build_network as build_network
     from striate.recipes.choices import Choices as Choices
     from striate.recipes.train import Run as Run
+    from striate.recipes.train import plan_run as plan_run
     from striate.recipes.train import resume as resume
     from striate.recipes.train import train as train
     from striate.reports.network_page import write_network_page as write_network_page

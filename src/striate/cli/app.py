@@ -12,7 +12,20 @@ from typing import Annotated
 
 import typer
 
-from striate.cli import attack, bench, calibrate, compress, describe, evaluate, export, networks, predict, report, train
+from striate.cli import (
+    attack,
+    bench,
+    calibrate,
+    compress,
+    describe,
+    evaluate,
+    explain,
+    export,
+    networks,
+    predict,
+    report,
+    train,
+)
 from striate.cli import data as look
 from striate.cli.console import complain, out
 from striate.cli.memory import end_quickly, keep_freed_memory
@@ -58,6 +71,7 @@ app.command()(attack.attack)
 app.command()(report.report)
 app.command()(export.export)
 app.command()(export.check)
+app.command()(explain.explain)
 app.command()(compress.compress)
 app.command()(compress.ledger)
 app.command()(networks.networks)

@@ -9,7 +9,7 @@ from rich.text import Text
 from striate.cli.console import err, is_live, log, out
 
 if TYPE_CHECKING:
-    from striate.recipes.train import Run
+    from striate.recipes.train import Run, RunPlan
     from striate.training.checks import CheckResult
     from striate.training.observer import RunStart, StepInfo
     from striate.training.rate_finder import RateScan
@@ -76,6 +76,22 @@ class LiveDisplay:
         table.add_row("measured on", Text(f"{run.evaluation.num_images:,} images of {part}"))
         table.add_row("model", Text(str(run.model_path), overflow="fold"))
         table.add_row("report", Text(str(run.report_path), overflow="fold"))
+        out.print(table)
+
+    def show_plan(self, plan: "RunPlan") -> None:
+        """What a run would be, as a table."""
+        from striate.recipes.estimate import in_words
+
+        images = " + ".join(f"{count:,} {split}" for split, count in plan.num_images.items() if count)
+        table = Table(box=None, show_header=False)
+        for name, value in (
+            ("network", f"{plan.network}, {plan.num_params:,} parameters"),
+            ("image size", f"{plan.image_size[0]} x {plan.image_size[1]} pixels"),
+            ("images", f"{images}, {len(plan.class_names):,} classes"),
+            ("epochs", f"{plan.epochs:,} in batches of {plan.batch_size:,}"),
+            ("time", f"{in_words(plan.estimate_s)} on this machine"),
+        ):
+            table.add_row(name, Text(value))
         out.print(table)
 
     def show_rates(self, scan: "RateScan") -> None:

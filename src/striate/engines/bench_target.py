@@ -15,6 +15,7 @@ from striate.engines.measurement import Row
 from striate.engines.torch_engines import open_torch
 from striate.errors import InputError
 from striate.export.onnx_file import write_onnx
+from striate.networks.given import code_digest
 from striate.progress import Log, log_nothing
 from striate.tasks.model import Model, gpu_name, load_model
 
@@ -84,6 +85,7 @@ def _key_of(model: Model) -> str:
         "temperature": model.temperature,
         "modules": repr(model.network),
         "type": f"{type(model.network).__module__}.{type(model.network).__qualname__}",
+        "code": code_digest(model.network),
     }
     state = [
         (f"{name} {tensor.dtype} {tuple(tensor.shape)}", tensor.detach().cpu().contiguous().view(-1).view(torch.uint8))

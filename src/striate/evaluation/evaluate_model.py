@@ -11,6 +11,8 @@ import torch
 from striate.data.dataset import SPLITS, Dataset
 from striate.data.opening import Access, OpenedData, open_data, pack_data
 from striate.data.packed import PreparedImages
+from striate.data.readers.columns import columns_from_json
+from striate.data.sketch import Overlap, overlap
 from striate.data.splits import digest, split_dataset
 from striate.errors import DataError, InputError
 from striate.evaluation.evaluate_network import Evaluation, map_labels
@@ -32,6 +34,11 @@ class SourceEvaluation:
     mistake_names: tuple[str, ...]
     temperature: float = 1.0
 
+    @property
+    def top1_accuracy(self) -> float:
+        """The fraction of images whose most probable class is right, as `Run.evaluation` has it."""
+        return self.evaluation.top1_accuracy
+
     def to_json(self) -> dict[str, Any]:
         """Plain values: source, split, temperature, and the figures as Evaluation names them."""
         values = self.evaluation.to_json()
@@ -43,7 +50,8 @@ class SourceEvaluation:
 @dataclass(frozen=True)
 class Part:
     """Images of a source for a model to answer: `indices` of `packed`, of the split called `split`, with `labels` (N,) of
-    all images as outputs of the model. `is_own`: they are those of its own training run.
+    all images as outputs of the model. `is_own`: they are those of its own training run. `known`: for another source, how
+    many of them the model was trained on, as far as it can tell.
     """
 
     dataset: Dataset
@@ -52,6 +60,7 @@ class Part:
     indices: np.ndarray
     labels: np.ndarray
     is_own: bool
+    known: Overlap | None = None
 
 
 @dataclass(frozen=True)
@@ -65,6 +74,7 @@ class Parts:
     parts: dict[str, np.ndarray]
     labels: np.ndarray
     is_own: bool
+    hashes: np.ndarray
 
 
 def evaluate(
@@ -125,7 +135,9 @@ def choose_part(
     if not len(indices):
         there_are = ", ".join(name for name, part in opened.parts.items() if len(part))
         raise DataError(f"{opened.dataset.source} has no images in its {split} part; there are: {there_are}")
-    return Part(opened.dataset, opened.packed, split, indices, opened.labels, opened.is_own)
+    where = f"{opened.dataset.source} ({split})"
+    known = None if opened.is_own else _known(opened.hashes[indices], model.provenance.get("data"), where, access)
+    return Part(opened.dataset, opened.packed, split, indices, opened.labels, opened.is_own, known)
 
 
 def open_parts(model: Model, source: str | Path | None, access: Access) -> Parts:
@@ -146,7 +158,18 @@ def open_parts(model: Model, source: str | Path | None, access: Access) -> Parts
         access = dataclasses.replace(access, max_pixels=trained_on["max_pixels"])  # the same images could be read then
     packed = pack_data(data, model.preprocessing, access)
     parts = _own_parts(data, packed.usable, trained_on) if is_own and trained_on else _given_parts(data.dataset)
-    return Parts(data.dataset, packed, parts, labels, is_own)
+    return Parts(data.dataset, packed, parts, labels, is_own, data.hashes)
+
+
+def _known(hashes: np.ndarray, trained_on: dict[str, Any] | None, where: str, access: Access) -> Overlap | None:
+    """How many of these images the model was trained on, as far as it remembers; said where it is any."""
+    known = None if not trained_on else overlap(trained_on.get("train_sketch"), hashes)
+    if known is not None and known.num_found:
+        access.log(
+            f"{known.num_found:,} of {known.num_told:,} images of {where} {'is' if known.num_found == 1 else 'are'} among those that "
+            "the model was trained on, by their bytes: these figures flatter"
+        )
+    return known
 
 
 def _warn_of_training_images(
@@ -175,7 +198,8 @@ def _open_own(trained_on: dict[str, Any] | None, access: Access) -> OpenedData:
         raise DataError(f"the model was trained on {source}, which is not there any more; name a SOURCE to evaluate on")
     access.log(f"reading {source}, which the model was trained on")
     data_dir = trained_on["data_dir"] if access.data_dir is None else access.data_dir
-    return open_data(source, dataclasses.replace(access, data_dir=data_dir))
+    columns = access.columns or columns_from_json(trained_on.get("columns"))
+    return open_data(source, dataclasses.replace(access, data_dir=data_dir, columns=columns))
 
 
 def _own_parts(data: OpenedData, usable: np.ndarray, trained_on: dict[str, Any]) -> dict[str, np.ndarray]:

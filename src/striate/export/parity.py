@@ -39,7 +39,8 @@ class ParityCheck:
     `largest_resized_difference` where all had (None where none was tried). `ties` are images whose best class is another
     although the model's two best are no further apart than the tolerance: neither answer is more right than the other, so
     they are reported but do not fail the proof. `disagreements` are all others. `problems` are what differs in what the
-    file says of itself; where they make running it senseless, no image is compared.
+    file says of itself; where they make running it senseless, no image is compared. `temperatures` are the model's and the
+    file's.
     """
 
     engine: str
@@ -52,6 +53,7 @@ class ParityCheck:
     ties: tuple[Disagreement, ...] = ()
     disagreements: tuple[Disagreement, ...] = ()
     problems: tuple[str, ...] = ()
+    temperatures: tuple[float, float] | None = None
 
     @property
     def passed(self) -> bool:
@@ -93,6 +95,7 @@ def verify(model: Model, runner: Runner, images: list[np.ndarray]) -> ParityChec
         ties=tuple(one for one, limit in changed if one.margin <= limit),
         disagreements=tuple(one for one, limit in changed if not one.margin <= limit),
         problems=tuple(problem.words for problem in problems),
+        temperatures=(model.temperature, runner.about.get("temperature", 1.0)),
     )
 
 
@@ -121,6 +124,10 @@ def _problems(model: Model, about: dict[str, Any]) -> list[_Problem]:
         names = ", ".join(sorted(name for name in ours if theirs.get(name) != ours[name]))
         is_fatal = any(theirs.get(name) != ours[name] for name in ("channels", "crop_size"))
         problems.append(_Problem(f"its preprocessing is not the model's: {names} differ", is_fatal))
+    made_at = about.get("temperature")
+    if made_at != model.temperature:
+        words = f"it was made at temperature {made_at}, and the model's is {model.temperature:g} now; export it again"
+        problems.append(_Problem(words, is_fatal=False))
     return problems
 
 

@@ -3,7 +3,7 @@
 import dataclasses
 import difflib
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import KW_ONLY, asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +13,10 @@ from torch import Tensor, nn
 
 from striate.data.preprocessing import Preprocessing
 from striate.errors import InputError, ModelFileError
+from striate.networks.auxiliary import WithAuxiliary
 from striate.networks.catalogue import CATALOGUE, entry_for, names_network, split_reference
 from striate.networks.entry import Entry
+from striate.networks.given import EXTERNAL, NetworkSource, build_given, plain_for
 from striate.networks.restore import evaluating
 from striate.progress import Log, Track, log_nothing, track_silently
 from striate.tasks.classification.logits import class_probabilities
@@ -31,30 +33,32 @@ from striate.tasks.classification.predictions import (
 )
 from striate.weights.adapting import find_counts, load_pretrained
 from striate.weights.compressed_file import is_compressed_file, read_compressed_file
-from striate.weights.model_file import MODEL_FILE, ModelFile, read_model_file, write_model_file
+from striate.weights.model_file import MODEL_FILE, ModelFile, read_header, read_model_file, write_model_file
 
 
 @dataclass(frozen=True, eq=False)
 class Model:
     """A network with what belongs to it. Its mode does not matter: every answer is given in evaluation mode.
 
-    `network_config` holds the fields of the network's configuration; the network answers logits (N, K) for
+    `network_name` is "external" for a network of your own, which no file can rebuild; `network_config` holds the fields of the
+    configuration of any other. The network answers logits (N, K) for
     `class_names`, or (N, 1) for two classes, see tasks.classification.class_logits. Probabilities are the softmax of the
     logits by `temperature`, which `striate calibrate` fits.
     """
 
     network: nn.Module
-    network_name: str
-    network_config: dict[str, Any]
+    _: KW_ONLY
     class_names: tuple[str, ...]
     preprocessing: Preprocessing
+    network_name: str = EXTERNAL
+    network_config: dict[str, Any] = field(default_factory=dict)
     provenance: dict[str, Any] = field(default_factory=dict)
     temperature: float = 1.0
 
     @property
     def device(self) -> torch.device:
         """Where the network's parameters lie."""
-        return next(self.network.parameters()).device
+        return next((param.device for param in self.network.parameters()), torch.device("cpu"))
 
     def to(self, device: torch.device | str) -> "Model":
         """This model, its network moved to a device in place, as torch does."""
@@ -68,7 +72,7 @@ class Model:
                 f"expected pixels 0..255 as uint8 but got {images.dtype}; the model's preprocessing does the rest"
             )
         with evaluating(self.network), torch.no_grad():
-            logits = self.network(self.preprocessing.normalize(images.to(self.device)))
+            logits = self.network(self.preprocessing.normalize(plain_for(self.network_name, images.to(self.device))))
         return class_probabilities(logits, self.temperature).cpu()
 
     def run(self, pixels: np.ndarray) -> np.ndarray:
@@ -111,13 +115,19 @@ class Model:
 
 
 def load_model(
-    ref: str | Path, *, device: torch.device | str = "cpu", download: bool = False, log: Log = log_nothing
+    ref: str | Path,
+    *,
+    network: NetworkSource | None = None,
+    device: torch.device | str = "cpu",
+    download: bool = False,
+    log: Log = log_nothing,
 ) -> Model:
     """The model that `ref` names: a run folder, a model file, or NETWORK:WEIGHTS.
 
     WEIGHTS is a weights file or the name of published weights, fetched only with `download`. `device` may be "auto":
-    a GPU where there is one. Raises InputError where `ref` names nothing, ModelFileError where a file is not what it
-    should be.
+    a GPU where there is one. A model whose network was given from Python needs it again as `network`, a module (a copy takes the
+    weights) or a function that builds one; its code is in no file.
+    Raises InputError where `ref` names nothing, ModelFileError where a file is not what it should be.
     """
     path = Path(ref)
     if path.is_dir():
@@ -125,7 +135,11 @@ def load_model(
         if not path.is_file():
             raise ModelFileError(f"{ref} holds no {MODEL_FILE}; name a run that has finished an epoch, or a model file")
     if path.is_file():
-        return _from_file(path).to(pick_device(device))
+        return _from_file(path, network).to(pick_device(device))
+    if network is not None:
+        raise InputError(
+            f"{str(ref)!r} is no run folder or model file, so that a network given for it has no weights to take"
+        )
     name, weights = split_reference(str(ref))
     if names_network(name) and weights:
         return _from_weights(entry_for(name), weights, download, log).to(pick_device(device))
@@ -144,9 +158,12 @@ def save_model(model: Model, path: str | Path) -> None:
 
     Raises InputError where it cannot be written, ModelFileError where its network is none of the catalogue's.
     """
+    config = model.network_config
+    if model.network_name == EXTERNAL:
+        config = {"in_channels": model.preprocessing.channels, "num_classes": _count_outputs(model)}
     about = ModelFile(
         network=model.network_name,
-        config=model.network_config,
+        config=config,
         class_names=model.class_names,
         preprocessing=model.preprocessing,
         provenance=model.provenance,
@@ -158,16 +175,44 @@ def save_model(model: Model, path: str | Path) -> None:
         raise InputError(f"{path} cannot be written: {error.strerror}; save the model elsewhere") from None
 
 
-def _from_file(path: Path) -> Model:
-    about, state = read_compressed_file(path) if is_compressed_file(path) else read_model_file(path)
-    network = about.build_network()
+def _count_outputs(model: Model) -> int:
+    """Outputs of a network, found by running it on one image of zeros. InputError where they do not fit the class names."""
+    size = (model.preprocessing.channels, *model.preprocessing.crop_size)
+    with evaluating(model.network), torch.no_grad():
+        answer = model.network(torch.zeros(1, *size, device=model.device))
+    logits = answer.logits if isinstance(answer, WithAuxiliary) else answer
+    num_outputs = logits.shape[1] if isinstance(logits, Tensor) and logits.ndim == 2 else 0
+    if max(2, num_outputs) != len(model.class_names) or num_outputs == 0:
+        found = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
+        raise InputError(
+            f"the network answers an image with {found} but has {len(model.class_names)} class names; give one an output"
+        )
+    return num_outputs
+
+
+def _from_file(path: Path, source: NetworkSource | None) -> Model:
+    state: dict[str, Tensor] | None = None
+    if is_compressed_file(path):
+        about, state = read_compressed_file(path)
+    else:
+        about, _ = read_header(path)
+    if about.network == EXTERNAL and source is None:
+        raise InputError(
+            f"{path} holds the weights of a network given from Python and not its code; load it from Python: "
+            f"striate.load_model({str(path)!r}, network=...), with the network or the function that builds it"
+        )
+    if about.network != EXTERNAL and source is not None:
+        raise InputError(f"{path} holds {about.network}, which is built by name; leave network out")
+    network = about.build_network() if source is None else build_given(source, **about.config)
+    if state is None:
+        _, state = read_model_file(path, network)
     network.load_state_dict(state)
     return Model(
         network.eval(),
-        about.network,
-        about.config,
-        about.class_names,
-        about.preprocessing,
+        network_name=about.network,
+        network_config=about.config,
+        class_names=about.class_names,
+        preprocessing=about.preprocessing,
         provenance=about.provenance,
         temperature=about.temperature,
     )
@@ -188,7 +233,13 @@ def _from_weights(entry: Entry, weights: str, download: bool, log: Log) -> Model
         class_names = tuple(str(index) for index in range(max(2, num_classes)))
         log(f"{weights} does not name its classes: they are called 0 to {class_names[-1]}")
     config = dataclasses.replace(entry.config, num_classes=num_classes, in_channels=in_channels)
-    return Model(loaded.network.eval(), entry.name, asdict(config), class_names, preprocessing)
+    return Model(
+        loaded.network.eval(),
+        network_name=entry.name,
+        network_config=asdict(config),
+        class_names=class_names,
+        preprocessing=preprocessing,
+    )
 
 
 def gpu_name(device: torch.device) -> str:

@@ -23,6 +23,7 @@ from striate.data.preprocessing import Preprocessing
 from striate.errors import InputError, ModelFileError, StriateError
 from striate.networks.catalogue import entry_for, names_network
 from striate.networks.entry import Entry
+from striate.networks.given import EXTERNAL, GivenConfig
 from striate.weights.tensor_table import (
     DTYPES,
     MAX_HEADER_BYTES,
@@ -79,7 +80,8 @@ class ModelFile:
             )
         if self.task != "classification":
             raise ModelFileError(f"the task is {self.task!r} but this version of striate knows only 'classification'")
-        config = _restore_config(_entry_of(self.network).config, self.config)
+        usual = GivenConfig(1, 1) if self.network == EXTERNAL else _entry_of(self.network).config
+        config = _restore_config(usual, self.config)
         if len(self.class_names) != max(2, config.num_classes):  # a single output tells two classes apart
             raise ModelFileError(f"there are {len(self.class_names)} class names for {config.num_classes} outputs")
         if not all(isinstance(name, str) and name for name in self.class_names):
@@ -94,7 +96,12 @@ class ModelFile:
         object.__setattr__(self, "config", dataclasses.asdict(config))  # complete, and equal however it was spelt
 
     def build_network(self, device: torch.device | str = "cpu") -> nn.Module:
-        """The network with fresh weights, the global random state untouched. ModelFileError if it cannot be built."""
+        """The network with fresh weights, the global random state untouched. ModelFileError if it cannot be built.
+
+        One that was given from Python is in no file, and cannot.
+        """
+        if self.network == EXTERNAL:
+            raise ModelFileError("its network was given from Python, and no file holds its code")
         entry = _entry_of(self.network)
         config = _restore_config(entry.config, self.config)
         try:
@@ -110,6 +117,9 @@ def write_model_file(path: str | Path, model_file: ModelFile, state: Mapping[str
     `state` is the network's state_dict. The bytes depend on the arguments alone. Raises ModelFileError when the state
     does not fit the network, OSError when the file cannot be written.
     """
+    for name, value in state.items():
+        if not isinstance(value, Tensor):
+            raise ModelFileError(f"{name} is {type(value).__name__} and no tensor, which a model file cannot hold")
     tensors = {name: state[name].detach().cpu().contiguous() for name in sorted(state)}
     table: dict[str, TensorInfo] = {}
     stop = 0
@@ -119,7 +129,8 @@ def write_model_file(path: str | Path, model_file: ModelFile, state: Mapping[str
             raise ModelFileError(f"the tensor {name} is {tensor.dtype}, which a model file cannot hold")
         start, stop = stop, stop + tensor.numel() * tensor.element_size()
         table[name] = TensorInfo(tensor.dtype, tuple(tensor.shape), start, stop)
-    _check_against_network(model_file, table)
+    if model_file.network != EXTERNAL:  # which the state has just come from
+        _check_against_network(model_file, model_file.build_network(device="meta"), table)
     header = _encode_header(model_file, table)
     data = b"".join(tensor_bytes(tensors[name]) for name in table)
     digest = hashlib.sha256(header)
@@ -138,10 +149,13 @@ def read_header(path: str | Path) -> tuple[ModelFile, dict[str, TensorInfo]]:
     return model_file, table
 
 
-def read_model_file(path: str | Path) -> tuple[ModelFile, dict[str, Tensor]]:
-    """A model file and its weights by name, on the CPU. ModelFileError for anything that is not whole and a model."""
+def read_model_file(path: str | Path, network: nn.Module | None = None) -> tuple[ModelFile, dict[str, Tensor]]:
+    """A model file and its weights by name, on the CPU. ModelFileError for anything that is not whole and a model.
+
+    `network` is the one that the weights must fit, for a file whose network was given from Python.
+    """
     with open_weights(path) as file:
-        header, model_file, table = _read_checked_header(file, path)
+        header, model_file, table = _read_checked_header(file, path, network)
         data = bytearray(max((info.stop for info in table.values()), default=0))
         if file.readinto(data) != len(data):
             raise ModelFileError(f"{path} became shorter while it was read")
@@ -205,7 +219,9 @@ def _find_checksum(header: bytes) -> tuple[int, int]:
     return found.span(1)
 
 
-def _read_checked_header(file: BufferedReader, path: str | Path) -> tuple[bytes, ModelFile, dict[str, TensorInfo]]:
+def _read_checked_header(
+    file: BufferedReader, path: str | Path, network: nn.Module | None = None
+) -> tuple[bytes, ModelFile, dict[str, TensorInfo]]:
     """The bytes of length and header, and what they say, checked against the size of the file and the network."""
     header = read_header_bytes(file, path)
     parsed = parse_header(header, path)
@@ -219,7 +235,10 @@ def _read_checked_header(file: BufferedReader, path: str | Path) -> tuple[bytes,
         file.seek(len(header))
         table = {name: parse_tensor(name, entry) for name, entry in parsed.items()}
         check_offsets(table, data_bytes)
-        _check_against_network(model_file, table)
+        if network is None and model_file.network != EXTERNAL:
+            network = model_file.build_network(device="meta")
+        if network is not None:
+            _check_against_network(model_file, network, table)
     except StriateError as error:
         raise ModelFileError(f"{path} is not a model that this version of striate can read: {error}") from error
     except OSError as error:
@@ -263,10 +282,10 @@ def parse_about(text: str) -> ModelFile:
     )
 
 
-def _check_against_network(model_file: ModelFile, table: dict[str, TensorInfo]) -> None:
-    """Names, shapes and types must be those of the network, which is built on the meta device: without memory."""
-    expected = model_file.build_network(device="meta").state_dict()
-    name = model_file.network
+def _check_against_network(model_file: ModelFile, network: nn.Module, table: dict[str, TensorInfo]) -> None:
+    """Names, shapes and types must be those of the network; one of the catalogue is built on the meta device: without memory."""
+    expected = network.state_dict()
+    name = model_file.network if model_file.network != EXTERNAL else f"the {type(network).__name__} given"
     if missing := sorted(set(expected) - set(table)):
         raise ModelFileError(f"it lacks {_some(missing)} of {name}")
     if unexpected := sorted(set(table) - set(expected)):
@@ -275,7 +294,8 @@ def _check_against_network(model_file: ModelFile, table: dict[str, TensorInfo]) 
         info = table[key]
         if info.shape != tuple(tensor.shape):
             raise ModelFileError(f"{key} has shape {info.shape} but {name} needs {tuple(tensor.shape)}")
-        allowed = _WEIGHT_DTYPES if tensor.is_floating_point() else (tensor.dtype,)
+        is_usual = tensor.is_floating_point() and tensor.dtype != torch.float64
+        allowed = _WEIGHT_DTYPES if is_usual else (tensor.dtype,)
         if info.dtype not in allowed:
             names = " or ".join(_DTYPE_NAMES[dtype] for dtype in allowed)
             raise ModelFileError(f"{key} is {_DTYPE_NAMES[info.dtype]} but {name} needs {names}")

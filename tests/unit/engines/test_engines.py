@@ -183,7 +183,7 @@ def test_engines_that_fail_are_rows_with_their_reason(model, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("wish", "line"),
+    ("wanted", "line"),
     [
         (
             {"engine": "onnxruntime", "precision": "bfloat16"},
@@ -200,19 +200,19 @@ def test_engines_that_fail_are_rows_with_their_reason(model, monkeypatch):
         ({"precision": "int8"}, "nothing is remembered of int8 for this model here; run striate bench MODEL SOURCE"),
     ],
 )
-def test_what_cannot_be_had_is_refused(model, request, line):
+def test_what_cannot_be_had_is_refused(model, wanted, line):
     with pytest.raises(InputError, match=line):
-        make_ready(model, EngineRequest(**request))
+        make_ready(model, EngineRequest(**wanted))
 
 
 def test_wrong_wishes():
-    for request, line in (
+    for wanted, line in (
         ({"engine": "tpu"}, "engine must be one of"),
         ({"precision": "int4"}, "precision must be one of"),
         ({"batch_size": 0}, "batch_size must be at least 1 but is 0"),
     ):
         with pytest.raises(InputError, match=line):
-            EngineRequest(**request)
+            EngineRequest(**wanted)
     with pytest.raises(InputError, match="batch sizes must lie in"):
         dataclasses.replace(QUICK, batch_sizes=(0,))
 

@@ -34,7 +34,13 @@ def model() -> Model:
     entry = CATALOGUE["lenet5"]
     preprocessing = Preprocessing(1, 32, (32, 32), (0.3,), (0.4,))
     names = tuple(str(digit) for digit in range(10))
-    return Model(build_network("lenet5", seed=0), "lenet5", asdict(entry.config), names, preprocessing)
+    return Model(
+        build_network("lenet5", seed=0),
+        network_name="lenet5",
+        network_config=asdict(entry.config),
+        class_names=names,
+        preprocessing=preprocessing,
+    )
 
 
 def brightness(pixels: np.ndarray) -> np.ndarray:

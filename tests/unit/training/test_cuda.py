@@ -54,7 +54,7 @@ def batch(number, size=8):
 
 def queued(model, optimizer, fabric, **changes):
     told = []
-    values = {"max_grad_norm": math.inf, "use_graphs": True, "tell": told.append, **changes}
+    values = {"max_grad_norm": math.inf, "use_graphs": True, "log": told.append, **changes}
     return AsynchronousSteps(model, ClassificationLoss(), optimizer, fabric, **values), told
 
 
