@@ -54,6 +54,8 @@ _HOMES = {
     "calibrate_file": "striate.recipes.calibrate",
     "check_exported": "striate.export.exporting",
     "check_network": "striate.inspection.check_network",
+    "compress": "striate.compression.compress",
+    "ledger": "striate.compression.compress",
     "describe": "striate.inspection.describe",
     "evaluate": "striate.evaluation.evaluate_model",
     "explain": "striate.explanation.explain",
@@ -79,6 +81,8 @@ _HOMES = {
 __all__ = [*sorted(_HOMES), "__version__"]
 
 if TYPE_CHECKING:
+    from striate.compression.compress import compress as compress
+    from striate.compression.compress import ledger as ledger
     from striate.data.augmentation import Augmentation as Augmentation
     from striate.data.dataset import Dataset as Dataset
     from striate.data.opening import Access as Access

@@ -4,9 +4,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from torch import Tensor
 
 from striate.data.opening import Access
 from striate.data.packed import PreparedImages
+from striate.data.sampling import read_batch
 from striate.errors import DataError
 from striate.evaluation.evaluate_model import ALL, open_parts
 from striate.tasks.model import Model
@@ -29,6 +31,15 @@ class CompressionImages:
     test: np.ndarray
     split: str
     source: str
+
+    def some(self, model: Model, number: int) -> tuple[np.ndarray, Tensor]:
+        """Up to `number` images to choose or calibrate by, evenly spread over the validation part, or what stands in its place:
+        their indices, and themselves prepared for the model's network, on its device.
+        """
+        part = self.validation if len(self.validation) else self.test
+        chosen = part[np.linspace(0, len(part) - 1, min(number, len(part))).astype(int)]
+        pixels = read_batch(self.packed, chosen, model.preprocessing.crop_size).to(model.device)
+        return chosen, model.preprocessing.normalize(pixels)
 
     @property
     def labels(self) -> np.ndarray:
