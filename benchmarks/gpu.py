@@ -39,10 +39,10 @@ from striate.engines.engine import REFERENCE, EngineKind
 from striate.engines.torch_engines import open_torch
 from striate.networks.catalogue import CATALOGUE, build_network
 from striate.recipes.devices import make_fabric
+from striate.tasks.classification.loss import ClassificationLoss
 from striate.tasks.model import Model
 from striate.training.distributed.launch import Rank
 from striate.training.frozen.layer_groups import layer_groups
-from striate.training.loss import ClassificationLoss
 from striate.training.optimizers import build_optimizer
 from striate.training.recipe import OptimizerConfig
 from striate.training.speed.autotune import compiled
@@ -189,7 +189,12 @@ def answering(options: argparse.Namespace) -> dict[str, Any]:
     for name, sizes in ANSWERING.items():
         network = build_network(name).eval().to(CUDA)
         names = tuple(map(str, range(1000)))
-        model = Model(network, name, {}, names, Preprocessing(3, 224, (224, 224), mean=MEANS, std=STDS))
+        model = Model(
+            network,
+            network_name=name,
+            class_names=names,
+            preprocessing=Preprocessing(3, 224, (224, 224), mean=MEANS, std=STDS),
+        )
         found[name] = {}
         for size in sizes:
             pixels = np.random.default_rng(0).integers(0, 256, (size, 224, 224, 3), np.uint8)

@@ -105,7 +105,13 @@ def fresh_model(name: str) -> Model:
         channels, max(height, width), (height, width), (0.5,) * channels, (0.25,) * channels
     )
     names = tuple(f"class {number}" for number in range(entry.config.num_classes))
-    return Model(build_network(name, seed=0).eval(), name, asdict(entry.config), names, preprocessing)
+    return Model(
+        build_network(name, seed=0).eval(),
+        network_name=name,
+        network_config=asdict(entry.config),
+        class_names=names,
+        preprocessing=preprocessing,
+    )
 
 
 def trained_model(name: str, source: str, epochs: int) -> tuple[Model, float]:

@@ -17,7 +17,7 @@ def small_model(layers: nn.Module, *, preprocessing: Preprocessing | None = None
         nn.Conv2d(channels, 4, 3), layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, num_outputs)
     )
     names = tuple(f"class {k}" for k in range(max(2, num_outputs)))
-    return Model(network, "small", {}, names, prepared)
+    return Model(network, network_name="small", class_names=names, preprocessing=prepared)
 
 
 def catalogue_model(name: str, size: tuple[int, int], *, num_classes: int = 3) -> Model:
@@ -25,7 +25,12 @@ def catalogue_model(name: str, size: tuple[int, int], *, num_classes: int = 3) -
     channels = CATALOGUE[name].input_size[0]
     preprocessing = Preprocessing(channels, max(size), size, (0.5,) * channels, (0.25,) * channels)
     names = tuple(f"class {k}" for k in range(num_classes))
-    return Model(build_network(name, num_classes=num_classes, seed=0), name, {}, names, preprocessing)
+    return Model(
+        build_network(name, num_classes=num_classes, seed=0),
+        network_name=name,
+        class_names=names,
+        preprocessing=preprocessing,
+    )
 
 
 def noise(*shape: int) -> np.ndarray:

@@ -1,6 +1,7 @@
 """`striate calibrate` from the command line: a run is as sure as it is right afterwards, wherever it answers."""
 
 import json
+import shutil
 
 import numpy as np
 import onnxruntime
@@ -8,6 +9,7 @@ import pytest
 import torch
 
 import striate
+from end_to_end.conftest import write_folder
 
 
 @pytest.fixture
@@ -125,3 +127,53 @@ def test_a_run_whose_own_images_are_gone_is_calibrated_on_others(striate_command
     assert "the run's figures and report stay as they were: the images of" in done.err.replace("\n", " ")
     assert striate.load_model(tmp_path / "run").temperature == 2
     assert (tmp_path / "run" / "evaluation.json").read_bytes() == evaluation
+
+
+@pytest.fixture
+def photos_run(striate_command, tmp_path):
+    """A run on a folder, trained for so short a time that it makes mistakes."""
+    write_folder(tmp_path / "photos", {"across": 60, "along": 60}, channels=1)
+    done = striate_command(
+        "train", tmp_path / "photos", "--run", tmp_path / "run", "--network", "lenet5", "--epochs", 1, "--no-checks",
+        "--learning-rate", 1e-6,
+    )  # fmt: skip
+    assert done.code == 0, done.err
+    return tmp_path / "run"
+
+
+def test_training_images_under_another_path_are_found_by_their_bytes(photos_run, striate_command, tmp_path):
+    names = json.loads((photos_run / "splits.json").read_text())
+    for part in ("train", "test"):
+        for name in names[part]:
+            to = tmp_path / part / name
+            to.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(tmp_path / "photos" / name, to)
+    trained = len(names["train"])
+    evaluated = striate_command("evaluate", photos_run, tmp_path / "train")
+    assert evaluated.code == 0
+    assert (
+        f"{trained} of {trained} images of {tmp_path / 'train'} (all) are among those that the model was trained on"
+        in evaluated.err
+    )
+    refused = striate_command("calibrate", photos_run, tmp_path / "train").refused()
+    assert f"{trained} of {trained} images" in refused
+    assert "name images that it has not seen" in refused
+    other = striate_command("evaluate", photos_run / "model.safetensors", tmp_path / "test")
+    assert "trained on" not in other.err
+
+
+def test_calibrating_is_undone_and_exports_made_before_are_told(run, striate_command):
+    assert striate_command("export", run, "--to", "onnx").code == 0
+    exported = run / "exported" / "model.onnx"
+    calibrated = striate_command("calibrate", run, "--temperature", 2)
+    assert (
+        f"{exported} still answers at the temperature before; again: striate export {run} --to onnx" in calibrated.err
+    )
+    checked = striate_command("check", run, exported)
+    assert checked.code == 1
+    assert "it was made at temperature 1.0, and the model's is 2 now; export it again" in checked.out
+    assert "1 and 2" in checked.out
+    undone = striate_command("calibrate", run, "--temperature", 1)
+    assert "still answers" not in undone.err
+    assert striate.load_model(run).temperature == 1
+    assert striate_command("check", run, exported).code == 0

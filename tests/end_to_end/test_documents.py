@@ -21,7 +21,9 @@ def blocks(text: str, language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```", text, flags=re.MULTILINE | re.DOTALL)
 
 
-@pytest.mark.parametrize("name", ["README.md", "docs/conventions.md", "docs/layers.md", "docs/model-file.md"])
+@pytest.mark.parametrize(
+    "name", ["README.md", "docs/conventions.md", "docs/layers.md", "docs/model-file.md", "docs/your-own-network.md"]
+)
 def test_python_blocks_run(name, capsys):
     scope: dict[str, object] = {}
     for block in blocks((ROOT / name).read_text(encoding="utf-8"), "python"):

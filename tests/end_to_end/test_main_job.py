@@ -279,3 +279,28 @@ def test_the_last_third_of_the_base_is_trained_on_what_the_rest_gave_once(striat
 def test_views_that_cannot_be_kept_are_refused(striate_command, stripes, run):
     line = striate_command("train", stripes, "--weights", run, "--freeze", "nothing", "--views", 2, *QUICK).refused()
     assert "only behind frozen layers" in line
+
+
+def test_a_dry_run_shows_what_would_be_and_makes_nothing(striate_command, tmp_path):
+    write_folder(tmp_path / "photos", {"cats": 20, "dogs": 20}, size=(48, 60))
+    planned = striate_command("train", tmp_path / "photos", "--dry-run", "--network", "resnet18", "--json")
+    assert planned.code == 0, planned.err
+    assert planned.json["image_size"] == [64, 64]
+    assert planned.json["num_images"] == {"train": 32, "validation": 4, "test": 4}
+    assert planned.json["epochs"] == 30
+    assert planned.json["estimate_s"] > 0
+    assert "weights that were trained on a million photos usually do far better" in planned.err
+    assert "--weights imagenet --download (47 MB, once)" in planned.err
+    shown = striate_command("train", tmp_path / "photos", "--dry-run", "--network", "lenet5", "--image-size", 32)
+    assert "64" not in shown.out.split("image size")[1].splitlines()[0]
+    assert "on this machine" in shown.out
+    assert "--weights imagenet --network squeezenet1_1" in shown.err
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_run_says_how_long_it_will_take_before_it_starts(striate_command, stripes, tmp_path):
+    done = striate_command("train", stripes, "--run", tmp_path / "run", *QUICK)
+    lines = done.err.splitlines()
+    estimate = next(place for place, line in enumerate(lines) if "for 6 epochs on this machine" in line)
+    assert estimate < next(place for place, line in enumerate(lines) if "train loss" in line)
+    assert "million photos" not in done.err

@@ -141,3 +141,38 @@ def test_checks_that_a_kill_prevented_are_made_up_for(striate_command, stripes, 
     (run / "run.json").write_text(json.dumps(described | {"checks": [], "status": "running"}))
     assert striate_command("train", "--resume", run).code == 0
     assert len(json.loads((run / "run.json").read_text())["checks"]) == 4
+
+
+def test_a_run_that_goes_is_not_resumed_beside_itself(tmp_path):
+    first = start(
+        tmp_path, "digits", "--run", "run", "--network", "lenet5", "--epochs", 200, "--no-checks", "--no-measure"
+    )
+    wait_for(tmp_path / "run" / "metrics.jsonl", first)
+    second = start(tmp_path, "--resume", "run")
+    assert second.wait(timeout=120) == 2
+    assert f"Error: run is in use by process {first.pid} on" in second.stderr.read()
+    first.send_signal(signal.SIGINT)
+    assert first.wait(timeout=120) == 1
+    assert json.loads((tmp_path / "run" / "run.json").read_text())["status"] == "interrupted"
+    first.stderr.close(), second.stderr.close()
+
+
+def test_a_finished_run_says_so_and_a_damaged_neighbour_stops_nobody(tmp_path, monkeypatch, striate_command):
+    (tmp_path / "runs" / "damaged").mkdir(parents=True)
+    (tmp_path / "runs" / "damaged" / "run.json").write_text("{")
+    quick = ("--network", "lenet5", "--epochs", 1, "--no-checks")
+    assert striate_command("train", "digits", *quick).code == 0
+    again = striate_command("train", "--resume", "runs/digits-lenet5-1")
+    assert again.code == 0
+    assert "is finished: nothing is left to train" in again.err
+    longer = striate_command("train", "--resume", "runs/digits-lenet5-1", "--epochs", 5).refused()
+    assert "striate train digits --weights runs/digits-lenet5-1 --epochs 5" in longer
+    for name, value in {"RANK": 0, "WORLD_SIZE": 1, "LOCAL_RANK": 0, "LOCAL_WORLD_SIZE": 1}.items():
+        monkeypatch.setenv(name, str(value))
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "mine")
+    assert striate_command("train", "digits", *quick).code == 0
+
+
+def test_freezing_without_weights_is_told(striate_command):
+    done = striate_command("train", "digits", "--network", "lenet5", "--epochs", 1, "--no-checks", "--freeze", "base")
+    assert "without weights keeps layers at their random first values" in done.err

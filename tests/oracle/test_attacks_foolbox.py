@@ -6,7 +6,9 @@ import pytest
 import torch
 
 from attack_cases import digit_network, held_out
+from striate.robustness.carlini_wagner import carlini_wagner
 from striate.robustness.criteria import Targeted
+from striate.robustness.deepfool import deepfool
 from striate.robustness.fgsm import fgsm
 from striate.robustness.pgd import bim, pgd
 
@@ -83,3 +85,26 @@ def test_targets(case):
     )  # fmt: skip
     assert (ours.images - theirs).abs().max() == 0
     assert torch.equal(ours.is_adversarial, success)
+
+
+@pytest.mark.parametrize("norm", ["l2", "linf"])
+def test_deepfool(case, norm):
+    network, _, images, labels = case
+    name = {"l2": foolbox.attacks.L2DeepFoolAttack, "linf": foolbox.attacks.LinfDeepFoolAttack}[norm]
+    theirs, success = by_foolbox(name(steps=50, candidates=10, overshoot=0.02), case, None)
+    ours = deepfool(network, images, labels, norm=norm)
+    torch.testing.assert_close(ours.images, theirs, atol=1e-6, rtol=0)
+    assert torch.equal(ours.is_adversarial, success)
+
+
+def test_carlini_wagner_finds_changes_as_small(case):
+    """Both search for constants, from other first ones: the mean length within three percent."""
+    network, model, images, labels = case
+    images, labels = images[:8], labels[:8]
+    peer = foolbox.attacks.L2CarliniWagnerAttack(binary_search_steps=6, steps=150, stepsize=0.02, initial_const=0.01)
+    _, theirs, success = peer(model, images, labels, epsilons=None)
+    ours = carlini_wagner(network, images, labels, num_searches=6, num_steps=150, step_size=0.02)
+    assert success.all()
+    assert ours.is_adversarial.all()
+    theirs_mean = (theirs - images).flatten(1).norm(dim=1)[ours.changed].mean().item()
+    assert ours.mean_size < 1.03 * theirs_mean

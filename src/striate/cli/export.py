@@ -108,6 +108,8 @@ def _show_parity(parity: "ParityCheck") -> None:
     figures = parity.to_json()
     table = Table(box=None, show_header=False)
     table.add_row("engine", parity.engine)
+    if parity.temperatures is not None:
+        table.add_row("temperature", " and ".join(f"{each:.3g}" for each in sorted(set(parity.temperatures))))
     table.add_row("same best class", f"{parity.num_equal_top1:,} of {parity.num_answers:,} answers")
     for name, key, limit in (
         ("largest difference", "largest_difference", "tolerance"),

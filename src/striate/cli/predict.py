@@ -60,7 +60,7 @@ def predict(
     request = EngineRequest(engine, precision, batch_size, num_images, device, download)
     predictor = make_ready(model, request, log=log)
     log(predictor.line)
-    answers = predictor.answer_each(images, top=top, batch_size=batch_size)
+    answers = predictor.answer_each(images, top=top, batch_size=batch_size, log=log)
     if as_json:
         head = {"engine": predictor.engine.kind.to_json(), "engine_line": predictor.line}
         shown = track(answers, "predicting", None) if is_live() else answers

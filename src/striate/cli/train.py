@@ -1,13 +1,26 @@
 """`striate train`: from a source of images to a run folder with a model and a report."""
 
 import json
+import shlex
 import sys
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from striate.cli.console import AsJson, DataDir, Device, Download, complain, log, show_json, track
+from striate.cli.console import (
+    AsJson,
+    DataDir,
+    Device,
+    Download,
+    LabelColumn,
+    PathColumn,
+    SplitColumn,
+    complain,
+    log,
+    show_json,
+    track,
+)
 from striate.cli.memory import importing
 from striate.cli.progress_display import LiveDisplay
 from striate.errors import InputError
@@ -59,6 +72,10 @@ def train(
     find_rate: Annotated[
         bool, typer.Option("--find-rate", help="Scan learning rates, show the curve and stop.")
     ] = False,
+    dry_run: Annotated[
+        bool,
+        typer.Option("--dry-run", help="Show network, image size, epochs and how long it will take; train nothing."),
+    ] = False,
     checks: Annotated[bool, typer.Option("--checks/--no-checks", help="Sanity checks before the first epoch.")] = True,
     measure: Annotated[
         bool,
@@ -86,6 +103,9 @@ def train(
         int | None,
         _option("--views", TRANSFER, "Views of each image that frozen layers see, once; 0 runs them every epoch.", "K"),
     ] = None,
+    label_column: LabelColumn = None,
+    path_column: PathColumn = None,
+    split_column: SplitColumn = None,
     data_dir: DataDir = None,
     download: Download = False,
     image_size: Annotated[
@@ -206,8 +226,10 @@ def train(
 
     with importing():
         from striate.data.opening import Access
+        from striate.data.readers.columns import Columns
         from striate.recipes.choices import Choices
         from striate.recipes.train import find_rate as scan_rates
+        from striate.recipes.train import plan_run
         from striate.recipes.train import resume as resume_run
         from striate.recipes.train import train as train_source
 
@@ -224,8 +246,14 @@ def train(
         saturation=saturation, hue=hue, pca_color=pca_color, cutout_px=cutout_px, mixup=mixup,
     )  # fmt: skip
     display = LiveDisplay()
-    access = Access(data_dir=data_dir, download=download, max_pixels=max_pixels, log=log, track=track)
+    columns = Columns(path_column, label_column, split_column)
+    access = Access(data_dir=data_dir, download=download, max_pixels=max_pixels, log=log, track=track, columns=columns)
     if resume is not None:
+        if epochs is not None:
+            raise InputError(
+                f"a run's schedule is made for its own number of epochs, so it cannot be made longer; train on from its weights: "
+                f"striate train {_source_of(resume)} --weights {resume} --epochs {epochs}"
+            )
         if source is not None or run is not None or find_rate or shard_weights or choices != Choices():
             raise InputError(
                 "--resume goes on with the run exactly as it was started; give it the run folder and nothing else"
@@ -233,6 +261,10 @@ def train(
         finished = resume_run(resume, device=device, access=access, observer=display)
     elif source is None:
         raise InputError("nothing to train on: name a SOURCE such as digits or a folder of photos, or --resume RUN")
+    elif dry_run:
+        plan = plan_run(source, choices, device=device, measure=measure, access=access)
+        show_json(plan.to_json()) if as_json else display.show_plan(plan)
+        return
     elif find_rate:
         scan = scan_rates(source, choices, device=device, access=access)
         show_json(scan.to_json()) if as_json else display.show_rates(scan)
@@ -255,6 +287,14 @@ def train(
         if as_json and place.rank == 0:
             log(f"stopped; go on with: striate train --resume {finished.path}")
         raise typer.Exit(1)
+
+
+def _source_of(run: Path) -> str:
+    """What the run was trained on, as one types it; SOURCE where the folder does not say."""
+    try:
+        return shlex.quote(str(json.loads((run / "run.json").read_bytes())["source"]))
+    except (OSError, ValueError, KeyError, TypeError):
+        return "SOURCE"
 
 
 def _num_devices_of(run: Path) -> int:

@@ -265,4 +265,9 @@ def _stack(images: list[np.ndarray]) -> Tensor:
 
 def _to_tensor(images: np.ndarray) -> Tensor:
     """(n, h, w, C) that nobody else holds -> contiguous (n, C, h, w)."""
-    return torch.from_numpy(images).permute(0, 3, 1, 2).contiguous()
+    tensor = torch.from_numpy(images)
+    if (
+        images.shape[3] == 1
+    ):  # torch would call it contiguous with the strides of channels last, and convolutions would go on so
+        return tensor.view(len(images), 1, *images.shape[1:3])
+    return tensor.permute(0, 3, 1, 2).contiguous()

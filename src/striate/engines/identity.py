@@ -11,6 +11,7 @@ _MODEL_FILE = "model.safetensors"  # networks.model_file.MODEL_FILE, which canno
 _CHECKSUM = re.compile(rb'"sha256":"([0-9a-f]{64})"')
 _MAX_HEADER_BYTES = 16 * 2**20
 _CHUNK_BYTES = 1 << 20
+_COMPRESSED = b"\x89striat"  # weights.compressed_file.MAGIC without the version, which cannot be imported without torch
 
 
 def model_key(ref: str | Path) -> str | None:
@@ -57,10 +58,18 @@ def _digest(path: Path) -> str:
     return digest.hexdigest()
 
 
+def _compressed_digest(prefix: bytes, rest: bytes) -> str | None:
+    """The checksum of a compressed file (docs/compressed-file.md), once it is verified."""
+    checksum = rest[:32]
+    return checksum.hex() if hashlib.sha256(prefix + rest[32:]).digest() == checksum else None
+
+
 def _checked_digest(path: Path) -> str | None:
     """The checksum in a model file's header, once it is verified (docs/model-file.md); None for any other file."""
     with path.open("rb") as file:
         prefix = file.read(8)
+        if prefix[:7] == _COMPRESSED:
+            return _compressed_digest(prefix, file.read())
         length = int.from_bytes(prefix, "little")
         if len(prefix) < 8 or not 2 <= length <= _MAX_HEADER_BYTES:
             return None

@@ -11,13 +11,16 @@ import torch
 from striate.data.dataset import SPLITS, Dataset
 from striate.data.opening import Access, OpenedData, open_data, pack_data
 from striate.data.packed import PreparedImages
+from striate.data.readers.columns import columns_from_json
+from striate.data.sketch import Overlap, overlap
 from striate.data.splits import digest, split_dataset
 from striate.errors import DataError, InputError
-from striate.evaluation.evaluate_network import Evaluation, map_labels
 from striate.evaluation.evaluate_network import evaluate as evaluate_network
 from striate.evaluation.test_time_augmentation import Averaged
 from striate.tasks.classification.logits import tempered
+from striate.tasks.labels import map_labels
 from striate.tasks.model import Model, load_model
+from striate.tasks.task import Annotations, Figures
 
 ALL = "all"
 
@@ -28,9 +31,15 @@ class SourceEvaluation:
 
     source: str
     split: str
-    evaluation: Evaluation
+    evaluation: Figures
     mistake_names: tuple[str, ...]
     temperature: float = 1.0
+
+    @property
+    def top1_accuracy(self) -> float:
+        """The fraction of images whose most probable class is right, as `Run.evaluation` has it."""
+        figures: Any = self.evaluation  # a task without classes has none
+        return float(figures.top1_accuracy)
 
     def to_json(self) -> dict[str, Any]:
         """Plain values: source, split, temperature, and the figures as Evaluation names them."""
@@ -42,16 +51,42 @@ class SourceEvaluation:
 
 @dataclass(frozen=True)
 class Part:
-    """Images of a source for a model to answer: `indices` of `packed`, of the split called `split`, with `labels` (N,) of
-    all images as outputs of the model. `is_own`: they are those of its own training run.
+    """Images of a source for a model to answer: `indices` of `packed`, of the split called `split`, with the `annotations` of
+    all images, whose labels are outputs of the model. `is_own`: they are those of its own training run. `known`: for another
+    source, how many of them the model was trained on, as far as it can tell.
     """
 
     dataset: Dataset
     packed: PreparedImages
     split: str
     indices: np.ndarray
-    labels: np.ndarray
+    annotations: Annotations
     is_own: bool
+    known: Overlap | None = None
+
+    @property
+    def labels(self) -> np.ndarray:
+        """(N,) the class of each image."""
+        return self.annotations.labels
+
+
+@dataclass(frozen=True)
+class Parts:
+    """All images of a source: indices of `packed` by split ("train", "validation", "test", "all"; empty where there are none), and what
+    else `Part` has.
+    """
+
+    dataset: Dataset
+    packed: PreparedImages
+    parts: dict[str, np.ndarray]
+    annotations: Annotations
+    is_own: bool
+    hashes: np.ndarray
+
+    @property
+    def labels(self) -> np.ndarray:
+        """(N,) the class of each image."""
+        return self.annotations.labels
 
 
 def evaluate(
@@ -78,6 +113,10 @@ def evaluate(
         model = load_model(model, log=access.log)
         model.network.to(memory_format=torch.channels_last)  # a fifth to a half faster on a CPU; it is nobody else's
     if average is not None:
+        if not model.task.has_probabilities:
+            raise InputError(
+                f"views are averaged in classification only but this model is for {model.task.name}; leave it out"
+            )
         Averaged(model.network, average)  # refused before anything slow
     part = choose_part(model, source, split, access, prefer=("test", "validation"))
     network = tempered(model.network, model.temperature)
@@ -86,8 +125,8 @@ def evaluate(
         model.preprocessing,
         part.packed,
         part.indices,
-        part.labels,
-        model.class_names,
+        part.annotations,
+        model.task,
         batch_size=batch_size,
         device=model.device,
         track=access.track,
@@ -105,6 +144,23 @@ def choose_part(
     """
     if split is not None and split not in (*SPLITS, ALL):
         raise InputError(f"split must be one of {', '.join((*SPLITS, ALL))} but is {split!r}")
+    opened = open_parts(model, source, access)
+    split = split or next((name for name in prefer if len(opened.parts[name])), ALL)
+    _warn_of_training_images(opened.dataset, split, model.provenance.get("data"), opened.is_own, access)
+    indices = opened.parts[split]
+    if not len(indices):
+        there_are = ", ".join(name for name, part in opened.parts.items() if len(part))
+        raise DataError(f"{opened.dataset.source} has no images in its {split} part; there are: {there_are}")
+    where = f"{opened.dataset.source} ({split})"
+    known = None if opened.is_own else _known(opened.hashes[indices], model.provenance.get("data"), where, access)
+    return Part(opened.dataset, opened.packed, split, indices, opened.annotations, opened.is_own, known)
+
+
+def open_parts(model: Model, source: str | Path | None, access: Access) -> Parts:
+    """All images of a source, or without one those of the model's training, decoded, with labels matched by name.
+
+    Raises as `evaluate` does.
+    """
     trained_on = model.provenance.get("data")
     data = _open_own(trained_on, access) if source is None else open_data(source, access)
     is_own = trained_on is not None and data.fingerprint == trained_on["fingerprint"]
@@ -113,18 +169,30 @@ def choose_part(
             f"{data.dataset.source} has changed since the model was trained on it, so its splits cannot be made again; "
             "name it as SOURCE to evaluate on it as it is"
         )
+    if problem := model.task.problem_with(data.dataset):
+        raise DataError(f"{data.dataset.source} cannot serve for {model.task.name}: {problem}")
     labels = map_labels(data.dataset, model.class_names, log=access.log)
+    annotations = model.task.annotations(data.dataset, log=access.log, labels=labels)
     if is_own and trained_on:
         access = dataclasses.replace(access, max_pixels=trained_on["max_pixels"])  # the same images could be read then
     packed = pack_data(data, model.preprocessing, access)
-    parts = _own_parts(data, packed.usable, trained_on) if is_own and trained_on else _given_parts(data.dataset)
-    split = split or next((name for name in prefer if len(parts[name])), ALL)
-    _warn_of_training_images(data.dataset, split, trained_on, is_own, access)
-    indices = parts[split]
-    if not len(indices):
-        there_are = ", ".join(name for name, part in parts.items() if len(part))
-        raise DataError(f"{data.dataset.source} has no images in its {split} part; there are: {there_are}")
-    return Part(data.dataset, packed, split, indices, labels, is_own)
+    parts = (
+        _own_parts(data, packed.usable, trained_on, model.task.least_classes)
+        if is_own and trained_on
+        else _given_parts(data.dataset)
+    )
+    return Parts(data.dataset, packed, parts, annotations, is_own, data.hashes)
+
+
+def _known(hashes: np.ndarray, trained_on: dict[str, Any] | None, where: str, access: Access) -> Overlap | None:
+    """How many of these images the model was trained on, as far as it remembers; said where it is any."""
+    known = None if not trained_on else overlap(trained_on.get("train_sketch"), hashes)
+    if known is not None and known.num_found:
+        access.log(
+            f"{known.num_found:,} of {known.num_told:,} images of {where} {'is' if known.num_found == 1 else 'are'} among those that "
+            "the model was trained on, by their bytes: these figures flatter"
+        )
+    return known
 
 
 def _warn_of_training_images(
@@ -153,10 +221,13 @@ def _open_own(trained_on: dict[str, Any] | None, access: Access) -> OpenedData:
         raise DataError(f"the model was trained on {source}, which is not there any more; name a SOURCE to evaluate on")
     access.log(f"reading {source}, which the model was trained on")
     data_dir = trained_on["data_dir"] if access.data_dir is None else access.data_dir
-    return open_data(source, dataclasses.replace(access, data_dir=data_dir))
+    columns = access.columns or columns_from_json(trained_on.get("columns"))
+    return open_data(source, dataclasses.replace(access, data_dir=data_dir, columns=columns))
 
 
-def _own_parts(data: OpenedData, usable: np.ndarray, trained_on: dict[str, Any]) -> dict[str, np.ndarray]:
+def _own_parts(
+    data: OpenedData, usable: np.ndarray, trained_on: dict[str, Any], least_classes: int
+) -> dict[str, np.ndarray]:
     """The splits of the training run, made again and compared with its digest."""
     settings = trained_on["splits"]
     splits = split_dataset(
@@ -166,6 +237,7 @@ def _own_parts(data: OpenedData, usable: np.ndarray, trained_on: dict[str, Any])
         seed=settings["seed"],
         validation_fraction=settings["validation_fraction"],
         test_fraction=settings["test_fraction"],
+        least_classes=least_classes,
     )
     if digest(splits) != settings["digest"]:
         raise DataError(

@@ -29,6 +29,8 @@ LOWEST, HIGHEST = 0.05, 20.0
 FEWEST_IMAGES = 30
 MOST_LOGITS = 50_000_000
 """Of more answers than so many numbers, images evenly spread are enough: it is one number that is to be found."""
+MOST_KNOWN = 0.05
+"""Fraction of the images that may be training images, copies that lie in both parts for instance."""
 _MOST_STEPS = 100
 _CHI_SQUARED = 3.841459
 """The 95 % quantile for one parameter."""
@@ -83,10 +85,17 @@ def calibrate(
     mistake among them; otherwise raises as `evaluate` does.
     """
     access = access or Access()
+    if not model.task.has_probabilities:
+        raise InputError(f"calibration is for classifiers but this model is for {model.task.name}")
     part = choose_part(model, source, split, access, prefer=("validation",))
     if part.is_own and part.split in ("train", ALL):
         raise InputError(
             f"the {part.split} part has images that the model was trained on, of which it is too sure; use validation"
+        )
+    if part.known is not None and part.known.num_found > MOST_KNOWN * part.known.num_told:
+        raise InputError(
+            f"{part.known.num_found:,} of {part.known.num_told:,} images of {part.dataset.source} ({part.split}) are among those that "
+            "the model was trained on, of which it is too sure; name images that it has not seen"
         )
     logits, labels = _answers(model, part, batch_size, access.track)
     num_wrong = int((first_best(logits) != labels).sum())

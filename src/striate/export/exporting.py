@@ -118,6 +118,20 @@ def check_exported(
     return verify(loaded, runner, _images(loaded, source, num_images, access))
 
 
+def stale_exports(run_dir: Path, temperature: float) -> tuple[Path, ...]:
+    """Exports in a run folder that were made while the model had another temperature, and give other probabilities."""
+    stale = []
+    for sidecar in sorted((run_dir / FOLDER).glob("*.json")):
+        try:
+            made_at = json.loads(sidecar.read_text(encoding="utf-8"))["about"]["temperature"]
+        except (OSError, ValueError, KeyError, TypeError):
+            continue
+        path = sidecar.with_suffix("")
+        if made_at != temperature and path.is_file():
+            stale.append(path)
+    return tuple(stale)
+
+
 def sidecar_path(path: Path) -> Path:
     """Where the document and the proof of an exported file lie: model.onnx.json beside model.onnx."""
     return path.with_name(path.name + ".json")

@@ -8,13 +8,13 @@ from striate.errors import InputError
 from striate.inspection.layers import NetworkDescription, describe_network
 from striate.networks.catalogue import build_network, check_input_size, entry_for, names_network
 from striate.progress import Log, log_nothing
-from striate.tasks.model import load_model
+from striate.tasks.model import Model, load_model
 
 
 def describe(
-    reference: str | Path | nn.Module, *, input_size: tuple[int, int, int] | None = None, log: Log = log_nothing
+    reference: str | Path | nn.Module | Model, *, input_size: tuple[int, int, int] | None = None, log: Log = log_nothing
 ) -> NetworkDescription:
-    """What a network is made of, layer by layer: any module, a network by name, or a model as `load_model` takes it.
+    """What a network is made of, layer by layer: any module, a model, a network by name, or a model as `load_model` takes it.
 
     `input_size` (C, H, W) must be given for a module; else it is the entry's, or the one the model was trained at, unless
     given. A catalogue network takes as many channels as `input_size` says. Raises InputError for unknown names and sizes
@@ -24,7 +24,7 @@ def describe(
 
 
 def network_and_size(
-    reference: str | Path | nn.Module,
+    reference: str | Path | nn.Module | Model,
     input_size: tuple[int, int, int] | None,
     *,
     has_values: bool,
@@ -40,13 +40,13 @@ def network_and_size(
         if input_size is None:
             raise InputError("a module does not say what it takes; give input_size=(channels, height, width)")
         return reference, input_size
-    if names_network(str(reference)) or not _may_be_model(str(reference)):
+    if not isinstance(reference, Model) and (names_network(str(reference)) or not _may_be_model(str(reference))):
         entry = entry_for(str(reference))
         size = input_size or entry.input_size
         check_input_size(entry, size[1:])
         options = {"seed": 0} if has_values else {"device": "meta"}
         return build_network(entry.name, in_channels=size[0], **options), size
-    model = load_model(reference, log=log)
+    model = reference if isinstance(reference, Model) else load_model(reference, log=log)
     own_size = (model.preprocessing.channels, *model.preprocessing.crop_size)
     return model.network, input_size or own_size
 

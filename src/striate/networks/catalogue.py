@@ -199,7 +199,18 @@ def build_network(
     one they are drawn from torch's global generator, as in torch itself. `device="meta"` makes shapes only, without
     memory. Raises InputError for unknown names and for counts below 1.
     """
-    entry = entry_for(name)
+    return build_entry(entry_for(name), num_classes=num_classes, in_channels=in_channels, seed=seed, device=device)
+
+
+def build_entry(
+    entry: Entry,
+    *,
+    num_classes: int | None = None,
+    in_channels: int | None = None,
+    seed: int | None = None,
+    device: torch.device | str | None = None,
+) -> nn.Module:
+    """As `build_network`, of an entry: that of a network given from Python, say, which has no name of its own."""
     counts = {"num_classes": num_classes, "in_channels": in_channels}
     config = dataclasses.replace(entry.config, **{key: count for key, count in counts.items() if count is not None})
     wanted = torch.device("cpu" if device is None else device)

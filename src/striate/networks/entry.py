@@ -48,8 +48,9 @@ class Entry:
     `is_fixed_size` says that only `input_size` is legal. Where first weights are measured on data,
     `initialize_from_images(network, images)` sets them from preprocessed training images (N, C, H, W). Where published
     files have other parameter names, `rename(name)` gives a parameter's name here for that in the file. Other people's
-    networks (elsewhere.py) may have no `year`; `has_norm` is false for those that normalise nothing inside, and
-    `preprocessing` is what their makers' weights expect, where there are no `weights` to say it.
+    networks (external.py, given.py) may have no `year`; `has_norm` is false for those that normalise nothing inside, `is_shallow`
+    holds for a network given from Python that has few layers, and `preprocessing`
+    is what their makers' weights expect, where there are no `weights` to say it.
     """
 
     name: str
@@ -74,6 +75,7 @@ class Entry:
     initialize_from_images: Callable[[nn.Module, Tensor], None] | None = None
     rename: Callable[[str], str] | None = None
     has_norm: bool = True
+    is_shallow: bool = False
     preprocessing: Preprocessing | None = None
 
     @property

@@ -8,6 +8,8 @@ from typing import Any
 from striate.data.opening import Access
 from striate.errors import DataError, InputError, RunError
 from striate.evaluation.temperature_scaling import CalibrationMetrics, Fit, calibrate, calibration_metrics
+from striate.export.exporting import stale_exports
+from striate.networks.given import NetworkSource
 from striate.progress import log_nothing
 from striate.recipes.run_folder import RUN_FILE, read_run
 from striate.recipes.train import re_evaluate
@@ -49,6 +51,7 @@ def calibrate_file(
     out: Path | None = None,
     device: str = "auto",
     access: Access | None = None,
+    network: NetworkSource | None = None,
 ) -> Calibrated:
     """Fit a temperature for the model that `ref` names (as for `load_model`), or take the one given (1 undoes), and write the
     model to `out`, or in its place.
@@ -63,7 +66,7 @@ def calibrate_file(
         raise InputError(f"{out} is a folder; name the file that the calibrated model is to be written to")
     if temperature is not None and not MIN_TEMPERATURE <= temperature <= MAX_TEMPERATURE:
         raise InputError(f"temperature must lie in [{MIN_TEMPERATURE:g}, {MAX_TEMPERATURE:g}] but is {temperature:g}")
-    model = load_model(ref, device=device, download=access.download, log=access.log)
+    model = load_model(ref, network=network, device=device, download=access.download, log=access.log)
     if out is None and not path.is_file():
         raise InputError(f"{ref} is no file that could be rewritten; say with --out where the calibrated model goes")
     is_run = out is None and (folder / RUN_FILE).is_file()
@@ -85,14 +88,17 @@ def calibrate_file(
         if not fit.is_change and out is None:
             return Calibrated(None, model.temperature, fit, test, None)
     save_model(calibrated, path)
-    report = _new_report(folder, device, access) if is_run else None
+    report = _new_report(folder, device, access, network) if is_run else None
+    for export in stale_exports(folder, calibrated.temperature) if is_run else ():
+        to = {".onnx": "onnx", ".xml": "openvino"}.get(export.suffix, "torch")
+        access.log(f"{export} still answers at the temperature before; again: striate export {folder} --to {to}")
     return Calibrated(path, calibrated.temperature, fit, test, report)
 
 
-def _new_report(run: Path, device: str, access: Access) -> Path | None:
+def _new_report(run: Path, device: str, access: Access, network: NetworkSource | None) -> Path | None:
     """The model is calibrated by now, so images of the run's own that are gone are told and no error."""
     try:
-        return re_evaluate(run, device=device, access=access).report_path
+        return re_evaluate(run, device=device, access=access, network=network).report_path
     except (DataError, RunError) as error:
         access.log(f"the run's figures and report stay as they were: {error}")
         return None

@@ -18,6 +18,7 @@ from striate.errors import InputError
 from striate.networks.catalogue import build_network
 from striate.networks.entry import Entry
 from striate.networks.external import LIBRARIES
+from striate.networks.given import EXTERNAL
 from striate.recipes.choices import Choices
 from striate.training.recipe import (
     KEEPS_FEATURES,
@@ -33,8 +34,12 @@ SMALL_PX = 40
 """Images with a typical short side of up to this many pixels are trained at 32 x 32."""
 PHOTO_PX = 128
 """Side that photos are trained at from scratch, where the network allows it: a third of the work of 224."""
+_USUAL_PX = (28, 32, 64, 96, 128, 224, 227, 256, 299)
+"""Sides that networks are commonly made for."""
 SMALL_NETWORK_PX = 64
-"""Side that small images are enlarged to for a network made for photos: its stem halves them twice at once."""
+"""Side that smaller images are enlarged to for a network made for photos: its stem halves them twice at once."""
+MARGIN = 256 / 224
+"""Short side that images are resized to, relative to the crop that a network sees."""
 FEW_IMAGES, MANY_IMAGES = 1_000, 20_000
 SEEN_IMAGES = 450_000
 """How many images a run from scratch shows the network in all, between 10 and 30 epochs."""
@@ -119,11 +124,28 @@ def default_preprocessing(facts: DataFacts, entry: Entry, image_size: int | None
     if image_size is not None:
         height = width = image_size
     elif not entry.is_fixed_size and height > PHOTO_PX:
-        height = width = max(SMALL_NETWORK_PX if facts.is_small else PHOTO_PX, *entry.min_size)
+        height = width = max(_side_without_enlarging(min(facts.height, facts.width)), *entry.min_size)
     side = max(height, width)
-    resize_size = side if side <= 2 * SMALL_PX else round(side * 256 / 224)
+    resize_size = side if side <= 2 * SMALL_PX else round(side * MARGIN)
     zeros, ones = (0.0,) * facts.channels, (1.0,) * facts.channels
     return Preprocessing(facts.channels, resize_size, (height, width), mean=zeros, std=ones)
+
+
+def _side_without_enlarging(short_px: int) -> int:
+    """The side, a multiple of 8 from 64 to 128, that photos of this short side need not be enlarged for, margin included."""
+    return min(PHOTO_PX, max(SMALL_NETWORK_PX, int(short_px / MARGIN) // 8 * 8))
+
+
+def sizes_to_try(facts: DataFacts, image_size: int | None) -> list[tuple[int, int]]:
+    """Sizes (height, width) for a network that does not say what it takes, the best first; only that asked for where there is one.
+
+    Small images keep their own size, at least 28 pixels if the network can take that; photos are tried at PHOTO_PX first.
+    """
+    if image_size is not None:
+        return [(image_size, image_size)]
+    own = max(facts.height, facts.width)
+    sides = (max(own, 28), 32, own, *_USUAL_PX) if facts.is_small else (PHOTO_PX, 224, *_USUAL_PX)
+    return [(side, side) for side in dict.fromkeys(sides)]
 
 
 def resized_preprocessing(preprocessing: Preprocessing, image_size: int) -> Preprocessing:
@@ -198,7 +220,7 @@ def _from_scratch(facts: DataFacts, entry: Entry, choices: Choices) -> Recipe:
         large_batch = MUON_AIRBENCH_BATCH
     batch_size = _batch_size(facts, 64 if facts.num_train < FEW_IMAGES * 10 else large_batch)
     optimizer, label_smoothing = _scratch_optimizer(entry, batch_size)
-    if wanted == "muon" and has_norm(entry.name) and entry.family not in LIBRARIES:
+    if wanted == "muon" and entry.family not in (*LIBRARIES, EXTERNAL) and has_norm(entry.name):
         batch_size = choices.batch_size or batch_size
         optimizer = _muon_with_norms(_scratch_optimizer(entry, batch_size)[0], batch_size)
     elif wanted is not None:
@@ -219,7 +241,7 @@ def _from_scratch(facts: DataFacts, entry: Entry, choices: Choices) -> Recipe:
         augmentation=augmentation,
         label_smoothing=label_smoothing,
         ema_decay=0.95 if is_airbench else 0.0,  # in place of the paper's Lookahead
-        use_channels_last=_fills_vectors(entry),
+        use_channels_last=_fills_vectors(entry) and entry.family != EXTERNAL,  # code with .view() may not take it
     )
 
 
@@ -231,6 +253,9 @@ def _scratch_optimizer(entry: Entry, batch_size: int) -> tuple[OptimizerConfig, 
         return OptimizerConfig("nesterov", learning_rate=rate * batch_size / 64, weight_decay=1e-4), label_smoothing
     if entry.family in LIBRARIES:  # of every kind, transformers among them
         rate = 1e-3 if entry.has_norm else SMALL_RATE
+        return OptimizerConfig("adamw", learning_rate=rate, weight_decay=1e-2), label_smoothing
+    if entry.family == EXTERNAL:  # nothing is known of it but what it is made of
+        rate = 1e-3 if entry.has_norm or entry.is_shallow else SMALL_RATE
         return OptimizerConfig("adamw", learning_rate=rate, weight_decay=1e-2), label_smoothing
     if not has_norm(entry.name):  # it needs a small rate and an adaptive optimiser to start at all
         rate = FIRST_RATES.get(entry.name) or FIRST_RATES.get(entry.family, SMALL_RATE)

@@ -16,14 +16,15 @@ from lightning_fabric import Fabric
 
 from striate.data.dataset import SPLITS, Dataset
 from striate.data.opening import Access
+from striate.data.sketch import make_sketch
 from striate.data.splits import digest
+from striate.networks.given import EXTERNAL, digest_of
 from striate.processor import processor
 from striate.recipes.mode_choice import ModeChoice
 from striate.recipes.prepare import Prepared
 from striate.recipes.run_folder import FORMAT, SPLITS_FILE
 from striate.tasks.model import gpu_name
 from striate.training.distributed.launch import Rank, launch_identity, rendezvous_folder
-from striate.training.recipe import count_outputs
 from striate.version import __version__
 
 _VERSIONS = ("torch", "torchvision", "lightning-fabric", "numpy", "pillow", "safetensors")
@@ -42,9 +43,10 @@ def describe_run(
     dataset, recipe, packed = prepared.data.dataset, prepared.recipe, prepared.packed
     packages = (*_VERSIONS, "timm") if prepared.entry.family == "timm" else _VERSIONS
     data_notices = [*dataset.notices, *prepared.splits.notices]
+    is_given = prepared.entry.name == EXTERNAL
     config = asdict(prepared.entry.config) | {
         "in_channels": prepared.preprocessing.channels,
-        "num_classes": count_outputs(recipe.output, len(dataset.class_names)),
+        "num_classes": prepared.task.num_outputs(recipe.output),
     }
     return {
         "format": FORMAT,
@@ -57,13 +59,17 @@ def describe_run(
             "name": prepared.entry.name,
             "config": config,
             "num_params": sum(param.numel() for param in prepared.network.parameters()),
+            **({"label": prepared.entry.title, "start": digest_of(prepared.network)} if is_given else {}),
         },
+        "task": {"name": prepared.task.name, "settings": prepared.task.settings()},
         "class_names": list(dataset.class_names),
         "preprocessing": prepared.preprocessing.to_json(),
         "data": {
             "fingerprint": prepared.data.fingerprint,
             "data_dir": None if access.data_dir is None else str(Path(access.data_dir).absolute()),
             "max_pixels": access.max_pixels,
+            "columns": access.columns.to_json() if access.columns else None,
+            "train_sketch": make_sketch(prepared.data.hashes[prepared.splits.train]),
             "num_images": len(dataset),
             "counts": {name: _count_classes(prepared, name) for name in SPLITS},
             "broken": [[dataset.images.name(index), reason] for index, reason in packed.broken.items()],
@@ -130,8 +136,9 @@ def summary_line(prepared: Prepared, device: torch.device) -> str:
     arithmetic += ", compiled" * recipe.use_compile + ", CUDA graphs" * recipe.use_cuda_graphs
     on_gpu = f", on {gpu_name(device)}" if device.type == "cuda" else ""
     changes = [name for name, value in asdict(recipe.augmentation).items() if value]
+    name = f"{prepared.entry.title} ({EXTERNAL})" if recipe.network == EXTERNAL else recipe.network
     return (
-        f"{recipe.network} at {size}{grown}{frozen} on {sizes} images of {len(prepared.data.dataset.class_names)} classes: "
+        f"{name} at {size}{grown}{frozen} on {sizes} images of {len(prepared.data.dataset.class_names)} classes: "
         f"{epochs} in batches of {recipe.batch_size}, {recipe.optimizer.name} at {recipe.optimizer.learning_rate:.3g}, "
         f"{recipe.schedule.name}{arithmetic}{on_gpu}; augmentation: {', '.join(changes) or 'none'}"
     )

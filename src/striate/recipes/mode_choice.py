@@ -14,7 +14,7 @@ from striate.data.cache import cache_dir, write_atomically
 from striate.data.parallel import num_processors
 from striate.errors import InputError
 from striate.processor import has_cpp_compiler, processor
-from striate.progress import Log
+from striate.progress import Log, Track, track_silently
 from striate.recipes.choices import Choices
 from striate.recipes.prepare import Prepared
 from striate.tasks.model import gpu_name
@@ -42,13 +42,26 @@ class ModeChoice:
     timings: tuple[dict[str, Any], ...]
     was_remembered: bool
 
+    @property
+    def timing(self) -> tuple[float, float] | None:
+        """Seconds an image and seconds to begin with, of the mode that was chosen; None where it was not timed."""
+        own = asdict(self.mode)
+        row = next((row for row in self.timings if own.items() <= row.items()), None)
+        return (1 / row["images_per_s"], row["compile_s"]) if row is not None and row["images_per_s"] else None
+
     def to_json(self) -> dict[str, Any]:
         """Plain values, as run.json has them under "mode"."""
         return {"chosen": str(self.mode), "remembered": self.was_remembered, "timings": list(self.timings)}
 
 
 def with_fastest_mode(
-    prepared: Prepared, loader: Loader, choices: Choices, device: torch.device, make_fabric: MakeFabric, log: Log
+    prepared: Prepared,
+    loader: Loader,
+    choices: Choices,
+    device: torch.device,
+    make_fabric: MakeFabric,
+    log: Log,
+    track: Track = track_silently,
 ) -> tuple[Prepared, ModeChoice | None]:
     """The run in its fastest mode; as it is, and None, where it is short or all was chosen by hand.
 
@@ -80,6 +93,7 @@ def with_fastest_mode(
             head=entry.head,
             may_compile=may_compile,
             log=log,
+            track=track,
         )
     if not timings:
         return prepared, None
@@ -115,7 +129,11 @@ def _memory_path(
         "format": 2,  # in the first, compiled code alone was timed on a whole batch
         "machine": [*processor(), num_processors(), gpu_name(device) or device.type],
         "versions": [__version__, version("torch")],
-        "network": [prepared.entry.name, sum(param.numel() for param in prepared.network.parameters())],
+        "network": [
+            prepared.entry.name,
+            prepared.entry.title,
+            sum(param.numel() for param in prepared.network.parameters()),
+        ],
         "input": [prepared.preprocessing.channels, *prepared.preprocessing.crop_size, recipe.batch_size],
         "recipe": [recipe.optimizer.name, recipe.freeze, recipe.accumulate_steps],
         "modes": [asdict(mode) for mode in modes],

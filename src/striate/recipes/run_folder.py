@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from striate.data.cache import write_atomically
-from striate.data.readers.folder import RUN_FILE
+from striate.data.readers.folder_walk import RUN_FILE
 from striate.errors import RunError
+from striate.recipes.run_lock import LOCK_FILE
 
 FORMAT = 1
 SPLITS_FILE, EVALUATION_FILE = "splits.json", "evaluation.json"
@@ -24,7 +25,7 @@ def _plain(name: str) -> str:
 def check_run_dir(wanted: Path) -> None:
     """Raise RunError where a folder holds anything already, or could not be written; nothing is left behind."""
     try:
-        if wanted.exists() and (not wanted.is_dir() or any(wanted.iterdir())):
+        if wanted.exists() and (not wanted.is_dir() or any(path.name != LOCK_FILE for path in wanted.iterdir())):
             is_run = (wanted / RUN_FILE).is_file()
             going_on = f"go on with it by `striate train --resume {wanted}` or " if is_run else ""
             raise RunError(

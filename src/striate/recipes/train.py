@@ -2,7 +2,9 @@
 
 import dataclasses
 import platform
-from contextlib import suppress
+import shlex
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -13,19 +15,23 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor
 
+from striate.data.dataset import SPLITS
 from striate.data.opening import Access
 from striate.data.preprocessing import Preprocessing
+from striate.data.readers.columns import columns_from_json
 from striate.data.splits import digest
 from striate.errors import InputError, ModelFileError, RunError, StriateError
-from striate.evaluation.evaluate_network import Evaluation
 from striate.evaluation.evaluate_network import evaluate as evaluate_network
 from striate.evaluation.mistakes import write_mistakes
-from striate.networks.catalogue import build_network, entry_for
+from striate.networks.catalogue import build_entry, entry_for
+from striate.networks.entry import Entry
+from striate.networks.given import EXTERNAL, GivenNetwork, NetworkSource, digest_of, given_entry
 from striate.processor import has_cpp_compiler
 from striate.recipes.choices import Choices
 from striate.recipes.defaults import default_num_threads
 from striate.recipes.description import describe_run, processes_lines, split_names, summary_line, what_must_agree
 from striate.recipes.devices import check_device, make_fabric, quiet_beside_first, threads, threads_per_process
+from striate.recipes.estimate import estimate_s, in_words
 from striate.recipes.mode_choice import ModeChoice, with_fastest_mode
 from striate.recipes.prepare import Prepared, prepare, prepare_again, trainable_tail
 from striate.recipes.run_folder import (
@@ -38,8 +44,11 @@ from striate.recipes.run_folder import (
     read_run,
     write_json,
 )
+from striate.recipes.run_lock import locking_run
 from striate.reports.report import write_report
 from striate.tasks.classification.logits import tempered
+from striate.tasks.model import task_of
+from striate.tasks.task import Figures
 from striate.training.checkpoints import cannot_write, has_checkpoints
 from striate.training.checks import CheckResult
 from striate.training.distributed.collectives import (
@@ -50,7 +59,7 @@ from striate.training.distributed.collectives import (
     rank_zero_first,
 )
 from striate.training.distributed.fsdp import check_sharding
-from striate.training.distributed.launch import Rank, current_rank, is_restart_of
+from striate.training.distributed.launch import Rank, current_rank, is_restart_of, launch_identity
 from striate.training.frozen.feature_cache import with_features
 from striate.training.frozen.trainable_tail import TrainableTail, whole_state
 from striate.training.loader import MAX_READERS, Loader
@@ -58,7 +67,7 @@ from striate.training.loop import check_batch_size, train_network
 from striate.training.observer import Observer, Observers, SilentObserver
 from striate.training.rate_finder import RateScan
 from striate.training.rate_finder import find_rate as scan_rates
-from striate.training.recipe import Recipe, count_outputs
+from striate.training.recipe import Recipe
 from striate.training.tensorboard import TensorBoardWriter
 from striate.training.validation import autocast_dtype
 from striate.weights.model_file import MODEL_FILE, ModelFile, read_model_file, write_model_file
@@ -74,7 +83,7 @@ class Run:
     path: Path
     status: str
     split: str | None = None
-    evaluation: Evaluation | None = None
+    evaluation: Figures | None = None
 
     @property
     def model_path(self) -> Path:
@@ -107,6 +116,8 @@ def train(
     shard_weights: bool = False,
     access: Access | None = None,
     observer: Observer | None = None,
+    network: NetworkSource | None = None,
+    head: str | None = None,
 ) -> Run:
     """Train a classifier on a source and judge it; what `choices` leaves open is decided by the data.
 
@@ -114,7 +125,10 @@ def train(
     best epoch by validation), checkpoint/, events/ and report.html. With `measure` a long run first
     tries how this machine computes it fastest, unless that was measured before. `device` is auto, cpu, cuda or mps. Called in every
     process that torchrun started, the processes share each batch and do together what one would do; the first writes,
-    tells and judges, and the others' Run has no figures. `shard_weights` shares out the weights as well. Ctrl-C stops
+    tells and judges, and the others' Run has no figures. `shard_weights` shares out the weights as well.
+    `network` is a network of your own in place of one that `choices` names: a function or class that takes `num_classes` (and
+    `in_channels`, where it has that parameter), or a module, of which a copy is trained; `head` names its last layer as in
+    `named_modules`, found by running it if left out. Ctrl-C stops
     between two updates; the run can be taken up by `resume`. Raises DataError, InputError, ModelFileError, RunError or
     NonFiniteLoss, each one line.
     """
@@ -132,10 +146,11 @@ def train(
     with naming_lost_processes(fabric, "start the run again"):
         if begun := from_first(fabric, partial(_begun_by_this_launch, run)):
             access.log(f"torchrun has started the processes again: going on with {begun}")
-            return resume(begun, device=device, access=access, observer=observer)
+            return resume(begun, device=device, access=access, observer=observer, network=network, head=head)
         if run is not None:
             from_first(fabric, partial(_checked_run_dir, Path(run)))  # before anything slow
-        job = partial(prepare, str(source), choices or Choices(), access, own_device)
+        given = None if network is None else GivenNetwork(network, head)
+        job = partial(prepare, str(source), choices or Choices(), access, own_device, given)
         prepared = rank_zero_first(fabric, place.local_rank, job)
         check_same(fabric, what_must_agree(prepared), platform.node())
         check_batch_size(prepared.recipe, fabric)
@@ -144,7 +159,7 @@ def train(
         prepared, mode = _in_mode(prepared, choices or Choices(), own_device, place, access, measure=measure)
         fabric = make_fabric(own_device, prepared.recipe.precision, place)
         run_dir = Path(from_first(fabric, partial(_made_run_dir, run, str(source), prepared.entry.name)))
-        with threads(prepared.recipe.num_threads):
+        with threads(prepared.recipe.num_threads), _locked(run_dir, fabric):
             described = describe_run(prepared, access, fabric, started_at, run_checks, mode, shard_weights)
             with raise_on_all_ranks(fabric):
                 if fabric.is_global_zero:
@@ -152,45 +167,119 @@ def train(
                     write_json(run_dir / SPLITS_FILE, split_names(prepared))
             for line in (summary_line(prepared, own_device), *processes_lines(prepared, place)):
                 access.log(line)
+            if place.world_size == 1:
+                access.log(_estimate_line(prepared, mode, own_device))
             with naming_lost_processes(fabric, f"go on with: striate train --resume {run_dir}"):
                 return _run(
                     run_dir, described, prepared, fabric, access, observer, is_resumed=False, run_checks=run_checks
                 )
 
 
+def _estimate_line(prepared: Prepared, mode: ModeChoice | None, device: torch.device) -> str:
+    epochs = prepared.recipe.epochs
+    seconds = estimate_s(prepared, _loader(prepared), mode, device)
+    return f"{in_words(seconds)} for {epochs:,} epoch{'s' * (epochs != 1)} on this machine, by a first guess"
+
+
+@dataclass(frozen=True)
+class RunPlan:
+    """What a run would be: network, image size (height, width), images by split, epochs, and how long on this machine."""
+
+    network: str
+    num_params: int
+    image_size: tuple[int, int]
+    class_names: tuple[str, ...]
+    num_images: dict[str, int]
+    epochs: int
+    batch_size: int
+    estimate_s: float
+    summary: str
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values."""
+        return asdict(self)
+
+
+def plan_run(
+    source: str | Path,
+    choices: Choices | None = None,
+    *,
+    device: str = "auto",
+    measure: bool = True,
+    access: Access | None = None,
+) -> RunPlan:
+    """What `train` would do with the same arguments: everything is chosen and prepared, nothing is trained, no folder is made.
+
+    Images are decoded, as for a run, and kept in the cache. Raises as `train` does.
+    """
+    access, choices = access or Access(), choices or Choices()
+    own_device = check_device(device, choices.precision, Rank())
+    prepared = prepare(str(source), choices, access, own_device)
+    prepared, mode = _in_mode(prepared, choices, own_device, Rank(), access, measure=measure)
+    with threads(prepared.recipe.num_threads):
+        seconds = estimate_s(prepared, _loader(prepared), mode, own_device)
+    height, width = prepared.preprocessing.crop_size
+    return RunPlan(
+        network=prepared.entry.name,
+        num_params=sum(param.numel() for param in prepared.network.parameters()),
+        image_size=(height, width),
+        class_names=prepared.data.dataset.class_names,
+        num_images={name: len(prepared.splits[name]) for name in SPLITS},
+        epochs=prepared.recipe.epochs,
+        batch_size=prepared.recipe.batch_size,
+        estimate_s=seconds,
+        summary=summary_line(prepared, own_device),
+    )
+
+
 def resume(
-    run: str | Path, *, device: str = "auto", access: Access | None = None, observer: Observer | None = None
+    run: str | Path,
+    *,
+    device: str = "auto",
+    access: Access | None = None,
+    observer: Observer | None = None,
+    network: NetworkSource | None = None,
+    head: str | None = None,
 ) -> Run:
     """Go on with a run that was stopped or killed, exactly where its newest whole checkpoint left it.
 
     On the CPU the final weights are bit for bit those of the run that was never stopped. A finished run is left as it is and its
-    figures come back. Raises RunError where the folder is no run or its data have changed.
+    figures come back. A run with a network of your own needs `network` and `head` again, as `train` got them. Raises RunError
+    where the folder is no run or its data have changed.
     """
     run_dir, observer = Path(run), observer or SilentObserver()
     place = current_rank()
     described = read_run(run_dir)
     recipe = Recipe.from_json(described["recipe"])
     access = _access_of_run(described, quiet_beside_first(access or Access(), place))
+    if described["status"] == "finished":
+        access.log(
+            f"{run_dir} is finished: nothing is left to train, these are its figures; to train on from its weights: "
+            f"striate train {shlex.quote(described['source'])} --weights {shlex.quote(str(run_dir))} --epochs N"
+        )
     own_device = check_device(described["machine"]["device"] if device == "auto" else device, recipe.precision, place)
     fabric = make_fabric(own_device, recipe.precision, place)
-    with (
-        naming_lost_processes(fabric, f"go on with: striate train --resume {run_dir}"),
-        threads(described["machine"]["threads"]),
-    ):
+    with ExitStack() as stack:
+        stack.enter_context(naming_lost_processes(fabric, f"go on with: striate train --resume {run_dir}"))
+        stack.enter_context(threads(described["machine"]["threads"]))
         has_checkpoint = from_first(fabric, lambda: "yes" if has_checkpoints(run_dir / "checkpoint") else "") == "yes"
-        job = partial(_prepared_again, run_dir, described, recipe, access, has_checkpoint)
+        given = None if network is None else GivenNetwork(network, head)
+        job = partial(_prepared_again, run_dir, described, recipe, access, has_checkpoint, given)
         prepared = rank_zero_first(fabric, place.local_rank, job)
         check_same(fabric, what_must_agree(prepared), platform.node())
         with raise_on_all_ranks(fabric):
             if fabric.is_global_zero:  # a kill may have come before it was written
                 write_json(run_dir / SPLITS_FILE, split_names(prepared))
+        stack.enter_context(_locked(run_dir, fabric))
         has_yet_to_check = described.get("checks") == [] and not has_checkpoint
         return _run(
             run_dir, described, prepared, fabric, access, observer, is_resumed=True, run_checks=has_yet_to_check
         )
 
 
-def re_evaluate(run: str | Path, *, device: str = "auto", access: Access | None = None) -> Run:
+def re_evaluate(
+    run: str | Path, *, device: str = "auto", access: Access | None = None, network: NetworkSource | None = None
+) -> Run:
     """The figures and the report of a finished run anew, from its model file as it is now; one process. Raises as `resume`."""
     run_dir = Path(run)
     described = read_run(run_dir)
@@ -199,11 +288,22 @@ def re_evaluate(run: str | Path, *, device: str = "auto", access: Access | None 
     recipe = Recipe.from_json(described["recipe"])
     access = _access_of_run(described, access or Access())
     fabric = make_fabric(check_device(device, recipe.precision, Rank()), recipe.precision, Rank())
-    with threads(described["machine"]["threads"]):
-        prepared = _prepared_again(run_dir, described, recipe, access, has_checkpoint=True)
+    given = None if network is None else GivenNetwork(network)
+    with threads(described["machine"]["threads"]), locking_run(run_dir):
+        prepared = _prepared_again(run_dir, described, recipe, access, True, given)
         split, evaluation = _evaluate(run_dir, described, prepared, fabric, access)
     write_report(run_dir)
     return Run(run_dir, "finished", split, evaluation)
+
+
+@contextmanager
+def _locked(run_dir: Path, fabric: Fabric) -> Iterator[None]:
+    """Hold the run folder in the first process; all learn of it where another run has it."""
+    with ExitStack() as stack:
+        with raise_on_all_ranks(fabric):
+            if fabric.is_global_zero:
+                stack.enter_context(locking_run(run_dir))
+        yield
 
 
 def _access_of_run(described: dict[str, Any], access: Access) -> Access:
@@ -211,7 +311,9 @@ def _access_of_run(described: dict[str, Any], access: Access) -> Access:
     stored = described["data"]
     if access.data_dir is None and stored["data_dir"] is not None:
         access = dataclasses.replace(access, data_dir=stored["data_dir"])
-    return dataclasses.replace(access, max_pixels=stored["max_pixels"])
+    return dataclasses.replace(
+        access, max_pixels=stored["max_pixels"], columns=access.columns or columns_from_json(stored.get("columns"))
+    )
 
 
 def _in_mode(
@@ -224,21 +326,27 @@ def _in_mode(
     if not measure or place.world_size > 1:
         return prepared, None
     make = partial(make_fabric, device, place=place)
-    return with_fastest_mode(prepared, _loader(prepared), choices, device, make, access.log)
+    return with_fastest_mode(prepared, _loader(prepared), choices, device, make, access.log, access.track)
 
 
 def _prepared_again(
-    run_dir: Path, described: dict[str, Any], recipe: Recipe, access: Access, has_checkpoint: bool
+    run_dir: Path,
+    described: dict[str, Any],
+    recipe: Recipe,
+    access: Access,
+    has_checkpoint: bool,
+    given: GivenNetwork | None,
 ) -> Prepared:
     """The run as its folder describes it. RunError where its data are gone or have changed."""
     source, stored = described["source"], described["data"]
     if Path(source).is_absolute() and not Path(source).exists():
         raise RunError(f"the images of {source} are not there any more; put them back or start a new run")
+    preprocessing = Preprocessing.from_json(described["preprocessing"])
     prepared = prepare_again(
         source,
         recipe,
-        Preprocessing.from_json(described["preprocessing"]),
-        entry_for(described["network"]["name"]),
+        preprocessing,
+        _entry_again(run_dir, described["network"], preprocessing, recipe, given),
         access,
         has_checkpoint=has_checkpoint,
     )
@@ -246,15 +354,47 @@ def _prepared_again(
         raise RunError(
             f"the images of {source} are not those that {run_dir} was started with; put them back or start a new run"
         )
+    start = described["network"].get("start")
+    if start is not None and not has_checkpoint and digest_of(prepared.network) != start:
+        raise RunError(
+            f"{run_dir} has no checkpoint yet and the network given does not begin with the weights it had; start a new run"
+        )
     return prepared
+
+
+def _entry_again(
+    run_dir: Path, stored: dict[str, Any], preprocessing: Preprocessing, recipe: Recipe, given: GivenNetwork | None
+) -> Entry:
+    """The entry of the network that a run describes. InputError where it needs to be given from Python, or must not be."""
+    if stored["name"] != EXTERNAL:
+        if given is not None:
+            raise InputError(f"{run_dir} trains {stored['name']}, which is built by name; leave network out")
+        return entry_for(stored["name"])
+    if given is None:
+        label = stored.get("label", "its network")
+        raise InputError(
+            f"{run_dir} trains a network given from Python ({label}), whose code no file holds; go on from Python: "
+            f"striate.resume({str(run_dir)!r}, network=...)"
+        )
+    config, size = stored["config"], preprocessing.crop_size
+    return given_entry(
+        given,
+        num_classes=config["num_classes"],
+        in_channels=config["in_channels"],
+        sizes=[size],
+        seed=recipe.seed,
+    )
 
 
 def _begun_by_this_launch(run: str | Path | None) -> str:
     """The run folder that processes of the same torchrun made before one of them died; empty where there is none."""
-    candidates = [Path(run)] if run is not None else list(Path("runs").glob("*"))
+    if launch_identity() is None:
+        return ""
+    candidates = [Path(run)] if run is not None else sorted(Path("runs").glob("*"))
     for folder in candidates:
-        if (folder / RUN_FILE).is_file() and is_restart_of(read_run(folder).get("launch")):
-            return str(folder)
+        with suppress(RunError):  # a damaged neighbour is no run of ours
+            if (folder / RUN_FILE).is_file() and is_restart_of(read_run(folder).get("launch")):
+                return str(folder)
     return ""
 
 
@@ -268,11 +408,18 @@ def _made_run_dir(run: str | Path | None, source: str, network: str) -> str:
 
 
 def find_rate(
-    source: str | Path, choices: Choices | None = None, *, device: str = "auto", access: Access | None = None
+    source: str | Path,
+    choices: Choices | None = None,
+    *,
+    device: str = "auto",
+    access: Access | None = None,
+    network: NetworkSource | None = None,
+    head: str | None = None,
 ) -> RateScan:
     """Scan learning rates for the run that `train` would make, on a copy of its network; nothing is written."""
     own_device = check_device(device, choices.precision if choices else None, Rank())
-    prepared = prepare(str(source), choices or Choices(), access or Access(), own_device)
+    given = None if network is None else GivenNetwork(network, head)
+    prepared = prepare(str(source), choices or Choices(), access or Access(), own_device, given)
     fabric = make_fabric(own_device, prepared.recipe.precision, Rank())
     loader = _loader(prepared)
     return scan_rates(prepared.network, prepared.recipe, loader, fabric=fabric, head=prepared.entry.head)
@@ -357,7 +504,11 @@ class _Keeper(SilentObserver):
             "data": described["data"] | {"source": described["source"]},
             "recipe": described["recipe"],
             "epoch": epoch,
-            "validation": {key: record[f"validation_{key}"] for key in ("accuracy", "loss")},
+            "validation": {
+                name.removeprefix("validation_"): value
+                for name, value in record.items()
+                if name.startswith("validation_")
+            },
         }
         about = ModelFile(
             network=described["network"]["name"],
@@ -365,6 +516,8 @@ class _Keeper(SilentObserver):
             class_names=tuple(described["class_names"]),
             preprocessing=self.prepared.preprocessing,
             provenance=provenance,
+            task=self.prepared.task.name,
+            task_settings=self.prepared.task.settings(),
         )
         if self.prepared.recipe.views > 0:
             weights = whole_state(weights)
@@ -401,17 +554,18 @@ def _features(
 
 def _evaluate(
     run_dir: Path, described: dict[str, Any], prepared: Prepared, fabric: Fabric, access: Access
-) -> tuple[str, Evaluation]:
+) -> tuple[str, Figures]:
     """Measure the best model on the test part, or validation where there is none; leave evaluation.json and the worst mistakes."""
+    is_given = prepared.entry.name == EXTERNAL
     try:
-        about, weights = read_model_file(run_dir / MODEL_FILE)
+        about, weights = read_model_file(run_dir / MODEL_FILE, prepared.network if is_given else None)
     except ModelFileError as error:
         raise RunError(f"{error}; the run's best weights are lost with it, so start a new run") from None
     network = prepared.network
     if described["machine"].get("has_shared_out_weights"):  # what was trained lies in pieces in all processes
-        network = build_network(
-            prepared.entry.name,
-            num_classes=count_outputs(prepared.recipe.output, len(about.class_names)),
+        network = build_entry(
+            prepared.entry,
+            num_classes=prepared.task.num_outputs(prepared.recipe.output),
             in_channels=prepared.preprocessing.channels,
         ).to(fabric.device)
     network.load_state_dict(weights)
@@ -423,25 +577,27 @@ def _evaluate(
         prepared.preprocessing,
         prepared.packed,
         prepared.splits[split],
-        prepared.data.dataset.labels,
-        about.class_names,
+        prepared.annotations,
+        task_of(about, run_dir / MODEL_FILE),
         device=fabric.device,
         track=access.track,
     )
-    mistakes = write_mistakes(run_dir, evaluation.mistakes, prepared.packed, prepared.preprocessing, images.name)
+    mistakes = write_mistakes(
+        run_dir, evaluation.mistakes, prepared.packed, prepared.preprocessing, images.name, prepared.task
+    )
     figures = {"split": split, "temperature": about.temperature, **evaluation.to_json(), "mistakes": mistakes}
     write_json(run_dir / EVALUATION_FILE, figures)
     return split, evaluation
 
 
 def _loader(prepared: Prepared) -> Loader:
-    dataset, splits = prepared.data.dataset, prepared.splits
+    splits = prepared.splits
     return Loader(
         prepared.packed,
-        dataset.labels,
+        prepared.annotations,
         splits.train,
         splits.validation,
         prepared.preprocessing,
-        dataset.class_names,
+        prepared.task,
         max_readers=max(1, MAX_READERS // current_rank().local_world_size),
     )

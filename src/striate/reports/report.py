@@ -17,6 +17,7 @@ from striate.data.cache import write_atomically
 from striate.data.dataset import SPLITS
 from striate.errors import RunError
 from striate.reports import figures
+from striate.reports.epoch_records import read_epochs
 from striate.reports.page import page_environment
 
 REPORT_FILE = "report.html"
@@ -36,9 +37,9 @@ def write_report(run_dir: str | Path) -> Path:
     if run is None:
         raise RunError(f"{run_dir} is not a run: it has no run.json; name the folder that `striate train` made")
     evaluation = _read_json(run_dir, "evaluation.json")
-    epochs = _read_epochs(run_dir / "metrics.jsonl")
+    epochs, num_damaged = read_epochs(run_dir / "metrics.jsonl")
     try:
-        page = _render(run_dir, run, epochs, evaluation)
+        page = _render(run_dir, run, epochs, num_damaged, evaluation)
     except (KeyError, TypeError, AttributeError, ValueError, TemplateError) as error:
         reason = " ".join(f"{type(error).__name__}: {error}".split())
         raise RunError(f"{run_dir} was not written by this version of striate, or is damaged: {reason}") from error
@@ -50,7 +51,13 @@ def write_report(run_dir: str | Path) -> Path:
     return path
 
 
-def _render(run_dir: Path, run: dict[str, Any], epochs: list[dict[str, Any]], evaluation: dict[str, Any] | None) -> str:
+def _render(
+    run_dir: Path,
+    run: dict[str, Any],
+    epochs: list[dict[str, Any]],
+    num_damaged: int,
+    evaluation: dict[str, Any] | None,
+) -> str:
     environment = page_environment(
         {
             "percent": percent,
@@ -75,6 +82,7 @@ def _render(run_dir: Path, run: dict[str, Any], epochs: list[dict[str, Any]], ev
         run_dir=str(run_dir),
         name=run_dir.resolve().name,
         epochs=epochs,
+        num_damaged=num_damaged,
         evaluation=evaluation,
         charts=charts,
         reliability=Markup(figures.reliability_chart(evaluation["calibration"])) if evaluation else None,
@@ -105,24 +113,6 @@ def _read_json(run_dir: Path, name: str) -> dict[str, Any] | None:
     if not isinstance(parsed, dict) or not parsed:
         raise RunError(f"{path} is damaged: a JSON object with entries was expected")
     return parsed
-
-
-def _read_epochs(path: Path) -> list[dict[str, Any]]:
-    """The epochs of metrics.jsonl; a last line that a killed run has torn is passed over."""
-    try:
-        lines = path.read_bytes().splitlines()
-    except FileNotFoundError:
-        return []
-    except OSError as error:
-        raise RunError(f"{path} cannot be read: {error.strerror}") from None
-    entries = []
-    for number, line in enumerate(lines, start=1):
-        try:
-            entries.append(json.loads(line))
-        except ValueError as error:
-            if number < len(lines):
-                raise RunError(f"{path} is damaged in line {number}: {error}") from None
-    return [entry for entry in entries if isinstance(entry, dict) and entry.get("kind") == "epoch"]
 
 
 def _baseline(evaluation: dict[str, Any]) -> dict[str, Any]:

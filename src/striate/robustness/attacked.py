@@ -44,6 +44,23 @@ class Attacked:
             )
         return outputs.detach(), losses.detach(), gradients
 
+    def climb_each(self, images: Tensor, classes: Tensor, base: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Outputs (N, K), logits of `classes` (N, M) less that of the class `base` (N,), and their gradients (N, M, D), D = C * H * W."""
+        images = images.detach().clone().requires_grad_()
+        with torch.enable_grad():
+            outputs = self._finite(self.network(images), len(images))
+            if not outputs.requires_grad:
+                raise InputError(NO_GRADIENTS)
+            differences = outputs.gather(1, classes) - outputs.gather(1, base[:, None])
+            gradients = [
+                torch.autograd.grad(column.sum(), images, retain_graph=True)[0].flatten(1)
+                for column in differences.unbind(dim=1)
+            ]
+        found = torch.stack(gradients, dim=1)
+        if not found.isfinite().all():
+            raise NonFiniteLoss("the gradients of the network are NaN or infinite, so no attack can follow them")
+        return outputs.detach(), differences.detach(), found
+
     def _finite(self, outputs: Tensor, num_images: int) -> Tensor:
         self.num_queries += num_images
         if not isinstance(outputs, Tensor):

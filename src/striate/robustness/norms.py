@@ -137,6 +137,56 @@ class L1:
         return torch.zeros_like(flat).scatter_(1, places, flat.gather(1, places).sign() / count).view_as(gradients)
 
 
+class L0:
+    """How many pixels differ, whatever their channels."""
+
+    name = "l0"
+
+    def size(self, changes: Tensor) -> Tensor:
+        """The number of pixels."""
+        return (changes != 0).any(dim=1).flatten(1).sum(dim=1).to(changes.dtype)
+
+    def project(self, images: Tensor, origins: Tensor, epsilon: float) -> Tensor:
+        """Keep the `epsilon` pixels that changed most."""
+        count = int(min(epsilon, images.shape[2] * images.shape[3]))
+        amounts = (images - origins).abs().sum(dim=1).flatten(1)
+        kept = torch.zeros_like(amounts).scatter_(1, amounts.topk(count, dim=1).indices, 1.0)
+        kept = kept.view(len(images), 1, *images.shape[2:])
+        return torch.where(kept > 0, images, origins).clamp(0, 1)
+
+    def start(self, origins: Tensor, epsilon: float, keys: Tensor) -> Tensor:
+        """`epsilon` random pixels at random colours."""
+        return self.project(uniform(keys, origins.shape[1:]), origins, epsilon)
+
+    def steepest(self, gradients: Tensor) -> Tensor:
+        """The sign of the gradients at the pixel where they are largest."""
+        amounts = gradients.abs().sum(dim=1, keepdim=True)
+        return torch.where(amounts == amounts.amax(dim=(2, 3), keepdim=True), gradients.sign(), 0.0)
+
+
+class Degrees:
+    """The measure of a turn, which the pixels do not show: sizes are left to the attack, only the range [0, 1] holds."""
+
+    name = "degrees"
+
+    def size(self, changes: Tensor) -> Tensor:
+        """Zeros."""
+        return torch.zeros(len(changes), device=changes.device)
+
+    def project(self, images: Tensor, origins: Tensor, epsilon: float) -> Tensor:  # noqa: ARG002
+        """Into [0, 1]."""
+        return images.clamp(0, 1)
+
+    def start(self, origins: Tensor, epsilon: float, keys: Tensor) -> Tensor:  # noqa: ARG002
+        """The images themselves."""
+        return origins
+
+    def steepest(self, gradients: Tensor) -> Tensor:
+        """Zeros."""
+        return torch.zeros_like(gradients)
+
+
+L0_NORM, DEGREES = L0(), Degrees()
 LINF, L2_NORM, L1_NORM = LInf(), L2(), L1()
 NORMS: dict[str, Norm] = {norm.name: norm for norm in (LINF, L2_NORM, L1_NORM)}
 """The norms by name."""
@@ -146,6 +196,8 @@ def find_norm(norm: str | Norm) -> Norm:
     """The norm of this name, or the one given; InputError for a name that there is not."""
     if not isinstance(norm, str):
         return norm
+    if norm in (L0_NORM.name, DEGREES.name):
+        return L0_NORM if norm == L0_NORM.name else DEGREES
     if norm not in NORMS:
         raise InputError(f"norm must be one of {', '.join(NORMS)} but is {norm!r}")
     return NORMS[norm]

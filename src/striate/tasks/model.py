@@ -1,9 +1,9 @@
-"""A trained classifier ready for use: network, preprocessing and class names together, from one file. K classes."""
+"""A trained model ready for use: network, task, preprocessing and class names together, from one file. K classes."""
 
 import dataclasses
 import difflib
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import KW_ONLY, asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,47 +13,57 @@ from torch import Tensor, nn
 
 from striate.data.preprocessing import Preprocessing
 from striate.errors import InputError, ModelFileError
+from striate.networks.auxiliary import WithAuxiliary
 from striate.networks.catalogue import CATALOGUE, entry_for, names_network, split_reference
 from striate.networks.entry import Entry
+from striate.networks.given import EXTERNAL, NetworkSource, build_given, plain_for
 from striate.networks.restore import evaluating
 from striate.progress import Log, Track, log_nothing, track_silently
-from striate.tasks.classification.logits import class_probabilities
+from striate.tasks.catalogue import make_task
 from striate.tasks.classification.predictions import ClassProbability as ClassProbability
-from striate.tasks.classification.predictions import (
+from striate.tasks.predictions import (
     ForwardFn,
     ImageLike,
-    Prediction,
-    PredictionError,
     Predictions,
     answer_each,
     collect,
     name_images,
 )
+from striate.tasks.task import Task
 from striate.weights.adapting import find_counts, load_pretrained
-from striate.weights.model_file import MODEL_FILE, ModelFile, read_model_file, write_model_file
+from striate.weights.compressed_file import is_compressed_file, read_compressed_file
+from striate.weights.model_file import MODEL_FILE, ModelFile, read_header, read_model_file, write_model_file
+from striate.weights.task_outputs import fits_outputs
 
 
 @dataclass(frozen=True, eq=False)
 class Model:
     """A network with what belongs to it. Its mode does not matter: every answer is given in evaluation mode.
 
-    `network_config` holds the fields of the network's configuration; the network answers logits (N, K) for
-    `class_names`, or (N, 1) for two classes, see tasks.classification.class_logits. Probabilities are the softmax of the
-    logits by `temperature`, which `striate calibrate` fits.
+    `network_name` is "external" for a network of your own, which no file can rebuild; `network_config` holds the fields of the
+    configuration of any other. The network gives the outputs that `task` wants for `class_names`: a classifier's are logits (N, K), or
+    (N, 1) for two classes, see tasks.classification.logits, and their softmax is by `temperature`, which `striate calibrate` fits.
+    Without `task` it is classification.
     """
 
     network: nn.Module
-    network_name: str
-    network_config: dict[str, Any]
+    _: KW_ONLY
     class_names: tuple[str, ...]
     preprocessing: Preprocessing
+    network_name: str = EXTERNAL
+    network_config: dict[str, Any] = field(default_factory=dict)
     provenance: dict[str, Any] = field(default_factory=dict)
     temperature: float = 1.0
+    task: Task = field(default=None)  # type: ignore[assignment]
+
+    def __post_init__(self) -> None:
+        if self.task is None:
+            object.__setattr__(self, "task", make_task("classification", self.class_names))
 
     @property
     def device(self) -> torch.device:
         """Where the network's parameters lie."""
-        return next(self.network.parameters()).device
+        return next((param.device for param in self.network.parameters()), torch.device("cpu"))
 
     def to(self, device: torch.device | str) -> "Model":
         """This model, its network moved to a device in place, as torch does."""
@@ -61,17 +71,20 @@ class Model:
         return self
 
     def probabilities(self, images: Tensor) -> Tensor:
-        """Pixels (N, C, H, W) uint8, of the size `preprocessing.crop_size` -> probabilities (N, K) on the CPU."""
+        """Pixels (N, C, H, W) uint8, of the size `preprocessing.crop_size` -> probabilities (N, K) on the CPU.
+
+        Of a model for another task, its D values of each image (N, D): see the `columns` of its task.
+        """
         if images.dtype != torch.uint8:
             raise InputError(
                 f"expected pixels 0..255 as uint8 but got {images.dtype}; the model's preprocessing does the rest"
             )
         with evaluating(self.network), torch.no_grad():
-            logits = self.network(self.preprocessing.normalize(images.to(self.device)))
-        return class_probabilities(logits, self.temperature).cpu()
+            logits = self.network(self.preprocessing.normalize(plain_for(self.network_name, images.to(self.device))))
+        return self.task.readout(logits, self.temperature).cpu()
 
     def run(self, pixels: np.ndarray) -> np.ndarray:
-        """The same for pixels (N, H, W, C) as arrays: probabilities (N, K) float32. Every engine is measured against it."""
+        """The same for pixels (N, H, W, C) as arrays: values (N, D) float32. Every engine is measured against it."""
         return self.probabilities(torch.from_numpy(pixels).permute(0, 3, 1, 2)).numpy()
 
     def predict(
@@ -83,10 +96,11 @@ class Model:
         track: Track = track_silently,
         run: ForwardFn | None = None,
     ) -> Predictions:
-        """The `top` most probable classes of one image, or of each image of a folder or an iterable.
+        """What the model says of one image, or of each image of a folder or an iterable: its `top` most probable classes, or what
+        else its task asks for, in the image's own pixels.
 
         Images that cannot be read are named in `errors` and stop no other. `run` computes in the network's place:
-        pixels (N, H, W, C) uint8 -> probabilities (N, K), such as an engine that `striate.open_engine` gives.
+        pixels (N, H, W, C) uint8 -> values (N, D), such as an engine that `striate.open_engine` gives.
         """
         given = list(name_images(images)) if not isinstance(images, Iterator) else name_images(images)
         tracked = track(given, "predicting", len(given)) if isinstance(given, list) else given
@@ -99,24 +113,30 @@ class Model:
         top: int = 5,
         batch_size: int = 32,
         run: ForwardFn | None = None,
-    ) -> Iterator[Prediction | PredictionError]:
+    ) -> Iterator[Any]:
         """The same, one answer after the other in the order given, in memory that does not grow with their number."""
         return self._answer(name_images(images), top, batch_size, run)
 
     def _answer(
         self, named: Iterable[tuple[str, ImageLike]], top: int, batch_size: int, run: ForwardFn | None
-    ) -> Iterator[Prediction | PredictionError]:
-        return answer_each(named, self.preprocessing, self.class_names, run or self.run, top=top, batch_size=batch_size)
+    ) -> Iterator[Any]:
+        return answer_each(named, self.preprocessing, self.task, run or self.run, top=top, batch_size=batch_size)
 
 
 def load_model(
-    ref: str | Path, *, device: torch.device | str = "cpu", download: bool = False, log: Log = log_nothing
+    ref: str | Path,
+    *,
+    network: NetworkSource | None = None,
+    device: torch.device | str = "cpu",
+    download: bool = False,
+    log: Log = log_nothing,
 ) -> Model:
     """The model that `ref` names: a run folder, a model file, or NETWORK:WEIGHTS.
 
     WEIGHTS is a weights file or the name of published weights, fetched only with `download`. `device` may be "auto":
-    a GPU where there is one. Raises InputError where `ref` names nothing, ModelFileError where a file is not what it
-    should be.
+    a GPU where there is one. A model whose network was given from Python needs it again as `network`, a module (a copy takes the
+    weights) or a function that builds one; its code is in no file.
+    Raises InputError where `ref` names nothing, ModelFileError where a file is not what it should be.
     """
     path = Path(ref)
     if path.is_dir():
@@ -124,7 +144,11 @@ def load_model(
         if not path.is_file():
             raise ModelFileError(f"{ref} holds no {MODEL_FILE}; name a run that has finished an epoch, or a model file")
     if path.is_file():
-        return _from_file(path).to(pick_device(device))
+        return _from_file(path, network).to(pick_device(device))
+    if network is not None:
+        raise InputError(
+            f"{str(ref)!r} is no run folder or model file, so that a network given for it has no weights to take"
+        )
     name, weights = split_reference(str(ref))
     if names_network(name) and weights:
         return _from_weights(entry_for(name), weights, download, log).to(pick_device(device))
@@ -143,13 +167,18 @@ def save_model(model: Model, path: str | Path) -> None:
 
     Raises InputError where it cannot be written, ModelFileError where its network is none of the catalogue's.
     """
+    config = model.network_config
+    if model.network_name == EXTERNAL:
+        config = {"in_channels": model.preprocessing.channels, "num_classes": _count_outputs(model)}
     about = ModelFile(
         network=model.network_name,
-        config=model.network_config,
+        config=config,
         class_names=model.class_names,
         preprocessing=model.preprocessing,
         provenance=model.provenance,
         temperature=model.temperature,
+        task=model.task.name,
+        task_settings=model.task.settings(),
     )
     try:
         write_model_file(path, about, model.network.state_dict())
@@ -157,19 +186,57 @@ def save_model(model: Model, path: str | Path) -> None:
         raise InputError(f"{path} cannot be written: {error.strerror}; save the model elsewhere") from None
 
 
-def _from_file(path: Path) -> Model:
-    about, state = read_model_file(path)
-    network = about.build_network()
+def _count_outputs(model: Model) -> int:
+    """Outputs of a network, found by running it on one image of zeros. InputError where they do not fit the class names."""
+    size = (model.preprocessing.channels, *model.preprocessing.crop_size)
+    with evaluating(model.network), torch.no_grad():
+        answer = model.network(torch.zeros(1, *size, device=model.device))
+    logits = answer.logits if isinstance(answer, WithAuxiliary) else answer
+    num_outputs = logits.shape[1] if isinstance(logits, Tensor) and logits.ndim == 2 else 0
+    if num_outputs == 0 or not fits_outputs(model.task.name, len(model.class_names), num_outputs):
+        found = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
+        raise InputError(
+            f"the network answers an image with {found} but has {len(model.class_names)} class names; give one an output"
+        )
+    return num_outputs
+
+
+def _from_file(path: Path, source: NetworkSource | None) -> Model:
+    state: dict[str, Tensor] | None = None
+    if is_compressed_file(path):
+        about, state = read_compressed_file(path)
+    else:
+        about, _ = read_header(path)
+    if about.network == EXTERNAL and source is None:
+        raise InputError(
+            f"{path} holds the weights of a network given from Python and not its code; load it from Python: "
+            f"striate.load_model({str(path)!r}, network=...), with the network or the function that builds it"
+        )
+    if about.network != EXTERNAL and source is not None:
+        raise InputError(f"{path} holds {about.network}, which is built by name; leave network out")
+    task = task_of(about, path)
+    network = about.build_network() if source is None else build_given(source, **about.config)
+    if state is None:
+        _, state = read_model_file(path, network)
     network.load_state_dict(state)
     return Model(
         network.eval(),
-        about.network,
-        about.config,
-        about.class_names,
-        about.preprocessing,
+        network_name=about.network,
+        network_config=about.config,
+        class_names=about.class_names,
+        preprocessing=about.preprocessing,
         provenance=about.provenance,
         temperature=about.temperature,
+        task=task,
     )
+
+
+def task_of(about: ModelFile, path: str | Path) -> Task:
+    """The task that a model file is for; ModelFileError where its settings are none of that task's."""
+    try:
+        return make_task(about.task, about.class_names, about.task_settings)
+    except InputError as error:
+        raise ModelFileError(f"{path} is not a model that this version of striate can read: {error}") from None
 
 
 def _from_weights(entry: Entry, weights: str, download: bool, log: Log) -> Model:
@@ -187,7 +254,13 @@ def _from_weights(entry: Entry, weights: str, download: bool, log: Log) -> Model
         class_names = tuple(str(index) for index in range(max(2, num_classes)))
         log(f"{weights} does not name its classes: they are called 0 to {class_names[-1]}")
     config = dataclasses.replace(entry.config, num_classes=num_classes, in_channels=in_channels)
-    return Model(loaded.network.eval(), entry.name, asdict(config), class_names, preprocessing)
+    return Model(
+        loaded.network.eval(),
+        network_name=entry.name,
+        network_config=asdict(config),
+        class_names=class_names,
+        preprocessing=preprocessing,
+    )
 
 
 def gpu_name(device: torch.device) -> str:

@@ -27,6 +27,7 @@ from striate.errors import InputError, ModelFileError
 from striate.networks.entry import Entry, Weights
 from striate.networks.imagenet import imagenet_class_names
 from striate.progress import Log, log_nothing
+from striate.weights.compressed_file import is_compressed_file, read_compressed_file
 from striate.weights.deep_compression_file import (
     CAFFE_PREPROCESSING,
     NETWORK,
@@ -86,6 +87,8 @@ def _load(entry: Entry, spec: str | Path, *, download: bool, log: Log) -> Loaded
     if str(spec) in published:
         return _load_published(entry, published[str(spec)], download=download, log=log)
     path = Path(spec).expanduser()
+    if (own := packaged_weights(entry, str(spec))) is not None:
+        path = own
     if path.is_dir() and (path / MODEL_FILE).is_file():
         path = path / MODEL_FILE
     if not path.is_file():
@@ -97,6 +100,12 @@ def _load(entry: Entry, spec: str | Path, *, download: bool, log: Log) -> Loaded
         return _load_file(entry, path)
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror or error}; check its permissions") from None
+
+
+def packaged_weights(entry: Entry, name: str) -> Path | None:
+    """The file of these weights in striate itself (docs/compression.md says how they were made); None where it has none of that name."""
+    path = Path(__file__).parent / "packaged" / f"{entry.name}-{name}.striate"
+    return path if name.isidentifier() and path.is_file() else None
 
 
 def read_torch_file(path: str | Path) -> dict[str, Tensor]:
@@ -122,8 +131,8 @@ def _load_file(entry: Entry, path: Path) -> LoadedWeights:
     """The weights in one file, its kind told by its first bytes."""
     with path.open("rb") as file:
         head = file.read(128)
-    if is_model_file(path):
-        model_file, state = read_model_file(path)
+    if (is_compressed := is_compressed_file(path)) or is_model_file(path):
+        model_file, state = read_compressed_file(path) if is_compressed else read_model_file(path)
         if model_file.network != entry.name:
             raise ModelFileError(f"{path} is a model of {model_file.network}, not of {entry.name}; choose that network")
         return LoadedWeights(state, model_file.preprocessing, model_file.class_names, f"the striate model {path}")

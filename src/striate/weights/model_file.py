@@ -23,6 +23,8 @@ from striate.data.preprocessing import Preprocessing
 from striate.errors import InputError, ModelFileError, StriateError
 from striate.networks.catalogue import entry_for, names_network
 from striate.networks.entry import Entry
+from striate.networks.given import EXTERNAL, GivenConfig
+from striate.weights.task_outputs import TASKS, fits_outputs
 from striate.weights.tensor_table import (
     DTYPES,
     MAX_HEADER_BYTES,
@@ -38,8 +40,9 @@ from striate.weights.tensor_table import (
     tensor_from,
 )
 
-VERSIONS = (1, 2)
-"""The second has a temperature; a file without one is written as the first, which older readers know too."""
+VERSIONS = (1, 2, 3)
+"""The second has a temperature, the third the settings of its task, which may be another than classification. What an older one can
+hold is written as that, since older readers know it too."""
 MIN_TEMPERATURE, MAX_TEMPERATURE = 0.01, 100.0
 MODEL_FILE = "model.safetensors"
 """What the file is called in a run folder."""
@@ -60,7 +63,8 @@ class ModelFile:
 
     `config` holds the fields of the network's configuration, `in_channels` and `num_classes` always among them;
     `class_names` are the K different names in the order of the outputs; `provenance` is any plain JSON (data, recipe,
-    figures, versions); `temperature` is what logits are divided by before the softmax. Raises ModelFileError when the
+    figures, versions); `temperature` is what logits are divided by before the softmax; `task_settings` are plain values that the
+    task itself checks. Raises ModelFileError when the
     parts contradict each other or the catalogue.
     """
 
@@ -71,16 +75,18 @@ class ModelFile:
     task: str = "classification"
     provenance: dict[str, Any] = field(default_factory=dict)
     temperature: float = 1.0
+    task_settings: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not MIN_TEMPERATURE <= self.temperature <= MAX_TEMPERATURE:
             raise ModelFileError(
                 f"the temperature is {self.temperature!r}, not a number in [{MIN_TEMPERATURE:g}, {MAX_TEMPERATURE:g}]"
             )
-        if self.task != "classification":
-            raise ModelFileError(f"the task is {self.task!r} but this version of striate knows only 'classification'")
-        config = _restore_config(_entry_of(self.network).config, self.config)
-        if len(self.class_names) != max(2, config.num_classes):  # a single output tells two classes apart
+        if self.task not in TASKS:
+            raise ModelFileError(f"the task is {self.task!r} but this version of striate knows {', '.join(TASKS)}")
+        usual = GivenConfig(1, 1) if self.network == EXTERNAL else _entry_of(self.network).config
+        config = _restore_config(usual, self.config)
+        if not fits_outputs(self.task, len(self.class_names), config.num_classes):
             raise ModelFileError(f"there are {len(self.class_names)} class names for {config.num_classes} outputs")
         if not all(isinstance(name, str) and name for name in self.class_names):
             raise ModelFileError("a class name is empty or not a string")
@@ -94,7 +100,12 @@ class ModelFile:
         object.__setattr__(self, "config", dataclasses.asdict(config))  # complete, and equal however it was spelt
 
     def build_network(self, device: torch.device | str = "cpu") -> nn.Module:
-        """The network with fresh weights, the global random state untouched. ModelFileError if it cannot be built."""
+        """The network with fresh weights, the global random state untouched. ModelFileError if it cannot be built.
+
+        One that was given from Python is in no file, and cannot.
+        """
+        if self.network == EXTERNAL:
+            raise ModelFileError("its network was given from Python, and no file holds its code")
         entry = _entry_of(self.network)
         config = _restore_config(entry.config, self.config)
         try:
@@ -110,6 +121,9 @@ def write_model_file(path: str | Path, model_file: ModelFile, state: Mapping[str
     `state` is the network's state_dict. The bytes depend on the arguments alone. Raises ModelFileError when the state
     does not fit the network, OSError when the file cannot be written.
     """
+    for name, value in state.items():
+        if not isinstance(value, Tensor):
+            raise ModelFileError(f"{name} is {type(value).__name__} and no tensor, which a model file cannot hold")
     tensors = {name: state[name].detach().cpu().contiguous() for name in sorted(state)}
     table: dict[str, TensorInfo] = {}
     stop = 0
@@ -119,7 +133,8 @@ def write_model_file(path: str | Path, model_file: ModelFile, state: Mapping[str
             raise ModelFileError(f"the tensor {name} is {tensor.dtype}, which a model file cannot hold")
         start, stop = stop, stop + tensor.numel() * tensor.element_size()
         table[name] = TensorInfo(tensor.dtype, tuple(tensor.shape), start, stop)
-    _check_against_network(model_file, table)
+    if model_file.network != EXTERNAL:  # which the state has just come from
+        _check_against_network(model_file, model_file.build_network(device="meta"), table)
     header = _encode_header(model_file, table)
     data = b"".join(tensor_bytes(tensors[name]) for name in table)
     digest = hashlib.sha256(header)
@@ -138,10 +153,13 @@ def read_header(path: str | Path) -> tuple[ModelFile, dict[str, TensorInfo]]:
     return model_file, table
 
 
-def read_model_file(path: str | Path) -> tuple[ModelFile, dict[str, Tensor]]:
-    """A model file and its weights by name, on the CPU. ModelFileError for anything that is not whole and a model."""
+def read_model_file(path: str | Path, network: nn.Module | None = None) -> tuple[ModelFile, dict[str, Tensor]]:
+    """A model file and its weights by name, on the CPU. ModelFileError for anything that is not whole and a model.
+
+    `network` is the one that the weights must fit, for a file whose network was given from Python.
+    """
     with open_weights(path) as file:
-        header, model_file, table = _read_checked_header(file, path)
+        header, model_file, table = _read_checked_header(file, path, network)
         data = bytearray(max((info.stop for info in table.values()), default=0))
         if file.readinto(data) != len(data):
             raise ModelFileError(f"{path} became shorter while it was read")
@@ -166,20 +184,7 @@ def is_model_file(path: str | Path) -> bool:
 
 def _encode_header(model_file: ModelFile, table: dict[str, TensorInfo]) -> bytes:
     """Length and header of the file, the checksum still zeros, filled up with spaces to a multiple of eight bytes."""
-    has_temperature = model_file.temperature != 1
-    about = {
-        "version": 2 if has_temperature else 1,
-        "task": model_file.task,
-        "network": {"name": model_file.network, "config": model_file.config},
-        "class_names": model_file.class_names,
-        "preprocessing": model_file.preprocessing.to_json(),
-        "provenance": model_file.provenance,
-        **({"temperature": model_file.temperature} if has_temperature else {}),
-    }
-    try:
-        striate = json.dumps(about, allow_nan=False)
-    except (TypeError, ValueError) as error:
-        raise ModelFileError(f"the provenance of a model must be plain JSON: {error}") from None
+    striate = encode_about(model_file)
     header: dict[str, Any] = {"__metadata__": {"format": "pt", "sha256": _NO_CHECKSUM, "striate": striate}}
     for name, info in table.items():
         header[name] = {"dtype": _DTYPE_NAMES[info.dtype], "shape": info.shape, "data_offsets": (info.start, info.stop)}
@@ -192,6 +197,27 @@ def _encode_header(model_file: ModelFile, table: dict[str, TensorInfo]) -> bytes
     return len(text).to_bytes(8, "little") + text
 
 
+def encode_about(model_file: ModelFile) -> str:
+    """The JSON document of a model file: all of it but the weights. ModelFileError where the provenance is no plain JSON."""
+    has_temperature = model_file.temperature != 1
+    has_settings = model_file.task != "classification" or bool(model_file.task_settings)
+    version = 3 if has_settings else 2 if has_temperature else 1
+    about = {
+        "version": version,
+        "task": model_file.task,
+        "network": {"name": model_file.network, "config": model_file.config},
+        "class_names": model_file.class_names,
+        "preprocessing": model_file.preprocessing.to_json(),
+        "provenance": model_file.provenance,
+        **({"temperature": model_file.temperature} if version >= 2 else {}),
+        **({"task_settings": model_file.task_settings} if version >= 3 else {}),
+    }
+    try:
+        return json.dumps(about, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise ModelFileError(f"the provenance of a model must be plain JSON: {error}") from None
+
+
 def _find_checksum(header: bytes) -> tuple[int, int]:
     """Where in the header the checksum's 64 digits stand. Quotes inside strings are escaped: no other place matches."""
     found = _CHECKSUM.search(header)
@@ -200,7 +226,9 @@ def _find_checksum(header: bytes) -> tuple[int, int]:
     return found.span(1)
 
 
-def _read_checked_header(file: BufferedReader, path: str | Path) -> tuple[bytes, ModelFile, dict[str, TensorInfo]]:
+def _read_checked_header(
+    file: BufferedReader, path: str | Path, network: nn.Module | None = None
+) -> tuple[bytes, ModelFile, dict[str, TensorInfo]]:
     """The bytes of length and header, and what they say, checked against the size of the file and the network."""
     header = read_header_bytes(file, path)
     parsed = parse_header(header, path)
@@ -208,13 +236,16 @@ def _read_checked_header(file: BufferedReader, path: str | Path) -> tuple[bytes,
     if not isinstance(metadata, dict) or not isinstance(metadata.get("striate"), str):
         raise ModelFileError(f"{path} holds weights but not which network they are for; use it as NETWORK:{path}")
     try:
-        model_file = _parse_about(metadata["striate"])
+        model_file = parse_about(metadata["striate"])
         _find_checksum(header)
         data_bytes = file.seek(0, 2) - len(header)
         file.seek(len(header))
         table = {name: parse_tensor(name, entry) for name, entry in parsed.items()}
         check_offsets(table, data_bytes)
-        _check_against_network(model_file, table)
+        if network is None and model_file.network != EXTERNAL:
+            network = model_file.build_network(device="meta")
+        if network is not None:
+            _check_against_network(model_file, network, table)
     except StriateError as error:
         raise ModelFileError(f"{path} is not a model that this version of striate can read: {error}") from error
     except OSError as error:
@@ -222,7 +253,7 @@ def _read_checked_header(file: BufferedReader, path: str | Path) -> tuple[bytes,
     return header, model_file, table
 
 
-def _parse_about(text: str) -> ModelFile:
+def parse_about(text: str) -> ModelFile:
     """The ModelFile of the JSON document under "striate"."""
     try:
         about = strict_json(text)
@@ -232,14 +263,19 @@ def _parse_about(text: str) -> ModelFile:
         raise ModelFileError("its description has no version")
     version = about["version"]
     if version not in VERSIONS:
-        raise ModelFileError(f"its format is version {version} but this one reads versions 1 and 2; update striate")
-    temperature = about.get("temperature") if version == 2 else 1.0
+        raise ModelFileError(f"its format is version {version} but this one reads versions 1 to 3; update striate")
+    temperature = about.get("temperature") if version >= 2 else 1.0
     if not isinstance(temperature, float | int) or isinstance(temperature, bool):
         raise ModelFileError("its description has no temperature")
     expected = {"task": str, "network": dict, "class_names": list, "preprocessing": dict, "provenance": dict}
     for key, kind in expected.items():
         if not isinstance(about.get(key), kind):
             raise ModelFileError(f"its description has no {key}")
+    task_settings = about.get("task_settings") if version >= 3 else {}
+    if not isinstance(task_settings, dict):
+        raise ModelFileError("its description has no task_settings")
+    if version < 3 and about["task"] != "classification":
+        raise ModelFileError(f"the task is {about['task']!r}, which no file of version {version} can have")
     network = about["network"]
     if not isinstance(network.get("name"), str) or not isinstance(network.get("config"), dict):
         raise ModelFileError("its description has no network name and config")
@@ -255,13 +291,14 @@ def _parse_about(text: str) -> ModelFile:
         task=about["task"],
         provenance=about["provenance"],
         temperature=float(temperature),
+        task_settings=task_settings,
     )
 
 
-def _check_against_network(model_file: ModelFile, table: dict[str, TensorInfo]) -> None:
-    """Names, shapes and types must be those of the network, which is built on the meta device: without memory."""
-    expected = model_file.build_network(device="meta").state_dict()
-    name = model_file.network
+def _check_against_network(model_file: ModelFile, network: nn.Module, table: dict[str, TensorInfo]) -> None:
+    """Names, shapes and types must be those of the network; one of the catalogue is built on the meta device: without memory."""
+    expected = network.state_dict()
+    name = model_file.network if model_file.network != EXTERNAL else f"the {type(network).__name__} given"
     if missing := sorted(set(expected) - set(table)):
         raise ModelFileError(f"it lacks {_some(missing)} of {name}")
     if unexpected := sorted(set(table) - set(expected)):
@@ -270,7 +307,8 @@ def _check_against_network(model_file: ModelFile, table: dict[str, TensorInfo]) 
         info = table[key]
         if info.shape != tuple(tensor.shape):
             raise ModelFileError(f"{key} has shape {info.shape} but {name} needs {tuple(tensor.shape)}")
-        allowed = _WEIGHT_DTYPES if tensor.is_floating_point() else (tensor.dtype,)
+        is_usual = tensor.is_floating_point() and tensor.dtype != torch.float64
+        allowed = _WEIGHT_DTYPES if is_usual else (tensor.dtype,)
         if info.dtype not in allowed:
             names = " or ".join(_DTYPE_NAMES[dtype] for dtype in allowed)
             raise ModelFileError(f"{key} is {_DTYPE_NAMES[info.dtype]} but {name} needs {names}")

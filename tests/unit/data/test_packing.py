@@ -382,7 +382,7 @@ def track(items, what, total):
         print("x", flush=True)
         time.sleep(0.002)
         yield item
-pack_images(dataset, hashes, preprocessing, cache_dir=Path(sys.argv[2]), num_workers=1, tell=print, track=track)
+pack_images(dataset, hashes, preprocessing, cache_dir=Path(sys.argv[2]), num_workers=1, log=print, track=track)
 print("done", flush=True)
 """
 
@@ -446,7 +446,7 @@ def test_who_waits_for_another_is_told(tmp_path: Path) -> None:
     (folder,) = pack_folders(tmp_path)
     unfinish(folder, 2)
     with pack_folder.sole_writer(folder, told.append):
-        waiting = threading.Thread(target=pack, args=(images, tmp_path), kwargs={"tell": told.append})
+        waiting = threading.Thread(target=pack, args=(images, tmp_path), kwargs={"log": told.append})
         waiting.start()
         deadline = time.monotonic() + 10
         while not told and time.monotonic() < deadline:

@@ -157,10 +157,11 @@ def test_a_file_that_cannot_be_read_is_left_out_by_name(photos, tmp_path):
 def test_a_writer_that_was_killed_goes_on_and_keeps_whole_shards(photos, shards, tmp_path):
     out = tmp_path / "killed"
     code = (
-        "import sys, time; from pathlib import Path; from striate.data import readers, shards\n"
+        "import sys, time; from pathlib import Path; from striate.data import shards\n"
+        "from striate.data.readers import access\n"
         "from striate.data.readers.sources import open_source\n"
-        "real = readers.FileImages.read\n"
-        "readers.FileImages.read = lambda self, index: (time.sleep(0.002), real(self, index))[1]\n"
+        "real = access.FileImages.read\n"
+        "access.FileImages.read = lambda self, index: (time.sleep(0.002), real(self, index))[1]\n"
         "shards.write_shards(open_source(sys.argv[1]), Path(sys.argv[2]), shard_mb=1)\n"
     )
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}

@@ -164,7 +164,7 @@ def test_a_copy_that_was_changed_is_not_used(model, tmp_path):
     engine_cache, told = EngineCache(tmp_path), []
     target = BenchTarget(model, engine_cache)
     target.export()
-    assert engine_cache.read_about() == About("resnet20_cifar", model.class_names, model.preprocessing)
+    assert engine_cache.read_about() == About("resnet20_cifar", model.preprocessing, model.task)
     engine_cache.onnx_path.write_bytes(engine_cache.onnx_path.read_bytes() + b" ")
     assert engine_cache.read_about(log=told.append) is None
     assert "model.onnx is not the copy that was written" in told[0]
@@ -183,7 +183,7 @@ def test_engines_that_fail_are_rows_with_their_reason(model, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("wish", "line"),
+    ("wanted", "line"),
     [
         (
             {"engine": "onnxruntime", "precision": "bfloat16"},
@@ -200,19 +200,19 @@ def test_engines_that_fail_are_rows_with_their_reason(model, monkeypatch):
         ({"precision": "int8"}, "nothing is remembered of int8 for this model here; run striate bench MODEL SOURCE"),
     ],
 )
-def test_what_cannot_be_had_is_refused(model, request, line):
+def test_what_cannot_be_had_is_refused(model, wanted, line):
     with pytest.raises(InputError, match=line):
-        make_ready(model, EngineRequest(**request))
+        make_ready(model, EngineRequest(**wanted))
 
 
 def test_wrong_wishes():
-    for request, line in (
+    for wanted, line in (
         ({"engine": "tpu"}, "engine must be one of"),
         ({"precision": "int4"}, "precision must be one of"),
         ({"batch_size": 0}, "batch_size must be at least 1 but is 0"),
     ):
         with pytest.raises(InputError, match=line):
-            EngineRequest(**request)
+            EngineRequest(**wanted)
     with pytest.raises(InputError, match="batch sizes must lie in"):
         dataclasses.replace(QUICK, batch_sizes=(0,))
 

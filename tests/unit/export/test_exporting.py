@@ -37,7 +37,7 @@ def quick(monkeypatch, exported_folder):
     writers = {to: (suffix, write_words) for to, (suffix, _) in exporting._WRITERS.items()}
     monkeypatch.setattr(exporting, "_WRITERS", writers)
     monkeypatch.setattr(exporting, "open_exported", lambda *_, **__: None)
-    monkeypatch.setattr(exporting, "prove", lambda *_: verdict["proof"])
+    monkeypatch.setattr(exporting, "verify", lambda *_: verdict["proof"])
     return verdict
 
 
@@ -105,7 +105,7 @@ def test_an_error_while_writing_leaves_nothing(model, tmp_path, monkeypatch):
     def fails(*_):
         raise InputError("no")
 
-    monkeypatch.setattr(exporting, "prove", fails)
+    monkeypatch.setattr(exporting, "verify", fails)
     with pytest.raises(InputError):
         export_model(model, "onnx", output=tmp_path / "a.onnx")
     assert names(tmp_path) == []

@@ -163,3 +163,13 @@ def test_networks_without_norms_start_gently():
     for name in ("squeezenet1_0", "alexnet"):
         optimizer = default_recipe(PHOTOS, CATALOGUE[name], Choices()).optimizer
         assert (optimizer.name, optimizer.learning_rate) == ("adamw", 1e-4)
+
+
+@pytest.mark.parametrize(
+    ("short_px", "side"), [(41, 64), (48, 64), (80, 64), (100, 80), (120, 104), (147, 128), (500, 128)]
+)
+def test_photos_are_not_enlarged_beyond_what_the_network_needs(short_px, side):
+    facts = dataclasses.replace(PHOTOS, height=short_px, width=2 * short_px)
+    preprocessing = default_preprocessing(facts, CATALOGUE["resnet18"], None)
+    assert preprocessing.crop_size == (side, side)
+    assert preprocessing.resize_size <= max(short_px, 64)

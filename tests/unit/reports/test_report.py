@@ -12,8 +12,8 @@ import pytest
 from PIL import Image
 
 from striate.errors import RunError
-from striate.evaluation.evaluate_network import figures_of
 from striate.reports.report import count, duration, last_part, moment, number, percent, shell, write_report
+from striate.tasks.classification.figures import figures_of
 from striate.tasks.classification.metrics import Answers
 
 VOID = {"meta", "img", "br", "link", "hr", "input"}
@@ -258,12 +258,26 @@ def test_what_is_no_run_is_named(tmp_path: Path) -> None:
         write_report(tmp_path / "file")
 
 
+def test_a_damaged_line_of_metrics_costs_that_line(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run")
+    whole = (run / "metrics.jsonl").read_bytes().splitlines()
+    first = json.loads(whole[0])
+    damaged = [
+        b'{"kind"', b"\xff\x00", b"[" * 90_000, b"17", b'"x' * 90_000, json.dumps(first | {"epoch": "one"}).encode(),
+        json.dumps(first | {"train_loss": [1]}).encode(), b'{"kind": "epoch", "epoch": 3}',
+        json.dumps(first).replace(str(first["train_loss"]), "NaN").encode(),
+    ]  # fmt: skip
+    (run / "metrics.jsonl").write_bytes(b"\n".join([*damaged, *whole, b'{"kind": "ep']))
+    write_report(run)
+    text = Page(run / "report.html").text
+    assert f"{len(damaged)} lines of metrics.jsonl are damaged and left out here." in text
+    (run / "metrics.jsonl").write_bytes(b"\n".join(whole))
+    write_report(run)
+    assert "metrics.jsonl" not in Page(run / "report.html").text
+
+
 def test_damaged_runs_are_named(tmp_path: Path) -> None:
     run = make_run(tmp_path / "run")
-    (run / "metrics.jsonl").write_text('{"kind"\n{}\n')
-    with pytest.raises(RunError, match=r"metrics\.jsonl is damaged in line 1"):
-        write_report(run)
-    make_run(run)
     (run / "evaluation.json").write_text("[1, 2")
     with pytest.raises(RunError, match=r"evaluation\.json is damaged"):
         write_report(run)

@@ -14,7 +14,9 @@ from torch import nn
 from striate.data.preprocessing import Preprocessing
 from striate.errors import InputError, ModelFileError
 from striate.networks.catalogue import build_network
-from striate.tasks.model import Model, Prediction, PredictionError, load_model, save_model
+from striate.tasks.classification.predictions import Prediction
+from striate.tasks.model import Model, load_model, save_model
+from striate.tasks.predictions import PredictionError
 
 
 class Brightness(nn.Module):
@@ -31,7 +33,9 @@ class Brightness(nn.Module):
 @pytest.fixture
 def model() -> Model:
     preprocessing = Preprocessing(3, 8, (8, 8), (0.0,) * 3, (1.0,) * 3)
-    return Model(Brightness(), "brightness", {}, ("dark", "middling", "bright"), preprocessing)
+    return Model(
+        Brightness(), network_name="brightness", class_names=("dark", "middling", "bright"), preprocessing=preprocessing
+    )
 
 
 def picture(value: int) -> np.ndarray:
@@ -150,7 +154,7 @@ def test_predicting_streams(model: Model) -> None:
 
 def test_the_answer_does_not_depend_on_the_mode_and_leaves_it(model: Model) -> None:
     network = nn.Sequential(nn.Dropout(0.9), model.network)
-    dropping = Model(network, "d", {}, model.class_names, model.preprocessing)
+    dropping = Model(network, network_name="d", class_names=model.class_names, preprocessing=model.preprocessing)
     network.train()
     assert dropping.predict(picture(128)) == model.predict(picture(128))
     assert network.training
@@ -186,7 +190,14 @@ def lenet() -> Model:
     network = build_network("lenet5", seed=2)
     preprocessing = Preprocessing(1, 32, (32, 32), (0.1,), (0.3,))
     names = tuple("abcdefghij")
-    return Model(network, "lenet5", {"in_channels": 1, "num_classes": 10}, names, preprocessing, {"by": "a test"})
+    return Model(
+        network,
+        network_name="lenet5",
+        network_config={"in_channels": 1, "num_classes": 10},
+        class_names=names,
+        preprocessing=preprocessing,
+        provenance={"by": "a test"},
+    )
 
 
 def test_saved_models_answer_the_same(lenet: Model, tmp_path: Path) -> None:

@@ -45,7 +45,7 @@ def test_it_computes_what_the_model_does(preparation: str, pixels: Tensor) -> No
 
 def test_its_softmax_is_the_probability_of_the_model(pixels: Tensor) -> None:
     network = smooth_network()
-    model = Model(network, "lenet5", {}, ("a", "b", "c", "d"), PLAIN, temperature=2.5)
+    model = Model(network, class_names=("a", "b", "c", "d"), preprocessing=PLAIN, temperature=2.5)
     logits = PixelModel(network, PLAIN, temperature=2.5)(pixels)
     torch.testing.assert_close(logits.softmax(dim=1), model.probabilities(pixels))
 

@@ -18,10 +18,10 @@ from lightning_fabric import Fabric
 from torch import nn
 
 from striate.errors import NonFiniteLoss
-from striate.progress import Log, log_nothing
+from striate.progress import Log, Track, log_nothing, track_silently
 from striate.training.frozen.layer_groups import layer_groups, num_open_groups, open_groups
 from striate.training.loader import Loader
-from striate.training.loss import loss_of
+from striate.training.objective import objective_of
 from striate.training.optimizers import build_optimizer, set_rates
 from striate.training.randomness import preserved_randomness, seed_for
 from striate.training.recipe import Precision, Recipe
@@ -140,6 +140,7 @@ def measure_modes(
     head: str | None = None,
     may_compile: bool = False,
     log: Log = log_nothing,
+    track: Track = track_silently,
 ) -> tuple[ModeTiming, ...]:
     """How fast each mode trains `network` on the first batch of `feed`, in the order given; nothing where the run is
     short.
@@ -157,16 +158,22 @@ def measure_modes(
         image_s = trial.image_s(modes[0], recipe.batch_size)
     if num_images * image_s < LONG_RUN_S:
         return ()
-    log("measuring in which way this machine computes this run fastest")
     budget_s = min(BUDGET_S, max(LEAST_BUDGET_S, BUDGET_SHARE * num_images * image_s))
+    log(
+        f"measuring which of {len(modes)} ways of computing is fastest on this machine, for about {max(1, round(budget_s))} s of a run of "
+        f"{num_images * image_s:,.0f} s; --no-measure leaves it out"
+    )
     batch_size = _batch_size(image_s, budget_s / (len(modes) * NUM_ROUNDS * (NUM_STEPS + 1)), recipe.batch_size)
     reference = trial.steps(Mode("32-true", False, False, modes[0].num_threads), batch_size, num_steps=1)
-    rounds = [[_attempt(trial, mode, batch_size, reference) for mode in modes] for _ in range(NUM_ROUNDS)]
+    turns = track(list(modes) * NUM_ROUNDS, "measuring ways of computing", len(modes) * NUM_ROUNDS)
+    tried = [_attempt(trial, mode, batch_size, reference) for mode in turns]
+    rounds = [tried[: len(modes)], tried[len(modes) :]]
     timings = [max(tries, key=lambda timing: timing.images_per_s or 0.0) for tries in zip(*rounds, strict=True)]
     fastest = min(timings, key=lambda timing: timing.run_s(num_images))
     if may_compile and fastest.run_s(num_images) > COMPILING_PAYS_S and not fastest.mode.use_compile:
         plain = trial.steps(fastest.mode, recipe.batch_size, num_steps=NUM_STEPS)
         whole = min(recipe.batch_size, len(loader.train)) / plain.step_s / (fastest.images_per_s or math.inf)
+        log("trying it compiled as well, which takes up to a minute")
         timings = [replace(each, images_per_s=each.images_per_s and each.images_per_s * whole) for each in timings]
         timings.append(_attempt(trial, replace(fastest.mode, use_compile=True), recipe.batch_size, plain))
     return tuple(timings)
@@ -176,6 +183,17 @@ def choose_mode(timings: tuple[ModeTiming, ...], num_images: int) -> Mode:
     """The mode in which a run that shows `num_images` is over first; the first one unless another is clearly faster."""
     first, fastest = timings[0], min(timings, key=lambda timing: timing.run_s(num_images))
     return fastest.mode if fastest.run_s(num_images) * LEAST_GAIN < first.run_s(num_images) else first.mode
+
+
+def trial_image_s(
+    network: nn.Module, recipe: Recipe, loader: Loader, mode: Mode, make_fabric: MakeFabric, *, head: str | None = None
+) -> float:
+    """Seconds an image of a training step in this mode: on up to eight images and, where that is quick, on a whole batch, which
+    takes less time an image. On copies; each step after one to warm up.
+    """
+    trial = _Trial(network, recipe, loader, make_fabric, head)
+    image_s = trial.image_s(mode, FEWEST_IMAGES)
+    return image_s if recipe.batch_size * image_s > LEAST_BUDGET_S else trial.image_s(mode, recipe.batch_size)
 
 
 class _Trial:
@@ -226,7 +244,7 @@ class _Trial:
             recipe.optimizer, groups, layer_rate_factor=recipe.layer_rate_factor, use_fused=mode.precision != "16-mixed"
         )
         model = fabric.setup_module(compiled(trainee, mode.use_compile), move_to_device=False)
-        loss_fn = loss_of(recipe, self.loader, fabric.device)
+        loss_fn = objective_of(recipe, self.loader, fabric.device)
         set_rates(optimizer, rate_factor(recipe.schedule, 0, max(1, recipe.epochs)))
         queue = None
         if can_run_asynchronously(optimizer, fabric):

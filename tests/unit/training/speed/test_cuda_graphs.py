@@ -7,9 +7,9 @@ import torch
 from torch import nn
 
 from striate.errors import NonFiniteLoss
+from striate.tasks.classification.loss import ClassificationLoss
 from striate.training import session
 from striate.training.frozen.layer_groups import layer_groups
-from striate.training.loss import ClassificationLoss
 from striate.training.optimizers import build_optimizer
 from striate.training.recipe import OptimizerConfig
 from striate.training.speed.cuda_graphs import AsynchronousSteps, can_run_asynchronously
@@ -89,7 +89,7 @@ def test_from_the_first_bad_update_on_nothing_moves(config):
 @pytest.mark.parametrize("recipe", [tiny_recipe(ema_decay=0.9), full_recipe()], ids=["plain", "full"])
 def test_a_run_is_the_same_run_with_a_queue(tmp_path, monkeypatch, recipe):
     plain, _ = train_tiny(tmp_path / "plain", recipe)
-    monkeypatch.setattr(session, "can_queue", lambda *_: True)
+    monkeypatch.setattr(session, "can_run_asynchronously", lambda *_: True)
     recorder = Recorder()
     queued, result = train_tiny(tmp_path / "queued", recipe, observer=recorder)
     assert equal_states(plain, queued)
@@ -105,7 +105,7 @@ def without_times(line):
 
 
 def test_a_queue_says_where_the_loss_went_bad(tmp_path, monkeypatch):
-    monkeypatch.setattr(session, "can_queue", lambda *_: True)
+    monkeypatch.setattr(session, "can_run_asynchronously", lambda *_: True)
     recipe = tiny_recipe(optimizer=OptimizerConfig("sgd", learning_rate=1e30))
     with pytest.raises(
         NonFiniteLoss, match=r"in epoch 1, batch [23], learning rate 1e\+30; the rate is probably too high"

@@ -1,0 +1,187 @@
+"""Compress a model step by step: each step retrained where there are images for it, written to a file, and measured from that file."""
+
+import copy
+import dataclasses
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from striate.compression.deep import deep_steps, num_bytes_of
+from striate.compression.images import CompressionImages, open_images
+from striate.compression.ledger import LedgerLine, Original, measure, original_of
+from striate.compression.model_bytes import bytes_of, shortened
+from striate.compression.retrain import base_recipe
+from striate.compression.steps import DenseSparseDense, Distil, FewValues, Prune, Share, Step
+from striate.compression.work import Work
+from striate.data.cache import write_atomically
+from striate.data.opening import Access
+from striate.errors import InputError
+from striate.tasks.model import Model, load_model
+from striate.training.observer import Observer, SilentObserver
+from striate.weights.compressed_file import CodingFigures
+from striate.weights.model_file import MODEL_FILE
+
+
+@dataclass(frozen=True)
+class Compressed:
+    """The compressed file, its ledger (the original first), what coding made of it, and how many times smaller it is than the
+    original's parameters in 32 bits. `split` is the part of the source that was measured on.
+    """
+
+    path: Path
+    ledger: tuple[LedgerLine, ...]
+    coding: CodingFigures
+    ratio: float
+    source: str
+    split: str
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values."""
+        return {
+            "model": str(self.path),
+            "ratio": self.ratio,
+            "source": self.source,
+            "split": self.split,
+            "ledger": [line.to_json() for line in self.ledger],
+            "coding": asdict(self.coding),
+        }
+
+
+def compress(
+    model: str | Path,
+    source: str | Path | None,
+    out: str | Path,
+    steps: Sequence[Step] | None = None,
+    *,
+    ratio: float | None = None,
+    coder: str = "range",
+    access: Access | None = None,
+    device: str = "cpu",
+    observer: Callable[[], Observer] = SilentObserver,
+) -> Compressed:
+    """Compress the model that `load_model` takes, with images of `source` (those it was trained on without one), into the file `out`.
+
+    `steps` are taken in order; without any they are those of deep compression, with `ratio` as the aim. Each step is retrained on
+    the source's training part where it has one, chosen by its validation part, and measured on its test part. A folder beside `out`
+    holds what is done while it lasts: the same call after a kill goes on from there. Raises InputError, DataError or
+    ModelFileError, each one line.
+    """
+    access, out = access or Access(), Path(out)
+    if out.is_dir():
+        raise InputError(f"{out} is a folder; name the file that the compressed model is to be written to")
+    loaded = load_model(model, device=device, download=access.download, log=access.log)
+    images = open_images(loaded, source, access)
+    num_bytes = num_bytes_of(loaded)
+    if steps is None:
+        steps = deep_steps(loaded, images, ratio=ratio, track=access.track)
+    if not images.can_train:
+        access.log(
+            f"{images.source} has no training and validation part: nothing is retrained, and figures are of all its images"
+        )
+    work = Work(out.with_name(f".{out.name}.steps"), loaded, images, steps, access, observer)
+    original = original_of(loaded, images, track=access.track)
+    ledger = [measure("original", loaded, _file_of(model), images, original, track=access.track)]
+    current = dataclasses.replace(
+        loaded, network=copy.deepcopy(loaded.network), provenance=shortened(loaded.provenance)
+    )
+    recipe = base_recipe(loaded, images) if images.can_train else None
+    for number, step in enumerate(steps):
+        path = work.path_of(number, step)
+        if not path.is_file():
+            access.log(_describe(step))
+            current = work.take(number, step, current, recipe)
+            write_atomically(path, bytes_of(current, coder=coder)[0])
+        current = load_model(path, device=device)
+        ledger.append(_measured(step.name, current, path, images, original, access))
+    data, coding = bytes_of(current, coder=coder)
+    try:
+        write_atomically(out, data)
+    except OSError as error:
+        raise InputError(f"{out} cannot be written: {error.strerror}; name another file with --out") from None
+    shutil.rmtree(work.folder, ignore_errors=True)
+    return Compressed(out, tuple(ledger), coding, num_bytes / len(data), images.source, images.split)
+
+
+def _measured(
+    name: str, model: Model, path: Path, images: CompressionImages, original: Original, access: Access
+) -> LedgerLine:
+    line = measure(name, model, path, images, original, track=access.track)
+    access.log(
+        f"{name}: {line.file_bytes:,} bytes, accuracy {100 * line.top1_accuracy:.2f} %, agrees on {100 * line.agreement:.2f} %"
+    )
+    return line
+
+
+def _describe(step: Step) -> str:
+    match step:
+        case Prune():
+            rounds = f"{step.rounds} rounds of {step.epochs} epochs, the last of {step.last_epochs}"
+            return f"prune: {100 * step.sparsity:.1f} % of the weights, scope {step.scope}, {rounds}"
+        case FewValues():
+            return f"{step.kind}: weights of few values, {step.epochs} epochs"
+        case Distil():
+            return f"distil: {step.network or 'the model'} from {step.teacher} at temperature {step.temperature:g}, {step.epochs} epochs"
+        case DenseSparseDense():
+            return f"dsd: {100 * step.sparsity:.0f} % pruned, {step.epochs} epochs, and {step.epochs} epochs with all weights"
+        case Share():
+            bits = f"{step.conv_bits} bits a convolution's weight, {step.dense_bits} a dense layer's"
+            if step.layer_values:
+                counts = step.layer_values.values()
+                bits = f"{min(counts)} to {max(counts)} values a layer"
+            return f"share: {bits}, {step.epochs} epochs"
+
+
+def _file_of(ref: str | Path) -> Path:
+    """The file on disk that a MODEL means."""
+    path = Path(ref)
+    candidates = (path / MODEL_FILE, path, Path(str(ref).partition(":")[2]).expanduser())
+    for candidate in candidates:
+        if candidate.is_file():
+            return candidate
+    raise InputError(f"{ref} is no file on this disk, so its bytes cannot be counted; name a file or a run folder")
+
+
+def ledger(
+    models: Sequence[str | Path],
+    source: str | Path | None = None,
+    *,
+    access: Access | None = None,
+    device: str = "cpu",
+) -> tuple[LedgerLine, ...]:
+    """A line for each model, each compared with the first, on the test part of `source` (the first one's own data without one).
+
+    They must answer for the same classes. Raises as `compress` does.
+    """
+    access = access or Access()
+    if not models:
+        raise InputError("name at least one model for the ledger")
+    first = load_model(models[0], device=device, download=access.download, log=access.log)
+    images = open_images(first, source, access)
+    original = original_of(first, images, track=access.track)
+    lines = []
+    for ref in models:
+        model = load_model(ref, device=device, download=access.download, log=access.log)
+        if model.class_names != first.class_names:
+            raise InputError(
+                f"{ref} answers for other classes than {models[0]}; a ledger compares models of the same ones"
+            )
+        own = (
+            images
+            if model.preprocessing == first.preprocessing
+            else _prepared_for(model, images, source, first, access)
+        )
+        lines.append(measure(str(ref), model, _file_of(ref), own, original, track=access.track))
+    return tuple(lines)
+
+
+def _prepared_for(
+    model: Model, images: CompressionImages, source: str | Path | None, first: Model, access: Access
+) -> CompressionImages:
+    """The same images as another model wants them."""
+    as_first = dataclasses.replace(model, provenance=first.provenance)
+    own = open_images(as_first, source, access)
+    if len(own.test) != len(images.test) or (own.test != images.test).any():
+        raise InputError("the models do not read the same images; name a SOURCE that both can read")
+    return own

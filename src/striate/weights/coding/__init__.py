@@ -1,0 +1,1 @@
+"""Entropy coding of symbols and of sparse arrays, both directions, for the compressed model file."""
