@@ -183,10 +183,6 @@ def train(
         bool | None,
         _option("--cuda-graphs/--no-cuda-graphs", SPEED, "Have a GPU replay a step as a CUDA graph."),
     ] = None,
-    start_px: Annotated[
-        int | None,
-        _option("--start-px", SPEED, "Begin with images of this side, which grow to full size; 0: never.", "PIXELS"),
-    ] = None,
     adversarial: Annotated[
         str | None,
         _option("--adversarial", ROBUST, "Train on attacked images.", "fgsm|fast|free|pgd|trades"),
@@ -252,7 +248,7 @@ def train(
         use_balanced_sampling=balanced, max_grad_norm=max_grad_norm, accumulate_steps=accumulate_steps,
         ema_decay=ema_decay, precision=precision,
         use_channels_last=channels_last, use_compile=use_compile, use_cuda_graphs=cuda_graphs, num_threads=threads,
-        freeze=freeze, views=views, start_px=start_px, stream=stream, layer_rate_factor=layer_rate_factor, seed=seed,
+        freeze=freeze, views=views, stream=stream, layer_rate_factor=layer_rate_factor, seed=seed,
         adversarial=adversarial, 
         adversarial_epsilon=None if epsilon is None else parse_fraction(epsilon, "--epsilon"), attack_steps=attack_steps,
         validation_fraction=validation_fraction, test_fraction=test_fraction, crop_scale=crop_scale, flip=flip,

@@ -16,6 +16,8 @@ class Choices:
     default), or "mean_image", one a pixel. `stream`: decode images when they are needed, and keep none decoded.
     """
 
+    task: str | None = None
+    loss: str | None = None
     network: str | None = None
     weights: str | None = None
     image_size: int | None = None
@@ -41,7 +43,6 @@ class Choices:
     num_threads: int | None = None
     freeze: str | None = None
     views: int | None = None
-    start_px: int | None = None
     adversarial: str | None = None
     adversarial_epsilon: float | None = None
     attack_steps: int | None = None

@@ -23,7 +23,8 @@ from striate.networks.auxiliary import WithAuxiliary
 from striate.networks.restore import evaluating
 from striate.robustness.draws import branch, image_keys, uniform
 from striate.tasks.classification.logits import class_logits
-from striate.training.step import Batch, LossFn
+from striate.tasks.task import Objective, Targets
+from striate.training.step import Batch
 
 TRADES_WEIGHT = 6.0
 DEFAULT_STEPS = {"fgsm": 1, "fast": 1, "free": 4, "pgd": 7, "trades": 7}
@@ -82,7 +83,7 @@ class Adversary:
         with evaluating(network), torch.no_grad(), self._autocast(batch.images):
             clean = class_logits(network(batch.images)).float().softmax(dim=1)
         changed = self.climb(network, batch, seed, self.num_steps, step, divergence=clean)
-        images, targets = torch.cat([batch.images, changed]), torch.cat([batch.targets, batch.targets])
+        images, targets = torch.cat([batch.images, changed]), torch.cat([_tensor(batch.targets)] * 2)
         return [replace(batch, images=images, targets=targets, share=None)]
 
     def climb(
@@ -111,7 +112,7 @@ class Adversary:
         points = torch.clamp(origins + changes, low, high)
         with evaluating(network):
             for _ in range(num_steps):
-                gradients = self._gradients(network, points, batch.targets, divergence)
+                gradients = self._gradients(network, points, _tensor(batch.targets), divergence)
                 moved = points + step_size * span * gradients.sign()
                 points = torch.clamp(origins + torch.clamp(moved - origins, -radius, radius), low, high)
         return points.detach()
@@ -153,7 +154,7 @@ class Adversary:
         for num_steps, step, is_random in ((_VALIDATION_STEPS, self.epsilon / 4, True), (1, self.epsilon, False)):
             points = self.climb(network, batch, seed, num_steps, step, is_random=is_random)
             with evaluating(network), torch.no_grad(), self._autocast(points):
-                hits = class_logits(network(points)).argmax(dim=1) == batch.targets
+                hits = class_logits(network(points)).argmax(dim=1) == _tensor(batch.targets)
             counts.append(int(hits.sum()))
         return counts[0], counts[1]
 
@@ -161,19 +162,30 @@ class Adversary:
 class TradesLoss:
     """The loss of a batch whose second half are the attacked images of the first: equation 5, the mean over the first half."""
 
-    def __init__(self, inner: LossFn) -> None:
+    def __init__(self, inner: Objective) -> None:
         self.inner = inner
 
-    def __call__(self, answer: Tensor | WithAuxiliary, targets: Tensor) -> Tensor:
+    def __call__(self, outputs: Tensor | WithAuxiliary, targets: Targets) -> Tensor:
         """Cross-entropy of the clean half plus six times the divergence of the other from it, nats."""
-        logits = class_logits(answer)
+        logits, labels = class_logits(outputs), _tensor(targets)
         clean, attacked = logits.chunk(2)
         divergence = F.kl_div(attacked.float().log_softmax(dim=1), clean.float().softmax(dim=1), reduction="batchmean")
-        return self.inner(clean, targets[: len(clean)]) + TRADES_WEIGHT * divergence
+        return self.inner(clean, labels[: len(clean)]) + TRADES_WEIGHT * divergence
 
-    def weight(self, targets: Tensor) -> Tensor | float:
+    def weight(self, targets: Targets) -> Tensor | float:
         """That of the clean half."""
-        return self.inner.weight(targets[: len(targets) // 2])
+        labels = _tensor(targets)
+        return self.inner.weight(labels[: len(labels) // 2])
+
+    def score_sum(self, outputs: Tensor | WithAuxiliary, targets: Targets) -> Tensor:
+        """That of both halves."""
+        return self.inner.score_sum(class_logits(outputs), targets)
+
+
+def _tensor(targets: Targets) -> Tensor:
+    """The targets of a classifier, which are one tensor."""
+    assert isinstance(targets, Tensor)
+    return targets
 
 
 def overfits_to_one_step(robust: float, single_step: float, best_robust: float, num_classes: int) -> bool:

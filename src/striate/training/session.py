@@ -15,7 +15,8 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
-from striate.errors import NonFiniteLoss
+from striate.errors import InputError, NonFiniteLoss
+from striate.tasks.task import Objective
 from striate.training.adversarial import MOST_VALIDATED, Adversary, TradesLoss, overfits_to_one_step
 from striate.training.best_epoch import BestEpoch, is_better
 from striate.training.checkpoints import load_newest_checkpoint, save_checkpoint
@@ -25,17 +26,15 @@ from striate.training.distributed.fsdp import InPrecision, all_whole, is_sharded
 from striate.training.frozen.layer_groups import LayerGroup, num_open_groups, open_groups
 from striate.training.interrupts import StopRequest
 from striate.training.loader import Loader
-from striate.training.loss import ClassificationLoss
 from striate.training.metrics_log import MetricsLog
 from striate.training.observer import Observer, RunStart, StepInfo
 from striate.training.optimizers import set_rates, start_momentum
 from striate.training.randomness import seed_for
 from striate.training.recipe import Recipe
 from striate.training.schedules import rate_factor
-from striate.training.speed.autotune import compiled
 from striate.training.speed.cuda_graphs import AsynchronousSteps, can_run_asynchronously
 from striate.training.state import EpochSums, TrainingResult, TrainingState, restore, to_checkpoint
-from striate.training.step import Batch, StepResult, train_step
+from striate.training.step import Batch, StepResult, compiled, train_step
 from striate.training.validation import SMALLEST_BATCH, autocast_dtype, validate
 
 T = TypeVar("T")
@@ -62,7 +61,7 @@ class Session:
     fabric: Fabric
     groups: tuple[LayerGroup, ...]
     state: TrainingState
-    loss_fn: ClassificationLoss
+    loss_fn: Objective
     metrics: MetricsLog
     identity: dict[str, Any]
     observer: Observer
@@ -227,6 +226,10 @@ class Session:
         recipe = self.recipe
         if recipe.adversarial == "none":
             return None
+        if not self.loader.task.has_probabilities:
+            raise InputError(
+                f"adversarial training is for classes, not for {self.loader.task.name}; leave --adversarial out"
+            )
         return Adversary.for_run(
             recipe.adversarial,
             recipe.adversarial_epsilon,
@@ -256,9 +259,7 @@ class Session:
         progress = self.state.progress
         network = self.state.evaluated_network
         try:
-            accuracy, loss = validate(
-                network, self.loader, self.fabric, batch_size=self.recipe.batch_size, track=self._stopping
-            )
+            found = validate(network, self.loader, self.fabric, batch_size=self.recipe.batch_size, track=self._stopping)
         except NonFiniteLoss as error:
             raise NonFiniteLoss(f"{error} (validation after epoch {progress.epoch + 1})") from None
         sums = progress.sums.over_all_processes(self.fabric)
@@ -268,9 +269,9 @@ class Session:
             "epoch": progress.epoch + 1,
             "step": progress.step,
             "train_loss": sums.loss_sum / sums.weight,
-            "train_accuracy": sums.num_correct / sums.num_images,
-            "validation_loss": loss,
-            "validation_accuracy": accuracy,
+            f"train_{self.loader.task.score_name}": sums.score_sum / sums.num_images,
+            "validation_loss": found.loss,
+            **{f"validation_{name}": value for name, value in found.summary().items()},
             "learning_rate": self._learning_rate(),
             "images_per_s": sums.num_images / max(sums.training_s, 1e-9),
             "elapsed_s": progress.elapsed_s,
@@ -279,23 +280,21 @@ class Session:
         if robust is not None:
             record["validation_robust_accuracy"], record["validation_single_step_accuracy"] = robust
         if self.recipe.schedule.name == "plateau":
-            progress.plateau.observe(loss, self.recipe.schedule)
-        kept_by = (
-            accuracy if robust is None else robust[0]
-        )  # the weights that withstand most, where that is what is trained
-        top_before = progress.top_accuracy
+            progress.plateau.observe(found.loss, self.recipe.schedule)
+        score = found.score if robust is None else robust[0]  # the weights that withstand most, where that is trained
+        top_before = progress.top_score
         record["is_kept"] = is_best = is_better(
             progress.best,
-            kept_by,
-            loss,
-            top_accuracy=progress.top_accuracy,
+            score,
+            found.loss,
+            top_score=progress.top_score,
             num_images=len(self.loader.validation) if robust is None else self._num_robust_images,
             schedule=self.recipe.schedule.name,
         )
-        progress.top_accuracy = max(progress.top_accuracy, kept_by)
+        progress.top_score = max(progress.top_score, score)
         progress.epoch, progress.batch, progress.sums = progress.epoch + 1, 0, EpochSums()
         if is_best:
-            progress.best = BestEpoch(progress.epoch, kept_by, loss)
+            progress.best = BestEpoch(progress.epoch, score, found.loss)
         weights = all_whole(network.state_dict()) if is_best else {}
         if self.fabric.is_global_zero:
             if is_best:
@@ -306,9 +305,10 @@ class Session:
         if is_last or self.fabric.world_size > 1 or time.monotonic() - self.saved_at >= self._least_save_s():
             self._save()
         self.observer.on_epoch(record)
-        if notice := standing_still(record["train_loss"], self.loader.num_classes, progress.epoch, self.recipe.epochs):
+        guesses = self.loader.task.num_guesses
+        if guesses and (notice := standing_still(record["train_loss"], guesses, progress.epoch, self.recipe.epochs)):
             self.observer.on_notice(notice)
-        if robust is not None and overfits_to_one_step(*robust, top_before, self.loader.num_classes):
+        if robust is not None and overfits_to_one_step(*robust, top_before, len(self.loader.task.class_names)):
             self.observer.on_notice(
                 f"after epoch {progress.epoch} a single step leaves {100 * robust[1]:.1f} % of the validation images and ten steps only "
                 f"{100 * robust[0]:.1f} %, after {100 * top_before:.1f} % before: catastrophic overfitting; use --adversarial pgd, "
@@ -386,7 +386,7 @@ class Session:
                 epoch=progress.epoch + 1,
                 step=progress.step,
                 loss=sums.loss_sum / sums.weight,
-                accuracy=sums.num_correct / sums.num_images,
+                score=sums.score_sum / sums.num_images,
                 learning_rate=self._learning_rate(),
                 grad_norm=self.last_grad_norm,
                 images_per_s=self.fabric.world_size * sums.num_images / max(sums.training_s, 1e-9),
@@ -428,6 +428,8 @@ class Session:
             steps_per_epoch=self.steps_per_epoch,
             num_train=len(self.loader.train),
             num_validation=len(self.loader.validation),
+            score_name=self.loader.task.score_name,
+            score_label=self.loader.task.score_label,
             epoch=progress.epoch,
             step=progress.step,
         )

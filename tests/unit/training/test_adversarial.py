@@ -9,8 +9,8 @@ from torch import nn
 from striate.data.augmentation import Augmentation
 from striate.data.preprocessing import Preprocessing
 from striate.errors import InputError
+from striate.tasks.classification.loss import ClassificationLoss
 from striate.training.adversarial import Adversary, TradesLoss, overfits_to_one_step
-from striate.training.loss import ClassificationLoss
 from striate.training.step import Batch
 from training_cases import Recorder, TinyNet, equal_states, full_recipe, tiny_feed, tiny_recipe, train_tiny
 
