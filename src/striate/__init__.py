@@ -35,6 +35,7 @@ _HOMES = {
     "evaluate": "striate.evaluation.evaluate_model",
     "explain": "striate.explanation.explain",
     "export_model": "striate.export.exporting",
+    "list_runs": "striate.recipes.run_list",
     "load_model": "striate.tasks.model",
     "open_engine": "striate.engines.predicting",
     "open_source": "striate.data.readers.sources",
@@ -70,6 +71,7 @@ if TYPE_CHECKING:
     from striate.inspection.describe import describe as describe
     from striate.networks.catalogue import build_network as build_network
     from striate.recipes.choices import Choices as Choices
+    from striate.recipes.run_list import list_runs as list_runs
     from striate.recipes.train import Run as Run
     from striate.recipes.train import plan_run as plan_run
     from striate.recipes.train import resume as resume

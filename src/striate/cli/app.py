@@ -15,6 +15,7 @@ import typer
 from striate.cli import (
     attack,
     bench,
+    cache,
     calibrate,
     compress,
     describe,
@@ -24,6 +25,7 @@ from striate.cli import (
     networks,
     predict,
     report,
+    runs,
     train,
 )
 from striate.cli import data as look
@@ -76,6 +78,8 @@ app.command()(compress.compress)
 app.command()(networks.networks)
 app.command()(describe.describe)
 app.command("data")(look.look_at_data)
+app.command()(runs.runs)
+app.command()(cache.cache)
 add_synthesis_commands(app)
 
 
