@@ -8,7 +8,19 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from striate.cli.console import AsJson, DataDir, Device, Download, log, out, show_json, track
+from striate.cli.console import (
+    AsJson,
+    DataDir,
+    Device,
+    Download,
+    LabelColumn,
+    PathColumn,
+    SplitColumn,
+    log,
+    out,
+    show_json,
+    track,
+)
 from striate.cli.memory import importing
 
 if TYPE_CHECKING:
@@ -36,6 +48,9 @@ def calibrate(
         Path | None,
         typer.Option("--out", metavar="FILE", help="Where to write the calibrated model; in MODEL's place by default."),
     ] = None,
+    label_column: LabelColumn = None,
+    path_column: PathColumn = None,
+    split_column: SplitColumn = None,
     data_dir: DataDir = None,
     download: Download = False,
     device: Device = "auto",
@@ -49,9 +64,11 @@ def calibrate(
     """
     with importing():
         from striate.data.opening import Access
+        from striate.data.readers.columns import Columns
         from striate.recipes.calibrate import calibrate_file
 
-    access = Access(data_dir=data_dir, download=download, log=log, track=track)
+    columns = Columns(path_column, label_column, split_column)
+    access = Access(data_dir=data_dir, download=download, log=log, track=track, columns=columns)
     result = calibrate_file(model, source, split=split, temperature=temperature, out=to, device=device, access=access)
     if as_json:
         show_json(result.to_json())

@@ -94,6 +94,15 @@ DataDir = Annotated[
 Download = Annotated[
     bool, typer.Option("--download", help="Fetch a named set or published weights; size is shown, checksum verified.")
 ]
+LabelColumn = Annotated[
+    str | None, typer.Option("--label-column", metavar="NAME", help="The column of a CSV that is the class.")
+]
+PathColumn = Annotated[
+    str | None, typer.Option("--path-column", metavar="NAME", help="The column of a CSV that is the image's path.")
+]
+SplitColumn = Annotated[
+    str | None, typer.Option("--split-column", metavar="NAME", help="The column of a CSV that is the split.")
+]
 Device = Annotated[str, typer.Option("--device", metavar="auto|cpu|cuda|mps", help="Where to compute.")]
 
 

@@ -7,7 +7,18 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from striate.cli.console import AsJson, DataDir, Download, log, out, show_json, track
+from striate.cli.console import (
+    AsJson,
+    DataDir,
+    Download,
+    LabelColumn,
+    PathColumn,
+    SplitColumn,
+    log,
+    out,
+    show_json,
+    track,
+)
 
 if TYPE_CHECKING:
     from striate.data.dataset import Dataset
@@ -21,6 +32,9 @@ def look_at_data(
     source: Annotated[
         str, typer.Argument(metavar="SOURCE", help="As for train: a name, folder, CSV, IDX, CIFAR or .npz.")
     ],
+    label_column: LabelColumn = None,
+    path_column: PathColumn = None,
+    split_column: SplitColumn = None,
     data_dir: DataDir = None,
     download: Download = False,
     max_pixels: Annotated[
@@ -38,10 +52,17 @@ def look_at_data(
 
     Example: striate data photos/
     """
+    from striate.data.readers.columns import Columns
     from striate.data.readers.sources import open_source
     from striate.data.summary import summarize
 
-    dataset = open_source(source, data_dir=None if data_dir is None else Path(data_dir), download=download, log=log)
+    dataset = open_source(
+        source,
+        data_dir=None if data_dir is None else Path(data_dir),
+        download=download,
+        log=log,
+        columns=Columns(path_column, label_column, split_column),
+    )
     if shards is not None:
         _write_shards(dataset, shards, shard_mb, as_json=as_json)
         return

@@ -6,7 +6,19 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from striate.cli.console import AsJson, DataDir, Device, Download, log, out, show_json, track
+from striate.cli.console import (
+    AsJson,
+    DataDir,
+    Device,
+    Download,
+    LabelColumn,
+    PathColumn,
+    SplitColumn,
+    log,
+    out,
+    show_json,
+    track,
+)
 from striate.cli.memory import importing
 
 _MOST_ROWS = 40
@@ -30,6 +42,9 @@ def evaluate(
         ),
     ] = None,
     batch_size: Annotated[int, typer.Option("--batch-size", min=1, help="Images computed at once.")] = 256,
+    label_column: LabelColumn = None,
+    path_column: PathColumn = None,
+    split_column: SplitColumn = None,
     data_dir: DataDir = None,
     download: Download = False,
     device: Device = "auto",
@@ -41,11 +56,13 @@ def evaluate(
     """
     with importing():
         from striate.data.opening import Access
+        from striate.data.readers.columns import Columns
         from striate.evaluation.evaluate_model import evaluate as evaluate_source
         from striate.tasks.model import load_model
 
     loaded = load_model(model, device=device, download=download, log=log)
-    access = Access(data_dir=data_dir, download=download, log=log, track=track)
+    columns = Columns(path_column, label_column, split_column)
+    access = Access(data_dir=data_dir, download=download, log=log, track=track, columns=columns)
     result = evaluate_source(loaded, source, split=split, average=average, batch_size=batch_size, access=access)
     if as_json:
         show_json(result.to_json())

@@ -84,7 +84,7 @@ def predict(
     request = EngineRequest(engine, precision, batch_size, num_images, device, download)
     predictor = make_ready(model, request, log=log)
     log(predictor.line)
-    answers = predictor.answer_each(images, top=top, batch_size=batch_size)
+    answers = predictor.answer_each(images, top=top, batch_size=batch_size, log=log)
     with ExitStack() as stack:
         if csv is not None:
             answers = stack.enter_context(writing_csv(answers, csv))

@@ -8,7 +8,19 @@ from typing import Annotated, Any
 
 import typer
 
-from striate.cli.console import AsJson, DataDir, Device, Download, complain, log, show_json, track
+from striate.cli.console import (
+    AsJson,
+    DataDir,
+    Device,
+    Download,
+    LabelColumn,
+    PathColumn,
+    SplitColumn,
+    complain,
+    log,
+    show_json,
+    track,
+)
 from striate.cli.memory import importing
 from striate.cli.progress_display import LiveDisplay
 from striate.errors import InputError
@@ -92,6 +104,9 @@ def train(
         int | None,
         _option("--views", TRANSFER, "Views of each image that frozen layers see, once; 0 runs them every epoch.", "K"),
     ] = None,
+    label_column: LabelColumn = None,
+    path_column: PathColumn = None,
+    split_column: SplitColumn = None,
     data_dir: DataDir = None,
     download: Download = False,
     image_size: Annotated[
@@ -210,6 +225,7 @@ def train(
 
     with importing():
         from striate.data.opening import Access
+        from striate.data.readers.columns import Columns
         from striate.recipes.choices import Choices
         from striate.recipes.train import find_rate as scan_rates
         from striate.recipes.train import plan_run
@@ -229,7 +245,8 @@ def train(
         saturation=saturation, hue=hue, pca_color=pca_color, cutout_px=cutout_px, mixup=mixup,
     )  # fmt: skip
     display = LiveDisplay()
-    access = Access(data_dir=data_dir, download=download, max_pixels=max_pixels, log=log, track=track)
+    columns = Columns(path_column, label_column, split_column)
+    access = Access(data_dir=data_dir, download=download, max_pixels=max_pixels, log=log, track=track, columns=columns)
     if resume is not None:
         if epochs is not None:
             raise InputError(

@@ -31,6 +31,7 @@ class Dataset:
     `labels` (N,) int64 index `class_names`; `given_splits` (N,) int8 index SPLITS, NO_SPLIT where the source gives none.
     `has_index_labels`: the source names its classes only by number (a CSV with an index column), so that for a model with other
     names the numbers are its output indices. `notices` are lines that the user should see (files passed over and why).
+    `columns` is the line that says which column of a table was taken for what.
     """
 
     source: str
@@ -42,6 +43,7 @@ class Dataset:
     has_index_labels: bool = False
     notices: tuple[str, ...] = field(default=())
     root: Path | None = None
+    columns: str | None = None
 
     def __len__(self) -> int:
         return len(self.labels)

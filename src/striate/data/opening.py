@@ -12,7 +12,9 @@ from striate.data.hashing import fingerprint, hash_images
 from striate.data.packed import PreparedImages
 from striate.data.packing import pack_images
 from striate.data.preprocessing import Preprocessing
+from striate.data.readers.columns import Columns
 from striate.data.readers.sources import open_source
+from striate.data.readers.table import NO_COLUMNS
 from striate.data.streaming import stream_images
 from striate.progress import Log, Track, log_nothing, track_silently
 
@@ -24,7 +26,7 @@ class Access:
     """How data are reached, as against which they are: nothing here changes what is read, unless it is refused.
 
     `data_dir` is where named sets lie, `download` allows them to be fetched, `max_pixels` refuses larger images. `tell` and
-    `track` hear what happens; nothing is printed otherwise.
+    `track` hear what happens; nothing is printed otherwise. `columns` are those of a CSV that are asked for.
     """
 
     data_dir: str | Path | None = None
@@ -33,6 +35,7 @@ class Access:
     num_workers: int | None = None
     log: Log = log_nothing
     track: Track = track_silently
+    columns: Columns = NO_COLUMNS
 
 
 @dataclass(frozen=True)
@@ -47,7 +50,7 @@ class OpenedData:
 def open_data(source: str | Path, access: Access) -> OpenedData:
     """Scan a source and hash its images; what the scan noticed is told. Raises DataError."""
     data_dir = None if access.data_dir is None else Path(access.data_dir)
-    dataset = open_source(source, data_dir=data_dir, download=access.download, log=access.log)
+    dataset = open_source(source, data_dir=data_dir, download=access.download, log=access.log, columns=access.columns)
     for notice in dataset.notices:
         access.log(notice)
     hashes = hash_images(dataset, track=access.track, num_workers=access.num_workers)

@@ -103,11 +103,14 @@ class Predictor:
     line: str
 
     def answer_each(
-        self, images: ImageLike | Iterable[ImageLike], *, top: int = 5, batch_size: int = 32
+        self, images: ImageLike | Iterable[ImageLike], *, top: int = 5, batch_size: int = 32, log: Log = log_nothing
     ) -> Iterator[Prediction | PredictionError]:
-        """The `top` most probable classes of each image, in order, in memory that does not grow with their number."""
+        """The `top` most probable classes of each image, in order, in memory that does not grow with their number.
+
+        What is passed over in folders goes to `log`.
+        """
         return answer_each(
-            name_images(images),
+            name_images(images, log=log),
             self.about.preprocessing,
             self.about.class_names,
             self.engine.run,
@@ -135,7 +138,7 @@ def predict(
     """
     request = EngineRequest(engine, precision, batch_size, count_images(images), device)
     predictor = make_ready(model, request, log=log)
-    return collect(predictor.answer_each(images, top=top, batch_size=batch_size))
+    return collect(predictor.answer_each(images, top=top, batch_size=batch_size, log=log))
 
 
 def open_engine(

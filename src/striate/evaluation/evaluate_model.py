@@ -11,6 +11,7 @@ import torch
 from striate.data.dataset import SPLITS, Dataset
 from striate.data.opening import Access, OpenedData, open_data, pack_data
 from striate.data.packed import PreparedImages
+from striate.data.readers.columns import columns_from_json
 from striate.data.sketch import Overlap, overlap
 from striate.data.splits import digest, split_dataset
 from striate.errors import DataError, InputError
@@ -197,7 +198,8 @@ def _open_own(trained_on: dict[str, Any] | None, access: Access) -> OpenedData:
         raise DataError(f"the model was trained on {source}, which is not there any more; name a SOURCE to evaluate on")
     access.log(f"reading {source}, which the model was trained on")
     data_dir = trained_on["data_dir"] if access.data_dir is None else access.data_dir
-    return open_data(source, dataclasses.replace(access, data_dir=data_dir))
+    columns = access.columns or columns_from_json(trained_on.get("columns"))
+    return open_data(source, dataclasses.replace(access, data_dir=data_dir, columns=columns))
 
 
 def _own_parts(data: OpenedData, usable: np.ndarray, trained_on: dict[str, Any]) -> dict[str, np.ndarray]:

@@ -7,9 +7,11 @@ from pathlib import Path
 
 import numpy as np
 
-from striate.data.decoding import decode_image, image_suffixes
+from striate.data.decoding import decode_image
 from striate.data.opening import Access
 from striate.data.preprocessing import Preprocessing, resample
+from striate.data.readers.access import FileImages
+from striate.data.readers.folder_walk import Findings, is_image, walk_files
 from striate.data.readers.sources import open_source
 from striate.errors import DataError, InputError
 
@@ -110,11 +112,10 @@ def _find(source: str | Path, num_images: int, access: Access) -> list[tuple[str
     """Names and readers of up to `num_images` images, evenly spread."""
     path = Path(source)
     if path.is_dir():
-        suffixes = image_suffixes()
-        files = sorted(each for each in path.rglob("*") if each.suffix.lower() in suffixes and each.is_file())
-        if files:
-            return [(str(files[k]), files[k].read_bytes) for k in _spread(len(files), num_images)]
-    elif path.is_file() and path.suffix.lower() in image_suffixes():
+        found = FileImages(path, [below for below in walk_files(path, "", Findings()) if is_image(below)])
+        if len(found):
+            return [(str(path / found.paths[k]), partial(found.read, k)) for k in _spread(len(found), num_images)]
+    elif path.is_file() and is_image(path.name):
         return [(str(path), path.read_bytes)]
     data_dir = None if access.data_dir is None else Path(access.data_dir)
     try:

@@ -68,6 +68,7 @@ def describe_run(
             "fingerprint": prepared.data.fingerprint,
             "data_dir": None if access.data_dir is None else str(Path(access.data_dir).absolute()),
             "max_pixels": access.max_pixels,
+            "columns": access.columns.to_json() if access.columns else None,
             "train_sketch": make_sketch(prepared.data.hashes[prepared.splits.train]),
             "num_images": len(dataset),
             "counts": {name: _count_classes(prepared, name) for name in SPLITS},

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from striate.data.cache import write_atomically
-from striate.data.readers.folder import RUN_FILE
+from striate.data.readers.folder_walk import RUN_FILE
 from striate.errors import RunError
 from striate.recipes.run_lock import LOCK_FILE
 

@@ -18,6 +18,7 @@ from torch import Tensor
 from striate.data.dataset import SPLITS
 from striate.data.opening import Access
 from striate.data.preprocessing import Preprocessing
+from striate.data.readers.columns import columns_from_json
 from striate.data.splits import digest
 from striate.errors import InputError, ModelFileError, RunError, StriateError
 from striate.evaluation.evaluate_network import Evaluation
@@ -309,7 +310,9 @@ def _access_of_run(described: dict[str, Any], access: Access) -> Access:
     stored = described["data"]
     if access.data_dir is None and stored["data_dir"] is not None:
         access = dataclasses.replace(access, data_dir=stored["data_dir"])
-    return dataclasses.replace(access, max_pixels=stored["max_pixels"])
+    return dataclasses.replace(
+        access, max_pixels=stored["max_pixels"], columns=access.columns or columns_from_json(stored.get("columns"))
+    )
 
 
 def _in_mode(

@@ -3,9 +3,11 @@
 import json
 
 import pytest
+import torch
 
 from striate.data.opening import Access
 from striate.errors import InputError
+from striate.recipes import mode_choice, prepare
 from striate.recipes import train as train_module
 from striate.recipes.choices import Choices
 from striate.recipes.train import train
@@ -25,14 +27,20 @@ def run_digits(path, **choices):
 
 
 @pytest.mark.usefixtures("long_run")
-def test_a_measured_mode_is_said_stored_and_taken_again(tmp_path):
+@pytest.mark.parametrize(("has_fast_bf16", "num_modes"), [(False, 2), (True, 4)], ids=["float32 only", "bfloat16"])
+def test_a_measured_mode_is_said_stored_and_taken_again(tmp_path, monkeypatch, has_fast_bf16, num_modes):
+    """Two layouts in every precision that the processor is said to have; this one computes bfloat16 either way."""
+    for module in (mode_choice, prepare):
+        monkeypatch.setattr(module, "has_fast_bf16", lambda _device: has_fast_bf16)
+    monkeypatch.setattr(mode_choice, "has_cpp_compiler", lambda: False)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
     first, described, told = run_digits(tmp_path / "first")
     assert told[0].startswith("measuring which of ")
     assert told[1].startswith("measured on this machine, images/s: ")
     mode, recipe = described["mode"], described["recipe"]
     assert told[1].endswith(f"taking {mode['chosen']}")
     assert not mode["remembered"]
-    assert len(mode["timings"]) >= 4
+    assert len(mode["timings"]) == num_modes
     assert any(
         all(row[name] == recipe[name] for name in ("precision", "use_channels_last", "use_compile", "num_threads"))
         for row in mode["timings"]

@@ -11,6 +11,7 @@ import numpy as np
 from striate.data.dataset import NO_SPLIT, SPLITS
 
 _ENDS = (b"\xff\xd9", b"\xaeB`\x82", b";")  # of JPEG, PNG, GIF: what follows is padding
+_MOST_DIGITS = 1000
 
 
 @dataclass(frozen=True)
@@ -76,6 +77,11 @@ def printable(name: str) -> str:
     return os.fsencode(name).decode("utf-8", errors="replace")
 
 
+def class_name_of(folder: str) -> str:
+    """A folder's name as a class's: bytes that are not UTF-8 are spelt out (caf\\xe9), so that different names stay different."""
+    return os.fsencode(folder).decode("utf-8", errors="backslashreplace")
+
+
 def splits_of_parts(parts: tuple[tuple[str, np.ndarray], ...]) -> np.ndarray:
     """The given split of each image of parts that are named like splits: (N,) int8; NO_SPLIT for other names."""
     numbers = [SPLITS.index(name) if name in SPLITS else NO_SPLIT for name, _ in parts]
@@ -83,7 +89,7 @@ def splits_of_parts(parts: tuple[tuple[str, np.ndarray], ...]) -> np.ndarray:
 
 
 def natural_order(names: Sequence[str]) -> list[str]:
-    """Sorted by code point, or by value where all names are whole numbers."""
-    if all(name.isdecimal() for name in names):
+    """Sorted by code point, or by value where all names are whole numbers (of no more digits than Python reads)."""
+    if all(name.isdecimal() and len(name) <= _MOST_DIGITS for name in names):
         return sorted(names, key=lambda name: (int(name), name))
     return sorted(names)

@@ -7,15 +7,18 @@ from pathlib import Path
 
 from striate.data.cache import cache_dir
 from striate.data.dataset import Dataset
+from striate.data.files import open_regular_file
 from striate.data.readers.cifar import holds_cifar, read_cifar_folder
+from striate.data.readers.class_spelling import spelling_notices
+from striate.data.readers.columns import Columns
 from striate.data.readers.digits import read_digits
 from striate.data.readers.folder import num_class_folders, read_folder
 from striate.data.readers.idx import holds_idx, read_idx_folder
 from striate.data.readers.npz import read_npz
 from striate.data.readers.shard_reader import holds_shards, read_shards
 from striate.data.readers.standard import STANDARD_SETS, StandardSet, fetch
-from striate.data.readers.table import is_table, read_table
-from striate.errors import DataError
+from striate.data.readers.table import NO_COLUMNS, is_table, read_table
+from striate.errors import DataError, InputError
 from striate.progress import Log, Track, log_nothing, track_silently
 from striate.registry import Registry
 
@@ -30,6 +33,7 @@ def open_source(
     log: Log = log_nothing,
     track: Track = track_silently,
     standard_sets: Registry[StandardSet] = STANDARD_SETS,
+    columns: Columns = NO_COLUMNS,
 ) -> Dataset:
     """The data set that a path or the name of a standard set stands for; a path that exists comes before a name.
 
@@ -37,13 +41,18 @@ def open_source(
     folder of that name, the folders that torchvision uses, then itself) and in striate's cache; only with `download`
     are they fetched into the cache, with a line to `tell` and their length and checksum verified. Paths: a folder of
     IDX files, of CIFAR's binary files, of shards, with a subfolder for each class, or with `labels.csv`; an `.npz` file; a CSV
-    file. Raises DataError when there is no such source or it cannot serve.
+    file, whose `columns` can be named; which was taken for what goes to `log`. Raises DataError when there is no such source or it
+    cannot serve.
     """
     if not str(source):
         raise DataError("no source of images is named; give a file, a folder or the name of a data set")
     path = Path(os.path.expanduser(source))
     if os.path.exists(path):  # unlike Path.exists, also for a name too long to be one
-        return open_path(path)
+        dataset = open_path(path, columns)
+        if dataset.columns is not None:
+            log(dataset.columns)
+        return dataset
+    _refuse_columns(columns, str(source))
     if source == DIGITS:
         return read_digits()
     if isinstance(source, str) and source in standard_sets:
@@ -55,34 +64,51 @@ def open_source(
     raise DataError(f"there is no file or folder {source}; {hint}")
 
 
-def open_path(path: Path) -> Dataset:
+def open_path(path: Path, columns: Columns = NO_COLUMNS) -> Dataset:
     """The data set in a file or folder. Raises DataError when its content is none that striate reads."""
     try:
-        return _open_folder(path) if path.is_dir() else _open_file(path)
+        dataset = _open_folder(path, columns) if path.is_dir() else _open_file(path, columns)
     except PermissionError as error:
         raise DataError(f"{error.filename or path} may not be read: {error.strerror}") from error
+    except OSError as error:  # such as a name that is too long, a disk that fails, a pipe in a file's place
+        raise DataError(f"{error.filename or path} cannot be read: {error.strerror or error}") from error
+    except MemoryError:
+        raise DataError(f"{path} needs more memory than there is") from None
+    spelling = spelling_notices(dataset.class_names, dataset.labels)
+    return dataclasses.replace(dataset, notices=(*dataset.notices, *spelling)) if spelling else dataset
 
 
-def _open_folder(folder: Path) -> Dataset:
+def _refuse_columns(columns: Columns, source: str) -> None:
+    if columns:
+        raise InputError(
+            f"--path-column, --label-column and --split-column are for CSV files, and {source} is none; leave them out"
+        )
+
+
+def _open_folder(folder: Path, columns: Columns) -> Dataset:
+    labels = folder / "labels.csv"
+    if columns and labels.is_file():
+        return dataclasses.replace(read_table(labels, columns), source=str(folder))
+    _refuse_columns(columns, str(folder))
     if holds_idx(folder):
         return read_idx_folder(folder)
     if holds_shards(folder):
         return read_shards(folder)
     if holds_cifar(folder):
         return read_cifar_folder(folder)
-    labels = folder / "labels.csv"
     if labels.is_file() and num_class_folders(folder) < 2:  # one folder of images is where they lie, not what they are
         return dataclasses.replace(read_table(labels), source=str(folder))
     return read_folder(folder)
 
 
-def _open_file(path: Path) -> Dataset:
-    with path.open("rb") as file:
+def _open_file(path: Path, columns: Columns) -> Dataset:
+    with open_regular_file(path) as file:
         beginning = file.read(4)
     if beginning[:2] == b"PK":
+        _refuse_columns(columns, str(path))
         return read_npz(path)
-    if path.suffix.lower() in (".csv", ".tsv", ".txt"):
-        return read_table(path)
+    if path.suffix.lower() in (".csv", ".tsv", ".txt") or columns:
+        return read_table(path, columns)
     if holds_idx(path.parent) or holds_cifar(path.parent):
         raise DataError(f"{path} is one file of several that belong together; name their folder, {path.parent}")
     if is_table(path):

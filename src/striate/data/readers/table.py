@@ -1,9 +1,10 @@
 """A data set listed in a CSV file, or in `labels.csv` inside a folder.
 
 The first line names the columns, in any case and order: the image (path, file, filename, image or image_path), its
-class by name (label, class, class_name or category) or by number (index, class_index or label_index), and optionally
-its split (split, subset or fold: train, val, valid, validation, dev, test, or nothing). Commas, semicolons or tabs;
-UTF-8 with or without a mark. Paths are relative to the CSV's folder and never lead out of it.
+class by name (label, class, class_name, category, ...) or by number (class_index, label_index, or index where no unknown column
+stands beside it), and optionally its split (split, subset or fold: train, val, dev, test_set, ..., or nothing). Other columns have
+to be asked for. Commas, semicolons or tabs; UTF-8 with or without a mark. Paths are relative to the CSV's folder and never lead
+out of it.
 
 A file `classes.csv` beside it (columns index, name, and optionally wnid or id) names the numbers; all its classes
 count, in its order.
@@ -22,16 +23,26 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 import numpy as np
 
 from striate.data.dataset import NO_SPLIT, SPLITS, Dataset
+from striate.data.files import read_regular_file
 from striate.data.readers.access import FileImages, natural_order, printable
-from striate.data.readers.folder import SPLIT_NAMES
+from striate.data.readers.columns import (
+    INDEX_COLUMNS,
+    LABEL_COLUMNS,
+    PATH_COLUMNS,
+    Columns,
+    choose_columns,
+    line_of,
+    looks_like_row_numbers,
+)
+from striate.data.readers.split_names import split_of
 from striate.errors import DataError
 
-PATH_COLUMNS = ("path", "file", "filename", "image", "image_path")
-LABEL_COLUMNS = ("label", "class", "class_name", "category")
-INDEX_COLUMNS = ("index", "class_index", "label_index")
-SPLIT_COLUMNS = ("split", "subset", "fold")
-_MAX_CLASSES = 1_000_000
+NO_COLUMNS = Columns()
+"""Asks for none."""
+_MAX_CLASSES, _MAX_DIGITS = 1_000_000, 20
 _MAX_HEADER_BYTES = 10_000
+MAX_TABLE_BYTES = 1 << 30
+"""A table is read into memory whole; ten million lines have about half as many bytes."""
 
 
 @dataclass(frozen=True)
@@ -44,24 +55,20 @@ class _Row:
     split: int
 
 
-def read_table(path: Path) -> Dataset:
-    """The data set that a CSV lists; DataError with the line of what is wrong, or the first file that is missing."""
+def read_table(path: Path, wanted: Columns = NO_COLUMNS) -> Dataset:
+    """The data set that a CSV lists, by the columns `wanted` where they are named.
+
+    Raises DataError with the line of what is wrong, the first file that is missing, or the question which column is the class;
+    InputError for a column that is not there.
+    """
     columns, rows = _read_rows(path)
-    path_column = _find_column(columns, PATH_COLUMNS)
-    label_column = _find_column(columns, LABEL_COLUMNS)
-    index_column = None if label_column is not None else _find_column(columns, INDEX_COLUMNS)
-    split_column = _find_column(columns, SPLIT_COLUMNS)
-    class_column = label_column if label_column is not None else index_column
-    if path_column is None or class_column is None:
-        raise DataError(
-            f"{path} must have the columns path and label (or index) but its first line names {', '.join(columns)}"
-        )
+    chosen = choose_columns(path, columns, [fields for _, fields in rows], wanted)
     listed = [
         _Row(
             line=line,
-            path=_required(fields[path_column], f"{path}, line {line}: no path"),
-            label=unicodedata.normalize("NFC", _required(fields[class_column], f"{path}, line {line}: no class")),
-            split=NO_SPLIT if split_column is None else _split_number(fields[split_column], f"{path}, line {line}"),
+            path=_required(fields[chosen.path], f"{path}, line {line}: no path"),
+            label=unicodedata.normalize("NFC", _required(fields[chosen.label], f"{path}, line {line}: no class")),
+            split=NO_SPLIT if chosen.split is None else _split_number(fields[chosen.split], f"{path}, line {line}"),
         )
         for line, fields in rows
     ]
@@ -70,7 +77,7 @@ def read_table(path: Path) -> Dataset:
     found, notices = _drop_repeats(path, _find_files(path, listed))
     classes = path.with_name("classes.csv")
     has_numbers = all(row.label.isdecimal() for row in found)
-    has_index_labels = index_column is not None or (classes.is_file() and has_numbers)
+    has_index_labels = chosen.is_index or (classes.is_file() and has_numbers)
     class_names, labels = _number_classes(path, found, classes) if has_index_labels else _collect_classes(found)
     return Dataset(
         source=str(path),
@@ -80,8 +87,18 @@ def read_table(path: Path) -> Dataset:
         labels=labels,
         given_splits=np.array([row.split for row in found], dtype=np.int8),
         has_index_labels=has_index_labels,
-        notices=notices,
+        notices=notices + _row_number_notices(columns[chosen.label], listed),
+        columns=line_of(columns, chosen),
         root=path.parent,
+    )
+
+
+def _row_number_notices(column: str, rows: list[_Row]) -> tuple[str, ...]:
+    if not looks_like_row_numbers([row.label for row in rows]):
+        return ()
+    return (
+        f"the column {column}, taken for the class, counts the rows: {rows[0].label}, {rows[1].label}, {rows[2].label}, ...; "
+        "if another column is the class, name it with --label-column",
     )
 
 
@@ -99,12 +116,15 @@ def is_table(path: Path) -> bool:
 def _read_rows(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
     """(column names in lower case, [(line number, fields)]), all stripped of blanks around them."""
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            text = file.read()
+        data = read_regular_file(path, MAX_TABLE_BYTES)
+        text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise DataError(f"{path} is not UTF-8 text (byte {error.start}); save it as CSV UTF-8") from error
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror}") from error
+    if "\0" in text:
+        line = text[: text.index("\0")].count("\n") + 1
+        raise DataError(f"{path}, line {line}: holds a NUL character, so it is no CSV; save it as CSV UTF-8")
     header = text.split("\n", 1)[0]
     delimiter = max(",;\t", key=header.count)
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
@@ -136,9 +156,10 @@ def _required(text: str, complaint: str) -> str:
 def _split_number(text: str, where: str) -> int:
     if not text:
         return NO_SPLIT
-    if text.lower() not in SPLIT_NAMES:
+    split = split_of(text)
+    if split is None:
         raise DataError(f"{where}: split {text!r} should be train, validation or test, or left empty")
-    return SPLITS.index(SPLIT_NAMES[text.lower()])
+    return SPLITS.index(split)
 
 
 def _find_files(table: Path, rows: list[_Row]) -> list[_Row]:
@@ -203,8 +224,11 @@ def _collect_classes(rows: list[_Row]) -> tuple[tuple[str, ...], np.ndarray]:
 def _number_classes(table: Path, rows: list[_Row], classes: Path) -> tuple[tuple[str, ...], np.ndarray]:
     """(class names, labels (N,) int64 that index them) of classes listed by number, named by `classes` if it exists."""
     for row in rows:
-        if not row.label.isdecimal() or int(row.label) >= _MAX_CLASSES:
-            raise DataError(f"{table}, line {row.line}: class index {row.label!r} should be a whole number from 0 up")
+        if not row.label.isdecimal() or len(row.label) > _MAX_DIGITS or int(row.label) >= _MAX_CLASSES:
+            raise DataError(
+                f"{table}, line {row.line}: class index {row.label[:_MAX_DIGITS]!r} should be a whole number from 0 up, below "
+                f"{_MAX_CLASSES:,}"
+            )
     labels = np.array([int(row.label) for row in rows], dtype=np.int64)
     if not classes.is_file():
         return tuple(str(index) for index in range(labels.max() + 1)), labels

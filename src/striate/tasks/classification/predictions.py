@@ -15,10 +15,12 @@ from typing import Any, TypeAlias, TypeVar
 import numpy as np
 from PIL import Image
 
-from striate.data.decoding import decode_picture, image_pixels, image_suffixes
+from striate.data.decoding import decode_picture, image_pixels
 from striate.data.parallel import prefetch
 from striate.data.preprocessing import Preprocessing
-from striate.errors import InputError, StriateError
+from striate.data.readers.folder_walk import Findings, is_image, walk_files
+from striate.errors import DataError, InputError, StriateError
+from striate.progress import Log, log_nothing
 
 T = TypeVar("T")
 _FEW_OF_MANY = 10  # times as many classes as are wanted: then looking for the largest beats sorting
@@ -107,13 +109,16 @@ def answer_each(
                 yield from answers
 
 
-def name_images(images: ImageLike | Iterable[ImageLike]) -> Iterator[tuple[str, ImageLike]]:
-    """Every single image with its name; folders give their image files, of any depth, in order of their names."""
+def name_images(images: ImageLike | Iterable[ImageLike], *, log: Log = log_nothing) -> Iterator[tuple[str, ImageLike]]:
+    """Every single image with its name; folders give their image files, of any depth, in order of their names.
+
+    Links are followed, hidden folders and those that systems leave behind are passed over and told, as everywhere.
+    """
     if isinstance(images, (str, Path, Image.Image)) or (isinstance(images, np.ndarray) and images.ndim < 4):
         images = [images]
     for place, image in enumerate(images):
         if isinstance(image, (str, Path)):
-            yield from _expand_path(Path(image)) if os.path.isdir(image) else [(str(image), image)]
+            yield from _expand_path(Path(image), log) if os.path.isdir(image) else [(str(image), image)]
         else:
             yield f"image {place}", image
 
@@ -188,15 +193,19 @@ def _prediction(
     return Prediction(path, tuple(classes))
 
 
-def _expand_path(folder: Path) -> Iterator[tuple[str, ImageLike]]:
-    suffixes, is_empty = image_suffixes(), True
-    for parent, folders, files in os.walk(folder):
-        folders.sort()
-        for name in sorted(files):
-            if not name.startswith(".") and os.path.splitext(name)[1].lower() in suffixes:
+def _expand_path(folder: Path, log: Log) -> Iterator[tuple[str, ImageLike]]:
+    """The images of a folder, as `striate data` walks it; what was passed over is told at the end."""
+    findings, is_empty = Findings(), True
+    try:
+        for below in walk_files(folder, "", findings):
+            if is_image(below):
                 is_empty = False
-                path = os.path.join(parent, name)
+                path = os.path.join(folder, below)
                 yield path, Path(path)
+    except DataError as error:  # the folder itself may not be read, which is no reason to lose the others
+        log(str(error))
+    for notice in findings.notices():
+        log(f"{folder}: {notice}")
     if is_empty:
         yield str(folder), folder  # read as a file it becomes an error with the folder's name
 

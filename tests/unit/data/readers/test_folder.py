@@ -94,7 +94,8 @@ def test_what_is_passed_over_is_told(tmp_path):
     assert dataset.notices == (
         f"passed over in {tmp_path}, not in the folder of a class: 1 (x.png)",
         "folders without images, not taken for classes: 1 (c)",
-        "passed over, not images by their ending: 3 (a/notes.txt, b/Thumbs.db, c/readme.md)",
+        "passed over, not images by their ending: 2 (a/notes.txt, c/readme.md)",
+        "passed over, hidden or left behind by a system: 3 (.git, a/.hidden.png, b/Thumbs.db)",
     )
 
 

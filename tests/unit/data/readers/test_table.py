@@ -3,8 +3,10 @@ from pathlib import Path
 
 import pytest
 
+from striate.data.readers.columns import Columns
+from striate.data.readers.sources import open_source
 from striate.data.readers.table import is_table, read_class_names, read_table
-from striate.errors import DataError
+from striate.errors import DataError, InputError
 
 
 def write(folder: Path, text: str, *files: str, name: str = "list.csv", encoding: str = "utf-8") -> Path:
@@ -92,8 +94,8 @@ def test_a_file_listed_again_is_told(tmp_path):
     [
         ("", r"is empty; its first line should name the columns, such as path,label$"),
         ("file,label\n", r"lists no images below its first line$"),
-        ("file,kind\n1.png,cat\n", r"must have the columns path and label \(or index\) but its first line names file, kind$"),
-        ("1.png,cat\n2.png,dog\n", r"but its first line names 1.png, cat$"),
+        ("file,kind\n1.png,cat\n", r"the columns are file, kind; which is the class\? say so with --label-column NAME, or "),
+        ("1.png,cat\n2.png,dog\n", r"the columns are 1.png, cat; which is the image\? say so with --path-column NAME"),
         ("file,label\n1.png\n", r"line 2: 1 fields where the first line names 2 columns$"),
         ("file,label\n1.png,cat,train\n", r"line 2: 3 fields where"),
         ("file,label\n1.png,\n", r"line 2: no class$"),
@@ -102,7 +104,7 @@ def test_a_file_listed_again_is_told(tmp_path):
         ("file,label\n1.png,cat\n3.png,cat\n4.png,cat\n", r"lists 3 files of which 2 are not there, the first in line 3: 3.png"),
         ("file,label\nfolder,cat\n", r"of which 1 are not there, the first in line 2: folder"),
         ("file,label\n1.png,cat\n1.png,dog\n", r"1.png is listed in line 2 and, differently, in line 3$"),
-        ("file,index\n1.png,-1\n", r"line 2: class index '-1' should be a whole number from 0 up$"),
+        ("file,index\n1.png,-1\n", r"line 2: class index '-1' should be a whole number from 0 up, below 1,000,000$"),
         ("file,index\n1.png,4000000000\n", r"line 2: class index '4000000000' should be"),
         ("file,index\n1.png,one\n", r"line 2: class index 'one' should be"),
         ('file,label\n"1.png,cat\n', r"line 2: unexpected end of data$"),
@@ -185,3 +187,92 @@ def test_the_real_photos(shared_data):
     assert dataset.labels.tolist() == list(range(0, 1000, 2))
     assert [dataset.class_names[i] for i in (0, 134, 517)] == ["tench", "crane (n02012849)", "crane (n03126707)"]
     assert os.path.basename(dataset.images.name(0)) == "n01440764_tench.JPEG"
+
+
+def test_a_row_number_beside_an_unknown_column_is_not_the_class(tmp_path):
+    path = write(tmp_path, "index,path,species\n0,1.png,cat\n1,2.png,dog\n", "1.png", "2.png")
+    with pytest.raises(
+        DataError, match=r"the columns are index, path, species; which is the class\? say so with --label-column"
+    ):
+        read_table(path)
+    dataset = read_table(path, Columns(label="Species"))
+    assert dataset.class_names == ("cat", "dog")
+    assert dataset.columns == "columns: image from path, class from species, no split; not used: index"
+    assert not dataset.has_index_labels
+    assert read_table(path, Columns(label="index")).has_index_labels
+
+
+@pytest.mark.parametrize("name", ["class_index", "label_index"])
+def test_a_number_that_says_that_it_is_the_class(tmp_path, name):
+    dataset = read_table(write(tmp_path, f"{name},path,note\n1,1.png,x\n0,2.png,y\n", "1.png", "2.png"))
+    assert dataset.labels.tolist() == [1, 0]
+
+
+def test_numbers_that_count_the_rows_are_told(tmp_path):
+    names = [f"{number}.png" for number in range(3)]
+    text = "file,index\n" + "".join(f"{name},{number}\n" for number, name in enumerate(names))
+    assert read_table(write(tmp_path, text, *names)).notices == (
+        "the column index, taken for the class, counts the rows: 0, 1, 2, ...; if another column is the class, name it with "
+        "--label-column",
+    )
+
+
+def test_columns_that_are_asked_for(tmp_path):
+    text = "where,path,kind,label,part\n1.png,x,cat,7,train\n2.png,y,dog,8,holdout\n"
+    path = write(tmp_path, text, "1.png", "2.png")
+    dataset = read_table(path, Columns(path="where", label="kind", split="part"))
+    assert dataset.class_names == ("cat", "dog")
+    assert dataset.given_splits.tolist() == [0, 2]
+    assert dataset.columns == "columns: image from where, class from kind, split from part; not used: path, label"
+    for option, wanted in (
+        ("path", Columns(path="no")),
+        ("label", Columns(label="no")),
+        ("split", Columns(split="no")),
+    ):
+        with pytest.raises(
+            InputError, match=f"no column 'no', which --{option}-column names; there are: where, path, kind"
+        ):
+            read_table(path, wanted)
+
+
+def test_a_fold_that_is_a_number_is_no_split(tmp_path):
+    dataset = read_table(write(tmp_path, "file,label,fold\n1.png,cat,0\n2.png,dog,4\n", "1.png", "2.png"))
+    assert dataset.given_splits.tolist() == [-1, -1]
+    assert dataset.columns == "columns: image from file, class from label, no split; not used: fold"
+
+
+def test_a_column_that_is_there_twice(tmp_path):
+    with pytest.raises(DataError, match="has 2 columns called 'label'; give each a name of its own"):
+        read_table(write(tmp_path, "file,label,label\n1.png,a,b\n", "1.png"))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("file,label\n1.png\0,cat\n", r"line 2: holds a NUL character, so it is no CSV"),
+        (
+            "file,class_index\n1.png," + "9" * 5000 + "\n",
+            r"line 2: class index '9{20}' should be a whole number from 0 up",
+        ),
+        ("file,class_index\n1.png," + "0" * 5000 + "1\n", r"line 2: class index '0{20}' should be"),
+        ("file,label\n1.png," + "x" * 200_000 + "\n", r"field larger than field limit"),
+        ("file,label\n" + "a/" * 5000 + "1.png,cat\n", r"of which 1 are not there"),
+    ],
+)
+def test_tables_from_strangers(tmp_path, text, message):
+    with pytest.raises(DataError, match=message):
+        read_table(write(tmp_path, text, "1.png"))
+
+
+def test_names_of_five_thousand_digits(tmp_path):
+    """Python reads no number of so many."""
+    dataset = read_table(write(tmp_path, f"file,label\n1.png,{'9' * 5000}\n2.png,1\n", "1.png", "2.png"))
+    assert [len(name) for name in dataset.class_names] == [1, 5000]
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes with names here")
+def test_a_pipe_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "labels.csv")
+    for source in (tmp_path / "labels.csv", tmp_path):
+        with pytest.raises(DataError):
+            open_source(source)
