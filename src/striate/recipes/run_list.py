@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from striate.data.readers.folder import RUN_FILE
+from striate.data.readers.folder_walk import RUN_FILE
 from striate.errors import RunError
 from striate.recipes.run_folder import EVALUATION_FILE, read_run
 
