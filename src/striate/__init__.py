@@ -21,7 +21,7 @@ _HOMES = {
     "DataError": "striate.errors",
     "DataSummary": "striate.data.summary",
     "Dataset": "striate.data.dataset",
-    "Evaluation": "striate.evaluation.evaluate_network",
+    "Evaluation": "striate.tasks.classification.figures",
     "Exported": "striate.export.exporting",
     "InputError": "striate.errors",
     "LayerDescription": "striate.inspection.layers",
@@ -35,8 +35,8 @@ _HOMES = {
     "ParityCheck": "striate.export.parity",
     "PixelModel": "striate.tasks.pixel_model",
     "Prediction": "striate.tasks.classification.predictions",
-    "PredictionError": "striate.tasks.classification.predictions",
-    "Predictions": "striate.tasks.classification.predictions",
+    "PredictionError": "striate.tasks.predictions",
+    "Predictions": "striate.tasks.predictions",
     "Preprocessing": "striate.data.preprocessing",
     "RateScan": "striate.training.rate_finder",
     "Recipe": "striate.training.recipe",
@@ -54,6 +54,8 @@ _HOMES = {
     "calibrate_file": "striate.recipes.calibrate",
     "check_exported": "striate.export.exporting",
     "check_network": "striate.inspection.check_network",
+    "compress": "striate.compression.compress",
+    "ledger": "striate.compression.compress",
     "describe": "striate.inspection.describe",
     "evaluate": "striate.evaluation.evaluate_model",
     "explain": "striate.explanation.explain",
@@ -80,6 +82,8 @@ _HOMES = {
 __all__ = [*sorted(_HOMES), "__version__"]
 
 if TYPE_CHECKING:
+    from striate.compression.compress import compress as compress
+    from striate.compression.compress import ledger as ledger
     from striate.data.augmentation import Augmentation as Augmentation
     from striate.data.dataset import Dataset as Dataset
     from striate.data.opening import Access as Access
@@ -100,7 +104,6 @@ if TYPE_CHECKING:
     from striate.errors import StriateError as StriateError
     from striate.evaluation.evaluate_model import SourceEvaluation as SourceEvaluation
     from striate.evaluation.evaluate_model import evaluate as evaluate
-    from striate.evaluation.evaluate_network import Evaluation as Evaluation
     from striate.evaluation.temperature_scaling import Fit as TemperatureFit  # noqa: F401
     from striate.evaluation.temperature_scaling import calibrate as calibrate
     from striate.explanation.explain import explain as explain
@@ -132,14 +135,15 @@ if TYPE_CHECKING:
     from striate.synthesis.targets import UnitTarget as UnitTarget
     from striate.synthesis.visualize import AscentConfig as AscentConfig
     from striate.synthesis.visualize import visualize as visualize
+    from striate.tasks.classification.figures import Evaluation as Evaluation
     from striate.tasks.classification.predictions import ClassProbability as ClassProbability
     from striate.tasks.classification.predictions import Prediction as Prediction
-    from striate.tasks.classification.predictions import PredictionError as PredictionError
-    from striate.tasks.classification.predictions import Predictions as Predictions
     from striate.tasks.model import Model as Model
     from striate.tasks.model import load_model as load_model
     from striate.tasks.model import save_model as save_model
     from striate.tasks.pixel_model import PixelModel as PixelModel
+    from striate.tasks.predictions import PredictionError as PredictionError
+    from striate.tasks.predictions import Predictions as Predictions
     from striate.training.checks import CheckResult as CheckResult
     from striate.training.rate_finder import RateScan as RateScan
     from striate.training.recipe import OptimizerConfig as OptimizerConfig

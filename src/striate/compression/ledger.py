@@ -10,16 +10,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from torch import nn
 
 from striate.compression.images import CompressionImages
 from striate.compression.weights_of import weight_of, weighted_layers
 from striate.data.sampling import read_batch
-from striate.evaluation.evaluate_network import answer, figures_of, plain_batches
+from striate.evaluation.evaluate_network import accumulate, plain_batches
 from striate.inspection.energy import energy_uj
 from striate.inspection.layers import describe_network
 from striate.progress import Track, track_silently
+from striate.tasks.classification.figures import ClassificationAccumulator, figures_of
 from striate.tasks.classification.logits import tempered
+from striate.tasks.classification.metrics import Answers
 from striate.tasks.model import Model
 from striate.weights.compressed_file import is_compressed_file
 
@@ -161,12 +164,15 @@ def time_in_turns(models: Sequence[Model], pixels: np.ndarray) -> list[float]:
     return [statistics.median(taken) for taken in samples]
 
 
-def _answers(model: Model, images: CompressionImages, track: Track) -> Any:
+def _answers(model: Model, images: CompressionImages, track: Track) -> Answers:
     """What the model answers to the test images."""
     indices = images.test
     batches = plain_batches(images.packed, indices, model.preprocessing, 256, model.device)
     tracked = track(batches, "evaluating", -(-len(indices) // 256))
-    return answer(tempered(model.network, model.temperature), tracked, images.labels[indices])
+    accumulator = ClassificationAccumulator(model.class_names)
+    network = tempered(model.network, model.temperature)
+    accumulate(accumulator, network, tracked, indices, lambda part: torch.from_numpy(images.labels[part]))
+    return accumulator.answers()
 
 
 def _pixels(model: Model, images: CompressionImages, batch_size: int) -> np.ndarray:

@@ -22,6 +22,8 @@ class Choices:
     default), or "mean_image", one a pixel. `stream`: decode images when they are needed, and keep none decoded.
     """
 
+    task: str | None = None
+    loss: str | None = None
     network: str | None = None
     weights: str | None = None
     image_size: int | None = None

@@ -25,7 +25,6 @@ from striate.recipes.prepare import Prepared
 from striate.recipes.run_folder import FORMAT, SPLITS_FILE
 from striate.tasks.model import gpu_name
 from striate.training.distributed.launch import Rank, launch_identity, rendezvous_folder
-from striate.training.recipe import count_outputs
 from striate.version import __version__
 
 _VERSIONS = ("torch", "torchvision", "lightning-fabric", "numpy", "pillow", "safetensors")
@@ -47,7 +46,7 @@ def describe_run(
     is_given = prepared.entry.name == EXTERNAL
     config = asdict(prepared.entry.config) | {
         "in_channels": prepared.preprocessing.channels,
-        "num_classes": count_outputs(recipe.output, len(dataset.class_names)),
+        "num_classes": prepared.task.num_outputs(recipe.output),
     }
     return {
         "format": FORMAT,
@@ -62,6 +61,7 @@ def describe_run(
             "num_params": sum(param.numel() for param in prepared.network.parameters()),
             **({"label": prepared.entry.title, "start": digest_of(prepared.network)} if is_given else {}),
         },
+        "task": {"name": prepared.task.name, "settings": prepared.task.settings()},
         "class_names": list(dataset.class_names),
         "preprocessing": prepared.preprocessing.to_json(),
         "data": {

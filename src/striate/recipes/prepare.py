@@ -33,12 +33,14 @@ from striate.recipes.defaults import (
     resized_preprocessing,
     sizes_to_try,
 )
+from striate.tasks.catalogue import task_for
+from striate.tasks.task import Annotations, Task
 from striate.training.frozen.layer_groups import layer_groups, num_open_groups
 from striate.training.frozen.trainable_tail import TrainableTail, find_trainable_tail
 from striate.training.growing import growing_size
 from striate.training.optimizers import build_optimizer
 from striate.training.precision import has_fast_bf16
-from striate.training.recipe import Recipe, count_outputs
+from striate.training.recipe import Recipe
 from striate.weights.adapting import adapt_preprocessing, load_pretrained
 from striate.weights.compressed_file import is_compressed_file, read_compressed_header
 from striate.weights.deep_compression_file import NETWORK as DEEP_COMPRESSED
@@ -66,6 +68,8 @@ class Prepared:
     preprocessing: Preprocessing
     recipe: Recipe
     notices: tuple[str, ...]
+    task: Task
+    annotations: Annotations
 
 
 def prepare(
@@ -85,13 +89,17 @@ def prepare(
     if choices.weights is not None and Path(choices.weights).exists():
         choices = dataclasses.replace(choices, weights=str(Path(choices.weights).absolute()))  # found from anywhere
     data = open_data(source, telling)
-    dry_splits = _split(data, np.ones(len(data.dataset), bool), choices)  # refuses hopeless data before any decoding
+    task = task_for(data.dataset, choices.task)
+    task.check_loss(choices.loss)
+    choices = dataclasses.replace(choices, task=task.name)
+    all_images = np.ones(len(data.dataset), bool)
+    dry_splits = _split(data, all_images, choices, task)  # refuses hopeless data before any decoding
     facts = _look(data.dataset, dry_splits, device)
-    entry = _choose_entry(choices, facts) if given is None else _given_entry(given, choices, facts)
+    num_outputs = task.num_outputs(choices.output or "softmax")
+    entry = _choose_entry(choices, facts) if given is None else _given_entry(given, choices, facts, num_outputs)
     if choices.image_size is not None:
         check_input_size(entry, (choices.image_size, choices.image_size), training=True)
     seed = choices.seed or 0
-    num_outputs = count_outputs(choices.output, facts.num_classes)
     preprocessing = default_preprocessing(facts, entry, choices.image_size)
     are_ready = False
     if choices.weights is None:
@@ -114,7 +122,7 @@ def prepare(
     check_input_size(entry, preprocessing.crop_size, training=True)
     _check_recipe(default_recipe(facts, entry, choices), entry, network, preprocessing)  # before any decoding
     packed = pack_data(data, preprocessing, access, stream=choices.stream)
-    splits = dry_splits if packed.usable.all() else _split(data, packed.usable, choices)
+    splits = dry_splits if packed.usable.all() else _split(data, packed.usable, choices, task)
     for notice in splits.notices:
         log(notice)
     if not are_ready:
@@ -125,7 +133,8 @@ def prepare(
         if not facts.is_small and len(splits.train) < MANY_IMAGES:
             log(offer_of_weights(entry, len(splits.train)))
     recipe = _with_possible_views(recipe, entry, network, preprocessing, splits, choices, log)
-    return Prepared(data, packed, splits, entry, network, preprocessing, recipe, tuple(notices))
+    annotations = task.annotations(data.dataset, log=log)
+    return Prepared(data, packed, splits, entry, network, preprocessing, recipe, tuple(notices), task, annotations)
 
 
 def prepare_again(
@@ -137,15 +146,17 @@ def prepare_again(
     choices = Choices(
         seed=recipe.seed, validation_fraction=recipe.validation_fraction, test_fraction=recipe.test_fraction
     )
-    splits = _split(data, packed.usable, choices)
+    task = task_for(data.dataset, recipe.task)
+    splits = _split(data, packed.usable, choices, task)
     class_names, channels = data.dataset.class_names, preprocessing.channels
-    num_outputs = count_outputs(recipe.output, len(class_names))
+    num_outputs = task.num_outputs(recipe.output)
     if recipe.weights is None or has_checkpoint:
         network = build_entry(entry, num_classes=num_outputs, in_channels=channels, seed=recipe.seed)
         _initialize_from_images(entry, network, packed, splits, preprocessing)
     else:
         network, _ = _load_weights(entry, recipe.weights, class_names, num_outputs, channels, recipe.seed, access)
-    return Prepared(data, packed, splits, entry, network, preprocessing, recipe, ())
+    annotations = task.annotations(data.dataset, log=access.log)
+    return Prepared(data, packed, splits, entry, network, preprocessing, recipe, (), task, annotations)
 
 
 def _load_weights(
@@ -275,7 +286,7 @@ def _resized(preprocessing: Preprocessing, image_size: int | None) -> Preprocess
     return preprocessing if image_size is None else resized_preprocessing(preprocessing, image_size)
 
 
-def _split(data: OpenedData, usable: np.ndarray, choices: Choices) -> Splits:
+def _split(data: OpenedData, usable: np.ndarray, choices: Choices, task: Task) -> Splits:
     return split_dataset(
         data.dataset,
         data.hashes,
@@ -283,17 +294,17 @@ def _split(data: OpenedData, usable: np.ndarray, choices: Choices) -> Splits:
         seed=choices.seed or 0,
         validation_fraction=0.1 if choices.validation_fraction is None else choices.validation_fraction,
         test_fraction=0.1 if choices.test_fraction is None else choices.test_fraction,
+        least_classes=task.least_classes,
     )
 
 
-def _given_entry(given: GivenNetwork, choices: Choices, facts: DataFacts) -> Entry:
+def _given_entry(given: GivenNetwork, choices: Choices, facts: DataFacts, num_outputs: int) -> Entry:
     """The entry of a network from Python, at a size that it takes."""
     for name, value in (("network", choices.network), ("weights", choices.weights)):
         if value is not None:
             raise InputError(
                 f"{name} {value!r} was chosen, but a network is given as well; leave {name} out, and load weights into the network yourself"
             )
-    num_outputs = count_outputs(choices.output, facts.num_classes)
     sizes = sizes_to_try(facts, choices.image_size)
     return given_entry(given, num_classes=num_outputs, in_channels=facts.channels, sizes=sizes, seed=choices.seed or 0)
 

@@ -90,8 +90,9 @@ class Recipe:
     `stream_images` above 0 decodes images when they are needed; of a source in shards so many that lie near each other are
     shuffled together. `start_px` is the shorter side of the images at the start of the run, from which they grow to their full
     size; 0 has them so throughout (growing.py).
-    `output`: softmax has one output a class, sigmoid a single one for the second of two classes. `ema_decay` 0 keeps no
-    average. `use_channels_last` lays activations out pixel by pixel, which is faster for all but tiny networks and rounds
+    `task` is what is learnt and `loss` which of its losses, None for its usual one. `output`: softmax has one output a class,
+    sigmoid a single one for the second of two classes. `ema_decay` 0 keeps no average. `use_channels_last` lays activations out
+    pixel by pixel, which is faster for all but tiny networks and rounds
     differently. `use_compile` has torch.compile write the code of a step, and `use_cuda_graphs` has a CUDA device replay its kernels
     at once, where it can (queued_steps.py). `num_threads` compute on the CPU; 0 leaves PyTorch's own number. Fractions lie in
     [0, 1]. Raises InputError for values out of range.
@@ -121,6 +122,8 @@ class Recipe:
     layer_rate_factor: float = 1.0
     weights: str | None = None
     output: Output = "softmax"
+    task: str = "classification"
+    loss: str | None = None
     seed: int = 0
     validation_fraction: float = 0.1
     test_fraction: float = 0.1
@@ -181,15 +184,6 @@ class Recipe:
 def may_use_graphs(optimizer: str, accumulate_steps: int, precision: str) -> bool:
     """Whether a CUDA graph could hold an update: one pass each, which never depends on what came out before."""
     return optimizer in QUEUED_OPTIMIZERS and accumulate_steps == 1 and precision != "16-mixed"
-
-
-def count_outputs(output: str | None, num_classes: int) -> int:
-    """Outputs of a network for `num_classes`; InputError where a single sigmoid is wished for other than two."""
-    if output != "sigmoid":
-        return num_classes
-    if num_classes != 2:
-        raise InputError(f"a single sigmoid output tells two classes apart but there are {num_classes}; use softmax")
-    return 1
 
 
 def check_precision(precision: str) -> Precision:

@@ -21,7 +21,7 @@ from striate.errors import NonFiniteLoss
 from striate.progress import Log, Track, log_nothing, track_silently
 from striate.training.frozen.layer_groups import layer_groups, num_open_groups, open_groups
 from striate.training.loader import Loader
-from striate.training.loss import loss_of
+from striate.training.objective import objective_of
 from striate.training.optimizers import build_optimizer, set_rates
 from striate.training.randomness import preserved_randomness, seed_for
 from striate.training.recipe import Precision, Recipe
@@ -244,7 +244,7 @@ class _Trial:
             recipe.optimizer, groups, layer_rate_factor=recipe.layer_rate_factor, use_fused=mode.precision != "16-mixed"
         )
         model = fabric.setup_module(compiled(trainee, mode.use_compile), move_to_device=False)
-        loss_fn = loss_of(recipe, self.loader, fabric.device)
+        loss_fn = objective_of(recipe, self.loader, fabric.device)
         set_rates(optimizer, rate_factor(recipe.schedule, 0, max(1, recipe.epochs)))
         queue = None
         if can_run_asynchronously(optimizer, fabric):
