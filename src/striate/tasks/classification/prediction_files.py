@@ -15,7 +15,8 @@ from typing import Any, TypeAlias
 from striate.data.cache import writing_atomically
 from striate.errors import InputError
 from striate.printable import printable, spreadsheet_cell
-from striate.tasks.classification.predictions import Prediction, PredictionError
+from striate.tasks.classification.predictions import Prediction
+from striate.tasks.predictions import PredictionError
 
 Answer: TypeAlias = Prediction | PredictionError
 _RESERVED = re.compile(r"(?i)(con|prn|aux|nul|com\d|lpt\d)(\..*)?$")

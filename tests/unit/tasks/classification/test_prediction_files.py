@@ -11,7 +11,8 @@ from striate.tasks.classification.prediction_files import (
     sorting_into,
     writing_csv,
 )
-from striate.tasks.classification.predictions import ClassProbability, Prediction, PredictionError
+from striate.tasks.classification.predictions import ClassProbability, Prediction
+from striate.tasks.predictions import PredictionError
 
 
 def answer(path, *classes):
