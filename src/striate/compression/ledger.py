@@ -10,17 +10,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from torch import nn
 
+from striate.compression.answers import answers_to
 from striate.compression.images import CompressionImages
 from striate.compression.weights_of import weight_of, weighted_layers
 from striate.data.sampling import read_batch
-from striate.evaluation.evaluate_network import accumulate, plain_batches
+from striate.evaluation.evaluate_network import plain_batches
 from striate.inspection.energy import energy_uj
 from striate.inspection.layers import describe_network
 from striate.progress import Track, track_silently
-from striate.tasks.classification.figures import ClassificationAccumulator, figures_of
+from striate.tasks.classification.figures import figures_of
 from striate.tasks.classification.logits import tempered
 from striate.tasks.classification.metrics import Answers
 from striate.tasks.model import Model
@@ -169,10 +169,7 @@ def _answers(model: Model, images: CompressionImages, track: Track) -> Answers:
     indices = images.test
     batches = plain_batches(images.packed, indices, model.preprocessing, 256, model.device)
     tracked = track(batches, "evaluating", -(-len(indices) // 256))
-    accumulator = ClassificationAccumulator(model.class_names)
-    network = tempered(model.network, model.temperature)
-    accumulate(accumulator, network, tracked, indices, lambda part: torch.from_numpy(images.labels[part]))
-    return accumulator.answers()
+    return answers_to(tempered(model.network, model.temperature), tracked, images.labels[indices])
 
 
 def _pixels(model: Model, images: CompressionImages, batch_size: int) -> np.ndarray:
