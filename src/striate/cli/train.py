@@ -181,10 +181,6 @@ def train(
         bool | None,
         _option("--cuda-graphs/--no-cuda-graphs", SPEED, "Have a GPU replay a step as a CUDA graph."),
     ] = None,
-    start_px: Annotated[
-        int | None,
-        _option("--start-px", SPEED, "Begin with images of this side, which grow to full size; 0: never.", "PIXELS"),
-    ] = None,
     threads: Annotated[int | None, _option("--threads", SPEED, "Threads that compute on the CPU.")] = None,
     flip: Annotated[bool | None, _option("--flip/--no-flip", AUGMENTING, "Mirror left and right.")] = None,
     crop_scale: Annotated[
@@ -239,7 +235,7 @@ def train(
         use_balanced_sampling=balanced, max_grad_norm=max_grad_norm, accumulate_steps=accumulate_steps,
         ema_decay=ema_decay, precision=precision,
         use_channels_last=channels_last, use_compile=use_compile, use_cuda_graphs=cuda_graphs, num_threads=threads,
-        freeze=_one_of(trained, freeze), views=views, start_px=start_px, stream=stream, layer_rate_factor=layer_rate_factor, seed=seed,
+        freeze=_one_of(trained, freeze), views=views, stream=stream, layer_rate_factor=layer_rate_factor, seed=seed,
         validation_fraction=validation_fraction, test_fraction=test_fraction, crop_scale=crop_scale, flip=flip,
         shift_px=shift_px, rotation_degrees=rotation_degrees, brightness=brightness, contrast=contrast,
         saturation=saturation, hue=hue, pca_color=pca_color, cutout_px=cutout_px, mixup=mixup,

@@ -49,7 +49,6 @@ class Choices:
     num_threads: int | None = None
     freeze: str | None = None
     views: int | None = None
-    start_px: int | None = None
     stream: bool = False
     layer_rate_factor: float | None = None
     output: str | None = None

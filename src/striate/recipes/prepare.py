@@ -37,7 +37,6 @@ from striate.tasks.catalogue import task_for
 from striate.tasks.task import Annotations, Task
 from striate.training.frozen.layer_groups import layer_groups, num_open_groups
 from striate.training.frozen.trainable_tail import TrainableTail, find_trainable_tail
-from striate.training.growing import growing_size
 from striate.training.optimizers import build_optimizer
 from striate.training.precision import has_fast_bf16
 from striate.training.recipe import Recipe
@@ -203,13 +202,6 @@ def _check_recipe(recipe: Recipe, entry: Entry, network: nn.Module, preprocessin
     """Raise InputError for what could only fail once the run has begun: the augmentation and the optimiser are tried."""
     blank = torch.zeros(2, preprocessing.channels, *preprocessing.crop_size, dtype=torch.uint8)
     augment(blank, recipe.augmentation, torch.Generator().manual_seed(0))
-    if recipe.start_px > 0:
-        if recipe.start_px > min(preprocessing.crop_size):
-            raise InputError(
-                f"images cannot grow from {recipe.start_px} pixels to {min(preprocessing.crop_size)}; "
-                f"use --start-px {min(preprocessing.crop_size)} or less"
-            )
-        check_input_size(entry, growing_size(preprocessing.crop_size, recipe.start_px, 0.0), training=True)
     groups = layer_groups(network, head=entry.head)
     if recipe.freeze == "base" and not groups[-1].params:
         raise InputError(

@@ -88,8 +88,7 @@ class Recipe:
     unfreezes one earlier group at a time. `views`: with "base" and "lower", how many augmented views of each image go through the
     frozen layers, once, before the first epoch; epoch e trains on view e modulo `views`; 0 runs them anew at every step.
     `stream_images` above 0 decodes images when they are needed; of a source in shards so many that lie near each other are
-    shuffled together. `start_px` is the shorter side of the images at the start of the run, from which they grow to their full
-    size; 0 has them so throughout (growing.py).
+    shuffled together.
     `task` is what is learnt and `loss` which of its losses, None for its usual one. `output`: softmax has one output a class,
     sigmoid a single one for the second of two classes. `ema_decay` 0 keeps no average. `use_channels_last` lays activations out
     pixel by pixel, which is faster for all but tiny networks and rounds
@@ -118,7 +117,6 @@ class Recipe:
     freeze: Freeze = "nothing"
     views: int = 0
     stream_images: int = 0
-    start_px: int = 0
     layer_rate_factor: float = 1.0
     weights: str | None = None
     output: Output = "softmax"
@@ -131,7 +129,7 @@ class Recipe:
     def __post_init__(self) -> None:
         for name in ("epochs", "batch_size", "accumulate_steps"):
             check_whole(name, getattr(self, name), 1)
-        for name in ("seed", "views", "stream_images", "start_px", "num_threads"):
+        for name in ("seed", "views", "stream_images", "num_threads"):
             check_whole(name, getattr(self, name), 0)
         _check_choice("precision", self.precision, Precision)
         _check_choice("freeze", self.freeze, Freeze)
@@ -154,12 +152,6 @@ class Recipe:
                 f"{self.freeze} and mixup {self.augmentation.mixup:g}; use --train head or last-third with --mixup 0, or --views 0"
             )
 
-        if self.start_px > 0 and (self.use_compile or self.views > 0 or self.optimizer.name == "lbfgs"):
-            raise InputError(
-                "images that grow go without compiled code, which is made for one size, without views that are kept, and "
-                "without lbfgs; leave --start-px out, or use --no-compile and --views 0"
-            )
-
     def to_json(self) -> dict[str, Any]:
         """A dictionary of plain values; no limit on the gradient is written as null."""
         values = dataclasses.asdict(self)
@@ -170,6 +162,8 @@ class Recipe:
     def from_json(cls, values: dict[str, Any]) -> "Recipe":
         """The inverse of `to_json`; InputError for unknown fields."""
         values = dict(values)
+        if values.get("start_px") == 0:  # of runs from before progressive resizing was removed: docs/decisions/0014
+            del values["start_px"]
         parts = {"optimizer": OptimizerConfig, "schedule": ScheduleConfig, "augmentation": Augmentation}
         try:
             for key, part in parts.items():

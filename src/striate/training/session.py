@@ -30,10 +30,9 @@ from striate.training.optimizers import set_rates, start_momentum
 from striate.training.randomness import seed_for
 from striate.training.recipe import Recipe
 from striate.training.schedules import rate_factor
-from striate.training.speed.autotune import compiled
 from striate.training.speed.cuda_graphs import AsynchronousSteps, can_run_asynchronously
 from striate.training.state import EpochSums, TrainingResult, TrainingState, restore, to_checkpoint
-from striate.training.step import Batch, StepResult, train_step
+from striate.training.step import Batch, StepResult, compiled, train_step
 from striate.training.validation import autocast_dtype, validate
 
 T = TypeVar("T")
