@@ -18,6 +18,7 @@ from striate.cli import (
     cache,
     calibrate,
     compress,
+    demo,
     describe,
     evaluate,
     explain,
@@ -83,6 +84,7 @@ app.command()(describe.describe)
 app.command("data")(data_command.look_at_data)
 app.command()(runs.runs)
 app.command()(cache.cache)
+app.command()(demo.demo)
 add_synthesis_commands(app)
 
 
