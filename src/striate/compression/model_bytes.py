@@ -16,6 +16,7 @@ def bytes_of(model: Model, *, coder: str = "range") -> tuple[bytes, CodingFigure
         preprocessing=model.preprocessing,
         provenance=model.provenance,
         temperature=model.temperature,
+        structure=model.structure,
     )
     return compressed_bytes(about, model.network.state_dict(), coder=coder)
 

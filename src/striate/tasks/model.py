@@ -34,6 +34,7 @@ from striate.tasks.classification.predictions import (
 from striate.weights.adapting import find_counts, load_pretrained
 from striate.weights.compressed_file import is_compressed_file, read_compressed_file
 from striate.weights.model_file import MODEL_FILE, ModelFile, read_header, read_model_file, write_model_file
+from striate.weights.structure import Structure
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,6 +55,7 @@ class Model:
     network_config: dict[str, Any] = field(default_factory=dict)
     provenance: dict[str, Any] = field(default_factory=dict)
     temperature: float = 1.0
+    structure: Structure = field(default_factory=dict)
 
     @property
     def device(self) -> torch.device:
@@ -168,6 +170,7 @@ def save_model(model: Model, path: str | Path) -> None:
         preprocessing=model.preprocessing,
         provenance=model.provenance,
         temperature=model.temperature,
+        structure=model.structure,
     )
     try:
         write_model_file(path, about, model.network.state_dict())
@@ -215,6 +218,7 @@ def _from_file(path: Path, source: NetworkSource | None) -> Model:
         preprocessing=about.preprocessing,
         provenance=about.provenance,
         temperature=about.temperature,
+        structure=about.structure,
     )
 
 

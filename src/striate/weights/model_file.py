@@ -24,6 +24,7 @@ from striate.errors import InputError, ModelFileError, StriateError
 from striate.networks.catalogue import entry_for, names_network
 from striate.networks.entry import Entry
 from striate.networks.given import EXTERNAL, GivenConfig
+from striate.weights.structure import Structure, restructure
 from striate.weights.tensor_table import (
     DTYPES,
     MAX_HEADER_BYTES,
@@ -39,8 +40,8 @@ from striate.weights.tensor_table import (
     tensor_from,
 )
 
-VERSIONS = (1, 2)
-"""The second has a temperature; a file without one is written as the first, which older readers know too."""
+VERSIONS = (1, 2, 3)
+"""The second has a temperature, the third a structure; a file without these is written as the first, which older readers know too."""
 MIN_TEMPERATURE, MAX_TEMPERATURE = 0.01, 100.0
 MODEL_FILE = "model.safetensors"
 """What the file is called in a run folder."""
@@ -61,7 +62,8 @@ class ModelFile:
 
     `config` holds the fields of the network's configuration, `in_channels` and `num_classes` always among them;
     `class_names` are the K different names in the order of the outputs; `provenance` is any plain JSON (data, recipe,
-    figures, versions); `temperature` is what logits are divided by before the softmax. Raises ModelFileError when the
+    figures, versions); `temperature` is what logits are divided by before the softmax; `structure` says which layers are smaller than the
+    configuration makes them (structure.py). Raises ModelFileError when the
     parts contradict each other or the catalogue.
     """
 
@@ -72,6 +74,7 @@ class ModelFile:
     task: str = "classification"
     provenance: dict[str, Any] = field(default_factory=dict)
     temperature: float = 1.0
+    structure: Structure = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not MIN_TEMPERATURE <= self.temperature <= MAX_TEMPERATURE:
@@ -106,7 +109,11 @@ class ModelFile:
         config = _restore_config(entry.config, self.config)
         try:
             with torch.random.fork_rng(devices=[]), torch.device(device):
-                return entry.build(config)
+                network = entry.build(config)
+                restructure(network, self.structure)
+                return network
+        except ModelFileError:
+            raise
         except Exception as error:  # whatever a constructor makes of numbers from a damaged file
             raise ModelFileError(f"{self.network} cannot be built with {self.config}: {one_line(error)}") from error
 
@@ -197,13 +204,14 @@ def encode_about(model_file: ModelFile) -> str:
     """The JSON document of a model file: all of it but the weights. ModelFileError where the provenance is no plain JSON."""
     has_temperature = model_file.temperature != 1
     about = {
-        "version": 2 if has_temperature else 1,
+        "version": 3 if model_file.structure else 2 if has_temperature else 1,
         "task": model_file.task,
         "network": {"name": model_file.network, "config": model_file.config},
         "class_names": model_file.class_names,
         "preprocessing": model_file.preprocessing.to_json(),
         "provenance": model_file.provenance,
         **({"temperature": model_file.temperature} if has_temperature else {}),
+        **({"structure": model_file.structure} if model_file.structure else {}),
     }
     try:
         return json.dumps(about, allow_nan=False)
@@ -256,8 +264,11 @@ def parse_about(text: str) -> ModelFile:
         raise ModelFileError("its description has no version")
     version = about["version"]
     if version not in VERSIONS:
-        raise ModelFileError(f"its format is version {version} but this one reads versions 1 and 2; update striate")
-    temperature = about.get("temperature") if version == 2 else 1.0
+        raise ModelFileError(f"its format is version {version} but this one reads versions 1 to 3; update striate")
+    temperature = about.get("temperature", None if version == 2 else 1.0) if version >= 2 else 1.0
+    structure = about.get("structure") if version >= 3 else {}
+    if not isinstance(structure, dict):
+        raise ModelFileError("its description has no structure")
     if not isinstance(temperature, float | int) or isinstance(temperature, bool):
         raise ModelFileError("its description has no temperature")
     expected = {"task": str, "network": dict, "class_names": list, "preprocessing": dict, "provenance": dict}
@@ -279,6 +290,7 @@ def parse_about(text: str) -> ModelFile:
         task=about["task"],
         provenance=about["provenance"],
         temperature=float(temperature),
+        structure=structure,
     )
 
 
