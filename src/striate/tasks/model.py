@@ -33,8 +33,8 @@ from striate.tasks.task import Task
 from striate.weights.adapting import find_counts, load_pretrained
 from striate.weights.compressed_file import is_compressed_file, read_compressed_file
 from striate.weights.model_file import MODEL_FILE, ModelFile, read_header, read_model_file, write_model_file
-from striate.weights.task_outputs import fits_outputs
 from striate.weights.structure import Structure
+from striate.weights.task_outputs import fits_outputs
 
 
 @dataclass(frozen=True, eq=False)

@@ -24,8 +24,8 @@ from striate.errors import InputError, ModelFileError, StriateError
 from striate.networks.catalogue import entry_for, names_network
 from striate.networks.entry import Entry
 from striate.networks.given import EXTERNAL, GivenConfig
-from striate.weights.task_outputs import TASKS, fits_outputs
 from striate.weights.structure import Structure, restructure
+from striate.weights.task_outputs import TASKS, fits_outputs
 from striate.weights.tensor_table import (
     DTYPES,
     MAX_HEADER_BYTES,
