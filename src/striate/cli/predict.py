@@ -2,12 +2,13 @@
 
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from striate.cli.answers import write_json, write_table
 from striate.cli.console import AsJson, Device, Download, is_live, log, track
+from striate.cli.explain import write_maps
 from striate.cli.memory import importing
 from striate.errors import InputError
 
@@ -37,6 +38,13 @@ def predict(
             help="Only engines that compute so. near-ties: bfloat16, and float32 again where two classes are close.",
         ),
     ] = None,
+    explain: Annotated[
+        str | None,
+        typer.Option(
+            "--explain", metavar="METHOD", help="Also write what spoke for each answer, as striate explain does."
+        ),
+    ] = None,
+    out_dir: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where --explain writes.")] = Path("explained"),
     device: Device = "auto",
     download: Download = False,
     as_json: AsJson = False,
@@ -53,6 +61,11 @@ def predict(
         raise InputError(
             f"{names} {'does' if len(images) == 1 else 'do'} not exist; name image files, or folders of them"
         )
+    if explain is not None:
+        with importing():
+            from striate.explanation.methods import find_methods
+
+        find_methods([explain])  # refused before anything is predicted
     with importing():
         from striate.engines.predicting import EngineRequest, count_images, make_ready
 
@@ -61,11 +74,17 @@ def predict(
     predictor = make_ready(model, request, log=log)
     log(predictor.line)
     answers = predictor.answer_each(images, top=top, batch_size=batch_size, log=log)
+    explained: list[dict[str, Any]] = []
+    if explain is not None:
+        explained = write_maps(model, images, explain, out_dir, device=device, download=download)
     if as_json:
-        head = {"engine": predictor.engine.kind.to_json(), "engine_line": predictor.line}
+        head: dict[str, Any] = {"engine": predictor.engine.kind.to_json(), "engine_line": predictor.line}
+        head |= {"maps": explained} if explain is not None else {}
         shown = track(answers, "predicting", None) if is_live() else answers
         has_errors = write_json(shown, head)
     else:
         has_errors = write_table(answers)
+        for each in explained:
+            log(f"{each['method']} for {each['class']}: {each['overlay']}")
     if has_errors:
         raise typer.Exit(1)

@@ -24,6 +24,7 @@ from striate.errors import InputError, ModelFileError, RunError, StriateError
 from striate.evaluation.evaluate_network import Evaluation
 from striate.evaluation.evaluate_network import evaluate as evaluate_network
 from striate.evaluation.mistakes import write_mistakes
+from striate.explanation.run_panel import write_inside
 from striate.networks.catalogue import build_entry, entry_for
 from striate.networks.entry import Entry
 from striate.networks.given import EXTERNAL, GivenNetwork, NetworkSource, digest_of, given_entry
@@ -576,6 +577,17 @@ def _evaluate(
         track=access.track,
     )
     mistakes = write_mistakes(run_dir, evaluation.mistakes, prepared.packed, prepared.preprocessing, images.name)
+    write_inside(
+        run_dir,
+        getattr(network, "network", network) if about.temperature != 1 else network,
+        prepared.preprocessing,
+        prepared.packed,
+        prepared.splits[split],
+        prepared.data.dataset.labels,
+        about.class_names,
+        [mistake.index for mistake in evaluation.mistakes],
+        images.name,
+    )
     figures = {"split": split, "temperature": about.temperature, **evaluation.to_json(), "mistakes": mistakes}
     write_json(run_dir / EVALUATION_FILE, figures)
     return split, evaluation
