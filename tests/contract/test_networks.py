@@ -16,7 +16,7 @@ from striate.inspection.layers import NetworkDescription, describe_network
 from striate.networks.auxiliary import WithAuxiliary
 from striate.networks.catalogue import CATALOGUE, build_network, check_input_size
 from striate.networks.entry import Entry
-from striate.training.loss import ClassificationLoss
+from striate.tasks.classification.loss import ClassificationLoss
 
 ACTIVATIONS = (nn.ReLU, nn.ReLU6, nn.GELU, nn.SiLU, nn.Sigmoid, nn.Tanh, nn.Hardswish, nn.Hardsigmoid)
 

@@ -94,7 +94,7 @@ def _look_at_image(model: "Model", image: str, layer: str | None, out_dir: Path)
     from striate.explanation.look import blank_images
     from striate.explanation.look_files import write_activations, write_filters
     from striate.explanation.measure import as_inputs
-    from striate.tasks.classification.predictions import PredictionError, read_pixels
+    from striate.tasks.predictions import PredictionError, read_pixels
 
     found = read_pixels(image, image, model.preprocessing)
     if isinstance(found, PredictionError):
@@ -162,7 +162,7 @@ def _look_at_features(
     from striate.explanation.look_files import write_neighbors
     from striate.explanation.measure import as_inputs
     from striate.explanation.neighbors import pixel_features
-    from striate.tasks.classification.predictions import PredictionError, read_pixels
+    from striate.tasks.predictions import PredictionError, read_pixels
 
     layer = layer or default_layer(model.network, blank_images(model))
     queries = []

@@ -12,6 +12,7 @@ from striate.data.sampling import read_batch
 from striate.errors import DataError
 from striate.evaluation.evaluate_model import ALL, open_parts
 from striate.tasks.model import Model
+from striate.tasks.task import Annotations
 
 _CARVED = 10
 """Of images that have a training part and no other, one in so many is kept for choices."""
@@ -19,12 +20,12 @@ _CARVED = 10
 
 @dataclass(frozen=True, eq=False)
 class CompressionImages:
-    """Indices of `packed` by use; `labels` (N,) of all images as outputs of the model. `train` and `validation` may be empty: then
-    nothing is retrained. `split` says what `test` is: "test", or the part that stands in its place.
+    """Indices of `packed` by use; `annotations` of all images, whose labels are outputs of the model. `train` and `validation` may be
+    empty: then nothing is retrained. `split` says what `test` is: "test", or the part that stands in its place.
     """
 
     packed: PreparedImages
-    labels: np.ndarray
+    annotations: Annotations
     train: np.ndarray
     validation: np.ndarray
     test: np.ndarray
@@ -39,6 +40,11 @@ class CompressionImages:
         chosen = part[np.linspace(0, len(part) - 1, min(number, len(part))).astype(int)]
         pixels = read_batch(self.packed, chosen, model.preprocessing.crop_size).to(model.device)
         return chosen, model.preprocessing.normalize(pixels)
+
+    @property
+    def labels(self) -> np.ndarray:
+        """(N,) the class of each image."""
+        return self.annotations.labels
 
     @property
     def can_train(self) -> bool:
@@ -61,4 +67,4 @@ def open_images(model: Model, source: str | Path | None, access: Access) -> Comp
     test = {"test": test, "validation": validation, ALL: parts[ALL]}[split]
     if not len(test):
         raise DataError(f"{opened.dataset.source} has no readable image to measure the model on; name another source")
-    return CompressionImages(opened.packed, opened.labels, train, validation, test, split, opened.dataset.source)
+    return CompressionImages(opened.packed, opened.annotations, train, validation, test, split, opened.dataset.source)

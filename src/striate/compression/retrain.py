@@ -54,7 +54,6 @@ def base_recipe(model: Model, images: CompressionImages) -> Recipe:
         optimizer=optimizer,
         freeze="nothing",
         views=0,
-        start_px=0,
         layer_rate_factor=1.0,
         weights=None,
         use_compile=False,
@@ -104,9 +103,7 @@ def retrain(
         )
         save_file(best, run_dir / _BEST)
 
-    loader = Loader(
-        images.packed, images.labels, images.train, images.validation, model.preprocessing, model.class_names
-    )
+    loader = Loader(images.packed, images.annotations, images.train, images.validation, model.preprocessing, model.task)
     with _threads(recipe.num_threads):
         result = train_network(
             trainee,

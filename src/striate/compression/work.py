@@ -12,6 +12,7 @@ from pathlib import Path
 
 from torch import nn
 
+from striate.compression.answers import answers_to
 from striate.compression.bias_correction import correcting_biases
 from striate.compression.constraints import constrained_copy
 from striate.compression.deep import share_by
@@ -28,7 +29,6 @@ from striate.compression.weights_of import weight_of, weighted_layers
 from striate.data.cache import write_atomically
 from striate.data.opening import Access
 from striate.errors import InputError
-from striate.evaluation.evaluate_network import answer
 from striate.networks.catalogue import build_network, check_input_size, entry_for
 from striate.tasks.model import Model, load_model
 from striate.training.observer import Observer
@@ -124,7 +124,7 @@ class Work:
         chosen, given = self.images.some(model, SENSITIVITY_IMAGES)
         batches = given.split(256)
         curves = sensitivity_curves(
-            model.network, lambda network: float(answer(network, batches, self.images.labels[chosen]).losses.mean())
+            model.network, lambda network: float(answers_to(network, batches, self.images.labels[chosen]).losses.mean())
         )
         goals = equal_rise(curves, step.sparsity)
         self.access.log(

@@ -21,8 +21,8 @@ from striate.networks.restore import evaluating
 from striate.progress import Log, log_nothing
 from striate.tasks.classification.class_lookup import find_class
 from striate.tasks.classification.logits import top_classes
-from striate.tasks.classification.predictions import ImageLike, PredictionError, in_batches, name_images, read_pixels
 from striate.tasks.model import Model, load_model
+from striate.tasks.predictions import ImageLike, PredictionError, in_batches, name_images, read_pixels
 
 _NUM_WORKERS = 2
 
@@ -67,6 +67,11 @@ def explain(
         raise InputError(f"top and batch_size must be at least 1 but are {top} and {batch_size}")
     if not isinstance(model, Model):
         model = load_model(model, log=log)
+    if model.task.name != "classification":
+        raise InputError(
+            f"striate explain speaks of a classifier's classes and this model does {model.task.name}; from Python the functions of "
+            "striate.explanation take as classes a function from its output to one score an image"
+        )
     found = find_methods(methods)
     chosen = [find_class(str(name), model.class_names) for name in classes]
     return _explain_each(model, images, list(found), chosen, top, layer, batch_size, log)

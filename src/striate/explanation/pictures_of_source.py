@@ -16,7 +16,7 @@ from striate.data.preprocessing import Preprocessing
 from striate.data.readers.sources import open_source
 from striate.errors import DataError, InputError
 from striate.progress import Log, log_nothing
-from striate.tasks.classification.predictions import ImageLike, PredictionError, in_batches, name_images, read_pixels
+from striate.tasks.predictions import ImageLike, PredictionError, in_batches, name_images, read_pixels
 
 _NUM_WORKERS = 2
 
