@@ -54,7 +54,7 @@ def substitute_for(
 ) -> SubstituteModel:
     """Ask the target about `num_first` images of the source and images derived from them, `num_queries` in all; train on the answers.
 
-    `network` is one of the catalogue, by default digitnet for grey images of 28 x 28 and resnet20_cifar for others. Labels of the source are
+    `network` is one of the catalogue, by default digitnet for grey images of 28 x 28 and resnet20_cifar for others. Labels are
     never read. The first images come from the part `split`, by default validation or test, whichever there is.
     """
     access = access or Access()
