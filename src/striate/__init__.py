@@ -67,6 +67,7 @@ _HOMES = {
     "evaluate": "striate.evaluation.evaluate_model",
     "explain": "striate.explanation.explain",
     "export_model": "striate.export.exporting",
+    "list_runs": "striate.recipes.run_list",
     "find_rate": "striate.recipes.train",
     "fool": "striate.synthesis.fool",
     "invert": "striate.synthesis.invert",
@@ -133,6 +134,7 @@ if TYPE_CHECKING:
     from striate.networks.catalogue import list_networks as list_networks
     from striate.recipes.calibrate import calibrate_file as calibrate_file
     from striate.recipes.choices import Choices as Choices
+    from striate.recipes.run_list import list_runs as list_runs
     from striate.recipes.train import Run as Run
     from striate.recipes.train import find_rate as find_rate
     from striate.recipes.train import plan_run as plan_run

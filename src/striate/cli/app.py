@@ -15,6 +15,7 @@ import typer
 from striate.cli import (
     attack,
     bench,
+    cache,
     calibrate,
     compress,
     describe,
@@ -25,6 +26,7 @@ from striate.cli import (
     networks,
     predict,
     report,
+    runs,
     train,
 )
 from striate.cli import data as data_command
@@ -79,6 +81,8 @@ app.command()(compress.ledger)
 app.command()(networks.networks)
 app.command()(describe.describe)
 app.command("data")(data_command.look_at_data)
+app.command()(runs.runs)
+app.command()(cache.cache)
 add_synthesis_commands(app)
 
 

@@ -104,13 +104,13 @@ def prepare(
     if choices.weights is None:
         if given is None and choices.freeze not in (None, "nothing"):
             log(
-                f"--freeze {choices.freeze} without weights keeps layers at their random first values, which nothing learns from; "
-                "add --weights imagenet, or leave --freeze out"
+                "training only some layers without weights keeps the others at their random first values, which learn nothing; "
+                "add --weights imagenet, or leave --train out"
             )
         network = build_entry(entry, num_classes=num_outputs, in_channels=facts.channels, seed=seed)
     else:
         network, own = _load_weights(
-            entry, choices.weights, data.dataset.class_names, num_outputs, facts.channels, seed, log
+            entry, choices.weights, data.dataset.class_names, num_outputs, facts.channels, seed, telling
         )
         if own is not None:
             preprocessing, are_ready = _resized(own, choices.image_size), True
@@ -153,7 +153,7 @@ def prepare_again(
         network = build_entry(entry, num_classes=num_outputs, in_channels=channels, seed=recipe.seed)
         _initialize_from_images(entry, network, packed, splits, preprocessing)
     else:
-        network, _ = _load_weights(entry, recipe.weights, class_names, num_outputs, channels, recipe.seed, access.log)
+        network, _ = _load_weights(entry, recipe.weights, class_names, num_outputs, channels, recipe.seed, access)
     annotations = task.annotations(data.dataset, log=access.log)
     return Prepared(data, packed, splits, entry, network, preprocessing, recipe, (), task, annotations)
 
@@ -165,25 +165,35 @@ def _load_weights(
     num_outputs: int,
     channels: int,
     seed: int,
-    log: Log,
+    access: Access,
 ) -> tuple[nn.Module, Preprocessing | None]:
     """The network with weights from elsewhere, and the preprocessing they want, as far as they say.
 
     A head that answers for other classes is replaced, also where there happen to be as many: labels travel by name.
     """
-    pretrained = load_pretrained(entry.name, weights, num_classes=num_outputs, in_channels=channels, seed=seed, log=log)
+    pretrained = load_pretrained(
+        entry.name,
+        weights,
+        num_classes=num_outputs,
+        in_channels=channels,
+        seed=seed,
+        download=access.download,
+        log=access.log,
+    )
     if not pretrained.has_new_head and pretrained.class_names != class_names:
         if pretrained.class_names is None:
-            log(
+            access.log(
                 f"{weights} does not name its {len(class_names)} classes: its last layer, {entry.head}, is kept as it is"
             )
         else:
             fresh = build_entry(entry, num_classes=num_outputs, in_channels=channels, seed=seed)
             for head in (entry.head, *entry.auxiliary_heads):
                 pretrained.network.get_submodule(head).load_state_dict(fresh.get_submodule(head).state_dict())
-            log(f"{entry.name}: the last layer, {entry.head}, answered for other classes and is replaced by a new one")
+            access.log(
+                f"{entry.name}: the last layer, {entry.head}, answered for other classes and is replaced by a new one"
+            )
     if pretrained.preprocessing is None and entry.usual_preprocessing is not None:
-        log(f"{weights} does not say how images are prepared: as for {entry.usual_weights}")
+        access.log(f"{weights} does not say how images are prepared: as for {entry.usual_weights}")
         return pretrained.network, adapt_preprocessing(entry.usual_preprocessing, channels)
     return pretrained.network, pretrained.preprocessing
 
@@ -195,12 +205,10 @@ def _check_recipe(recipe: Recipe, entry: Entry, network: nn.Module, preprocessin
     groups = layer_groups(network, head=entry.head)
     if recipe.freeze == "base" and not groups[-1].params:
         raise InputError(
-            f"the head of {entry.name} has nothing to train, so with a frozen base nothing would be; use --freeze nothing"
+            f"the head of {entry.name} has nothing to train, so with a frozen base nothing would be; use --train all"
         )
     if recipe.freeze == "lower" and len(groups) < 3:
-        raise InputError(
-            f"{entry.name} has too few layers to leave some of its base frozen; use --freeze base or nothing"
-        )
+        raise InputError(f"{entry.name} has too few layers to leave some of its base frozen; use --train head or all")
     build_optimizer(recipe.optimizer, groups, layer_rate_factor=recipe.layer_rate_factor, use_fused=False)
 
 

@@ -149,7 +149,7 @@ class Recipe:
         if self.views > 0 and (self.freeze not in KEEPS_FEATURES or self.augmentation.mixup > 0):
             raise InputError(
                 f"views of images are kept only behind frozen layers and without mixup, but {self.views} are asked for with freeze "
-                f"{self.freeze} and mixup {self.augmentation.mixup:g}; use --freeze base or lower with --mixup 0, or --views 0"
+                f"{self.freeze} and mixup {self.augmentation.mixup:g}; use --train head or last-third with --mixup 0, or --views 0"
             )
 
     def to_json(self) -> dict[str, Any]:

@@ -347,7 +347,7 @@ class Session:
         elif progress.step == 0 and not all(bool(p.isfinite().all()) for p in self.state.network.parameters()):
             cause = "the weights that the run starts from are not finite: the file they came from is damaged"
         elif autocast_dtype(self.fabric) == torch.float16:
-            cause = "16-bit arithmetic probably overflows: use precision bf16-mixed or 32-true"
+            cause = "16-bit arithmetic probably overflows: use --precision bfloat16 or float32"
         else:
             cause = "the rate is probably too high: lower it, set max_grad_norm, or scan for a good one (--find-rate)"
         return f"{error} in {place}; {cause}. Nothing was updated with it"
