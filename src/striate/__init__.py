@@ -55,12 +55,13 @@ _HOMES = {
     "check_exported": "striate.export.exporting",
     "check_network": "striate.inspection.check_network",
     "compress": "striate.compression.compress",
-    "ledger": "striate.compression.compress",
     "describe": "striate.inspection.describe",
     "evaluate": "striate.evaluation.evaluate_model",
     "explain": "striate.explanation.explain",
     "export_model": "striate.export.exporting",
+    "list_runs": "striate.recipes.run_list",
     "find_rate": "striate.recipes.train",
+    "ledger": "striate.compression.compress",
     "list_networks": "striate.networks.catalogue",
     "load_model": "striate.tasks.model",
     "open_engine": "striate.engines.predicting",
@@ -133,6 +134,7 @@ if TYPE_CHECKING:
     from striate.networks.catalogue import list_networks as list_networks
     from striate.recipes.calibrate import calibrate_file as calibrate_file
     from striate.recipes.choices import Choices as Choices
+    from striate.recipes.run_list import list_runs as list_runs
     from striate.recipes.train import Run as Run
     from striate.recipes.train import find_rate as find_rate
     from striate.recipes.train import plan_run as plan_run
