@@ -18,6 +18,7 @@ from striate.cli import (
     bench,
     cache,
     calibrate,
+    certify,
     compress,
     demo,
     describe,
@@ -76,6 +77,7 @@ app.command()(calibrate.calibrate)
 app.command()(predict.predict)
 app.command()(bench.bench)
 app.command()(attack.attack)
+app.command()(certify.certify)
 app.command()(report.report)
 app.command()(export.export)
 app.command()(export.check)
