@@ -64,7 +64,7 @@ from striate.training.distributed.collectives import (
 )
 from striate.training.distributed.fsdp import check_sharding
 from striate.training.distributed.launch import Rank, current_rank, is_restart_of, launch_identity
-from striate.training.frozen.feature_cache import with_features
+from striate.training.frozen.feature_cache import FeatureLoader, with_features
 from striate.training.frozen.trainable_tail import TrainableTail, whole_state
 from striate.training.loader import MAX_READERS, Loader
 from striate.training.loop import check_batch_size, train_network
@@ -555,7 +555,7 @@ def _trainable_tail(prepared: Prepared) -> TrainableTail | None:
 
 def _features(
     trainee: TrainableTail, prepared: Prepared, loader: Loader, fabric: Fabric, access: Access, observer: Observer
-) -> Loader:
+) -> FeatureLoader:
     """The features that the last layers are trained on, and a line that says so."""
     recipe = prepared.recipe
     made = with_features(
