@@ -56,6 +56,7 @@ def compress(
     steps: Sequence[Step] | None = None,
     *,
     ratio: float | None = None,
+    budget: int | None = None,
     coder: str = "range",
     access: Access | None = None,
     device: str = "cpu",
@@ -63,9 +64,9 @@ def compress(
 ) -> Compressed:
     """Compress the model that `load_model` takes, with images of `source` (those it was trained on without one), into the file `out`.
 
-    `steps` are taken in order; without any they are those of deep compression, with `ratio` as the aim. Each step is retrained on
-    the source's training part where it has one, chosen by its validation part, and measured on its test part. A folder beside `out`
-    holds what is done while it lasts: the same call after a kill goes on from there. Raises InputError, DataError or
+    `steps` are taken in order; without any they are those of deep compression, with `ratio` as the aim, or `budget` bytes. Each
+    step is retrained on the source's training part where it has one, chosen by its validation part, and measured on its test part.
+    A folder beside `out` holds what is done while it lasts: the same call after a kill goes on from there. Raises InputError, DataError or
     ModelFileError, each one line.
     """
     access, out = access or Access(), Path(out)
@@ -74,6 +75,8 @@ def compress(
     loaded = load_model(model, device=device, download=access.download, log=access.log)
     images = open_images(loaded, source, access)
     num_bytes = num_bytes_of(loaded)
+    if budget is not None:
+        ratio = num_bytes / budget
     if steps is None:
         steps = deep_steps(loaded, images, ratio=ratio, track=access.track)
     if not images.can_train:
@@ -165,8 +168,8 @@ def ledger(
     images = open_images(first, source, access)
     original = original_of(first, images, track=access.track)
     lines = []
-    for ref in models:
-        model = load_model(ref, device=device, download=access.download, log=access.log)
+    for number, ref in enumerate(models):
+        model = load_model(ref, device=device, download=access.download, log=access.log) if number else first
         if model.class_names != first.class_names:
             raise InputError(
                 f"{ref} answers for other classes than {models[0]}; a ledger compares models of the same ones"
