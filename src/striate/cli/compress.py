@@ -57,6 +57,10 @@ def compress(
     share: Annotated[
         str | None, typer.Option("--share", metavar="conv=8,dense=5", help="Share weights: bits for each weight.")
     ] = None,
+    int8: Annotated[
+        bool, typer.Option("--int8", help="Weights of 8 bits, a scale a channel, biases corrected.")
+    ] = False,
+    qat: Annotated[bool, typer.Option("--qat", help="With --int8: train with rounded weights first.")] = False,
     channels: Annotated[
         float | None,
         typer.Option("--channels", metavar="FRACTION", help="Prune whole channels down to so much of the MACs."),
@@ -92,7 +96,16 @@ def compress(
         from striate.cli.progress_display import LiveDisplay
         from striate.compression.compress import compress as compress_model
         from striate.compression.search import parse_size, smallest_within
-        from striate.compression.steps import DenseSparseDense, Distil, FewValues, LowRank, Prune, PruneChannels, Share
+        from striate.compression.steps import (
+            DenseSparseDense,
+            Distil,
+            FewValues,
+            Int8,
+            LowRank,
+            Prune,
+            PruneChannels,
+            Share,
+        )
         from striate.data.opening import Access
         from striate.reports.frontier import draw_frontier
 
@@ -104,6 +117,10 @@ def compress(
         steps["--prune"] = Prune(prune, scope=how, rounds=rounds, **last)
     if share is not None:
         steps["--share"] = Share(**{**_bits(share), **chosen})
+    if qat and not int8:
+        raise InputError("--qat is for --int8: it trains with the weights as 8 bits hold them")
+    if int8:
+        steps["--int8"] = Int8(epochs=(2 if epochs is None else epochs) if qat else 0)
     if channels is not None:
         steps["--channels"] = PruneChannels(channels, **chosen)
     if low_rank is not None:

@@ -13,7 +13,17 @@ from striate.compression.images import CompressionImages, open_images
 from striate.compression.ledger import LedgerLine, Original, measure, original_of
 from striate.compression.model_bytes import bytes_of, shortened
 from striate.compression.retrain import base_recipe
-from striate.compression.steps import DenseSparseDense, Distil, FewValues, LowRank, Prune, PruneChannels, Share, Step
+from striate.compression.steps import (
+    DenseSparseDense,
+    Distil,
+    FewValues,
+    Int8,
+    LowRank,
+    Prune,
+    PruneChannels,
+    Share,
+    Step,
+)
 from striate.compression.work import Work
 from striate.data.cache import write_atomically
 from striate.data.opening import Access
@@ -122,6 +132,8 @@ def _describe(step: Step) -> str:
         case Prune():
             rounds = f"{step.rounds} rounds of {step.epochs} epochs, the last of {step.last_epochs}"
             return f"prune: {100 * step.sparsity:.1f} % of the weights, scope {step.scope}, {rounds}"
+        case Int8():
+            return f"int8: weights of 8 bits, a scale a channel, biases corrected, {step.epochs} epochs"
         case PruneChannels():
             return f"channels: down to {100 * step.macs:.0f} % of the multiply-adds, {step.epochs} epochs"
         case LowRank():

@@ -120,8 +120,8 @@ def encode_tensor(name: str, tensor: Tensor) -> CodedTensor:
     if not np.isfinite(values).all():
         return plain
     mask = values != 0
-    scales = _row_magnitudes(values, mask)
-    numbers_of = values if scales is None else np.sign(values)
+    scales = _row_scales(values)
+    numbers_of = values if scales is None else np.round(values / scales[:, None])
     codebook, indices = np.unique(numbers_of[mask], return_inverse=True)
     size = 2 if stored != torch.float32 else 4
     best = min((_place(mask, use_levels=use) for use in (False, True)), key=lambda each: each[1])
@@ -136,6 +136,7 @@ def encode_tensor(name: str, tensor: Tensor) -> CodedTensor:
         return plain
     is_shared = shared_bytes < sparse_bytes
     kept = [values[mask]] if not is_shared else [codebook] if scales is None else [codebook, scales]
+    stored = torch.float16 if is_shared and scales is not None else stored
     numbers = torch.from_numpy(np.concatenate(kept)).to(stored)
     has_levels = bool((positions.row_levels != 1).any() or (positions.column_levels != 1).any())
     levels = (positions.row_levels, positions.column_levels)
@@ -252,11 +253,20 @@ def _place(mask: np.ndarray, *, use_levels: bool) -> tuple[Positions, float]:
     return positions, bits
 
 
-def _row_magnitudes(values: np.ndarray, mask: np.ndarray) -> np.ndarray | None:
-    """The one magnitude (R,) that the non-zero numbers of each row have; None where a row has several, or all rows the same."""
+def _row_scales(values: np.ndarray) -> np.ndarray | None:
+    """Scales (R,) such that each row is whole numbers of 8 bits times its scale, exactly; 1 for a row of zeros. None where there are none.
+
+    Binary rows have one magnitude; rows of 8 bits have 127 times their scale as the largest.
+    """
     magnitudes = np.abs(values).max(axis=1)
-    is_one_a_row = bool((np.abs(values) == np.where(mask, magnitudes[:, None], 0)).all())
-    return magnitudes if is_one_a_row and len(np.unique(magnitudes)) > 2 else None
+    if len(np.unique(magnitudes)) <= 2:
+        return None
+    for most in (1, 127):
+        scales = np.where(magnitudes > 0, magnitudes / np.float32(most), np.float32(1))
+        wholes = np.round(values / scales[:, None])
+        if np.array_equal(wholes * scales[:, None], values) and np.array_equal(scales, scales.astype(np.float16)):
+            return scales
+    return None
 
 
 def _level_table(levels: np.ndarray) -> np.ndarray:
