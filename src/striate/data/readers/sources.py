@@ -7,7 +7,7 @@ from pathlib import Path
 
 from striate.data.cache import cache_dir
 from striate.data.dataset import Dataset
-from striate.data.files import open_regular_file
+from striate.data.files import open_file
 from striate.data.readers.cifar import holds_cifar, read_cifar_folder
 from striate.data.readers.class_spelling import spelling_notices
 from striate.data.readers.columns import Columns
@@ -102,7 +102,7 @@ def _open_folder(folder: Path, columns: Columns) -> Dataset:
 
 
 def _open_file(path: Path, columns: Columns) -> Dataset:
-    with open_regular_file(path) as file:
+    with open_file(path) as file:
         beginning = file.read(4)
     if beginning[:2] == b"PK":
         _refuse_columns(columns, str(path))
