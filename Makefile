@@ -1,17 +1,26 @@
-# make demo: the main job on the embedded digits. make test: format, lint, types and all tests, as CI runs them.
+# make demo: the main job on the embedded digits. make check: the fast loop: format, lint, types, quick tests. make test: format, lint,
+# types and tests, as CI runs them. make test-all: and every network of the catalogue where that takes the smallest of each family.
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test format clean
+.PHONY: demo check test test-all lint format docs clean
 
 demo: .venv/installed
 	$(BIN)/python examples/digits.py
 
-test: .venv/installed
+check: lint
+	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses 2 --dist worksteal -m 'not slow and not exhaustive'
+
+test: lint
+	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses 2 --dist worksteal -m 'not exhaustive'
+
+test-all: lint
+	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses 2 --dist worksteal
+
+lint: .venv/installed
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses 2 --dist worksteal
 
 format: .venv/installed
 	$(BIN)/ruff format .

@@ -39,10 +39,10 @@ from striate.engines.engine import REFERENCE, EngineKind
 from striate.engines.torch_engines import open_torch
 from striate.networks.catalogue import CATALOGUE, build_network
 from striate.recipes.devices import make_fabric
+from striate.tasks.classification.loss import ClassificationLoss
 from striate.tasks.model import Model
 from striate.training.distributed.launch import Rank
 from striate.training.frozen.layer_groups import layer_groups
-from striate.training.loss import ClassificationLoss
 from striate.training.optimizers import build_optimizer
 from striate.training.recipe import OptimizerConfig
 from striate.training.speed.autotune import compiled

@@ -42,6 +42,8 @@ from striate.cli.memory import keep_freed_memory
 from striate.data.augmentation import Augmentation
 from striate.data.opening import Access, open_data, pack_data
 from striate.data.preprocessing import Preprocessing
+from striate.progress import log_nothing
+from striate.tasks.catalogue import task_for
 from striate.training.loader import Loader
 from striate.training.recipe import Recipe
 
@@ -112,7 +114,9 @@ def striate_passes(photos: Path) -> Iterator[float]:
     preprocessing = Preprocessing(3, 256, (224, 224), MEAN, STD)
     packed = pack_data(data, preprocessing, access)
     everything = np.arange(len(packed))
-    loader = Loader(packed, data.dataset.labels, everything, everything[:1], preprocessing, data.dataset.class_names)
+    task = task_for(data.dataset, None)
+    annotations = task.annotations(data.dataset, log=log_nothing)
+    loader = Loader(packed, annotations, everything, everything[:1], preprocessing, task)
     changes = Augmentation(crop_scale=(0.08, 1.0), flip=True)
     recipe = Recipe(
         "resnet18", epochs=1 + LATER_PASSES, batch_size=32, augmentation=changes, use_channels_last=True

@@ -26,7 +26,7 @@ from striate.cli.memory import keep_freed_memory
 from striate.networks.catalogue import CATALOGUE, build_network
 from striate.networks.entry import Entry
 from striate.tasks.classification.logits import class_logits
-from striate.training.loss import ClassificationLoss
+from striate.tasks.classification.loss import ClassificationLoss
 
 sys.path.insert(0, str(Path(__file__).parent))
 from accuracy import RESULTS, ROOT, surroundings

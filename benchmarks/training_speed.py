@@ -39,7 +39,7 @@ from striate.recipes.prepare import prepare
 from striate.training.distributed.launch import Rank
 from striate.training.frozen.layer_groups import layer_groups
 from striate.training.loader import Loader
-from striate.training.loss import loss_of
+from striate.training.objective import objective_of
 from striate.training.optimizers import build_optimizer
 from striate.training.precision import has_fast_bf16
 from striate.training.speed.autotune import Mode, compiled
@@ -97,9 +97,9 @@ def trial(job: Job, options: argparse.Namespace) -> dict[str, Any]:
     """One job: everyone's median images/s."""
     choices = Choices(network=job.network, image_size=job.size, batch_size=job.batch_size, optimizer="nesterov", seed=0)
     prepared = prepare(str(options.data / job.source), choices, Access(), CPU)
-    dataset, splits = prepared.data.dataset, prepared.splits
+    splits = prepared.splits
     loader = Loader(
-        prepared.packed, dataset.labels, splits.train, splits.validation, prepared.preprocessing, dataset.class_names
+        prepared.packed, prepared.annotations, splits.train, splits.validation, prepared.preprocessing, prepared.task
     )
     num_threads = default_num_threads(prepared.entry, torch.get_num_threads())
     prepared = replace(prepared, recipe=replace(prepared.recipe, num_threads=num_threads))
@@ -125,7 +125,7 @@ def trial(job: Job, options: argparse.Namespace) -> dict[str, Any]:
     for group in optimizer.param_groups:
         group["lr"] = rate
     model = fabric.setup_module(compiled(network, mode.use_compile), move_to_device=False)
-    loss_fn = loss_of(recipe, loader, CPU)
+    loss_fn = objective_of(recipe, loader, CPU)
     steps[OWN] = lambda: train_step(model, [batch], loss_fn, optimizer, fabric, seed=0)
     speeds = {name: job.batch_size / seconds for name, seconds in take_turns(steps, options.repeats).items()}
     peers = {name: speed for name, speed in speeds.items() if name != OWN}

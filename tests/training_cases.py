@@ -1,5 +1,6 @@
 """Small networks, data and recipes for the tests of training, and a run that can be started in a process of its own."""
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 from striate.data.augmentation import Augmentation
 from striate.data.packed import PackedImages
 from striate.data.preprocessing import Preprocessing
+from striate.tasks.classification.task import Classification, ClassLabels
 from striate.training.loader import Loader
 from striate.training.loop import train_network
 from striate.training.observer import SilentObserver, StepInfo
@@ -49,11 +51,11 @@ def tiny_feed(num_images: int = 60, num_classes: int = 3, num_validation: int = 
     split = num_images - num_validation
     return Loader(
         packed,
-        labels.astype(np.int64),
+        ClassLabels(labels.astype(np.int64)),
         np.arange(split),
         np.arange(split, num_images),
         Preprocessing(1, 8, (8, 8), mean=(0.25,), std=(0.25,)),
-        tuple("abcdefghij"[:num_classes]),
+        Classification(tuple("abcdefghij"[:num_classes])),
     )
 
 
@@ -128,6 +130,17 @@ def train_tiny(run_dir: Path, recipe: Recipe | None = None, **arguments: Any) ->
     loader = values.pop("loader", None) or tiny_feed()
     result = train_network(network, recipe or tiny_recipe(), loader, run_dir, **values)
     return network, result
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a validation that is not made would have found."""
+
+    score: float
+    loss: float
+
+    def summary(self) -> dict[str, float]:
+        return {"accuracy": self.score}
 
 
 def equal_states(first: nn.Module, second: nn.Module) -> bool:

@@ -13,87 +13,179 @@ _HOMES = {
     "AscentConfig": "striate.synthesis.visualize",
     "AttackRequest": "striate.robustness.attack_model",
     "Augmentation": "striate.data.augmentation",
+    "Bench": "striate.engines.benching",
+    "CheckResult": "striate.training.checks",
     "Choices": "striate.recipes.choices",
+    "ClassProbability": "striate.tasks.classification.predictions",
     "ClassTarget": "striate.synthesis.targets",
-    "Evaluation": "striate.evaluation.evaluate_network",
+    "DataError": "striate.errors",
+    "DataSummary": "striate.data.summary",
+    "Dataset": "striate.data.dataset",
+    "Evaluation": "striate.tasks.classification.figures",
+    "Exported": "striate.export.exporting",
+    "InputError": "striate.errors",
+    "LayerDescription": "striate.inspection.layers",
     "LayerTarget": "striate.synthesis.targets",
     "Model": "striate.tasks.model",
+    "ModelFileError": "striate.errors",
+    "NetworkCheck": "striate.inspection.check_network",
+    "NetworkDescription": "striate.inspection.layers",
+    "NonFiniteLoss": "striate.errors",
     "OptimizerConfig": "striate.training.recipe",
+    "ParityCheck": "striate.export.parity",
+    "PixelModel": "striate.tasks.pixel_model",
+    "Prediction": "striate.tasks.classification.predictions",
+    "PredictionError": "striate.tasks.predictions",
+    "Predictions": "striate.tasks.predictions",
     "Preprocessing": "striate.data.preprocessing",
+    "RateScan": "striate.training.rate_finder",
     "Recipe": "striate.training.recipe",
     "Run": "striate.recipes.train",
+    "RunError": "striate.errors",
     "ScheduleConfig": "striate.training.recipe",
+    "SourceEvaluation": "striate.evaluation.evaluate_model",
     "StriateError": "striate.errors",
+    "TemperatureFit": "striate.evaluation.temperature_scaling:Fit",
     "UnitTarget": "striate.synthesis.targets",
     "attack": "striate.robustness.attack_model",
     "bench": "striate.engines.benching",
-    "calibrate": "striate.evaluation.temperature_scaling",
     "build_network": "striate.networks.catalogue",
+    "calibrate": "striate.evaluation.temperature_scaling",
+    "calibrate_file": "striate.recipes.calibrate",
     "check_exported": "striate.export.exporting",
     "check_network": "striate.inspection.check_network",
+    "compress": "striate.compression.compress",
     "describe": "striate.inspection.describe",
     "evaluate": "striate.evaluation.evaluate_model",
     "explain": "striate.explanation.explain",
     "export_model": "striate.export.exporting",
+    "list_runs": "striate.recipes.run_list",
+    "find_rate": "striate.recipes.train",
+    "ledger": "striate.compression.compress",
+    "list_networks": "striate.networks.catalogue",
     "load_model": "striate.tasks.model",
     "open_engine": "striate.engines.predicting",
     "open_source": "striate.data.readers.sources",
     "plan_run": "striate.recipes.train",
     "predict": "striate.engines.predicting",
+    "report": "striate.reports.report:write_report",
     "resume": "striate.recipes.train",
     "save_model": "striate.tasks.model",
     "summarize": "striate.data.summary",
     "train": "striate.recipes.train",
     "visualize": "striate.synthesis.visualize",
     "write_network_page": "striate.reports.network_page",
+    "DreamConfig": "striate.synthesis.dream",
+    "FoolConfig": "striate.synthesis.fool",
+    "InvertConfig": "striate.synthesis.invert",
+    "PatchConfig": "striate.synthesis.patches",
+    "StyleConfig": "striate.synthesis.style",
+    "TextureConfig": "striate.synthesis.texture",
+    "TrainStyleConfig": "striate.synthesis.train_style",
+    "dream": "striate.synthesis.dream",
+    "fool": "striate.synthesis.fool",
+    "invert": "striate.synthesis.invert",
+    "synthesize_from_patches": "striate.synthesis.patches",
+    "synthesize_texture": "striate.synthesis.texture",
+    "train_style": "striate.synthesis.train_style",
+    "transfer_style": "striate.synthesis.style",
+    "write_shards": "striate.data.shards",
 }
+"""Where each public name is defined, `module` or `module:name there`."""
 
 __all__ = [*sorted(_HOMES), "__version__"]
 
 if TYPE_CHECKING:
+    from striate.compression.compress import compress as compress
+    from striate.compression.compress import ledger as ledger
     from striate.data.augmentation import Augmentation as Augmentation
+    from striate.data.dataset import Dataset as Dataset
     from striate.data.opening import Access as Access
     from striate.data.preprocessing import Preprocessing as Preprocessing
     from striate.data.readers.sources import open_source as open_source
+    from striate.data.shards import write_shards as write_shards
+    from striate.data.summary import DataSummary as DataSummary
     from striate.data.summary import summarize as summarize
+    from striate.engines.benching import Bench as Bench
     from striate.engines.benching import bench as bench
     from striate.engines.predicting import open_engine as open_engine
     from striate.engines.predicting import predict as predict
+    from striate.errors import DataError as DataError
+    from striate.errors import InputError as InputError
+    from striate.errors import ModelFileError as ModelFileError
+    from striate.errors import NonFiniteLoss as NonFiniteLoss
+    from striate.errors import RunError as RunError
     from striate.errors import StriateError as StriateError
+    from striate.evaluation.evaluate_model import SourceEvaluation as SourceEvaluation
     from striate.evaluation.evaluate_model import evaluate as evaluate
-    from striate.evaluation.evaluate_network import Evaluation as Evaluation
+    from striate.evaluation.temperature_scaling import Fit as TemperatureFit  # noqa: F401
     from striate.evaluation.temperature_scaling import calibrate as calibrate
     from striate.explanation.explain import explain as explain
+    from striate.export.exporting import Exported as Exported
     from striate.export.exporting import check_exported as check_exported
     from striate.export.exporting import export_model as export_model
+    from striate.export.parity import ParityCheck as ParityCheck
+    from striate.inspection.check_network import NetworkCheck as NetworkCheck
     from striate.inspection.check_network import check_network as check_network
     from striate.inspection.describe import describe as describe
+    from striate.inspection.layers import LayerDescription as LayerDescription
+    from striate.inspection.layers import NetworkDescription as NetworkDescription
     from striate.networks.catalogue import build_network as build_network
+    from striate.networks.catalogue import list_networks as list_networks
+    from striate.recipes.calibrate import calibrate_file as calibrate_file
     from striate.recipes.choices import Choices as Choices
+    from striate.recipes.run_list import list_runs as list_runs
     from striate.recipes.train import Run as Run
+    from striate.recipes.train import find_rate as find_rate
     from striate.recipes.train import plan_run as plan_run
     from striate.recipes.train import resume as resume
     from striate.recipes.train import train as train
     from striate.reports.network_page import write_network_page as write_network_page
+    from striate.reports.report import write_report as report  # noqa: F401
     from striate.robustness.attack_model import AttackRequest as AttackRequest
     from striate.robustness.attack_model import attack as attack
+    from striate.synthesis.dream import DreamConfig as DreamConfig
+    from striate.synthesis.dream import dream as dream
+    from striate.synthesis.fool import FoolConfig as FoolConfig
+    from striate.synthesis.fool import fool as fool
+    from striate.synthesis.invert import InvertConfig as InvertConfig
+    from striate.synthesis.invert import invert as invert
+    from striate.synthesis.patches import PatchConfig as PatchConfig
+    from striate.synthesis.patches import synthesize_from_patches as synthesize_from_patches
+    from striate.synthesis.style import StyleConfig as StyleConfig
+    from striate.synthesis.style import transfer_style as transfer_style
     from striate.synthesis.targets import ClassTarget as ClassTarget
     from striate.synthesis.targets import LayerTarget as LayerTarget
     from striate.synthesis.targets import UnitTarget as UnitTarget
+    from striate.synthesis.texture import TextureConfig as TextureConfig
+    from striate.synthesis.texture import synthesize_texture as synthesize_texture
+    from striate.synthesis.train_style import TrainStyleConfig as TrainStyleConfig
+    from striate.synthesis.train_style import train_style as train_style
     from striate.synthesis.visualize import AscentConfig as AscentConfig
     from striate.synthesis.visualize import visualize as visualize
+    from striate.tasks.classification.figures import Evaluation as Evaluation
+    from striate.tasks.classification.predictions import ClassProbability as ClassProbability
+    from striate.tasks.classification.predictions import Prediction as Prediction
     from striate.tasks.model import Model as Model
     from striate.tasks.model import load_model as load_model
     from striate.tasks.model import save_model as save_model
+    from striate.tasks.pixel_model import PixelModel as PixelModel
+    from striate.tasks.predictions import PredictionError as PredictionError
+    from striate.tasks.predictions import Predictions as Predictions
+    from striate.training.checks import CheckResult as CheckResult
+    from striate.training.rate_finder import RateScan as RateScan
     from striate.training.recipe import OptimizerConfig as OptimizerConfig
     from striate.training.recipe import Recipe as Recipe
     from striate.training.recipe import ScheduleConfig as ScheduleConfig
 
 
 def __getattr__(name: str) -> Any:
+    if name == "networks":  # the catalogue's room, which lists it when called
+        return importlib.import_module("striate.networks")
     if name not in _HOMES:
         raise AttributeError(f"module 'striate' has no attribute {name!r}")
-    return getattr(importlib.import_module(_HOMES[name]), name)
+    module, _, attribute = _HOMES[name].partition(":")
+    return getattr(importlib.import_module(module), attribute or name)
 
 
 def __dir__() -> list[str]:

@@ -5,13 +5,12 @@ from math import prod
 import pytest
 import torch
 
-from striate.networks.catalogue import CATALOGUE, build_network
+from catalogue_cases import ENTRIES, over, smallest_of_families
+from striate.networks.catalogue import build_network
 from striate.networks.entry import Entry
 
 MOST_WORK = 1.5e8
 """Multiply-adds and parameters together of what is compiled: compilers take their time."""
-DEEP = ("resnet1202_cifar", "preact_resnet1001_cifar")
-"""A thousand layers take half a minute to export; they are of the same blocks as resnet56_cifar and preact_resnet164_cifar."""
 
 
 def small_size(entry: Entry) -> tuple[int, int]:
@@ -24,26 +23,15 @@ def work(entry: Entry) -> float:
     return entry.macs * prod(small_size(entry)) / prod(entry.input_size[1:]) + entry.num_params
 
 
-def smallest_of_families() -> list[Entry]:
-    found: dict[str, Entry] = {}
-    for entry in sorted(CATALOGUE.values(), key=work):
-        found.setdefault(entry.family, entry)
-    return list(found.values())
-
-
-SMALLEST = smallest_of_families()
-OTHERS = [entry for entry in CATALOGUE.values() if entry not in SMALLEST and entry.name not in DEEP]
-
-
-def name_of(entry: Entry) -> str:
-    return entry.name
+SMALLEST = smallest_of_families(ENTRIES)
+OTHERS = [entry for entry in ENTRIES if entry not in SMALLEST]
 
 
 def test_nearly_every_family_is_compiled() -> None:
     assert sum(work(entry) < MOST_WORK for entry in SMALLEST) >= 23
 
 
-@pytest.mark.parametrize("entry", SMALLEST, ids=name_of)
+@over(SMALLEST)
 def test_exported_and_compiled_programs_answer_the_same(entry: Entry) -> None:
     """torch.export's program, and the graph that torch.compile traces whole, run without a code generator."""
     network = build_network(entry.name, num_classes=3, seed=0).eval()
@@ -59,7 +47,8 @@ def test_exported_and_compiled_programs_answer_the_same(entry: Entry) -> None:
     torch.compiler.reset()
 
 
-@pytest.mark.parametrize("entry", OTHERS, ids=name_of)
+@pytest.mark.exhaustive
+@over(OTHERS)
 def test_all_others_are_exported_whole(entry: Entry) -> None:
     """Without their weights: the whole forward pass becomes one graph, whose answer has the right shape."""
     network = build_network(entry.name, num_classes=3, device="meta").eval()

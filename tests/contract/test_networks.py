@@ -1,7 +1,6 @@
 """What every network of the catalogue promises, one test over every entry."""
 
 import dataclasses
-from collections.abc import Iterable
 from functools import cache
 from math import prod
 
@@ -10,17 +9,15 @@ import torch
 from torch import nn
 from torch.nn.modules.dropout import _DropoutNd
 
+from catalogue_cases import ENTRIES, over, over_families
 from striate.errors import InputError
 from striate.inspection.counting import count_params
 from striate.inspection.layers import NetworkDescription, describe_network
 from striate.networks.auxiliary import WithAuxiliary
 from striate.networks.catalogue import CATALOGUE, build_network, check_input_size
 from striate.networks.entry import Entry
-from striate.training.loss import ClassificationLoss
+from striate.tasks.classification.loss import ClassificationLoss
 
-DEEP = ("resnet1202_cifar", "preact_resnet1001_cifar")
-"""A thousand layers take seconds each time. They are counted; in all else they are the code of shallower ones."""
-ENTRIES = [entry for entry in CATALOGUE.values() if entry.name not in DEEP]
 ACTIVATIONS = (nn.ReLU, nn.ReLU6, nn.GELU, nn.SiLU, nn.Sigmoid, nn.Tanh, nn.Hardswish, nn.Hardsigmoid)
 
 
@@ -37,14 +34,9 @@ def is_small(entry: Entry) -> bool:
     return entry.num_params < 11_500_000 and share * entry.macs < 1e9
 
 
-def over(entries: Iterable[Entry]) -> pytest.MarkDecorator:
-    """A test for each of these entries."""
-    return pytest.mark.parametrize("entry", list(entries), ids=lambda entry: entry.name)
-
-
 every_entry = over(ENTRIES)
-every_small_entry = over(entry for entry in ENTRIES if is_small(entry))
-every_large_entry = over(entry for entry in ENTRIES if not is_small(entry))
+small_entries = over_families(entry for entry in ENTRIES if is_small(entry))
+large_entries = over_families(entry for entry in ENTRIES if not is_small(entry))
 
 
 @cache
@@ -150,7 +142,7 @@ def test_wrong_number_of_channels_is_refused(entry: Entry) -> None:
         without_memory(entry.name)(torch.empty(1, channels + 1, *entry.min_size, device="meta"))
 
 
-@every_small_entry
+@small_entries
 def test_gradient_reaches_every_trainable_parameter(entry: Entry) -> None:
     network = build_network(entry.name, num_classes=8, seed=0)  # of few, all may lie behind a last ReLU
     for module in network.modules():
@@ -167,7 +159,7 @@ def test_gradient_reaches_every_trainable_parameter(entry: Entry) -> None:
             assert param.grad is None, name
 
 
-@every_large_entry
+@large_entries
 def test_gradient_reaches_every_parameter_of_large_networks(entry: Entry) -> None:
     """Without values, which would cost a gigabyte: a gradient is asked for and comes back for each parameter."""
     network = build_network(entry.name, num_classes=3, device="meta")
@@ -194,7 +186,7 @@ def test_auxiliary_heads_answer_in_training_only_and_are_counted_apart(entry: En
     assert all(isinstance(network.get_submodule(head), nn.Linear) for head in entry.auxiliary_heads)
 
 
-@every_small_entry
+@small_entries
 def test_seed_alone_decides_the_weights_and_global_generators_stay(entry: Entry) -> None:
     torch.manual_seed(5)
     before = torch.get_rng_state()
@@ -219,7 +211,7 @@ def test_weights_measured_on_images_depend_on_the_images_alone(entry: Entry) -> 
     assert torch.equal(first.get_parameter(stem), second.get_parameter(stem))
 
 
-@every_small_entry
+@small_entries
 def test_saved_and_loaded_weights_give_the_same_answers(entry: Entry) -> None:
     images = torch.randn(2, entry.input_size[0], *small_size(entry), generator=torch.Generator().manual_seed(1))
     network = build_network(entry.name, seed=0).eval()
@@ -229,7 +221,7 @@ def test_saved_and_loaded_weights_give_the_same_answers(entry: Entry) -> None:
         assert torch.equal(network(images), other(images))
 
 
-@every_small_entry
+@small_entries
 def test_channels_last_and_batch_of_one_give_the_same_answers(entry: Entry) -> None:
     images = torch.randn(3, entry.input_size[0], *small_size(entry), generator=torch.Generator().manual_seed(1))
     network = build_network(entry.name, seed=0).eval()

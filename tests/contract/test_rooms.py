@@ -55,7 +55,10 @@ def test_imports_run_inward(path):
     "words",
     [
         ["--help"],
-        *([command, "--help"] for command in ("train", "predict", "export", "check", "bench", "explain")),
+        *(
+            [command, "--help"]
+            for command in ("train", "predict", "export", "check", "bench", "explain", "attack", "look")
+        ),
         ["--version"],
     ],
 )

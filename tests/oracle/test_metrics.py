@@ -7,8 +7,8 @@ import torch
 from sklearn import metrics as sk
 from sklearn.calibration import calibration_curve
 
-from striate.evaluation.evaluate_network import Evaluation, figures_of
 from striate.tasks.classification import metrics
+from striate.tasks.classification.figures import Evaluation, figures_of
 from striate.tasks.classification.logits import first_best, rank_of_labels
 from striate.tasks.classification.metrics import Answers
 from striate.tasks.intervals import wilson_interval

@@ -7,9 +7,9 @@ import torch
 from torch import nn
 from torch.optim import lr_scheduler
 
+from striate.tasks.classification.loss import ClassificationLoss
 from striate.training import optimizers
 from striate.training.frozen.layer_groups import layer_groups
-from striate.training.loss import ClassificationLoss
 from striate.training.optimizers import build_optimizer
 from striate.training.recipe import OptimizerConfig, ScheduleConfig
 from striate.training.schedules import Plateau, rate_factor

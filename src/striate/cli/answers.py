@@ -15,7 +15,8 @@ from striate.cli.console import complain, json_text, out
 from striate.printable import printable
 
 if TYPE_CHECKING:
-    from striate.tasks.classification.predictions import Prediction, PredictionError
+    from striate.tasks.classification.predictions import Prediction
+    from striate.tasks.predictions import PredictionError
 
 _IN_MEMORY_BYTES = 1 << 20
 _WIDEST_PATH, _WIDEST_NAME = 60, 30

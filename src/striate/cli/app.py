@@ -15,18 +15,21 @@ import typer
 from striate.cli import (
     attack,
     bench,
+    cache,
     calibrate,
     compress,
     describe,
     evaluate,
     explain,
     export,
+    look,
     networks,
     predict,
     report,
+    runs,
     train,
 )
-from striate.cli import data as look
+from striate.cli import data as data_command
 from striate.cli.console import complain, out
 from striate.cli.memory import end_quickly, keep_freed_memory
 from striate.cli.surroundings import prepare_surroundings
@@ -72,10 +75,14 @@ app.command()(report.report)
 app.command()(export.export)
 app.command()(export.check)
 app.command()(explain.explain)
+app.command()(look.look)
 app.command()(compress.compress)
+app.command()(compress.ledger)
 app.command()(networks.networks)
 app.command()(describe.describe)
-app.command("data")(look.look_at_data)
+app.command("data")(data_command.look_at_data)
+app.command()(runs.runs)
+app.command()(cache.cache)
 add_synthesis_commands(app)
 
 

@@ -1,5 +1,6 @@
 """`striate attack`: how little it takes to fool a model."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -52,6 +53,16 @@ def attack(
     ] = None,
     seed: Annotated[int, typer.Option("--seed", help="Which images and random numbers.")] = 0,
     batch_size: Annotated[int | None, typer.Option("--batch-size", min=1, help="Images computed at once.")] = None,
+    html: Annotated[
+        Path | None, typer.Option("--html", metavar="FILE", help="A page with the curve, images and what became what.")
+    ] = None,
+    save: Annotated[
+        Path | None,
+        typer.Option("--save", metavar="DIR", help="Adversarial images as PNG and a CSV, evaluated again in 8 bits."),
+    ] = None,
+    checks: Annotated[
+        bool, typer.Option("--checks/--no-checks", help="Look for signs of masked gradients on a few images.")
+    ] = True,
     data_dir: DataDir = None,
     download: Download = False,
     device: Device = "auto",
@@ -73,7 +84,14 @@ def attack(
     )  # fmt: skip
     loaded = load_model(model, device=device, download=download, log=log)
     access = Access(data_dir=data_dir, download=download, log=log, track=track)
-    outcome = attack_source(loaded, source, request, split=split, limit=limit, batch_size=batch_size, access=access)
+    outcome = attack_source(
+        loaded, source, request, split=split, limit=limit, batch_size=batch_size, access=access,
+        with_checks=checks, with_curve=html is not None, save_to=save,
+    )  # fmt: skip
+    if html is not None:
+        from striate.reports.attack_page import write_attack_page
+
+        log(f"page written to {write_attack_page(outcome, html, model=model)}")
     if as_json:
         show_json(outcome.to_json())
         return
@@ -98,6 +116,9 @@ def _show(outcome: "AttackOutcome") -> None:
         )
     out.print(table)
     out.print(_attack_table(figures["attacks"]))
+    if "saved_to" in figures:
+        rounded = _percent(figures["robust_accuracy_8bit"])
+        out.print(Text(f"saved {figures['saved_to']}: rounded to 8 bits these images leave {rounded}"), soft_wrap=True)
     for warning in outcome.warnings:
         out.print(Text("worth a doubt: ", style="yellow") + Text(warning), soft_wrap=True)
 

@@ -1,6 +1,7 @@
 """`striate predict`: what a model sees in images."""
 
 import os
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated
 
@@ -37,6 +38,17 @@ def predict(
             help="Only engines that compute so. near-ties: bfloat16, and float32 again where two classes are close.",
         ),
     ] = None,
+    csv: Annotated[
+        Path | None, typer.Option("--csv", metavar="FILE", help="Also write a table: path, class, probability.")
+    ] = None,
+    sort_into: Annotated[
+        Path | None, typer.Option("--sort-into", metavar="DIR", help="Also copy each image into DIR/CLASS.")
+    ] = None,
+    links: Annotated[bool, typer.Option("--links", help="With --sort-into: links instead of copies.")] = False,
+    uncertain: Annotated[
+        int | None,
+        typer.Option("--uncertain", min=1, metavar="N", help="Show only the N images it is least certain of."),
+    ] = None,
     device: Device = "auto",
     download: Download = False,
     as_json: AsJson = False,
@@ -53,6 +65,18 @@ def predict(
         raise InputError(
             f"{names} {'does' if len(images) == 1 else 'do'} not exist; name image files, or folders of them"
         )
+    if links and sort_into is None:
+        raise InputError("--links says how images are sorted; name the folder with --sort-into DIR")
+    with importing():
+        from striate.tasks.classification.prediction_files import (
+            check_sorting_folder,
+            least_certain,
+            sorting_into,
+            writing_csv,
+        )
+
+    if sort_into is not None:
+        check_sorting_folder(sort_into)
     with importing():
         from striate.engines.predicting import EngineRequest, count_images, make_ready
 
@@ -61,11 +85,21 @@ def predict(
     predictor = make_ready(model, request, log=log)
     log(predictor.line)
     answers = predictor.answer_each(images, top=top, batch_size=batch_size, log=log)
-    if as_json:
-        head = {"engine": predictor.engine.kind.to_json(), "engine_line": predictor.line}
-        shown = track(answers, "predicting", None) if is_live() else answers
-        has_errors = write_json(shown, head)
-    else:
-        has_errors = write_table(answers)
+    with ExitStack() as stack:
+        if csv is not None:
+            answers = stack.enter_context(writing_csv(answers, csv))
+        if sort_into is not None:
+            answers = sorting_into(answers, sort_into, use_links=links)
+        if uncertain is not None:
+            answers = least_certain(track(answers, "predicting", None), uncertain)
+        if as_json:
+            head = {"engine": predictor.engine.kind.to_json(), "engine_line": predictor.line}
+            shown = track(answers, "predicting", None) if is_live() and uncertain is None else answers
+            has_errors = write_json(shown, head)
+        else:
+            has_errors = write_table(answers)
+    for made in (csv, sort_into):
+        if made is not None:
+            log(f"wrote {made}")
     if has_errors:
         raise typer.Exit(1)

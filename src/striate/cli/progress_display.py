@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from striate.training.observer import RunStart, StepInfo
     from striate.training.rate_finder import RateScan
 
-_HEADING = f"{'epoch':>7} {'train loss':>11} {'valid. loss':>12} {'valid. accuracy':>16} {'images/s':>10} {'time':>8}"
+_HEADING = "{:>7} {:>11} {:>12} {:>16} {:>10} {:>8}"
 
 
 class LiveDisplay:
@@ -24,12 +24,15 @@ class LiveDisplay:
         self._progress: Progress | None = None
         self._task = TaskID(0)
         self._num_epochs = 0
+        self._score_name = "accuracy"
 
     def on_start(self, start: "RunStart") -> None:
         self._num_epochs = start.num_epochs
         if start.step:
             log(f"going on after {start.step:,} of {start.num_steps:,} updates")
-        err.print(_HEADING, style="bold", highlight=False)
+        self._score_name = start.score_name
+        headings = ("epoch", "train loss", "valid. loss", f"valid. {start.score_label}", "images/s", "time")
+        err.print(_HEADING.format(*headings), style="bold", highlight=False)
         if is_live():
             columns = (TextColumn("{task.description}"), BarColumn(bar_width=24), _Figures())
             self._progress = Progress(*columns, console=err, transient=True)
@@ -51,7 +54,7 @@ class LiveDisplay:
     def on_epoch(self, record: dict[str, Any]) -> None:
         line = (
             f"{record['epoch']:>3}/{self._num_epochs:<3} {record['train_loss']:>11.4f} {record['validation_loss']:>12.4f} "
-            f"{100 * record['validation_accuracy']:>14.2f} % {record['images_per_s']:>10,.0f} {_clock(record['elapsed_s']):>8}"
+            f"{100 * record[f'validation_{self._score_name}']:>14.2f} % {record['images_per_s']:>10,.0f} {_clock(record['elapsed_s']):>8}"
         )
         err.print(Text(line + " *" * record["is_kept"], style="green" if record["is_kept"] else ""), soft_wrap=True)
 
@@ -68,11 +71,10 @@ class LiveDisplay:
         if run.evaluation is None:
             err.print(Text(f"stopped; go on with: striate train --resume {run.path}", style="bold"), soft_wrap=True)
             return
-        low, high = run.evaluation.top1.interval
         part = "the test part" if run.split == "test" else "the validation part (there is no test part: optimistic)"
         table = Table(box=None, show_header=False)
-        accuracy = f"{100 * run.evaluation.top1_accuracy:.2f} %  (95 % interval {100 * low:.2f} to {100 * high:.2f} %)"
-        table.add_row("accuracy", Text(accuracy, style="bold green"))
+        for place, (name, words) in enumerate(run.evaluation.lines()):
+            table.add_row(name, Text(words, style="bold green" if place == 0 else ""))
         table.add_row("measured on", Text(f"{run.evaluation.num_images:,} images of {part}"))
         table.add_row("model", Text(str(run.model_path), overflow="fold"))
         table.add_row("report", Text(str(run.report_path), overflow="fold"))

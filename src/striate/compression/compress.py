@@ -2,32 +2,26 @@
 
 import copy
 import dataclasses
-import hashlib
-import json
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from striate.compression.deep import deep_steps, share_by
+from striate.compression.deep import deep_steps, num_bytes_of
 from striate.compression.images import CompressionImages, open_images
 from striate.compression.ledger import LedgerLine, Original, measure, original_of
 from striate.compression.model_bytes import bytes_of, shortened
-from striate.compression.prune import prune, sparsity_of
-from striate.compression.retrain import base_recipe, retrain, with_rate
-from striate.compression.share import round_to_half
-from striate.compression.steps import Prune, Share, Step
+from striate.compression.retrain import base_recipe
+from striate.compression.steps import DenseSparseDense, Distil, FewValues, Prune, Share, Step
+from striate.compression.work import Work
 from striate.data.cache import write_atomically
 from striate.data.opening import Access
-from striate.errors import InputError, StriateError
+from striate.errors import InputError
 from striate.tasks.model import Model, load_model
 from striate.training.observer import Observer, SilentObserver
 from striate.weights.compressed_file import CodingFigures
 from striate.weights.model_file import MODEL_FILE
-
-PRUNE_RATE, SHARE_RATE = 0.5, 0.02
-"""Peak rates of retraining, as parts of the rate that the model was trained with."""
 
 
 @dataclass(frozen=True)
@@ -79,14 +73,14 @@ def compress(
         raise InputError(f"{out} is a folder; name the file that the compressed model is to be written to")
     loaded = load_model(model, device=device, download=access.download, log=access.log)
     images = open_images(loaded, source, access)
-    num_bytes = 4 * sum(param.numel() for param in loaded.network.parameters())
+    num_bytes = num_bytes_of(loaded)
     if steps is None:
-        steps = deep_steps(loaded, can_train=images.can_train, ratio=ratio)
+        steps = deep_steps(loaded, images, ratio=ratio, track=access.track)
     if not images.can_train:
         access.log(
             f"{images.source} has no training and validation part: nothing is retrained, and figures are of all its images"
         )
-    work = _Work(out.with_name(f".{out.name}.steps"), loaded, images, steps, access, observer)
+    work = Work(out.with_name(f".{out.name}.steps"), loaded, images, steps, access, observer)
     original = original_of(loaded, images, track=access.track)
     ledger = [measure("original", loaded, _file_of(model), images, original, track=access.track)]
     current = dataclasses.replace(
@@ -110,69 +104,6 @@ def compress(
     return Compressed(out, tuple(ledger), coding, num_bytes / len(data), images.source, images.split)
 
 
-class _Work:
-    """What a compression has done so far, in a folder of its own that another call with the same wishes goes on with."""
-
-    def __init__(
-        self,
-        folder: Path,
-        model: Model,
-        images: CompressionImages,
-        steps: Sequence[Step],
-        access: Access,
-        observer: Callable[[], Observer],
-    ) -> None:
-        self.folder, self.images, self.access, self.observer = folder, images, access, observer
-        wishes = json.dumps([{"kind": type(step).__name__, **asdict(step)} for step in steps], sort_keys=True)
-        digest = hashlib.sha256(wishes.encode() + bytes_of(model)[0] + images.test.tobytes() + images.train.tobytes())
-        identity = digest.hexdigest()
-        marker = folder / "identity"
-        if folder.exists() and (not marker.is_file() or marker.read_text() != identity):
-            shutil.rmtree(folder)
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            write_atomically(marker, identity.encode())
-        except OSError as error:
-            raise InputError(f"{folder} cannot be written: {error.strerror}; name another file with --out") from None
-
-    def path_of(self, number: int, step: Step) -> Path:
-        return self.folder / f"{number}-{step.name}.striate"
-
-    def take(self, number: int, step: Step, model: Model, recipe: Any) -> Model:
-        """The model after one step."""
-        match step:
-            case Prune():
-                self._prune(number, step, model, recipe)
-            case Share():
-                share_by(model, step)
-                if recipe is not None and step.epochs:
-                    recipe = with_rate(recipe, epochs=step.epochs, rate_factor=SHARE_RATE)
-                    retrain(model, self.images, recipe, self._run_dir(number, 0), observer=self.observer())
-                round_to_half(model.network)
-        return model
-
-    def _prune(self, number: int, step: Prune, model: Model, recipe: Any) -> None:
-        """A little more in each round, so that as large a part of what is left goes in each."""
-        first = sparsity_of(model.network)
-        if step.sparsity < first:
-            self.access.log(f"{100 * first:.1f} % of the weights are zero already: nothing is pruned")
-            return
-        if recipe is None:
-            prune(model.network, step.sparsity, scope=step.scope)
-            return
-        for done in range(1, step.rounds + 1):
-            kept = (1 - first) * ((1 - step.sparsity) / (1 - first)) ** (done / step.rounds)
-            prune(model.network, 1 - kept, scope=step.scope)
-            if epochs := step.epochs if done < step.rounds else step.last_epochs:
-                this = with_rate(recipe, epochs=epochs, rate_factor=PRUNE_RATE)
-                retrain(model, self.images, this, self._run_dir(number, done), observer=self.observer())
-
-    def _run_dir(self, number: int, part: int) -> Path:
-        folder = self.folder / f"{number}-{part}"
-        folder.mkdir(exist_ok=True)
-        return folder
-
-
 def _measured(
     name: str, model: Model, path: Path, images: CompressionImages, original: Original, access: Access
 ) -> LedgerLine:
@@ -188,8 +119,17 @@ def _describe(step: Step) -> str:
         case Prune():
             rounds = f"{step.rounds} rounds of {step.epochs} epochs, the last of {step.last_epochs}"
             return f"prune: {100 * step.sparsity:.1f} % of the weights, scope {step.scope}, {rounds}"
+        case FewValues():
+            return f"{step.kind}: weights of few values, {step.epochs} epochs"
+        case Distil():
+            return f"distil: {step.network or 'the model'} from {step.teacher} at temperature {step.temperature:g}, {step.epochs} epochs"
+        case DenseSparseDense():
+            return f"dsd: {100 * step.sparsity:.0f} % pruned, {step.epochs} epochs, and {step.epochs} epochs with all weights"
         case Share():
             bits = f"{step.conv_bits} bits a convolution's weight, {step.dense_bits} a dense layer's"
+            if step.layer_values:
+                counts = step.layer_values.values()
+                bits = f"{min(counts)} to {max(counts)} values a layer"
             return f"share: {bits}, {step.epochs} epochs"
 
 
@@ -200,4 +140,48 @@ def _file_of(ref: str | Path) -> Path:
     for candidate in candidates:
         if candidate.is_file():
             return candidate
-    raise StriateError(f"{ref} is no file on this disk, so its bytes cannot be counted; name a file or a run folder")
+    raise InputError(f"{ref} is no file on this disk, so its bytes cannot be counted; name a file or a run folder")
+
+
+def ledger(
+    models: Sequence[str | Path],
+    source: str | Path | None = None,
+    *,
+    access: Access | None = None,
+    device: str = "cpu",
+) -> tuple[LedgerLine, ...]:
+    """A line for each model, each compared with the first, on the test part of `source` (the first one's own data without one).
+
+    They must answer for the same classes. Raises as `compress` does.
+    """
+    access = access or Access()
+    if not models:
+        raise InputError("name at least one model for the ledger")
+    first = load_model(models[0], device=device, download=access.download, log=access.log)
+    images = open_images(first, source, access)
+    original = original_of(first, images, track=access.track)
+    lines = []
+    for ref in models:
+        model = load_model(ref, device=device, download=access.download, log=access.log)
+        if model.class_names != first.class_names:
+            raise InputError(
+                f"{ref} answers for other classes than {models[0]}; a ledger compares models of the same ones"
+            )
+        own = (
+            images
+            if model.preprocessing == first.preprocessing
+            else _prepared_for(model, images, source, first, access)
+        )
+        lines.append(measure(str(ref), model, _file_of(ref), own, original, track=access.track))
+    return tuple(lines)
+
+
+def _prepared_for(
+    model: Model, images: CompressionImages, source: str | Path | None, first: Model, access: Access
+) -> CompressionImages:
+    """The same images as another model wants them."""
+    as_first = dataclasses.replace(model, provenance=first.provenance)
+    own = open_images(as_first, source, access)
+    if len(own.test) != len(images.test) or (own.test != images.test).any():
+        raise InputError("the models do not read the same images; name a SOURCE that both can read")
+    return own

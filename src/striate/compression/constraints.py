@@ -69,7 +69,7 @@ class _Lookup(torch.autograd.Function):
         return sums[1:].to(grads[0].dtype), None
 
 
-def constrained_copy(network: nn.Module, *, keeps_shared: bool = True) -> nn.Module:
+def constrained_copy(network: nn.Module, keeps_shared: bool = True) -> nn.Module:
     """A copy of the network to be trained: its zero weights stay zero, and in layers that share few values equal weights stay equal.
 
     Which weights those are is read off the network itself; `keeps_shared` False lets shared weights move apart.

@@ -4,12 +4,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from torch import Tensor
 
 from striate.data.opening import Access
 from striate.data.packed import PreparedImages
+from striate.data.sampling import read_batch
 from striate.errors import DataError
 from striate.evaluation.evaluate_model import ALL, open_parts
 from striate.tasks.model import Model
+from striate.tasks.task import Annotations
 
 _CARVED = 10
 """Of images that have a training part and no other, one in so many is kept for choices."""
@@ -17,17 +20,31 @@ _CARVED = 10
 
 @dataclass(frozen=True, eq=False)
 class CompressionImages:
-    """Indices of `packed` by use; `labels` (N,) of all images as outputs of the model. `train` and `validation` may be empty: then
-    nothing is retrained. `split` says what `test` is: "test", or the part that stands in its place.
+    """Indices of `packed` by use; `annotations` of all images, whose labels are outputs of the model. `train` and `validation` may be
+    empty: then nothing is retrained. `split` says what `test` is: "test", or the part that stands in its place.
     """
 
     packed: PreparedImages
-    labels: np.ndarray
+    annotations: Annotations
     train: np.ndarray
     validation: np.ndarray
     test: np.ndarray
     split: str
     source: str
+
+    def some(self, model: Model, number: int) -> tuple[np.ndarray, Tensor]:
+        """Up to `number` images to choose or calibrate by, evenly spread over the validation part, or what stands in its place:
+        their indices, and themselves prepared for the model's network, on its device.
+        """
+        part = self.validation if len(self.validation) else self.test
+        chosen = part[np.linspace(0, len(part) - 1, min(number, len(part))).astype(int)]
+        pixels = read_batch(self.packed, chosen, model.preprocessing.crop_size).to(model.device)
+        return chosen, model.preprocessing.normalize(pixels)
+
+    @property
+    def labels(self) -> np.ndarray:
+        """(N,) the class of each image."""
+        return self.annotations.labels
 
     @property
     def can_train(self) -> bool:
@@ -50,4 +67,4 @@ def open_images(model: Model, source: str | Path | None, access: Access) -> Comp
     test = {"test": test, "validation": validation, ALL: parts[ALL]}[split]
     if not len(test):
         raise DataError(f"{opened.dataset.source} has no readable image to measure the model on; name another source")
-    return CompressionImages(opened.packed, opened.labels, train, validation, test, split, opened.dataset.source)
+    return CompressionImages(opened.packed, opened.annotations, train, validation, test, split, opened.dataset.source)

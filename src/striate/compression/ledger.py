@@ -12,14 +12,17 @@ from typing import Any
 import numpy as np
 from torch import nn
 
+from striate.compression.answers import answers_to
 from striate.compression.images import CompressionImages
 from striate.compression.weights_of import weight_of, weighted_layers
 from striate.data.sampling import read_batch
-from striate.evaluation.evaluate_network import answer, figures_of, plain_batches
+from striate.evaluation.evaluate_network import plain_batches
 from striate.inspection.energy import energy_uj
 from striate.inspection.layers import describe_network
 from striate.progress import Track, track_silently
+from striate.tasks.classification.figures import figures_of
 from striate.tasks.classification.logits import tempered
+from striate.tasks.classification.metrics import Answers
 from striate.tasks.model import Model
 from striate.weights.compressed_file import is_compressed_file
 
@@ -161,12 +164,12 @@ def time_in_turns(models: Sequence[Model], pixels: np.ndarray) -> list[float]:
     return [statistics.median(taken) for taken in samples]
 
 
-def _answers(model: Model, images: CompressionImages, track: Track) -> Any:
+def _answers(model: Model, images: CompressionImages, track: Track) -> Answers:
     """What the model answers to the test images."""
     indices = images.test
     batches = plain_batches(images.packed, indices, model.preprocessing, 256, model.device)
     tracked = track(batches, "evaluating", -(-len(indices) // 256))
-    return answer(tempered(model.network, model.temperature), tracked, images.labels[indices])
+    return answers_to(tempered(model.network, model.temperature), tracked, images.labels[indices])
 
 
 def _pixels(model: Model, images: CompressionImages, batch_size: int) -> np.ndarray:

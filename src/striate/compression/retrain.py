@@ -3,16 +3,17 @@
 import contextlib
 import dataclasses
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
 from lightning_fabric import Fabric
 from safetensors.torch import load_file, save_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from striate.compression.constraints import constrained_copy, take_weights
+from striate.compression.distil import Distilled
 from striate.compression.images import CompressionImages
 from striate.data.augmentation import Augmentation
 from striate.errors import InputError, RunError
@@ -53,7 +54,6 @@ def base_recipe(model: Model, images: CompressionImages) -> Recipe:
         optimizer=optimizer,
         freeze="nothing",
         views=0,
-        start_px=0,
         layer_rate_factor=1.0,
         weights=None,
         use_compile=False,
@@ -80,17 +80,20 @@ def retrain(
     recipe: Recipe,
     run_dir: Path,
     *,
-    keeps_shared: bool = True,
+    make_trainee: Callable[[nn.Module], nn.Module] = constrained_copy,
     observer: Observer | None = None,
 ) -> None:
-    """Train the model's network further, in place: zeros stay zeros, shared weights stay equal. Keeps the best epoch by validation.
+    """Train the model's network further, in place, keeping the best epoch by validation: by default zeros stay zeros and shared
+    weights equal.
+
+    `make_trainee(network)` gives the copy that is trained, whose modules have the names of the network's.
 
     `run_dir` holds the checkpoints, from which a training that was stopped goes on bit for bit. Raises InputError where there is nothing to
     train on, RunError when it was asked to stop, and as `train_network` does.
     """
     if not images.can_train:
         raise InputError(f"{images.source} has no training and validation part, so nothing can be retrained on it")
-    trainee = constrained_copy(model.network, keeps_shared=keeps_shared)
+    trainee = make_trainee(model.network)
     best: dict[str, Tensor] = {}
 
     def keep(weights: dict[str, Tensor], _epoch: int, _record: dict[str, Any]) -> None:
@@ -100,9 +103,7 @@ def retrain(
         )
         save_file(best, run_dir / _BEST)
 
-    loader = Loader(
-        images.packed, images.labels, images.train, images.validation, model.preprocessing, model.class_names
-    )
+    loader = Loader(images.packed, images.annotations, images.train, images.validation, model.preprocessing, model.task)
     with _threads(recipe.num_threads):
         result = train_network(
             trainee,
@@ -121,7 +122,7 @@ def retrain(
         best.update(load_file(run_dir / _BEST))
     trainee.load_state_dict(best)
     trainee.to(model.device)
-    take_weights(model.network, trainee)
+    take_weights(model.network, trainee.student if isinstance(trainee, Distilled) else trainee)
 
 
 def _fabric(device: torch.device, precision: Any) -> Fabric:

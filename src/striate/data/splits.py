@@ -28,6 +28,7 @@ def split_dataset(
     seed: int,
     validation_fraction: float = 0.1,
     test_fraction: float = 0.1,
+    least_classes: int = 2,
 ) -> Splits:
     """The splits of the usable images; `hashes` (N, 16) uint8 from `hash_images`, `usable` (N,) bool.
 
@@ -37,7 +38,7 @@ def split_dataset(
     notice: training and validation images identical to a test image, and training images identical to a validation
     image. Identical images with different labels are drawn for training only.
 
-    Raises DataError when fewer than two classes have images, a class has none to train on, or there are too few to
+    Raises DataError when fewer than `least_classes` have images, a class has none to train on, or there are too few to
     validate.
     """
     if not (validation_fraction >= 0 and test_fraction >= 0 and validation_fraction + test_fraction < 1):
@@ -46,7 +47,7 @@ def split_dataset(
             f"but are {validation_fraction:g} and {test_fraction:g}"
         )
     usable = usable & hashes.any(axis=1)
-    _check_classes(dataset, usable)
+    _check_classes(dataset, usable, least_classes)
     copies = _number_copies(hashes)
     notices = _conflict_notices(dataset, copies, usable)
     assigned = np.where(usable, _own_splits(dataset, usable, notices), NO_SPLIT)
@@ -196,11 +197,11 @@ def _keyed(seed: int, data: bytes) -> bytes:
     return hashlib.blake2b(data, digest_size=16, key=str(seed).encode()[:64]).digest()
 
 
-def _check_classes(dataset: Dataset, usable: np.ndarray) -> None:
+def _check_classes(dataset: Dataset, usable: np.ndarray, least_classes: int) -> None:
     if not usable.any():
         raise DataError(f"{dataset.source}: none of its {len(dataset)} images can be read")
     present = np.unique(dataset.labels[usable])
-    if len(present) < 2:
+    if len(present) < least_classes:
         raise DataError(
             f"{dataset.source} has images of one class only, {dataset.class_names[present[0]]!r}; "
             "training needs at least two classes, each in a folder of its own"

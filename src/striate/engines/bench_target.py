@@ -30,7 +30,7 @@ class BenchTarget:
     @property
     def about(self) -> About:
         """What an exported copy needs beside itself."""
-        return About(self.model.network_name, self.model.class_names, self.model.preprocessing)
+        return About(self.model.network_name, self.model.preprocessing, self.model.task)
 
     def export(self, log: Log = log_nothing) -> None:
         """Make the exported copy unless it is there. InputError where the network cannot be exported."""
@@ -83,6 +83,7 @@ def _key_of(model: Model) -> str:
         "class_names": model.class_names,
         "preprocessing": model.preprocessing.to_json(),
         "temperature": model.temperature,
+        "task": [model.task.name, model.task.settings()],
         "modules": repr(model.network),
         "type": f"{type(model.network).__module__}.{type(model.network).__qualname__}",
         "code": code_digest(model.network),

@@ -94,8 +94,8 @@ def bench(
 def samples_for(model: Model, source: str | Path | None, most: int, log: Log) -> Samples:
     """Images of the source, or the built-in ones without."""
     if source is None:
-        return built_in_samples(model.preprocessing)
-    return own_samples(source, model.preprocessing, model.class_names, most=most, log=log)
+        return built_in_samples(model.preprocessing, model.task)
+    return own_samples(source, model.preprocessing, model.task, most=most, log=log)
 
 
 def measure_target(
@@ -118,6 +118,8 @@ def measure_target(
 
     def reason(kind: EngineKind) -> str | None:
         impossible = why_impossible(kind, has_bf16=has_bf16, has_own_images=samples.is_own)
+        if kind.precision == "near-ties" and not target.model.task.has_probabilities:
+            return f"near ties are of classes, and this model is for {target.model.task.name}"
         return impossible or problems.get("int8" if kind.precision == "int8" else kind.name)
 
     memory = None if device.type == "cpu" else partial(torch.cuda.memory_reserved, device)

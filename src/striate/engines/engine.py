@@ -7,7 +7,7 @@ from typing import Any
 
 from striate.data.parallel import num_processors
 from striate.errors import InputError
-from striate.tasks.classification.predictions import ForwardFn
+from striate.tasks.predictions import ForwardFn
 
 ENGINES = ("torch", "compile", "onnxruntime", "openvino")
 AUTO = "auto"

@@ -17,6 +17,8 @@ from striate.engines.hardware import machine_key, this_machine
 from striate.engines.measurement import Row
 from striate.errors import InputError
 from striate.progress import Log, log_nothing
+from striate.tasks.catalogue import make_task
+from striate.tasks.task import Task
 
 VERSION = 1
 """Of these files; raised when what they mean changes."""
@@ -29,8 +31,8 @@ class About:
     """What must be known of a model to answer with an exported copy of it."""
 
     network_name: str
-    class_names: tuple[str, ...]
     preprocessing: Preprocessing
+    task: Task
 
 
 @dataclass(frozen=True)
@@ -78,7 +80,9 @@ class EngineCache:
         copies = {path.name: _look(path) for path in (self.onnx_path, self.int8_path) if path.is_file()}
         values = {
             "network_name": about.network_name,
-            "class_names": list(about.class_names),
+            "class_names": list(about.task.class_names),
+            "task": about.task.name,
+            "task_settings": about.task.settings(),
             "preprocessing": about.preprocessing.to_json(),
         }
         _write(self.folder / _ABOUT_FILE, {**values, "copies": copies})
@@ -96,7 +100,8 @@ class EngineCache:
             if ONNX_FILE not in values["copies"]:
                 return None
             names = tuple(str(name) for name in values["class_names"])
-            return About(str(values["network_name"]), names, Preprocessing.from_json(values["preprocessing"]))
+            task = make_task(values.get("task", "classification"), names, values.get("task_settings"))
+            return About(str(values["network_name"]), Preprocessing.from_json(values["preprocessing"]), task)
         except (AttributeError, KeyError, OSError, TypeError, ValueError, InputError) as error:
             log(_ignored(path, error))
             return None

@@ -11,7 +11,7 @@ import numpy as np
 from striate.engines.engine import Engine, EngineKind, check_installed, num_threads
 from striate.errors import InputError
 from striate.export.openvino_core import openvino_core
-from striate.tasks.classification.predictions import ForwardFn
+from striate.tasks.predictions import ForwardFn
 
 INPUT = "images"
 """The name of the exported graph's input (export.about)."""

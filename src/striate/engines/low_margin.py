@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from striate.errors import InputError
-from striate.tasks.classification.predictions import ForwardFn
+from striate.tasks.predictions import ForwardFn
 
 SAFETY = 2.0
 """The largest gap at which the quick engine was ever wrong is multiplied by this."""

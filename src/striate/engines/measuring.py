@@ -17,7 +17,8 @@ from striate.engines.measurement import Agreement, Row, Timing
 from striate.engines.samples import Samples
 from striate.errors import InputError, StriateError
 from striate.progress import Log, Track, log_nothing, track_silently
-from striate.tasks.classification.predictions import ForwardFn
+from striate.tasks.predictions import ForwardFn
+from striate.tasks.task import Task
 
 Open = Callable[[EngineKind, int], Engine]
 """Gives the engine of a kind, ready for batches of a size; StriateError where it cannot."""
@@ -122,9 +123,9 @@ def _stretched(plan: Plan, kinds: Sequence[EngineKind], run: ForwardFn, samples:
     return plan
 
 
-def agreement(answers: np.ndarray, reference: np.ndarray, *, is_own: bool) -> Agreement:
-    """How two arrays (N, K) of probabilities compare; the first of equally probable classes is the best one."""
-    equal = answers.argmax(axis=1) == reference.argmax(axis=1)
+def agreement(answers: np.ndarray, reference: np.ndarray, task: Task, *, is_own: bool) -> Agreement:
+    """How two arrays (N, D) of values compare: on how many images they say the same, and how far apart any value is."""
+    equal = task.same_answers(answers, reference)
     difference = np.abs(answers.astype(np.float64) - reference)
     worst = float(difference.max()) if np.isfinite(difference).all() else float("inf")
     if not np.isfinite(worst):
@@ -214,7 +215,7 @@ def _figures(
         row,
         timings=tuple(timings),
         memory_bytes=None if before is None or after is None else max(0, after - before),
-        agreement=agreement(answers, reference[compared], is_own=samples.is_own),
+        agreement=agreement(answers, reference[compared], samples.task, is_own=samples.is_own),
         accuracy=_accuracy(answers, compared, samples),
     )
 
@@ -266,7 +267,8 @@ def _accuracy(answers: np.ndarray, compared: np.ndarray, samples: Samples) -> fl
     if samples.labels is None or not len(judging) or not np.isin(judging, compared).all():
         return None
     judged = np.isin(compared, judging)
-    return float((answers[judged].argmax(axis=1) == samples.labels[compared[judged]]).mean())
+    correct = samples.task.correct(answers[judged], samples.labels[compared[judged]])
+    return None if correct is None else float(correct.mean())
 
 
 def _answers(run: ForwardFn, pixels: np.ndarray, limit_s: float) -> tuple[np.ndarray, np.ndarray]:

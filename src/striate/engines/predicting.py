@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -31,10 +31,8 @@ from striate.engines.low_margin import LowMarginRecompute
 from striate.engines.measurement import Row
 from striate.errors import InputError
 from striate.progress import Log, log_nothing
-from striate.tasks.classification.predictions import (
+from striate.tasks.predictions import (
     ImageLike,
-    Prediction,
-    PredictionError,
     Predictions,
     answer_each,
     collect,
@@ -104,15 +102,15 @@ class Predictor:
 
     def answer_each(
         self, images: ImageLike | Iterable[ImageLike], *, top: int = 5, batch_size: int = 32, log: Log = log_nothing
-    ) -> Iterator[Prediction | PredictionError]:
-        """The `top` most probable classes of each image, in order, in memory that does not grow with their number.
+    ) -> Iterator[Any]:
+        """What the model's task says of each image, or a PredictionError, in order, in memory that does not grow with their number.
 
         What is passed over in folders goes to `log`.
         """
         return answer_each(
             name_images(images, log=log),
             self.about.preprocessing,
-            self.about.class_names,
+            self.about.task,
             self.engine.run,
             top=top,
             batch_size=batch_size,
@@ -265,7 +263,7 @@ def _measured_now(target: "BenchTarget", request: EngineRequest, log: Log) -> Pr
         return None
     if target.model.preprocessing.channels not in (1, 3):
         return None
-    samples = built_in_samples(target.model.preprocessing)
+    samples = built_in_samples(target.model.preprocessing, target.model.task)
     plan = quick_plan(min(request.batch_size, 32))
     once = time_batches(target.model.run, samples.pixels, 4, dataclasses.replace(plan, repeats=1))
     if request.num_images / once.images_per_s < WORTH_MEASURING_S:
@@ -303,10 +301,10 @@ def _unmeasured(target: "BenchTarget", request: EngineRequest, log: Log) -> Pred
     if kind == REFERENCE:
         return Predictor(target.about, engine, f"computed by {kind}, as asked")
     try:
-        pixels = built_in_samples(target.model.preprocessing).pixels[::4]
+        pixels = built_in_samples(target.model.preprocessing, target.model.task).pixels[::4]
     except InputError:
         return Predictor(target.about, engine, f"computed by {kind}, as asked, not compared with torch")
-    found = agreement(engine.run(pixels), target.model.run(pixels), is_own=False)
+    found = agreement(engine.run(pixels), target.model.run(pixels), target.model.task, is_own=False)
     row = Row(kind, agreement=found)
     _remember_unless_measured(target, row)
     return Predictor(target.about, engine, f"computed by {kind}, as asked{_warning(row)}")

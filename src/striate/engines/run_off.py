@@ -10,7 +10,7 @@ from striate.engines.engine import Engine
 from striate.engines.measurement import Row, Timing
 from striate.engines.measuring import Plan, batches_of
 from striate.engines.samples import Samples
-from striate.tasks.classification.predictions import ForwardFn
+from striate.tasks.predictions import ForwardFn
 
 CLOSE = 1.4
 """Engines that took up to so many times as long as the fastest are timed once more."""

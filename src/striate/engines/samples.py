@@ -3,7 +3,7 @@
 import os
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from importlib.util import find_spec
 from itertools import islice
@@ -18,7 +18,9 @@ from striate.data.preprocessing import Preprocessing
 from striate.data.readers.sources import open_source
 from striate.errors import DataError, InputError
 from striate.progress import Log, log_nothing
-from striate.tasks.classification.predictions import PredictionError, name_images, read_pixels
+from striate.tasks.classification.task import Classification
+from striate.tasks.predictions import PredictionError, name_images, read_pixels
+from striate.tasks.task import Task
 
 BUILT_IN = "32 parts of scikit-learn's china.jpg and flower.jpg"
 _PHOTOS = ("china.jpg", "flower.jpg")
@@ -33,13 +35,14 @@ _MOST_NAMES = 100_000
 class Samples:
     """`pixels` (N, H, W, C) uint8 as the network's preprocessing crops them, and where they come from in words.
 
-    `labels` (N,) int64 are output indices, where they are known.
+    `labels` (N,) int64 are classes of the model's `task`, where they are known.
     """
 
     pixels: np.ndarray
     description: str
     is_own: bool
     labels: np.ndarray | None = None
+    task: Task = field(default_factory=partial(Classification, ()))
 
     def at(self, places: np.ndarray) -> "Samples":
         """Those at these places, (n,) int64."""
@@ -47,7 +50,7 @@ class Samples:
         return replace(self, pixels=self.pixels[places], labels=labels)
 
 
-def built_in_samples(preprocessing: Preprocessing) -> Samples:
+def built_in_samples(preprocessing: Preprocessing, task: Task) -> Samples:
     """32 parts of two photos, of several sizes. InputError where scikit-learn's photos are missing."""
     parts = []
     for name in _PHOTOS:
@@ -58,13 +61,13 @@ def built_in_samples(preprocessing: Preprocessing) -> Samples:
     if channels not in (1, 3):
         raise InputError(f"there are no built-in photos with {channels} channels; name a SOURCE of images")
     pixels = [preprocessing.to_pixels(decode_image(part, channels)) for part in parts]
-    return Samples(np.stack(pixels), BUILT_IN, is_own=False)
+    return Samples(np.stack(pixels), BUILT_IN, is_own=False, task=task)
 
 
 def own_samples(
     source: str | Path,
     preprocessing: Preprocessing,
-    class_names: tuple[str, ...],
+    task: Task,
     *,
     most: int,
     log: Log = log_nothing,
@@ -78,22 +81,23 @@ def own_samples(
     except DataError:
         if not os.path.isdir(source):
             raise
-        return _from_folder(Path(source), preprocessing, most)
+        return _from_folder(Path(source), preprocessing, task, most)
     indices = _spread(len(dataset), most)
     read = [_dataset_pixels(dataset, int(index), preprocessing) for index in indices]
     kept = [place for place, pixels in enumerate(read) if pixels is not None]
     pixels = _stack([pixels for pixels in read if pixels is not None], str(source))
-    labels = _labels(dataset, class_names, log)
-    return Samples(pixels, str(source), is_own=True, labels=None if labels is None else labels[indices[kept]])
+    labels = _labels(dataset, task.class_names, log)
+    labels = None if labels is None else labels[indices[kept]]
+    return Samples(pixels, str(source), is_own=True, labels=labels, task=task)
 
 
-def _from_folder(folder: Path, preprocessing: Preprocessing, most: int) -> Samples:
+def _from_folder(folder: Path, preprocessing: Preprocessing, task: Task, most: int) -> Samples:
     named = list(islice(name_images(folder), _MOST_NAMES))
     chosen = [named[index] for index in _spread(len(named), most)]
     thunks = (partial(read_pixels, name, image, preprocessing) for name, image in chosen)
     with closing(prefetch(thunks, depth=2 * num_processors(), num_workers=num_processors())) as read:
         pixels = [each[1] for each in read if not isinstance(each, PredictionError)]
-    return Samples(_stack(pixels, str(folder)), str(folder), is_own=True)
+    return Samples(_stack(pixels, str(folder)), str(folder), is_own=True, task=task)
 
 
 def _dataset_pixels(dataset: Dataset, index: int, preprocessing: Preprocessing) -> np.ndarray | None:
@@ -105,7 +109,7 @@ def _dataset_pixels(dataset: Dataset, index: int, preprocessing: Preprocessing) 
 
 def _labels(dataset: Dataset, class_names: tuple[str, ...], log: Log) -> np.ndarray | None:
     """The label of each image as an output index of the model; None, and told, where the model has other classes."""
-    from striate.evaluation.evaluate_network import map_labels  # imports torch, as whoever measures has done
+    from striate.tasks.labels import map_labels  # imports torch, as whoever measures has done
 
     try:
         return map_labels(dataset, class_names, log=log)

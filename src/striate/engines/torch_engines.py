@@ -13,9 +13,8 @@ from striate.errors import InputError
 from striate.export.graph import PixelsToProbabilities
 from striate.networks.restore import exact_float32
 from striate.processor import has_cpp_compiler
-from striate.tasks.classification.logits import class_probabilities
-from striate.tasks.classification.predictions import ForwardFn
 from striate.tasks.model import Model
+from striate.tasks.predictions import ForwardFn
 from striate.training.randomness import renew_streams
 
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -52,7 +51,7 @@ class InPrecision(nn.Module):
     def __init__(self, exact: PixelsToProbabilities, dtype: torch.dtype) -> None:
         super().__init__()
         self.normalize, self.network, self.dtype = exact.normalize, exact.network.to(dtype), dtype
-        self.temperature = exact.temperature
+        self.task, self.temperature = exact.task, exact.temperature
         self.is_channels_last = True
         self.eval()
 
@@ -60,7 +59,7 @@ class InPrecision(nn.Module):
         pixels = images.permute(0, 3, 1, 2).to(torch.float32)  # channels last in memory, as images come
         if not self.is_channels_last:
             pixels = pixels.contiguous()
-        return class_probabilities(self.network(self.normalize(pixels).to(self.dtype)), self.temperature)
+        return self.task.readout(self.network(self.normalize(pixels).to(self.dtype)), self.temperature)
 
 
 def _eager(module: nn.Module, device: torch.device) -> ForwardFn:

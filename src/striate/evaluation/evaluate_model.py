@@ -15,11 +15,12 @@ from striate.data.readers.columns import columns_from_json
 from striate.data.sketch import Overlap, overlap
 from striate.data.splits import digest, split_dataset
 from striate.errors import DataError, InputError
-from striate.evaluation.evaluate_network import Evaluation, map_labels
 from striate.evaluation.evaluate_network import evaluate as evaluate_network
 from striate.evaluation.test_time_augmentation import Averaged
 from striate.tasks.classification.logits import tempered
+from striate.tasks.labels import map_labels
 from striate.tasks.model import Model, load_model
+from striate.tasks.task import Annotations, Figures
 
 ALL = "all"
 
@@ -30,14 +31,15 @@ class SourceEvaluation:
 
     source: str
     split: str
-    evaluation: Evaluation
+    evaluation: Figures
     mistake_names: tuple[str, ...]
     temperature: float = 1.0
 
     @property
     def top1_accuracy(self) -> float:
         """The fraction of images whose most probable class is right, as `Run.evaluation` has it."""
-        return self.evaluation.top1_accuracy
+        figures: Any = self.evaluation  # a task without classes has none
+        return float(figures.top1_accuracy)
 
     def to_json(self) -> dict[str, Any]:
         """Plain values: source, split, temperature, and the figures as Evaluation names them."""
@@ -49,18 +51,23 @@ class SourceEvaluation:
 
 @dataclass(frozen=True)
 class Part:
-    """Images of a source for a model to answer: `indices` of `packed`, of the split called `split`, with `labels` (N,) of
-    all images as outputs of the model. `is_own`: they are those of its own training run. `known`: for another source, how
-    many of them the model was trained on, as far as it can tell.
+    """Images of a source for a model to answer: `indices` of `packed`, of the split called `split`, with the `annotations` of
+    all images, whose labels are outputs of the model. `is_own`: they are those of its own training run. `known`: for another
+    source, how many of them the model was trained on, as far as it can tell.
     """
 
     dataset: Dataset
     packed: PreparedImages
     split: str
     indices: np.ndarray
-    labels: np.ndarray
+    annotations: Annotations
     is_own: bool
     known: Overlap | None = None
+
+    @property
+    def labels(self) -> np.ndarray:
+        """(N,) the class of each image."""
+        return self.annotations.labels
 
 
 @dataclass(frozen=True)
@@ -72,9 +79,14 @@ class Parts:
     dataset: Dataset
     packed: PreparedImages
     parts: dict[str, np.ndarray]
-    labels: np.ndarray
+    annotations: Annotations
     is_own: bool
     hashes: np.ndarray
+
+    @property
+    def labels(self) -> np.ndarray:
+        """(N,) the class of each image."""
+        return self.annotations.labels
 
 
 def evaluate(
@@ -101,6 +113,10 @@ def evaluate(
         model = load_model(model, log=access.log)
         model.network.to(memory_format=torch.channels_last)  # a fifth to a half faster on a CPU; it is nobody else's
     if average is not None:
+        if not model.task.has_probabilities:
+            raise InputError(
+                f"views are averaged in classification only but this model is for {model.task.name}; leave it out"
+            )
         Averaged(model.network, average)  # refused before anything slow
     part = choose_part(model, source, split, access, prefer=("test", "validation"))
     network = tempered(model.network, model.temperature)
@@ -109,8 +125,8 @@ def evaluate(
         model.preprocessing,
         part.packed,
         part.indices,
-        part.labels,
-        model.class_names,
+        part.annotations,
+        model.task,
         batch_size=batch_size,
         device=model.device,
         track=access.track,
@@ -137,7 +153,7 @@ def choose_part(
         raise DataError(f"{opened.dataset.source} has no images in its {split} part; there are: {there_are}")
     where = f"{opened.dataset.source} ({split})"
     known = None if opened.is_own else _known(opened.hashes[indices], model.provenance.get("data"), where, access)
-    return Part(opened.dataset, opened.packed, split, indices, opened.labels, opened.is_own, known)
+    return Part(opened.dataset, opened.packed, split, indices, opened.annotations, opened.is_own, known)
 
 
 def open_parts(model: Model, source: str | Path | None, access: Access) -> Parts:
@@ -153,12 +169,19 @@ def open_parts(model: Model, source: str | Path | None, access: Access) -> Parts
             f"{data.dataset.source} has changed since the model was trained on it, so its splits cannot be made again; "
             "name it as SOURCE to evaluate on it as it is"
         )
+    if problem := model.task.problem_with(data.dataset):
+        raise DataError(f"{data.dataset.source} cannot serve for {model.task.name}: {problem}")
     labels = map_labels(data.dataset, model.class_names, log=access.log)
+    annotations = model.task.annotations(data.dataset, log=access.log, labels=labels)
     if is_own and trained_on:
         access = dataclasses.replace(access, max_pixels=trained_on["max_pixels"])  # the same images could be read then
     packed = pack_data(data, model.preprocessing, access)
-    parts = _own_parts(data, packed.usable, trained_on) if is_own and trained_on else _given_parts(data.dataset)
-    return Parts(data.dataset, packed, parts, labels, is_own, data.hashes)
+    parts = (
+        _own_parts(data, packed.usable, trained_on, model.task.least_classes)
+        if is_own and trained_on
+        else _given_parts(data.dataset)
+    )
+    return Parts(data.dataset, packed, parts, annotations, is_own, data.hashes)
 
 
 def _known(hashes: np.ndarray, trained_on: dict[str, Any] | None, where: str, access: Access) -> Overlap | None:
@@ -202,7 +225,9 @@ def _open_own(trained_on: dict[str, Any] | None, access: Access) -> OpenedData:
     return open_data(source, dataclasses.replace(access, data_dir=data_dir, columns=columns))
 
 
-def _own_parts(data: OpenedData, usable: np.ndarray, trained_on: dict[str, Any]) -> dict[str, np.ndarray]:
+def _own_parts(
+    data: OpenedData, usable: np.ndarray, trained_on: dict[str, Any], least_classes: int
+) -> dict[str, np.ndarray]:
     """The splits of the training run, made again and compared with its digest."""
     settings = trained_on["splits"]
     splits = split_dataset(
@@ -212,6 +237,7 @@ def _own_parts(data: OpenedData, usable: np.ndarray, trained_on: dict[str, Any])
         seed=settings["seed"],
         validation_fraction=settings["validation_fraction"],
         test_fraction=settings["test_fraction"],
+        least_classes=least_classes,
     )
     if digest(splits) != settings["digest"]:
         raise DataError(

@@ -12,7 +12,7 @@ from striate.data.cache import write_atomically
 from striate.data.packed import PreparedImages
 from striate.data.preprocessing import Preprocessing, crop_center
 from striate.errors import RunError
-from striate.evaluation.evaluate_network import Mistake
+from striate.tasks.task import Mistake, Task
 
 MAX_PICTURE_PX = 192
 
@@ -23,20 +23,20 @@ def write_mistakes(
     packed: PreparedImages,
     preprocessing: Preprocessing,
     name_of: Callable[[int], str],
+    task: Task,
 ) -> list[dict[str, Any]]:
     """Write what the network saw of each mistake to mistakes/0.png, 1.png, ... and give their entries for
     evaluation.json.
 
-    An entry is {"picture", "name", "label", "predicted", "probability", "label_probability", "loss"};
-    `name_of(index)` is what the user calls the image. Pictures longer than 192 pixels are made smaller; those of an
-    earlier evaluation go. RunError where writing fails.
+    An entry is {"picture", "name", ...} with what the task says of the mistake; `name_of(index)` is what the user calls the
+    image. Pictures longer than 192 pixels are made smaller; those of an earlier evaluation go. RunError where writing fails.
     """
     folder = run_dir / "mistakes"
     try:
         for old in folder.glob("*.png"):
             old.unlink()
         for place, mistake in enumerate(mistakes):
-            pixels = crop_center(packed.image(mistake.index), preprocessing.crop_size)
+            pixels = task.picture(crop_center(packed.image(mistake.index), preprocessing.crop_size), mistake)
             write_atomically(folder / f"{place}.png", _png_of(pixels))
     except OSError as error:
         raise RunError(f"{folder} cannot be written: {error.strerror}; free some space and evaluate again") from None
@@ -44,11 +44,7 @@ def write_mistakes(
         {
             "picture": f"mistakes/{place}.png",
             "name": name_of(mistake.index),
-            "label": mistake.label,
-            "predicted": mistake.predicted,
-            "probability": mistake.probability,
-            "label_probability": mistake.label_probability,
-            "loss": mistake.loss,
+            **{name: value for name, value in mistake.to_json().items() if name != "index"},
         }
         for place, mistake in enumerate(mistakes)
     ]

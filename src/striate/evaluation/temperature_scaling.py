@@ -85,6 +85,8 @@ def calibrate(
     mistake among them; otherwise raises as `evaluate` does.
     """
     access = access or Access()
+    if not model.task.has_probabilities:
+        raise InputError(f"calibration is for classifiers but this model is for {model.task.name}")
     part = choose_part(model, source, split, access, prefer=("validation",))
     if part.is_own and part.split in ("train", ALL):
         raise InputError(

@@ -21,8 +21,8 @@ from striate.networks.restore import evaluating
 from striate.progress import Log, log_nothing
 from striate.tasks.classification.class_lookup import find_class
 from striate.tasks.classification.logits import top_classes
-from striate.tasks.classification.predictions import ImageLike, PredictionError, in_batches, name_images, read_pixels
 from striate.tasks.model import Model, load_model
+from striate.tasks.predictions import ImageLike, PredictionError, in_batches, name_images, read_pixels
 
 _NUM_WORKERS = 2
 

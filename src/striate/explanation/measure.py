@@ -19,8 +19,8 @@ from striate.explanation.sanity import SanityCheck, check_sanity
 from striate.explanation.scores import logits_of
 from striate.networks.restore import evaluating
 from striate.progress import Log, Track, log_nothing, track_silently
-from striate.tasks.classification.predictions import ImageLike, PredictionError, in_batches, name_images, read_pixels
 from striate.tasks.model import Model
+from striate.tasks.predictions import ImageLike, PredictionError, in_batches, name_images, read_pixels
 
 _NUM_WORKERS = 2
 _MOST_CHECKED = 8

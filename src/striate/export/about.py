@@ -12,7 +12,7 @@ from striate.version import __version__
 VERSION = 1
 KEY = "striate"
 """The name under which every format carries the document."""
-INPUT, OUTPUT = "images", "probabilities"
+INPUT = "images"
 _DECODING = (
     "Decode to 8 bits a channel, red green blue (or grey by ITU-R BT.601 luma where there is one channel). Apply the EXIF "
     "orientation; lay transparency over white; scale 16-bit grey by 255/65535; of an animation take the first frame."
@@ -45,7 +45,8 @@ def describe_export(model: Model, *, resize: bool, model_sha256: str | None = No
             "range": [0, 255],
             "channels": "RGB" if preprocessing.channels == 3 else "as given",
         },
-        "output": {"name": OUTPUT, "dtype": "float32", "shape": ["N", len(model.class_names)], "sums_to": 1},
+        "task": {"name": model.task.name, "settings": model.task.settings()},
+        "output": model.task.output_document,
     }
 
 

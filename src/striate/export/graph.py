@@ -11,7 +11,6 @@ from striate.data.preprocessing import Preprocessing
 from striate.errors import InputError
 from striate.export.resampling import ResizeAndCrop
 from striate.networks.given import plain_for
-from striate.tasks.classification.logits import class_probabilities
 from striate.tasks.model import Model
 
 
@@ -28,6 +27,7 @@ class PixelsToProbabilities(nn.Module):
         _check_one_input(model)
         self.resize = ResizeAndCrop(model.preprocessing) if resize else None
         self.normalize = Normalize(model.preprocessing)
+        self.task = model.task
         self.temperature = model.temperature
         self.network_name = model.network_name
         self.network = copy.deepcopy(model.network).cpu().eval().requires_grad_(False)
@@ -37,7 +37,7 @@ class PixelsToProbabilities(nn.Module):
         pixels = plain_for(self.network_name, images.permute(0, 3, 1, 2).to(torch.float32))  # (N, C, H, W)
         if self.resize is not None:
             pixels = self.resize(pixels)
-        return class_probabilities(self.network(self.normalize(pixels)), self.temperature)
+        return self.task.readout(self.network(self.normalize(pixels)), self.temperature)
 
 
 class Normalize(nn.Module):

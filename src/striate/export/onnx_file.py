@@ -9,7 +9,7 @@ from torch.export import ExportedProgram
 
 from striate.data.cache import write_atomically
 from striate.errors import InputError
-from striate.export.about import INPUT, KEY, OUTPUT, describe_export, to_text
+from striate.export.about import INPUT, KEY, describe_export, to_text
 from striate.export.divisors import spell_out_divisors
 from striate.export.program import quiet, trace
 from striate.tasks.model import Model
@@ -46,7 +46,7 @@ def onnx_bytes(program: ExportedProgram, network_name: str, about: dict[str, Any
                 verbose=False,
                 opset_version=OPSET,
                 input_names=[INPUT],
-                output_names=[OUTPUT],
+                output_names=[about["output"]["name"]],
                 external_data=False,
             )
     except Exception as error:  # torch.onnx.errors and whatever its translations raise

@@ -23,7 +23,7 @@ SqueezeNet on photos, where another filter or order of passes makes 0.012 and mo
 
 @dataclass(frozen=True)
 class Disagreement:
-    """An image on which the two best classes changed places: `margin` is how far apart the model holds them."""
+    """An image of which the two say different things, and how far the model is from saying another: see `Task.margin`."""
 
     size: tuple[int, int]
     model: str
@@ -119,6 +119,9 @@ def _problems(model: Model, about: dict[str, Any]) -> list[_Problem]:
         count = len(about.get("class_names", ()))
         words = f"its {count} class names are not the model's {len(model.class_names)}, or in another order"
         problems.append(_Problem(words, count != len(model.class_names)))
+    own_task = {"name": model.task.name, "settings": _as_json(model.task.settings())}
+    if about.get("task", {"name": "classification", "settings": {}}) != own_task:
+        problems.append(_Problem(f"its task is not the model's, {model.task.name}", True))
     if about.get("preprocessing") != _as_json(model.preprocessing.to_json()):
         theirs, ours = about.get("preprocessing") or {}, _as_json(model.preprocessing.to_json())
         names = ", ".join(sorted(name for name in ours if theirs.get(name) != ours[name]))
@@ -148,15 +151,18 @@ def _compare(model: Model, runner: Runner, batch: ParityBatch) -> _Compared:
     difference = float(np.abs(answered - expected).max()) if answered.shape == expected.shape else math.inf
     difference = difference if math.isfinite(difference) else math.inf
     limit = RESIZED_TOLERANCE if batch.is_resized else TOLERANCE
+    same = (
+        model.task.same_answers(answered, expected)
+        if answered.shape == expected.shape
+        else np.zeros(len(expected), bool)
+    )
     changed = [
-        (_disagreement(model, row, other, batch.images.shape[1:3]), limit)
-        for row, other in zip(expected, answered, strict=True)
-        if row.argmax() != other.argmax()
+        (_disagreement(model, expected[place], answered[place], batch.images.shape[1:3]), limit)
+        for place in np.flatnonzero(~same)
     ]
     return _Compared(batch, difference, changed)
 
 
 def _disagreement(model: Model, expected: np.ndarray, answered: np.ndarray, size: tuple[int, int]) -> Disagreement:
-    second, best = np.sort(expected)[-2:]
-    named = model.class_names[int(answered.argmax())]
-    return Disagreement(size, model.class_names[int(expected.argmax())], named, float(best - second))
+    task = model.task
+    return Disagreement(size, task.words(expected), task.words(answered), task.margin(expected))

@@ -25,7 +25,6 @@ from striate.recipes.prepare import Prepared
 from striate.recipes.run_folder import FORMAT, SPLITS_FILE
 from striate.tasks.model import gpu_name
 from striate.training.distributed.launch import Rank, launch_identity, rendezvous_folder
-from striate.training.recipe import count_outputs
 from striate.version import __version__
 
 _VERSIONS = ("torch", "torchvision", "lightning-fabric", "numpy", "pillow", "safetensors")
@@ -47,7 +46,7 @@ def describe_run(
     is_given = prepared.entry.name == EXTERNAL
     config = asdict(prepared.entry.config) | {
         "in_channels": prepared.preprocessing.channels,
-        "num_classes": count_outputs(recipe.output, len(dataset.class_names)),
+        "num_classes": prepared.task.num_outputs(recipe.output),
     }
     return {
         "format": FORMAT,
@@ -62,6 +61,7 @@ def describe_run(
             "num_params": sum(param.numel() for param in prepared.network.parameters()),
             **({"label": prepared.entry.title, "start": digest_of(prepared.network)} if is_given else {}),
         },
+        "task": {"name": prepared.task.name, "settings": prepared.task.settings()},
         "class_names": list(dataset.class_names),
         "preprocessing": prepared.preprocessing.to_json(),
         "data": {
@@ -128,7 +128,6 @@ def summary_line(prepared: Prepared, device: torch.device) -> str:
     size = "x".join(map(str, (prepared.preprocessing.channels, *prepared.preprocessing.crop_size)))
     sizes = " + ".join(f"{len(splits[name]):,} {name}" for name in SPLITS if len(splits[name]))
     epochs = f"{recipe.epochs} epoch" + "s" * (recipe.epochs != 1)
-    grown = f", images growing from {recipe.start_px} pixels" if recipe.start_px else ""
     frozen = {"nothing": "", "base": ", head only", "lower": ", upper third only", "gradual": ", gradually unfrozen"}[
         recipe.freeze
     ]
@@ -138,7 +137,7 @@ def summary_line(prepared: Prepared, device: torch.device) -> str:
     changes = [name for name, value in asdict(recipe.augmentation).items() if value]
     name = f"{prepared.entry.title} ({EXTERNAL})" if recipe.network == EXTERNAL else recipe.network
     return (
-        f"{name} at {size}{grown}{frozen} on {sizes} images of {len(prepared.data.dataset.class_names)} classes: "
+        f"{name} at {size}{frozen} on {sizes} images of {len(prepared.data.dataset.class_names)} classes: "
         f"{epochs} in batches of {recipe.batch_size}, {recipe.optimizer.name} at {recipe.optimizer.learning_rate:.3g}, "
         f"{recipe.schedule.name}{arithmetic}{on_gpu}; augmentation: {', '.join(changes) or 'none'}"
     )

@@ -33,12 +33,13 @@ from striate.recipes.defaults import (
     resized_preprocessing,
     sizes_to_try,
 )
+from striate.tasks.catalogue import task_for
+from striate.tasks.task import Annotations, Task
 from striate.training.frozen.layer_groups import layer_groups, num_open_groups
 from striate.training.frozen.trainable_tail import TrainableTail, find_trainable_tail
-from striate.training.growing import growing_size
 from striate.training.optimizers import build_optimizer
 from striate.training.precision import has_fast_bf16
-from striate.training.recipe import Recipe, count_outputs
+from striate.training.recipe import Recipe
 from striate.weights.adapting import adapt_preprocessing, load_pretrained
 from striate.weights.compressed_file import is_compressed_file, read_compressed_header
 from striate.weights.deep_compression_file import NETWORK as DEEP_COMPRESSED
@@ -66,6 +67,8 @@ class Prepared:
     preprocessing: Preprocessing
     recipe: Recipe
     notices: tuple[str, ...]
+    task: Task
+    annotations: Annotations
 
 
 def prepare(
@@ -85,25 +88,29 @@ def prepare(
     if choices.weights is not None and Path(choices.weights).exists():
         choices = dataclasses.replace(choices, weights=str(Path(choices.weights).absolute()))  # found from anywhere
     data = open_data(source, telling)
-    dry_splits = _split(data, np.ones(len(data.dataset), bool), choices)  # refuses hopeless data before any decoding
+    task = task_for(data.dataset, choices.task)
+    task.check_loss(choices.loss)
+    choices = dataclasses.replace(choices, task=task.name)
+    all_images = np.ones(len(data.dataset), bool)
+    dry_splits = _split(data, all_images, choices, task)  # refuses hopeless data before any decoding
     facts = _look(data.dataset, dry_splits, device)
-    entry = _choose_entry(choices, facts) if given is None else _given_entry(given, choices, facts)
+    num_outputs = task.num_outputs(choices.output or "softmax")
+    entry = _choose_entry(choices, facts) if given is None else _given_entry(given, choices, facts, num_outputs)
     if choices.image_size is not None:
         check_input_size(entry, (choices.image_size, choices.image_size), training=True)
     seed = choices.seed or 0
-    num_outputs = count_outputs(choices.output, facts.num_classes)
     preprocessing = default_preprocessing(facts, entry, choices.image_size)
     are_ready = False
     if choices.weights is None:
         if given is None and choices.freeze not in (None, "nothing"):
             log(
-                f"--freeze {choices.freeze} without weights keeps layers at their random first values, which nothing learns from; "
-                "add --weights imagenet, or leave --freeze out"
+                "training only some layers without weights keeps the others at their random first values, which learn nothing; "
+                "add --weights imagenet, or leave --train out"
             )
         network = build_entry(entry, num_classes=num_outputs, in_channels=facts.channels, seed=seed)
     else:
         network, own = _load_weights(
-            entry, choices.weights, data.dataset.class_names, num_outputs, facts.channels, seed, log
+            entry, choices.weights, data.dataset.class_names, num_outputs, facts.channels, seed, telling
         )
         if own is not None:
             preprocessing, are_ready = _resized(own, choices.image_size), True
@@ -114,7 +121,7 @@ def prepare(
     check_input_size(entry, preprocessing.crop_size, training=True)
     _check_recipe(default_recipe(facts, entry, choices), entry, network, preprocessing)  # before any decoding
     packed = pack_data(data, preprocessing, access, stream=choices.stream)
-    splits = dry_splits if packed.usable.all() else _split(data, packed.usable, choices)
+    splits = dry_splits if packed.usable.all() else _split(data, packed.usable, choices, task)
     for notice in splits.notices:
         log(notice)
     if not are_ready:
@@ -125,7 +132,8 @@ def prepare(
         if not facts.is_small and len(splits.train) < MANY_IMAGES:
             log(offer_of_weights(entry, len(splits.train)))
     recipe = _with_possible_views(recipe, entry, network, preprocessing, splits, choices, log)
-    return Prepared(data, packed, splits, entry, network, preprocessing, recipe, tuple(notices))
+    annotations = task.annotations(data.dataset, log=log)
+    return Prepared(data, packed, splits, entry, network, preprocessing, recipe, tuple(notices), task, annotations)
 
 
 def prepare_again(
@@ -137,15 +145,17 @@ def prepare_again(
     choices = Choices(
         seed=recipe.seed, validation_fraction=recipe.validation_fraction, test_fraction=recipe.test_fraction
     )
-    splits = _split(data, packed.usable, choices)
+    task = task_for(data.dataset, recipe.task)
+    splits = _split(data, packed.usable, choices, task)
     class_names, channels = data.dataset.class_names, preprocessing.channels
-    num_outputs = count_outputs(recipe.output, len(class_names))
+    num_outputs = task.num_outputs(recipe.output)
     if recipe.weights is None or has_checkpoint:
         network = build_entry(entry, num_classes=num_outputs, in_channels=channels, seed=recipe.seed)
         _initialize_from_images(entry, network, packed, splits, preprocessing)
     else:
-        network, _ = _load_weights(entry, recipe.weights, class_names, num_outputs, channels, recipe.seed, access.log)
-    return Prepared(data, packed, splits, entry, network, preprocessing, recipe, ())
+        network, _ = _load_weights(entry, recipe.weights, class_names, num_outputs, channels, recipe.seed, access)
+    annotations = task.annotations(data.dataset, log=access.log)
+    return Prepared(data, packed, splits, entry, network, preprocessing, recipe, (), task, annotations)
 
 
 def _load_weights(
@@ -155,25 +165,35 @@ def _load_weights(
     num_outputs: int,
     channels: int,
     seed: int,
-    log: Log,
+    access: Access,
 ) -> tuple[nn.Module, Preprocessing | None]:
     """The network with weights from elsewhere, and the preprocessing they want, as far as they say.
 
     A head that answers for other classes is replaced, also where there happen to be as many: labels travel by name.
     """
-    pretrained = load_pretrained(entry.name, weights, num_classes=num_outputs, in_channels=channels, seed=seed, log=log)
+    pretrained = load_pretrained(
+        entry.name,
+        weights,
+        num_classes=num_outputs,
+        in_channels=channels,
+        seed=seed,
+        download=access.download,
+        log=access.log,
+    )
     if not pretrained.has_new_head and pretrained.class_names != class_names:
         if pretrained.class_names is None:
-            log(
+            access.log(
                 f"{weights} does not name its {len(class_names)} classes: its last layer, {entry.head}, is kept as it is"
             )
         else:
             fresh = build_entry(entry, num_classes=num_outputs, in_channels=channels, seed=seed)
             for head in (entry.head, *entry.auxiliary_heads):
                 pretrained.network.get_submodule(head).load_state_dict(fresh.get_submodule(head).state_dict())
-            log(f"{entry.name}: the last layer, {entry.head}, answered for other classes and is replaced by a new one")
+            access.log(
+                f"{entry.name}: the last layer, {entry.head}, answered for other classes and is replaced by a new one"
+            )
     if pretrained.preprocessing is None and entry.usual_preprocessing is not None:
-        log(f"{weights} does not say how images are prepared: as for {entry.usual_weights}")
+        access.log(f"{weights} does not say how images are prepared: as for {entry.usual_weights}")
         return pretrained.network, adapt_preprocessing(entry.usual_preprocessing, channels)
     return pretrained.network, pretrained.preprocessing
 
@@ -182,22 +202,13 @@ def _check_recipe(recipe: Recipe, entry: Entry, network: nn.Module, preprocessin
     """Raise InputError for what could only fail once the run has begun: the augmentation and the optimiser are tried."""
     blank = torch.zeros(2, preprocessing.channels, *preprocessing.crop_size, dtype=torch.uint8)
     augment(blank, recipe.augmentation, torch.Generator().manual_seed(0))
-    if recipe.start_px > 0:
-        if recipe.start_px > min(preprocessing.crop_size):
-            raise InputError(
-                f"images cannot grow from {recipe.start_px} pixels to {min(preprocessing.crop_size)}; "
-                f"use --start-px {min(preprocessing.crop_size)} or less"
-            )
-        check_input_size(entry, growing_size(preprocessing.crop_size, recipe.start_px, 0.0), training=True)
     groups = layer_groups(network, head=entry.head)
     if recipe.freeze == "base" and not groups[-1].params:
         raise InputError(
-            f"the head of {entry.name} has nothing to train, so with a frozen base nothing would be; use --freeze nothing"
+            f"the head of {entry.name} has nothing to train, so with a frozen base nothing would be; use --train all"
         )
     if recipe.freeze == "lower" and len(groups) < 3:
-        raise InputError(
-            f"{entry.name} has too few layers to leave some of its base frozen; use --freeze base or nothing"
-        )
+        raise InputError(f"{entry.name} has too few layers to leave some of its base frozen; use --train head or all")
     build_optimizer(recipe.optimizer, groups, layer_rate_factor=recipe.layer_rate_factor, use_fused=False)
 
 
@@ -267,7 +278,7 @@ def _resized(preprocessing: Preprocessing, image_size: int | None) -> Preprocess
     return preprocessing if image_size is None else resized_preprocessing(preprocessing, image_size)
 
 
-def _split(data: OpenedData, usable: np.ndarray, choices: Choices) -> Splits:
+def _split(data: OpenedData, usable: np.ndarray, choices: Choices, task: Task) -> Splits:
     return split_dataset(
         data.dataset,
         data.hashes,
@@ -275,17 +286,17 @@ def _split(data: OpenedData, usable: np.ndarray, choices: Choices) -> Splits:
         seed=choices.seed or 0,
         validation_fraction=0.1 if choices.validation_fraction is None else choices.validation_fraction,
         test_fraction=0.1 if choices.test_fraction is None else choices.test_fraction,
+        least_classes=task.least_classes,
     )
 
 
-def _given_entry(given: GivenNetwork, choices: Choices, facts: DataFacts) -> Entry:
+def _given_entry(given: GivenNetwork, choices: Choices, facts: DataFacts, num_outputs: int) -> Entry:
     """The entry of a network from Python, at a size that it takes."""
     for name, value in (("network", choices.network), ("weights", choices.weights)):
         if value is not None:
             raise InputError(
                 f"{name} {value!r} was chosen, but a network is given as well; leave {name} out, and load weights into the network yourself"
             )
-    num_outputs = count_outputs(choices.output, facts.num_classes)
     sizes = sizes_to_try(facts, choices.image_size)
     return given_entry(given, num_classes=num_outputs, in_channels=facts.channels, sizes=sizes, seed=choices.seed or 0)
 

@@ -21,7 +21,6 @@ from striate.data.preprocessing import Preprocessing
 from striate.data.readers.columns import columns_from_json
 from striate.data.splits import digest
 from striate.errors import InputError, ModelFileError, RunError, StriateError
-from striate.evaluation.evaluate_network import Evaluation
 from striate.evaluation.evaluate_network import evaluate as evaluate_network
 from striate.evaluation.mistakes import write_mistakes
 from striate.networks.catalogue import build_entry, entry_for
@@ -48,6 +47,8 @@ from striate.recipes.run_folder import (
 from striate.recipes.run_lock import locking_run
 from striate.reports.report import write_report
 from striate.tasks.classification.logits import tempered
+from striate.tasks.model import task_of
+from striate.tasks.task import Figures
 from striate.training.checkpoints import cannot_write, has_checkpoints
 from striate.training.checks import CheckResult
 from striate.training.distributed.collectives import (
@@ -66,7 +67,7 @@ from striate.training.loop import check_batch_size, train_network
 from striate.training.observer import Observer, Observers, SilentObserver
 from striate.training.rate_finder import RateScan
 from striate.training.rate_finder import find_rate as scan_rates
-from striate.training.recipe import Recipe, count_outputs
+from striate.training.recipe import Recipe
 from striate.training.tensorboard import TensorBoardWriter
 from striate.training.validation import autocast_dtype
 from striate.weights.model_file import MODEL_FILE, ModelFile, read_model_file, write_model_file
@@ -82,7 +83,7 @@ class Run:
     path: Path
     status: str
     split: str | None = None
-    evaluation: Evaluation | None = None
+    evaluation: Figures | None = None
 
     @property
     def model_path(self) -> Path:
@@ -503,7 +504,11 @@ class _Keeper(SilentObserver):
             "data": described["data"] | {"source": described["source"]},
             "recipe": described["recipe"],
             "epoch": epoch,
-            "validation": {key: record[f"validation_{key}"] for key in ("accuracy", "loss")},
+            "validation": {
+                name.removeprefix("validation_"): value
+                for name, value in record.items()
+                if name.startswith("validation_")
+            },
         }
         about = ModelFile(
             network=described["network"]["name"],
@@ -511,6 +516,8 @@ class _Keeper(SilentObserver):
             class_names=tuple(described["class_names"]),
             preprocessing=self.prepared.preprocessing,
             provenance=provenance,
+            task=self.prepared.task.name,
+            task_settings=self.prepared.task.settings(),
         )
         if self.prepared.recipe.views > 0:
             weights = whole_state(weights)
@@ -547,7 +554,7 @@ def _features(
 
 def _evaluate(
     run_dir: Path, described: dict[str, Any], prepared: Prepared, fabric: Fabric, access: Access
-) -> tuple[str, Evaluation]:
+) -> tuple[str, Figures]:
     """Measure the best model on the test part, or validation where there is none; leave evaluation.json and the worst mistakes."""
     is_given = prepared.entry.name == EXTERNAL
     try:
@@ -558,7 +565,7 @@ def _evaluate(
     if described["machine"].get("has_shared_out_weights"):  # what was trained lies in pieces in all processes
         network = build_entry(
             prepared.entry,
-            num_classes=count_outputs(prepared.recipe.output, len(about.class_names)),
+            num_classes=prepared.task.num_outputs(prepared.recipe.output),
             in_channels=prepared.preprocessing.channels,
         ).to(fabric.device)
     network.load_state_dict(weights)
@@ -570,25 +577,27 @@ def _evaluate(
         prepared.preprocessing,
         prepared.packed,
         prepared.splits[split],
-        prepared.data.dataset.labels,
-        about.class_names,
+        prepared.annotations,
+        task_of(about, run_dir / MODEL_FILE),
         device=fabric.device,
         track=access.track,
     )
-    mistakes = write_mistakes(run_dir, evaluation.mistakes, prepared.packed, prepared.preprocessing, images.name)
+    mistakes = write_mistakes(
+        run_dir, evaluation.mistakes, prepared.packed, prepared.preprocessing, images.name, prepared.task
+    )
     figures = {"split": split, "temperature": about.temperature, **evaluation.to_json(), "mistakes": mistakes}
     write_json(run_dir / EVALUATION_FILE, figures)
     return split, evaluation
 
 
 def _loader(prepared: Prepared) -> Loader:
-    dataset, splits = prepared.data.dataset, prepared.splits
+    splits = prepared.splits
     return Loader(
         prepared.packed,
-        dataset.labels,
+        prepared.annotations,
         splits.train,
         splits.validation,
         prepared.preprocessing,
-        dataset.class_names,
+        prepared.task,
         max_readers=max(1, MAX_READERS // current_rank().local_world_size),
     )

@@ -1,6 +1,7 @@
 """The report's charts as SVG text whose colours are left to the page, so that they follow light, dark and print."""
 
 import io
+import math
 import re
 from collections.abc import Sequence
 from typing import Any
@@ -87,6 +88,27 @@ def reliability_chart(bins: Sequence[dict[str, Any]]) -> str:
             axis.set_ticks([0, 0.25, 0.5, 0.75, 1])
         axes.tick_params(length=0)
         return _svg(figure, "reliability")
+
+
+def robustness_curve(points: Sequence[tuple[float, float]], epsilon: float) -> str:
+    """Accuracy against the size of the change allowed, equally spaced steps from nothing to the largest; `epsilon` is marked."""
+    with drawing_settings(_SETTINGS):
+        figure = Figure(figsize=(4.6, 2.7))
+        figure.subplots_adjust(left=0.12, right=0.985, bottom=0.18, top=0.95)
+        axes = figure.add_subplot()
+        places = range(len(points))
+        axes.plot(
+            places, [accuracy for _, accuracy in points], color=VALIDATION, linewidth=1.8, marker="o", markersize=4
+        )
+        axes.set_xticks(list(places), [f"{size:.3g}" for size, _ in points])
+        axes.set(ylim=(0, 1.03), xlabel="largest change allowed", ylabel="accuracy")
+        for place, (size, _) in enumerate(points):
+            if math.isclose(size, epsilon):
+                axes.axvline(place, color=BEST, linewidth=1, linestyle=(0, (4, 4)))
+        axes.yaxis.set_major_formatter(PercentFormatter(1))
+        axes.grid(axis="y", linewidth=0.6)
+        axes.tick_params(length=0)
+        return _svg(figure, "robustness")
 
 
 def _curves(epochs: Sequence[dict[str, Any]], best_epoch: int | None, keys: tuple[str, str], *, is_share: bool) -> str:

@@ -1,6 +1,7 @@
 """Attack a model on the images of a source: the right images, labels by name, one attack or a suite, figures. N images."""
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,18 +13,20 @@ from striate.data.opening import Access
 from striate.data.sampling import read_batch
 from striate.errors import DataError, InputError
 from striate.evaluation.evaluate_model import Part, choose_part
-from striate.robustness.attacked import Callee, attacking
+from striate.robustness.attacked import Callee
+from striate.robustness.clean import clean_outputs
 from striate.robustness.criteria import UNTARGETED, Criterion, Targeted, least_likely
+from striate.robustness.curve import accuracy_curve
+from striate.robustness.doubts import doubts
 from striate.robustness.draws import image_keys, integers
 from striate.robustness.methods import METHODS, Method
-from striate.robustness.norms import LINF, find_norm
+from striate.robustness.norms import LINF, NORMS, find_norm
 from striate.robustness.outcome import AttackOutcome, classes_of, figures_of
 from striate.robustness.request import check_epsilon
+from striate.robustness.saving import save_adversarials
 from striate.robustness.suite import SUITES, PlannedAttack, attack_in_turn
 from striate.tasks.model import Model, load_model
 from striate.tasks.pixel_model import PixelModel
-
-_CLEAN_BATCH = 64
 
 
 @dataclass(frozen=True)
@@ -80,11 +83,15 @@ def attack(
     split: str | None = None,
     limit: int | None = None,
     batch_size: int | None = None,
+    with_checks: bool = True,
+    with_curve: bool = False,
+    save_to: str | Path | None = None,
     access: Access | None = None,
 ) -> AttackOutcome:
     """Attack a model, or what `load_model` takes for one, on images of a source, by default those it was trained on.
 
     `limit` draws so many images by the seed. Only images that are named correctly are attacked; the others count as lost.
+    `with_checks` looks for masked gradients, `with_curve` measures accuracy against epsilon, `save_to` names a folder for the images.
     Raises InputError for what cannot be attacked so, DataError as `evaluate` does.
     """
     access, request = access or Access(), request or AttackRequest()
@@ -97,10 +104,11 @@ def attack(
     images, labels = read_images(model, part, indices)
     network = PixelModel(model.network, model.preprocessing, temperature=model.temperature)
     names = tuple(part.dataset.images.name(int(index)) for index in indices)
-    return attack_images(
+    images, labels = images.to(model.device), labels.to(model.device)
+    outcome = attack_images(
         network,
-        images.to(model.device),
-        labels.to(model.device),
+        images,
+        labels,
         request,
         class_names=model.class_names,
         names=names,
@@ -109,6 +117,15 @@ def attack(
         batch_size=batch_size,
         access=access,
     )
+    was_correct = outcome.was_correct.to(model.device)
+    shared: dict[str, Any] = {"epsilon": request.epsilon, "norm": request.norm, "seed": request.seed}
+    if request.norm in NORMS and math.isfinite(request.epsilon):
+        if with_checks:
+            outcome = replace(outcome, warnings=doubts(network, images, labels, was_correct, **shared))
+        if with_curve:
+            curve = accuracy_curve(network, images, labels, was_correct, track=access.track, **shared)
+            outcome = replace(outcome, curve=curve)
+    return outcome if save_to is None else save_adversarials(outcome, network, save_to)
 
 
 def attack_images(
@@ -163,12 +180,6 @@ def attack_images(
         sizes=result.sizes.cpu(),
         attacks=tuple(figures_of(each, stands) for each, stands in result.attacks),
     )
-
-
-def clean_outputs(network: Callee, images: Tensor) -> Tensor:
-    """Outputs (N, K) for the images as they are, in evaluation mode."""
-    with attacking(network) as attacked:
-        return torch.cat([attacked.outputs(part) for part in images.split(_CLEAN_BATCH)])
 
 
 def choose_criterion(

@@ -1,9 +1,28 @@
 """How far a measured share may lie from the true one."""
 
 import math
+from dataclasses import dataclass
 from statistics import NormalDist
 
 from striate.errors import InputError
+
+
+@dataclass(frozen=True)
+class Fraction:
+    """A fraction of the images, or another mean that lies in [0, 1], and its 95 % interval."""
+
+    value: float
+    interval: tuple[float, float]
+
+    def words(self) -> str:
+        """As a person reads it: "93.12 %  (95 % interval 91.00 to 95.02 %)"."""
+        low, high = self.interval
+        return f"{100 * self.value:.2f} %  (95 % interval {100 * low:.2f} to {100 * high:.2f} %)"
+
+
+def fraction_of(num_hits: int, num_trials: int) -> Fraction:
+    """So many of so many, with Wilson's interval."""
+    return Fraction(num_hits / num_trials, wilson_interval(num_hits, num_trials))
 
 
 def wilson_interval(num_hits: int, num_trials: int, *, confidence: float = 0.95) -> tuple[float, float]:

@@ -1,4 +1,4 @@
-"""A trained classifier ready for use: network, preprocessing and class names together, from one file. K classes."""
+"""A trained model ready for use: network, task, preprocessing and class names together, from one file. K classes."""
 
 import dataclasses
 import difflib
@@ -19,21 +19,21 @@ from striate.networks.entry import Entry
 from striate.networks.given import EXTERNAL, NetworkSource, build_given, plain_for
 from striate.networks.restore import evaluating
 from striate.progress import Log, Track, log_nothing, track_silently
-from striate.tasks.classification.logits import class_probabilities
+from striate.tasks.catalogue import make_task
 from striate.tasks.classification.predictions import ClassProbability as ClassProbability
-from striate.tasks.classification.predictions import (
+from striate.tasks.predictions import (
     ForwardFn,
     ImageLike,
-    Prediction,
-    PredictionError,
     Predictions,
     answer_each,
     collect,
     name_images,
 )
+from striate.tasks.task import Task
 from striate.weights.adapting import find_counts, load_pretrained
 from striate.weights.compressed_file import is_compressed_file, read_compressed_file
 from striate.weights.model_file import MODEL_FILE, ModelFile, read_header, read_model_file, write_model_file
+from striate.weights.task_outputs import fits_outputs
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,9 +41,9 @@ class Model:
     """A network with what belongs to it. Its mode does not matter: every answer is given in evaluation mode.
 
     `network_name` is "external" for a network of your own, which no file can rebuild; `network_config` holds the fields of the
-    configuration of any other. The network answers logits (N, K) for
-    `class_names`, or (N, 1) for two classes, see tasks.classification.class_logits. Probabilities are the softmax of the
-    logits by `temperature`, which `striate calibrate` fits.
+    configuration of any other. The network gives the outputs that `task` wants for `class_names`: a classifier's are logits (N, K), or
+    (N, 1) for two classes, see tasks.classification.logits, and their softmax is by `temperature`, which `striate calibrate` fits.
+    Without `task` it is classification.
     """
 
     network: nn.Module
@@ -54,6 +54,11 @@ class Model:
     network_config: dict[str, Any] = field(default_factory=dict)
     provenance: dict[str, Any] = field(default_factory=dict)
     temperature: float = 1.0
+    task: Task = field(default=None)  # type: ignore[assignment]
+
+    def __post_init__(self) -> None:
+        if self.task is None:
+            object.__setattr__(self, "task", make_task("classification", self.class_names))
 
     @property
     def device(self) -> torch.device:
@@ -66,17 +71,20 @@ class Model:
         return self
 
     def probabilities(self, images: Tensor) -> Tensor:
-        """Pixels (N, C, H, W) uint8, of the size `preprocessing.crop_size` -> probabilities (N, K) on the CPU."""
+        """Pixels (N, C, H, W) uint8, of the size `preprocessing.crop_size` -> probabilities (N, K) on the CPU.
+
+        Of a model for another task, its D values of each image (N, D): see the `columns` of its task.
+        """
         if images.dtype != torch.uint8:
             raise InputError(
                 f"expected pixels 0..255 as uint8 but got {images.dtype}; the model's preprocessing does the rest"
             )
         with evaluating(self.network), torch.no_grad():
             logits = self.network(self.preprocessing.normalize(plain_for(self.network_name, images.to(self.device))))
-        return class_probabilities(logits, self.temperature).cpu()
+        return self.task.readout(logits, self.temperature).cpu()
 
     def run(self, pixels: np.ndarray) -> np.ndarray:
-        """The same for pixels (N, H, W, C) as arrays: probabilities (N, K) float32. Every engine is measured against it."""
+        """The same for pixels (N, H, W, C) as arrays: values (N, D) float32. Every engine is measured against it."""
         return self.probabilities(torch.from_numpy(pixels).permute(0, 3, 1, 2)).numpy()
 
     def predict(
@@ -88,10 +96,11 @@ class Model:
         track: Track = track_silently,
         run: ForwardFn | None = None,
     ) -> Predictions:
-        """The `top` most probable classes of one image, or of each image of a folder or an iterable.
+        """What the model says of one image, or of each image of a folder or an iterable: its `top` most probable classes, or what
+        else its task asks for, in the image's own pixels.
 
         Images that cannot be read are named in `errors` and stop no other. `run` computes in the network's place:
-        pixels (N, H, W, C) uint8 -> probabilities (N, K), such as an engine that `striate.open_engine` gives.
+        pixels (N, H, W, C) uint8 -> values (N, D), such as an engine that `striate.open_engine` gives.
         """
         given = list(name_images(images)) if not isinstance(images, Iterator) else name_images(images)
         tracked = track(given, "predicting", len(given)) if isinstance(given, list) else given
@@ -104,14 +113,14 @@ class Model:
         top: int = 5,
         batch_size: int = 32,
         run: ForwardFn | None = None,
-    ) -> Iterator[Prediction | PredictionError]:
+    ) -> Iterator[Any]:
         """The same, one answer after the other in the order given, in memory that does not grow with their number."""
         return self._answer(name_images(images), top, batch_size, run)
 
     def _answer(
         self, named: Iterable[tuple[str, ImageLike]], top: int, batch_size: int, run: ForwardFn | None
-    ) -> Iterator[Prediction | PredictionError]:
-        return answer_each(named, self.preprocessing, self.class_names, run or self.run, top=top, batch_size=batch_size)
+    ) -> Iterator[Any]:
+        return answer_each(named, self.preprocessing, self.task, run or self.run, top=top, batch_size=batch_size)
 
 
 def load_model(
@@ -168,6 +177,8 @@ def save_model(model: Model, path: str | Path) -> None:
         preprocessing=model.preprocessing,
         provenance=model.provenance,
         temperature=model.temperature,
+        task=model.task.name,
+        task_settings=model.task.settings(),
     )
     try:
         write_model_file(path, about, model.network.state_dict())
@@ -182,7 +193,7 @@ def _count_outputs(model: Model) -> int:
         answer = model.network(torch.zeros(1, *size, device=model.device))
     logits = answer.logits if isinstance(answer, WithAuxiliary) else answer
     num_outputs = logits.shape[1] if isinstance(logits, Tensor) and logits.ndim == 2 else 0
-    if max(2, num_outputs) != len(model.class_names) or num_outputs == 0:
+    if num_outputs == 0 or not fits_outputs(model.task.name, len(model.class_names), num_outputs):
         found = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
         raise InputError(
             f"the network answers an image with {found} but has {len(model.class_names)} class names; give one an output"
@@ -203,6 +214,7 @@ def _from_file(path: Path, source: NetworkSource | None) -> Model:
         )
     if about.network != EXTERNAL and source is not None:
         raise InputError(f"{path} holds {about.network}, which is built by name; leave network out")
+    task = task_of(about, path)
     network = about.build_network() if source is None else build_given(source, **about.config)
     if state is None:
         _, state = read_model_file(path, network)
@@ -215,7 +227,16 @@ def _from_file(path: Path, source: NetworkSource | None) -> Model:
         preprocessing=about.preprocessing,
         provenance=about.provenance,
         temperature=about.temperature,
+        task=task,
     )
+
+
+def task_of(about: ModelFile, path: str | Path) -> Task:
+    """The task that a model file is for; ModelFileError where its settings are none of that task's."""
+    try:
+        return make_task(about.task, about.class_names, about.task_settings)
+    except InputError as error:
+        raise ModelFileError(f"{path} is not a model that this version of striate can read: {error}") from None
 
 
 def _from_weights(entry: Entry, weights: str, download: bool, log: Log) -> Model:

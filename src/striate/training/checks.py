@@ -7,18 +7,18 @@ import copy
 import math
 import time
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
-from torch.nn import functional as F
+from torch import Tensor, nn
 
 from striate.errors import NonFiniteLoss
-from striate.tasks.classification.logits import class_logits
+from striate.networks.auxiliary import WithAuxiliary
+from striate.tasks.task import Objective, Targets, each_tensor
 from striate.training.frozen.layer_groups import layer_groups, num_open_groups, open_groups
 from striate.training.frozen.trainable_tail import TrainableTail
 from striate.training.loader import Loader
-from striate.training.loss import ClassificationLoss
 from striate.training.optimizers import split_by_decay
 from striate.training.randomness import preserved_randomness, seed_device, seed_for
 from striate.training.recipe import Recipe
@@ -63,23 +63,41 @@ def run_checks(
         open_groups(trainee, groups, num_open_groups(recipe.freeze, 0, recipe.epochs, len(groups)))
         seed_device(device, seed_for(recipe.seed, "checks"))
         answer = trainee(batch.images)
-        loss = F.cross_entropy(class_logits(answer).float(), batch.targets)
+        objective = plain_objective(loader, recipe, device)
+        loss = main_loss(objective, answer, batch.targets)
         if not loss.isfinite():
             raise NonFiniteLoss(
                 f"the loss is {loss.item()} before any training; look at the weights the run starts from and at the preprocessing"
             )
-        ClassificationLoss()(answer, batch.targets).backward()
+        objective(answer, batch.targets).backward()
+        guesses = loader.task.num_guesses
+        first = () if guesses is None else (check_first_loss(loss.item(), guesses),)
         return (
-            check_first_loss(loss.item(), loader.num_classes),
+            *first,
             check_regularization(trainee, loss.item(), recipe.optimizer.weight_decay),
             check_gradients(trainee),
             check_overfitting(
                 network,
                 _handful(loader, device),
+                objective,
                 seed=recipe.seed,
+                small_loss=loader.task.overfit_loss,
                 rates=HEAD_RATES if isinstance(network, TrainableTail) and recipe.freeze == "base" else OVERFIT_RATES,
             ),
         )
+
+
+def plain_objective(loader: Loader, recipe: Recipe, device: torch.device) -> Objective:
+    """The task's loss without smoothing and weights."""
+    return loader.task.objective(
+        loader.annotations, loader.train, loss=recipe.loss, label_smoothing=0.0, use_class_weights=False, device=device
+    )
+
+
+def main_loss(objective: Objective, outputs: Any, targets: Targets) -> Tensor:
+    """The loss of the last head alone, in float32."""
+    logits = outputs.logits if isinstance(outputs, WithAuxiliary) else outputs
+    return objective(logits.float() if isinstance(logits, Tensor) else logits, targets)
 
 
 def check_first_loss(loss: float, num_classes: int) -> CheckResult:
@@ -149,8 +167,10 @@ def check_gradients(network: nn.Module) -> CheckResult:
 def check_overfitting(
     network: nn.Module,
     batch: Batch,
+    objective: Objective,
     *,
     seed: int,
+    small_loss: float = OVERFIT_LOSS,
     budget_s: float = BUDGET_S,
     rates: tuple[float, ...] = OVERFIT_RATES,
 ) -> CheckResult:
@@ -159,10 +179,10 @@ def check_overfitting(
     """
     stop_at = time.monotonic() + budget_s
     for rate in rates:
-        losses = _losses_learning(copy.deepcopy(network), batch, rate, seed, stop_at)
+        losses = _losses_learning(copy.deepcopy(network), batch, objective, rate, seed, stop_at, small_loss)
         num_images, last = len(batch.images), losses[-1]
         detail = f"{num_images} images: loss {losses[0]:.2f} -> {last:.2f} in {len(losses) - 1} steps"
-        if last < OVERFIT_LOSS:
+        if last < small_loss:
             return CheckResult("overfitting a handful", True, detail)
         if time.monotonic() >= stop_at:
             passed = last < losses[0] / 2 or len(losses) < OVERFIT_STEPS // 10
@@ -174,7 +194,15 @@ def check_overfitting(
     )
 
 
-def _losses_learning(network: nn.Module, batch: Batch, rate: float, seed: int, stop_at: float) -> list[float]:
+def _losses_learning(
+    network: nn.Module,
+    batch: Batch,
+    objective: Objective,
+    rate: float,
+    seed: int,
+    stop_at: float,
+    small_loss: float,
+) -> list[float]:
     """The loss before each of the steps, until it is small, the steps or the time are over, or it is not finite."""
     network.train().requires_grad_(True)
     for module in network.modules():
@@ -184,10 +212,10 @@ def _losses_learning(network: nn.Module, batch: Batch, rate: float, seed: int, s
     seed_device(batch.images.device, seed)
     losses: list[float] = []
     while True:
-        loss = F.cross_entropy(class_logits(network(batch.images)).float(), batch.targets)
+        loss = main_loss(objective, network(batch.images), batch.targets)
         losses.append(loss.item())
         is_over = len(losses) > OVERFIT_STEPS or time.monotonic() >= stop_at
-        if is_over or losses[-1] < OVERFIT_LOSS or not math.isfinite(losses[-1]):
+        if is_over or losses[-1] < small_loss or not math.isfinite(losses[-1]):
             return losses
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
@@ -199,7 +227,8 @@ def _handful(loader: Loader, device: torch.device) -> Batch:
     batch = loader.plain_batch(_pick(loader, NUM_HANDFUL), device)
     _, first = np.unique(batch.images.flatten(1).float().cpu().numpy(), axis=0, return_index=True)
     chosen = torch.from_numpy(np.sort(first)).to(device)
-    return Batch(batch.images[chosen], batch.targets[chosen]) if len(chosen) > 1 else batch
+    targets = each_tensor(batch.targets, lambda tensor: tensor[chosen])
+    return Batch(batch.images[chosen], targets) if len(chosen) > 1 else batch
 
 
 def _pick(loader: Loader, num_images: int) -> np.ndarray:

@@ -12,7 +12,6 @@ from functools import partial
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from striate.data.augmentation import (
     Changes,
@@ -24,6 +23,7 @@ from striate.data.augmentation import (
     draw_mix,
     mix_pairs,
 )
+from striate.data.geometry import Geometry
 from striate.data.packed import PreparedImages
 from striate.data.parallel import compute_alone, num_processors, prefetch
 from striate.data.preprocessing import Preprocessing
@@ -43,8 +43,8 @@ from striate.data.sampling import (
 )
 from striate.data.to_device import send
 from striate.errors import InputError
-from striate.evaluation.evaluate_network import plain_batches
-from striate.training.growing import growing_size, resized
+from striate.evaluation.evaluate_network import plain_batches, plain_targets
+from striate.tasks.task import Annotations, Targets, Task, each_tensor
 from striate.training.randomness import generator_for, seed_for
 from striate.training.recipe import Recipe
 from striate.training.step import Batch
@@ -67,16 +67,16 @@ class Draws:
 
 @dataclass(frozen=True, eq=False)
 class Loader:
-    """The images of a run. `labels` (N,) int64 index `class_names`; `train` and `validation` are indices into the
-    packed images. Up to `max_readers` threads cut and resize random crops; reading whole images needs but one.
+    """The images of a run, what the source says of them, and the task. `train` and `validation` are indices into the packed
+    images. Up to `max_readers` threads cut and resize random crops; reading whole images needs but one.
     """
 
     packed: PreparedImages
-    labels: np.ndarray
+    annotations: Annotations
     train: np.ndarray
     validation: np.ndarray
     preprocessing: Preprocessing
-    class_names: tuple[str, ...]
+    task: Task
     max_readers: int = field(default=MAX_READERS, kw_only=True)
     _resident: dict[torch.device, ResidentImages | None] = field(default_factory=dict, init=False, repr=False)
 
@@ -95,6 +95,16 @@ class Loader:
             )
 
     @property
+    def labels(self) -> np.ndarray:
+        """(N,) int64: the class of each image."""
+        return self.annotations.labels
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Those of the task."""
+        return self.task.class_names
+
+    @property
     def num_classes(self) -> int:
         return len(self.class_names)
 
@@ -102,6 +112,7 @@ class Loader:
         """SHA-256 of the split, the labels and how images are prepared: a run can go on only with the same ones."""
         parts = [repr((self.class_names, self.preprocessing)).encode()]
         parts += [np.ascontiguousarray(part, np.int64).tobytes() for part in (self.labels, self.train, self.validation)]
+        parts += self.annotations.digest_parts()
         return hashlib.sha256(b"|".join(parts)).hexdigest()
 
     def num_batches(self, recipe: Recipe, world_size: int = 1) -> int:
@@ -133,11 +144,9 @@ class Loader:
         def thunks() -> Iterator[Callable[[], Callable[[], Batch]]]:
             for number in range(first_batch, len(bounds)):
                 start, stop = bounds[number]
-                progress = (epoch + number / len(bounds)) / recipe.epochs
-                size = growing_size(self.preprocessing.crop_size, recipe.start_px, progress)
                 share = batch_slice(stop - start, rank, world_size)
                 generator = generator_for(recipe.seed, "augmentation", epoch, number, 0)
-                yield partial(self._load, recipe, order[start:stop], epoch, size, share, generator, device)
+                yield partial(self._load, recipe, order[start:stop], epoch, share, generator, device)
 
         num_readers = self.num_readers(recipe)
         begin = compute_alone if num_readers > 1 else None
@@ -165,10 +174,22 @@ class Loader:
             pixels = resident.batch(indices[start : start + batch_size], self.preprocessing.crop_size)
             yield self.preprocessing.normalize(pixels)
 
+    def plain_targets(self, indices: np.ndarray) -> Targets:
+        """The targets of these images as in evaluation, on the CPU."""
+        return plain_targets(self.annotations, self.packed, self.preprocessing, indices)
+
     def plain_batch(self, indices: np.ndarray, device: torch.device) -> Batch:
-        """These images as in evaluation, nothing changed at random, with their labels, on `device`."""
+        """These images as in evaluation, nothing changed at random, with their targets, on `device`."""
         pixels = read_batch(self.packed, indices, self.preprocessing.crop_size).to(device)
-        return Batch(self.preprocessing.normalize(pixels), torch.from_numpy(self.labels[indices]).to(device))
+        return Batch(self.preprocessing.normalize(pixels), _sent(self.plain_targets(indices), device))
+
+    def _targets(self, indices: np.ndarray, draws: Draws, places: Tensor | slice) -> Targets:
+        """The targets of the images `indices`, which are at `places` of a batch, moved as these are; on the CPU."""
+        crops = None if draws.boxes is None else draws.boxes[places if isinstance(places, slice) else places.numpy()]
+        changes = draws.changes.of(places)
+        return self.annotations.targets(
+            indices, Geometry(self.preprocessing, self.packed.shapes[indices], crops, changes)
+        )
 
     def bounds(self, recipe: Recipe, world_size: int) -> list[tuple[int, int]]:
         """(start, stop) of each batch of an epoch."""
@@ -188,31 +209,29 @@ class Loader:
         recipe: Recipe,
         indices: np.ndarray,
         epoch: int,
-        size: tuple[int, int],
         share: BatchSlice,
         generator: torch.Generator,
         device: torch.device,
     ) -> Callable[[], Batch]:
         """All that is done ahead, in another thread: the reading, and the rest too where another device does it or a processor is
-        free for it. The result gives the batch: of the images `indices`, those that are the process's share, (height, width) =
-        `size`.
+        free for it. The result gives the batch: of the images `indices`, those that are the process's share.
         """
         draws = self._draw(recipe, indices, epoch, generator)
         is_large = are_large((self.packed.channels, *self.preprocessing.crop_size), device)
         if draws.boxes is not None and draws.partners is None and is_large:
-            crops = self._crops_one_by_one(recipe, indices, draws, share, size)
+            crops = self._crops_one_by_one(recipe, indices, draws, share)
             return lambda: crops
         own = torch.arange(share.start, share.stop)
         needed = own if draws.partners is None else torch.cat([own, draws.partners[own]]).unique()
         own_indices, resident = indices[needed.numpy()], self._resident.get(device)
-        labels = torch.from_numpy(self.labels[own_indices])
+        targets = self._targets(own_indices, draws, needed)
         pixels: Callable[[], Tensor]
         if resident is None or draws.boxes is not None:
             read = self._read(recipe, own_indices, draws.boxes, needed)
             pixels = partial(send, read, device)
         else:
             pixels = partial(resident.batch, own_indices, self.preprocessing.crop_size)
-        finish = partial(self._prepare, recipe, pixels, labels, draws, needed, size, share, device)
+        finish = partial(self._prepare, recipe, pixels, targets, draws, needed, share, device)
         if device.type == "cpu" and not self._has_free_processor(recipe):
             return finish
         batch = finish()
@@ -240,9 +259,7 @@ class Loader:
             return read_batch(self.packed, indices, size)
         return read_crops(self.packed, indices, size, boxes[places.numpy()], layout(recipe))
 
-    def _crops_one_by_one(
-        self, recipe: Recipe, indices: np.ndarray, draws: Draws, share: BatchSlice, size: tuple[int, int]
-    ) -> Batch:
+    def _crops_one_by_one(self, recipe: Recipe, indices: np.ndarray, draws: Draws, share: BatchSlice) -> Batch:
         """The batch of random crops that `_read` and `_prepare` give, to rounding, in half the time: each is ready before it
         leaves the processor's cache.
         """
@@ -254,7 +271,7 @@ class Loader:
         with torch.inference_mode():  # `images`, made before it, are none of its own and may be trained on
             changed = changed_one_by_one(crops, draws.changes.of(own), recipe.augmentation)
             self.preprocessing.normalize_one_by_one(changed, images)
-        return Batch(resized(images, size), torch.from_numpy(self.labels[indices[own]]), share)
+        return Batch(images, self._targets(indices[own], draws, own), share)
 
     def random_images(self, recipe: Recipe, indices: np.ndarray, generator: torch.Generator) -> Tensor:
         """These images changed at random as in training, mixup aside, as the network gets them: (n, C, H, W) float32."""
@@ -269,26 +286,28 @@ class Loader:
         self,
         recipe: Recipe,
         pixels: Callable[[], Tensor],
-        labels: Tensor,
+        targets: Targets,
         draws: Draws,
         places: Tensor,
-        size: tuple[int, int],
         share: BatchSlice,
         device: torch.device,
     ) -> Batch:
         """Augmentation, mixup and the model's own preprocessing, computed on `device`, where `pixels` brings the images: those
-        at `places` (sorted) of the batch. They come out (height, width) = `size`.
+        at `places` (sorted) of the batch.
         """
-        images, targets = pixels(), send(labels, device)
+        images, targets = pixels(), _sent(targets, device)
         images = apply_changes(images, draws.changes.of(places), recipe.augmentation)
         if draws.shares is not None and draws.partners is not None:
             own = torch.arange(share.start, share.stop)
             rows, others = (send(torch.searchsorted(places, part), device) for part in (own, draws.partners[own]))
             shares = send(draws.shares[own], device)
-            one_hot = F.one_hot(targets, self.num_classes).to(torch.float32)
             images = mix_pairs(images[rows], images[others], shares)
-            targets = mix_pairs(one_hot[rows], one_hot[others], shares)
-        return Batch(resized(self.preprocessing.normalize(images), size), targets, share)
+            targets = self.task.mix(targets, rows, others, shares)
+        return Batch(self.preprocessing.normalize(images), targets, share)
+
+
+def _sent(targets: Targets, device: torch.device) -> Targets:
+    return each_tensor(targets, partial(send, device=device))
 
 
 def layout(recipe: Recipe) -> torch.memory_format:

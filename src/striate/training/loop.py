@@ -21,8 +21,8 @@ from striate.training.ema import MovingAverage
 from striate.training.frozen.layer_groups import LayerGroup, layer_groups, restored_modes
 from striate.training.interrupts import catching_stop_requests
 from striate.training.loader import Loader
-from striate.training.loss import loss_of
 from striate.training.metrics_log import MetricsLog
+from striate.training.objective import objective_of
 from striate.training.observer import Observer, SilentObserver
 from striate.training.optimizers import build_optimizer
 from striate.training.randomness import preserved_randomness
@@ -90,7 +90,7 @@ def train_network(
             fabric=fabric,
             groups=groups,
             state=_initial_state(network, recipe, groups, fabric),
-            loss_fn=loss_of(recipe, loader, fabric.device),
+            loss_fn=objective_of(recipe, loader, fabric.device),
             metrics=MetricsLog(run_dir / "metrics.jsonl"),
             identity=identify(recipe, loader, fabric),
             observer=own_observer,
@@ -119,7 +119,7 @@ def check_batch_size(recipe: Recipe, fabric: Fabric) -> None:
 
 def _check_request(recipe: Recipe, fabric: Fabric, run_dir: Path, *, resume: bool) -> None:
     if recipe.optimizer.name == "lbfgs" and (fabric.world_size > 1 or recipe.precision == "16-mixed"):
-        raise InputError("lbfgs runs in one process and without 16-bit loss scaling; use adamw, or precision 32-true")
+        raise InputError("lbfgs runs in one process and without 16-bit loss scaling; use adamw, or --precision float32")
     check_batch_size(recipe, fabric)
     if not resume and has_checkpoints(run_dir / "checkpoint"):
         raise RunError(f"{run_dir} holds a run already; resume it, or choose another folder")

@@ -9,7 +9,10 @@ from striate.training.checks import CheckResult
 
 @dataclass(frozen=True)
 class RunStart:
-    """What is about to happen. `step` updates and `epoch` epochs are already done: above 0 when the run is resumed."""
+    """What is about to happen. `step` updates and `epoch` epochs are already done: above 0 when the run is resumed.
+
+    In an epoch's line the score is called "train_" and "validation_" with `score_name`; `score_label` is for people.
+    """
 
     num_epochs: int
     num_steps: int
@@ -18,11 +21,13 @@ class RunStart:
     num_validation: int
     epoch: int
     step: int
+    score_name: str = "accuracy"
+    score_label: str = "accuracy"
 
 
 @dataclass(frozen=True)
 class StepInfo:
-    """Where a run stands after an update. `epoch` and `step` count from 1; `loss` is the mean over the epoch so far.
+    """Where a run stands after an update. `epoch` and `step` count from 1; `loss` and `score` are the means over the epoch so far.
 
     `images_per_s` and `eta_s` (seconds to the end of the run, validation included) are those of this session.
     """
@@ -30,7 +35,7 @@ class StepInfo:
     epoch: int
     step: int
     loss: float
-    accuracy: float
+    score: float
     learning_rate: float
     grad_norm: float
     images_per_s: float

@@ -17,7 +17,7 @@ from striate.errors import InputError, NonFiniteLoss
 from striate.progress import Track, track_silently
 from striate.training.frozen.layer_groups import layer_groups, num_open_groups, open_groups
 from striate.training.loader import Loader
-from striate.training.loss import loss_of
+from striate.training.objective import objective_of
 from striate.training.optimizers import build_optimizer, set_rates
 from striate.training.randomness import preserved_randomness, seed_for
 from striate.training.recipe import Recipe
@@ -81,7 +81,7 @@ def find_rate(
             recipe.optimizer, groups, layer_rate_factor=recipe.layer_rate_factor, use_fused=False
         )
         model = fabric.setup_module(trainee, move_to_device=False)
-        loss_fn = loss_of(recipe, loader, fabric.device)
+        loss_fn = objective_of(recipe, loader, fabric.device)
         ratio = (HIGHEST_RATE / LOWEST_RATE) ** (1 / (num_steps - 1))
         rates: list[float] = []
         losses: list[float] = []

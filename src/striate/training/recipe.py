@@ -88,10 +88,10 @@ class Recipe:
     unfreezes one earlier group at a time. `views`: with "base" and "lower", how many augmented views of each image go through the
     frozen layers, once, before the first epoch; epoch e trains on view e modulo `views`; 0 runs them anew at every step.
     `stream_images` above 0 decodes images when they are needed; of a source in shards so many that lie near each other are
-    shuffled together. `start_px` is the shorter side of the images at the start of the run, from which they grow to their full
-    size; 0 has them so throughout (growing.py).
-    `output`: softmax has one output a class, sigmoid a single one for the second of two classes. `ema_decay` 0 keeps no
-    average. `use_channels_last` lays activations out pixel by pixel, which is faster for all but tiny networks and rounds
+    shuffled together.
+    `task` is what is learnt and `loss` which of its losses, None for its usual one. `output`: softmax has one output a class,
+    sigmoid a single one for the second of two classes. `ema_decay` 0 keeps no average. `use_channels_last` lays activations out
+    pixel by pixel, which is faster for all but tiny networks and rounds
     differently. `use_compile` has torch.compile write the code of a step, and `use_cuda_graphs` has a CUDA device replay its kernels
     at once, where it can (queued_steps.py). `num_threads` compute on the CPU; 0 leaves PyTorch's own number. Fractions lie in
     [0, 1]. Raises InputError for values out of range.
@@ -117,10 +117,11 @@ class Recipe:
     freeze: Freeze = "nothing"
     views: int = 0
     stream_images: int = 0
-    start_px: int = 0
     layer_rate_factor: float = 1.0
     weights: str | None = None
     output: Output = "softmax"
+    task: str = "classification"
+    loss: str | None = None
     seed: int = 0
     validation_fraction: float = 0.1
     test_fraction: float = 0.1
@@ -128,7 +129,7 @@ class Recipe:
     def __post_init__(self) -> None:
         for name in ("epochs", "batch_size", "accumulate_steps"):
             check_whole(name, getattr(self, name), 1)
-        for name in ("seed", "views", "stream_images", "start_px", "num_threads"):
+        for name in ("seed", "views", "stream_images", "num_threads"):
             check_whole(name, getattr(self, name), 0)
         _check_choice("precision", self.precision, Precision)
         _check_choice("freeze", self.freeze, Freeze)
@@ -148,13 +149,7 @@ class Recipe:
         if self.views > 0 and (self.freeze not in KEEPS_FEATURES or self.augmentation.mixup > 0):
             raise InputError(
                 f"views of images are kept only behind frozen layers and without mixup, but {self.views} are asked for with freeze "
-                f"{self.freeze} and mixup {self.augmentation.mixup:g}; use --freeze base or lower with --mixup 0, or --views 0"
-            )
-
-        if self.start_px > 0 and (self.use_compile or self.views > 0 or self.optimizer.name == "lbfgs"):
-            raise InputError(
-                "images that grow go without compiled code, which is made for one size, without views that are kept, and "
-                "without lbfgs; leave --start-px out, or use --no-compile and --views 0"
+                f"{self.freeze} and mixup {self.augmentation.mixup:g}; use --train head or last-third with --mixup 0, or --views 0"
             )
 
     def to_json(self) -> dict[str, Any]:
@@ -167,6 +162,8 @@ class Recipe:
     def from_json(cls, values: dict[str, Any]) -> "Recipe":
         """The inverse of `to_json`; InputError for unknown fields."""
         values = dict(values)
+        if values.get("start_px") == 0:  # of runs from before progressive resizing was removed: docs/decisions/0014
+            del values["start_px"]
         parts = {"optimizer": OptimizerConfig, "schedule": ScheduleConfig, "augmentation": Augmentation}
         try:
             for key, part in parts.items():
@@ -181,15 +178,6 @@ class Recipe:
 def may_use_graphs(optimizer: str, accumulate_steps: int, precision: str) -> bool:
     """Whether a CUDA graph could hold an update: one pass each, which never depends on what came out before."""
     return optimizer in QUEUED_OPTIMIZERS and accumulate_steps == 1 and precision != "16-mixed"
-
-
-def count_outputs(output: str | None, num_classes: int) -> int:
-    """Outputs of a network for `num_classes`; InputError where a single sigmoid is wished for other than two."""
-    if output != "sigmoid":
-        return num_classes
-    if num_classes != 2:
-        raise InputError(f"a single sigmoid output tells two classes apart but there are {num_classes}; use softmax")
-    return 1
 
 
 def check_precision(precision: str) -> Precision:

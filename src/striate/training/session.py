@@ -15,6 +15,7 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from striate.errors import NonFiniteLoss
+from striate.tasks.task import Objective
 from striate.training.best_epoch import BestEpoch, is_better
 from striate.training.checkpoints import load_newest_checkpoint, save_checkpoint
 from striate.training.checks import CheckResult, standing_still
@@ -23,17 +24,15 @@ from striate.training.distributed.fsdp import InPrecision, all_whole, is_sharded
 from striate.training.frozen.layer_groups import LayerGroup, num_open_groups, open_groups
 from striate.training.interrupts import StopRequest
 from striate.training.loader import Loader
-from striate.training.loss import ClassificationLoss
 from striate.training.metrics_log import MetricsLog
 from striate.training.observer import Observer, RunStart, StepInfo
 from striate.training.optimizers import set_rates, start_momentum
 from striate.training.randomness import seed_for
 from striate.training.recipe import Recipe
 from striate.training.schedules import rate_factor
-from striate.training.speed.autotune import compiled
 from striate.training.speed.cuda_graphs import AsynchronousSteps, can_run_asynchronously
 from striate.training.state import EpochSums, TrainingResult, TrainingState, restore, to_checkpoint
-from striate.training.step import Batch, StepResult, train_step
+from striate.training.step import Batch, StepResult, compiled, train_step
 from striate.training.validation import autocast_dtype, validate
 
 T = TypeVar("T")
@@ -60,7 +59,7 @@ class Session:
     fabric: Fabric
     groups: tuple[LayerGroup, ...]
     state: TrainingState
-    loss_fn: ClassificationLoss
+    loss_fn: Objective
     metrics: MetricsLog
     identity: dict[str, Any]
     observer: Observer
@@ -232,9 +231,7 @@ class Session:
         progress = self.state.progress
         network = self.state.evaluated_network
         try:
-            accuracy, loss = validate(
-                network, self.loader, self.fabric, batch_size=self.recipe.batch_size, track=self._stopping
-            )
+            found = validate(network, self.loader, self.fabric, batch_size=self.recipe.batch_size, track=self._stopping)
         except NonFiniteLoss as error:
             raise NonFiniteLoss(f"{error} (validation after epoch {progress.epoch + 1})") from None
         sums = progress.sums.over_all_processes(self.fabric)
@@ -244,27 +241,27 @@ class Session:
             "epoch": progress.epoch + 1,
             "step": progress.step,
             "train_loss": sums.loss_sum / sums.weight,
-            "train_accuracy": sums.num_correct / sums.num_images,
-            "validation_loss": loss,
-            "validation_accuracy": accuracy,
+            f"train_{self.loader.task.score_name}": sums.score_sum / sums.num_images,
+            "validation_loss": found.loss,
+            **{f"validation_{name}": value for name, value in found.summary().items()},
             "learning_rate": self._learning_rate(),
             "images_per_s": sums.num_images / max(sums.training_s, 1e-9),
             "elapsed_s": progress.elapsed_s,
         }
         if self.recipe.schedule.name == "plateau":
-            progress.plateau.observe(loss, self.recipe.schedule)
+            progress.plateau.observe(found.loss, self.recipe.schedule)
         record["is_kept"] = is_best = is_better(
             progress.best,
-            accuracy,
-            loss,
-            top_accuracy=progress.top_accuracy,
+            found.score,
+            found.loss,
+            top_score=progress.top_score,
             num_images=len(self.loader.validation),
             schedule=self.recipe.schedule.name,
         )
-        progress.top_accuracy = max(progress.top_accuracy, accuracy)
+        progress.top_score = max(progress.top_score, found.score)
         progress.epoch, progress.batch, progress.sums = progress.epoch + 1, 0, EpochSums()
         if is_best:
-            progress.best = BestEpoch(progress.epoch, accuracy, loss)
+            progress.best = BestEpoch(progress.epoch, found.score, found.loss)
         weights = all_whole(network.state_dict()) if is_best else {}
         if self.fabric.is_global_zero:
             if is_best:
@@ -275,7 +272,8 @@ class Session:
         if is_last or self.fabric.world_size > 1 or time.monotonic() - self.saved_at >= self._least_save_s():
             self._save()
         self.observer.on_epoch(record)
-        if notice := standing_still(record["train_loss"], self.loader.num_classes, progress.epoch, self.recipe.epochs):
+        guesses = self.loader.task.num_guesses
+        if guesses and (notice := standing_still(record["train_loss"], guesses, progress.epoch, self.recipe.epochs)):
             self.observer.on_notice(notice)
 
     def _stopping(self, items: Iterable[T], what: str, total: int) -> Iterator[T]:  # noqa: ARG002
@@ -333,7 +331,7 @@ class Session:
                 epoch=progress.epoch + 1,
                 step=progress.step,
                 loss=sums.loss_sum / sums.weight,
-                accuracy=sums.num_correct / sums.num_images,
+                score=sums.score_sum / sums.num_images,
                 learning_rate=self._learning_rate(),
                 grad_norm=self.last_grad_norm,
                 images_per_s=self.fabric.world_size * sums.num_images / max(sums.training_s, 1e-9),
@@ -349,7 +347,7 @@ class Session:
         elif progress.step == 0 and not all(bool(p.isfinite().all()) for p in self.state.network.parameters()):
             cause = "the weights that the run starts from are not finite: the file they came from is damaged"
         elif autocast_dtype(self.fabric) == torch.float16:
-            cause = "16-bit arithmetic probably overflows: use precision bf16-mixed or 32-true"
+            cause = "16-bit arithmetic probably overflows: use --precision bfloat16 or float32"
         else:
             cause = "the rate is probably too high: lower it, set max_grad_norm, or scan for a good one (--find-rate)"
         return f"{error} in {place}; {cause}. Nothing was updated with it"
@@ -375,6 +373,8 @@ class Session:
             steps_per_epoch=self.steps_per_epoch,
             num_train=len(self.loader.train),
             num_validation=len(self.loader.validation),
+            score_name=self.loader.task.score_name,
+            score_label=self.loader.task.score_label,
             epoch=progress.epoch,
             step=progress.step,
         )

@@ -29,14 +29,14 @@ class EpochSums:
 
     loss_sum: float = 0.0
     weight: float = 0.0
-    num_correct: int = 0
+    score_sum: float = 0.0
     num_images: int = 0
     training_s: float = 0.0
 
     def add(self, result: StepResult) -> None:
         self.loss_sum += result.loss_sum
         self.weight += result.weight
-        self.num_correct += result.num_correct
+        self.score_sum += result.score_sum
         self.num_images += result.num_images
 
     def over_all_processes(self, fabric: Fabric) -> "EpochSums":
@@ -45,15 +45,15 @@ class EpochSums:
             return self
         values = torch.tensor(dataclasses.astuple(self), dtype=torch.float64, device=fabric.device)
         total = fabric.all_reduce(values, reduce_op="sum")
-        loss_sum, weight, num_correct, num_images, training_s = total.tolist()  # type: ignore[union-attr]
-        return EpochSums(loss_sum, weight, int(num_correct), int(num_images), training_s / fabric.world_size)
+        loss_sum, weight, score_sum, num_images, training_s = total.tolist()  # type: ignore[union-attr]
+        return EpochSums(loss_sum, weight, score_sum, int(num_images), training_s / fabric.world_size)
 
 
 @dataclass
 class Progress:
     """Where a run stands: whole epochs, batches of the one in progress, updates in all.
 
-    `top_accuracy` is the highest on the validation images. `metrics_position` is the length of metrics.jsonl in bytes;
+    `top_score` is the highest on the validation images. `metrics_position` is the length of metrics.jsonl in bytes;
     `elapsed_s` counts all sessions of the run.
     """
 
@@ -63,7 +63,7 @@ class Progress:
     sums: EpochSums = field(default_factory=EpochSums)
     plateau: Plateau = field(default_factory=Plateau)
     best: BestEpoch | None = None
-    top_accuracy: float = 0.0
+    top_score: float = 0.0
     elapsed_s: float = 0.0
     metrics_position: int = 0
 
@@ -72,9 +72,16 @@ class Progress:
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> "Progress":
-        best = None if values["best"] is None else BestEpoch(**values["best"])
-        sums, plateau = EpochSums(**values["sums"]), Plateau(**values["plateau"])
+        values = _renamed(values, {"top_accuracy": "top_score"})
+        best = None if values["best"] is None else BestEpoch.from_json(values["best"])
+        sums = EpochSums(**_renamed(values["sums"], {"num_correct": "score_sum"}))
+        plateau = Plateau(**values["plateau"])
         return cls(**{**values, "sums": sums, "plateau": plateau, "best": best})
+
+
+def _renamed(values: dict[str, Any], names: dict[str, str]) -> dict[str, Any]:
+    """Values of a checkpoint made before there were other tasks than classification, by their present names."""
+    return {names.get(name, name): value for name, value in values.items()}
 
 
 @dataclass
@@ -164,7 +171,8 @@ def _lay_out_alike(optimizer: Optimizer) -> None:
 
 
 def _check_same_run(saved: dict[str, Any], own: dict[str, Any], log: Log) -> None:
-    changed = [name for name in own["recipe"] if saved["recipe"].get(name) != own["recipe"][name]]
+    usual = {each.name: each.default for each in dataclasses.fields(Recipe)}  # what older checkpoints leave unsaid
+    changed = [name for name in own["recipe"] if saved["recipe"].get(name, usual[name]) != own["recipe"][name]]
     if changed:
         raise RunError(
             f"the run was started with another recipe ({', '.join(changed)} changed); resume it as it was, or start a new run"

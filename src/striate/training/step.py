@@ -4,7 +4,6 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
-from typing import Protocol
 
 import torch
 from lightning_fabric import Fabric
@@ -14,8 +13,7 @@ from torch.optim import LBFGS, Optimizer
 
 from striate.data.sampling import BatchSlice
 from striate.errors import NonFiniteLoss
-from striate.networks.auxiliary import WithAuxiliary
-from striate.tasks.classification.logits import class_logits
+from striate.tasks.task import Objective, Targets
 from striate.training.distributed.fsdp import InPrecision, whole
 from striate.training.distributed.global_batch import GlobalBatch
 from striate.training.randomness import seed_device
@@ -24,44 +22,43 @@ from striate.training.speed.cpu_dropout import QuickDropout
 
 @dataclass(frozen=True)
 class Batch:
-    """Images (n, C, H, W) as the network wants them, and targets: labels (n,) int64 or shares (n, K) that sum to 1.
+    """Images (n, C, H, W) as the network wants them, and targets as the task has them: a tensor or several by name.
 
     `share` says which images of a batch these are where several processes have it together.
     """
 
     images: Tensor
-    targets: Tensor
+    targets: Targets
     share: BatchSlice | None = None
-
-
-class LossFn(Protocol):
-    """A mean over a batch, and what it was divided by; see training.loss."""
-
-    def __call__(self, answer: Tensor | WithAuxiliary, targets: Tensor) -> Tensor: ...
-
-    def weight(self, targets: Tensor) -> Tensor | float: ...
 
 
 @dataclass(frozen=True)
 class StepResult:
-    """Before the update, on this process's share: the summed loss by weight, that weight, hits and images; the norm
-    of all gradients.
+    """Before the update, on this process's part: the summed loss by weight, that weight, the task's score summed over the images,
+    and their number; the norm of all gradients.
 
     `was_skipped`: the gradients overflowed 16 bits, so the scale was lowered and the weights stayed.
     """
 
     loss_sum: float
     weight: float
-    num_correct: int
+    score_sum: float
     num_images: int
     grad_norm: float
     was_skipped: bool = False
 
 
+def compiled(network: nn.Module, use_compile: bool) -> nn.Module:
+    """The network as it is, or compiled; each size of batch is compiled for itself."""
+    if not use_compile:
+        return network
+    return torch.compile(network, dynamic=False)  # type: ignore[return-value]
+
+
 def train_step(
     model: nn.Module,
     batches: Sequence[Batch],
-    loss_fn: LossFn,
+    loss_fn: Objective,
     optimizer: Optimizer,
     fabric: Fabric,
     *,
@@ -98,21 +95,21 @@ def train_step(
 def gradients(
     model: nn.Module,
     batches: Sequence[Batch],
-    loss_fn: LossFn,
+    loss_fn: Objective,
     optimizer: Optimizer,
     fabric: Fabric,
     max_grad_norm: float,
 ) -> Tensor:
     """Leave the clipped gradient of the joint mean in every parameter's .grad, which must be None before.
 
-    The result, (4,) on the device, has this process's loss summed by weight, hits, the norm of all gradients, and the weight. The
+    The result, (4,) on the device, has this process's loss summed by weight, summed score, the norm of all gradients, and the weight. The
     device is not waited for.
     """
     weights = [loss_fn.weight(batch.targets) for batch in batches]
     own_weight = sum(weights)
     total_weight = own_weight if fabric.world_size == 1 else _sum_over_processes(fabric, own_weight)
     losses: list[Tensor] = []
-    num_correct = torch.zeros((), device=fabric.device)
+    score_sum = torch.zeros((), device=fabric.device)
     for number, (batch, weight) in enumerate(zip(batches, weights, strict=True), start=1):
         with _gradients_shared(fabric, model, is_last=number == len(batches)):
             with _quick_dropout(fabric, model), _as_one_batch(fabric, batch):
@@ -121,7 +118,7 @@ def gradients(
             # processes average their gradients, and each has only its share of the weight
             fabric.backward(loss * (fabric.world_size * weight / total_weight))
         losses.append(loss.detach() * weight)
-        num_correct += _count_hits(class_logits(answer).detach(), batch.targets)
+        score_sum += loss_fn.score_sum(answer, batch.targets)
     fabric.strategy.precision.unscale_gradients(optimizer)
     params = [param for group in optimizer.param_groups for param in group["params"] if param.grad is not None]
     grad_norm = get_total_norm([param.grad for param in params if param.grad is not None], foreach=True)
@@ -130,16 +127,16 @@ def gradients(
     loss_sum = torch.stack(losses).sum()  # in the precision of the loss: a line search needs every digit
     if not isinstance(own_weight, Tensor):
         own_weight = torch.full_like(loss_sum, own_weight)  # made there, since a copy would be waited for
-    return torch.stack([loss_sum, num_correct.to(loss_sum), whole(grad_norm).to(loss_sum), own_weight.to(loss_sum)])
+    return torch.stack([loss_sum, score_sum.to(loss_sum), whole(grad_norm).to(loss_sum), own_weight.to(loss_sum)])
 
 
 def read_figures(figures: Tensor, num_images: int, model: nn.Module, *, scale: float = 1.0) -> StepResult:
     """What `gradients` measured on so many images; NonFiniteLoss unless `scale`, that of 16 bits, explains it."""
-    loss_sum, num_correct, grad_norm, weight = figures.tolist()
+    loss_sum, score_sum, grad_norm, weight = figures.tolist()
     was_skipped = math.isfinite(loss_sum) and not math.isfinite(grad_norm) and scale > 1
     if not was_skipped:
         _check_finite(loss_sum / weight, grad_norm, model)
-    return StepResult(loss_sum, weight, int(num_correct), num_images, grad_norm, was_skipped)
+    return StepResult(loss_sum, weight, score_sum, num_images, grad_norm, was_skipped)
 
 
 def _check_finite(loss: float, grad_norm: float, model: nn.Module) -> None:
@@ -148,12 +145,6 @@ def _check_finite(loss: float, grad_norm: float, model: nn.Module) -> None:
     if not math.isfinite(grad_norm):
         names = [name for name, p in model.named_parameters() if p.grad is not None and not p.grad.isfinite().all()]
         raise NonFiniteLoss(f"the gradient of {', '.join(names[:3]) or 'all weights together'} is {grad_norm}")
-
-
-def _count_hits(logits: Tensor, targets: Tensor) -> Tensor:
-    """How many images are answered with the class that has the largest share of their target."""
-    labels = targets.argmax(dim=1) if targets.is_floating_point() else targets
-    return (logits.argmax(dim=1) == labels).sum()
 
 
 def _scale(fabric: Fabric) -> float:

@@ -34,13 +34,8 @@ class TensorBoardWriter(SilentObserver):
         )
 
     def on_epoch(self, record: dict[str, Any]) -> None:
-        names = {
-            "train_loss": "train/loss",
-            "train_accuracy": "train/accuracy",
-            "validation_loss": "validation/loss",
-            "validation_accuracy": "validation/accuracy",
-        }
-        self._write(record["step"], {tag: record[name] for name, tag in names.items()})
+        names = [name.partition("_") for name in record if name.startswith(("train_", "validation_"))]
+        self._write(record["step"], {f"{part}/{figure}": record[f"{part}_{figure}"] for part, _, figure in names})
         self._writer.flush()
 
     def on_end(self) -> None:

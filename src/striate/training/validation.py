@@ -1,16 +1,14 @@
 """How good the network is on the validation images, while it is being trained."""
 
-import dataclasses
-
 import numpy as np
 import torch
 from lightning_fabric import Fabric
-from torch import Tensor, nn
+from torch import nn
 
-from striate.evaluation.evaluate_network import answer, figures_of
+from striate.evaluation.evaluate_network import accumulate
 from striate.progress import Track, track_silently
-from striate.tasks.classification.metrics import Answers
-from striate.training.distributed.collectives import raise_on_all_ranks
+from striate.tasks.task import Figures
+from striate.training.distributed.collectives import gather_arrays, raise_on_all_ranks
 from striate.training.distributed.fsdp import is_sharded
 from striate.training.loader import Loader
 
@@ -19,46 +17,43 @@ SMALLEST_BATCH = 64
 
 def validate(
     network: nn.Module, loader: Loader, fabric: Fabric, *, batch_size: int, track: Track = track_silently
-) -> tuple[float, float]:
-    """Accuracy and mean negative log-likelihood (nats) on the validation images, shared out over the processes.
+) -> Figures:
+    """The task's figures on the validation images, shared out over the processes; every process gets those of all.
 
     Raises NonFiniteLoss where the network answers NaN or infinity.
     """
-    totals = torch.zeros(3, dtype=torch.float64)
-    indices = loader.validation[fabric.global_rank :: fabric.world_size]
-    own = len(indices)
+    accumulator = loader.task.accumulator()
+    parts = [loader.validation[rank :: fabric.world_size] for rank in range(fabric.world_size)]
+    indices = parts[fabric.global_rank]
     if is_sharded(network):  # every process must run it equally often, so some answer an image twice
-        shares = -(-len(loader.validation) // fabric.world_size)
-        indices = np.concatenate([indices, loader.validation[:1].repeat(shares - own)])
+        indices = np.concatenate([indices, loader.validation[:1].repeat(len(parts[0]) - len(indices))])
     with raise_on_all_ranks(fabric):
         if len(indices):
             batch_size = max(batch_size, SMALLEST_BATCH)
             num_batches = -(-len(indices) // batch_size)
             batches = track(loader.validation_batches(indices, batch_size, fabric.device), "evaluating", num_batches)
-            answers = answer(
+            accumulate(
+                accumulator,
                 network,
                 batches,
-                loader.labels[indices],
+                indices,
+                loader.plain_targets,
                 autocast_dtype=autocast_dtype(fabric),
                 use_inference_mode=not is_sharded(network),  # it keeps buffers for whole weights
             )
-            totals = _totals(first_of(answers, own), indices[:own], loader) if own else totals
     if fabric.world_size > 1:
-        totals = fabric.all_reduce(totals.to(fabric.device), reduce_op="sum")  # type: ignore[assignment]
-    num_images, accuracy, loss = totals.tolist()
-    return accuracy / num_images, loss / num_images
+        gathered = gather_arrays(fabric, accumulator.arrays() if len(indices) else {})
+        accumulator = accumulator.merged([each for each in gathered if each], _in_order(parts, is_sharded(network)))
+    with raise_on_all_ranks(fabric):
+        return accumulator.result(loader.validation)
 
 
-def first_of(answers: Answers, number: int) -> Answers:
-    """The first so many answers."""
-    return Answers(*(getattr(answers, field.name)[:number] for field in dataclasses.fields(answers)))
-
-
-def _totals(answers: Answers, indices: np.ndarray, loader: Loader) -> Tensor:
-    """How many images, how many of them right, and the sum of their losses: (3,) float64."""
-    found = figures_of(answers, indices, loader.class_names)
-    means = torch.tensor([1.0, found.top1_accuracy, found.negative_log_likelihood], dtype=torch.float64)
-    return means * found.num_images
+def _in_order(parts: list[np.ndarray], is_padded: bool) -> np.ndarray:
+    """Where each validation image lies among those of all processes, one process after another: (N,) int64."""
+    world_size, lengths = len(parts), [len(part) for part in parts]
+    starts = np.cumsum([0, *([lengths[0]] * world_size if is_padded else lengths)])
+    places = np.arange(sum(lengths))
+    return starts[places % world_size] + places // world_size
 
 
 def autocast_dtype(fabric: Fabric) -> torch.dtype | None:

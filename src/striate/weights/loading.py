@@ -88,6 +88,8 @@ def _load(entry: Entry, spec: str | Path, *, download: bool, log: Log) -> Loaded
     if str(spec) in published:
         return _load_published(entry, published[str(spec)], download=download, log=log)
     path = Path(spec).expanduser()
+    if (own := packaged_weights(entry, str(spec))) is not None:
+        path = own
     if path.is_dir() and (path / MODEL_FILE).is_file():
         path = path / MODEL_FILE
     if not path.is_file():
@@ -99,6 +101,12 @@ def _load(entry: Entry, spec: str | Path, *, download: bool, log: Log) -> Loaded
         return _load_file(entry, path)
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror or error}; check its permissions") from None
+
+
+def packaged_weights(entry: Entry, name: str) -> Path | None:
+    """The file of these weights in striate itself (docs/compression.md says how they were made); None where it has none of that name."""
+    path = Path(__file__).parent / "packaged" / f"{entry.name}-{name}.striate"
+    return path if name.isidentifier() and path.is_file() else None
 
 
 def read_torch_file(path: str | Path) -> dict[str, Tensor]:

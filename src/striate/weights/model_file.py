@@ -26,6 +26,7 @@ from striate.networks.bounded_build import at_most_tensors
 from striate.networks.catalogue import entry_for, names_network
 from striate.networks.entry import Entry
 from striate.networks.given import EXTERNAL, GivenConfig
+from striate.weights.task_outputs import TASKS, fits_outputs
 from striate.weights.tensor_table import (
     DTYPES,
     MAX_HEADER_BYTES,
@@ -41,8 +42,9 @@ from striate.weights.tensor_table import (
     tensor_from,
 )
 
-VERSIONS = (1, 2)
-"""The second has a temperature; a file without one is written as the first, which older readers know too."""
+VERSIONS = (1, 2, 3)
+"""The second has a temperature, the third the settings of its task, which may be another than classification. What an older one can
+hold is written as that, since older readers know it too."""
 MIN_TEMPERATURE, MAX_TEMPERATURE = 0.01, 100.0
 MODEL_FILE = "model.safetensors"
 """What the file is called in a run folder."""
@@ -65,7 +67,8 @@ class ModelFile:
 
     `config` holds the fields of the network's configuration, `in_channels` and `num_classes` always among them;
     `class_names` are the K different names in the order of the outputs; `provenance` is any plain JSON (data, recipe,
-    figures, versions); `temperature` is what logits are divided by before the softmax. Raises ModelFileError when the
+    figures, versions); `temperature` is what logits are divided by before the softmax; `task_settings` are plain values that the
+    task itself checks. Raises ModelFileError when the
     parts contradict each other or the catalogue.
     """
 
@@ -76,17 +79,18 @@ class ModelFile:
     task: str = "classification"
     provenance: dict[str, Any] = field(default_factory=dict)
     temperature: float = 1.0
+    task_settings: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not MIN_TEMPERATURE <= self.temperature <= MAX_TEMPERATURE:
             raise ModelFileError(
                 f"the temperature is {self.temperature!r}, not a number in [{MIN_TEMPERATURE:g}, {MAX_TEMPERATURE:g}]"
             )
-        if self.task != "classification":
-            raise ModelFileError(f"the task is {self.task!r} but this version of striate knows only 'classification'")
+        if self.task not in TASKS:
+            raise ModelFileError(f"the task is {self.task!r} but this version of striate knows {', '.join(TASKS)}")
         usual = GivenConfig(1, 1) if self.network == EXTERNAL else _entry_of(self.network).config
         config = _restore_config(usual, self.config)
-        if len(self.class_names) != max(2, config.num_classes):  # a single output tells two classes apart
+        if not fits_outputs(self.task, len(self.class_names), config.num_classes):
             raise ModelFileError(f"there are {len(self.class_names)} class names for {config.num_classes} outputs")
         if not all(isinstance(name, str) and name for name in self.class_names):
             raise ModelFileError("a class name is empty or not a string")
@@ -206,14 +210,17 @@ def _encode_header(model_file: ModelFile, table: dict[str, TensorInfo]) -> bytes
 def encode_about(model_file: ModelFile) -> str:
     """The JSON document of a model file: all of it but the weights. ModelFileError where the provenance is no plain JSON."""
     has_temperature = model_file.temperature != 1
+    has_settings = model_file.task != "classification" or bool(model_file.task_settings)
+    version = 3 if has_settings else 2 if has_temperature else 1
     about = {
-        "version": 2 if has_temperature else 1,
+        "version": version,
         "task": model_file.task,
         "network": {"name": model_file.network, "config": model_file.config},
         "class_names": model_file.class_names,
         "preprocessing": model_file.preprocessing.to_json(),
         "provenance": model_file.provenance,
-        **({"temperature": model_file.temperature} if has_temperature else {}),
+        **({"temperature": model_file.temperature} if version >= 2 else {}),
+        **({"task_settings": model_file.task_settings} if version >= 3 else {}),
     }
     try:
         return json.dumps(about, allow_nan=False)
@@ -267,14 +274,19 @@ def parse_about(text: str) -> ModelFile:
         raise ModelFileError("its description has no version")
     version = about["version"]
     if version not in VERSIONS:
-        raise ModelFileError(f"its format is version {version} but this one reads versions 1 and 2; update striate")
-    temperature = about.get("temperature") if version == 2 else 1.0
+        raise ModelFileError(f"its format is version {version} but this one reads versions 1 to 3; update striate")
+    temperature = about.get("temperature") if version >= 2 else 1.0
     if not isinstance(temperature, float | int) or isinstance(temperature, bool):
         raise ModelFileError("its description has no temperature")
     expected = {"task": str, "network": dict, "class_names": list, "preprocessing": dict, "provenance": dict}
     for key, kind in expected.items():
         if not isinstance(about.get(key), kind):
             raise ModelFileError(f"its description has no {key}")
+    task_settings = about.get("task_settings") if version >= 3 else {}
+    if not isinstance(task_settings, dict):
+        raise ModelFileError("its description has no task_settings")
+    if version < 3 and about["task"] != "classification":
+        raise ModelFileError(f"the task is {about['task']!r}, which no file of version {version} can have")
     network = about["network"]
     if not isinstance(network.get("name"), str) or not isinstance(network.get("config"), dict):
         raise ModelFileError("its description has no network name and config")
@@ -290,6 +302,7 @@ def parse_about(text: str) -> ModelFile:
         task=about["task"],
         provenance=about["provenance"],
         temperature=float(temperature),
+        task_settings=task_settings,
     )
 
 

@@ -1,6 +1,7 @@
 """LeNets, AlexNets, SqueezeNets, ResNets and airbench: what papers and their makers print."""
 
 PARAMS = [
+    ("lenet5_caffe", 431_080, "by hand: 20*26 + 50*501 + 500*801 + 10*501; arXiv:1510.00149, Table 1: 431K"),
     ("lenet_300_100", 266_610, "by hand: 785*300 + 301*100 + 101*10; arXiv:1510.00149, Table 1: 266K"),
     ("lenet5", 61_706, "by hand: 26*6 + 151*16 + 401*120 + 121*84 + 85*10; the paper, section II.B: about 60,000"),
     ("alexnet", 61_100_840, "torchvision, AlexNet_Weights.IMAGENET1K_V1"),

@@ -164,7 +164,7 @@ def test_a_copy_that_was_changed_is_not_used(model, tmp_path):
     engine_cache, told = EngineCache(tmp_path), []
     target = BenchTarget(model, engine_cache)
     target.export()
-    assert engine_cache.read_about() == About("resnet20_cifar", model.class_names, model.preprocessing)
+    assert engine_cache.read_about() == About("resnet20_cifar", model.preprocessing, model.task)
     engine_cache.onnx_path.write_bytes(engine_cache.onnx_path.read_bytes() + b" ")
     assert engine_cache.read_about(log=told.append) is None
     assert "model.onnx is not the copy that was written" in told[0]

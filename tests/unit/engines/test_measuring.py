@@ -16,6 +16,7 @@ from striate.engines.samples import BUILT_IN, Samples, built_in_samples, own_sam
 from striate.engines.torch_engines import open_torch
 from striate.errors import DataError, InputError
 from striate.networks.catalogue import CATALOGUE, build_network
+from striate.tasks.classification.task import Classification
 from striate.tasks.model import Model
 
 ONNX = EngineKind("onnxruntime", "float32")
@@ -241,7 +242,7 @@ def test_times_are_medians_or_means(monkeypatch, use_mean, milliseconds):
 
 def test_answers_that_are_no_numbers_are_no_agreement():
     with pytest.raises(InputError, match="answers NaN"):
-        agreement(np.array([[np.nan, 0.5]]), np.array([[0.5, 0.5]]), is_own=False)
+        agreement(np.array([[np.nan, 0.5]]), np.array([[0.5, 0.5]]), Classification(("a", "b")), is_own=False)
 
 
 @pytest.mark.parametrize(
@@ -258,33 +259,33 @@ def test_plans_that_measure_nothing(changes, line):
 
 
 def test_built_in_photos_are_nearly_all_different():
-    found = built_in_samples(Preprocessing(3, 64, (64, 64), (0.0,) * 3, (1.0,) * 3))
+    found = built_in_samples(Preprocessing(3, 64, (64, 64), (0.0,) * 3, (1.0,) * 3), Classification(("a", "b")))
     assert found.description == BUILT_IN
     assert found.pixels.shape == (32, 64, 64, 3)
     assert len({image.tobytes() for image in found.pixels}) >= 28  # a whole photo has only itself and its mirror image
     with pytest.raises(InputError, match="no built-in photos with 4 channels"):
-        built_in_samples(Preprocessing(4, 64, (64, 64), (0.0,) * 4, (1.0,) * 4))
+        built_in_samples(Preprocessing(4, 64, (64, 64), (0.0,) * 4, (1.0,) * 4), Classification(("a", "b")))
 
 
 def test_images_of_a_source_carry_labels_where_the_model_has_them(model, tmp_path):
-    found = own_samples("digits", model.preprocessing, model.class_names, most=20)
+    found = own_samples("digits", model.preprocessing, model.task, most=20)
     assert found.pixels.shape == (20, 32, 32, 1)
     assert found.labels.shape == (20,)
     for name in ("ant", "bee"):
         (tmp_path / name).mkdir()
         Image.new("L", (40, 40)).save(tmp_path / name / "0.png")
     told = []
-    assert own_samples(tmp_path, model.preprocessing, model.class_names, most=5, log=told.append).labels is None
+    assert own_samples(tmp_path, model.preprocessing, model.task, most=5, log=told.append).labels is None
     assert "no accuracy, as the labels are not the model's" in told[0]
 
 
 def test_any_folder_of_images_serves_and_an_empty_one_is_refused(model, tmp_path):
     with pytest.raises(DataError, match="holds no image that can be read; name another SOURCE"):
-        own_samples(tmp_path, model.preprocessing, model.class_names, most=5)
+        own_samples(tmp_path, model.preprocessing, model.task, most=5)
     for number in range(3):
         Image.new("L", (40, 40), 80 * number).save(tmp_path / f"{number}.png")
     (tmp_path / "torn.png").write_bytes(b"no picture")
-    found = own_samples(tmp_path, model.preprocessing, model.class_names, most=5)
+    found = own_samples(tmp_path, model.preprocessing, model.task, most=5)
     assert found.pixels[:, 0, 0, 0].tolist() == [0, 80, 160]
     assert found.is_own
 

@@ -12,14 +12,11 @@ from PIL import Image
 from striate.cli.answers import write_json, write_table
 from striate.data.preprocessing import Preprocessing
 from striate.engines.measuring import resident_bytes
-from striate.tasks.classification.predictions import (
-    ClassProbability,
-    Prediction,
-    PredictionError,
-    answer_each,
-    best_classes,
-    name_images,
-)
+from striate.tasks.classification.predictions import ClassProbability, Prediction, best_classes
+from striate.tasks.classification.task import Classification
+from striate.tasks.predictions import PredictionError, answer_each, name_images
+
+TASK = Classification(("a", "b"))
 
 PREPROCESSING = Preprocessing(3, 32, (32, 32), (0.0,) * 3, (1.0,) * 3)
 
@@ -35,7 +32,7 @@ def test_memory_does_not_grow_with_the_number_of_files(tmp_path):
     Image.fromarray(pixels).save(tmp_path / "0.png")
     for number in range(1, 4000):
         os.link(tmp_path / "0.png", tmp_path / f"{number}.png")
-    answers = answer_each(name_images(tmp_path), PREPROCESSING, ("a", "b"), undecided, top=2, batch_size=32)
+    answers = answer_each(name_images(tmp_path), PREPROCESSING, TASK, undecided, top=2, batch_size=32)
     marks = [resident_bytes() for number, _ in enumerate(answers, start=1) if number in (1000, 4000)]
     assert marks[1] - marks[0] < 6e6
 
@@ -50,7 +47,7 @@ def test_computing_goes_on_while_an_answer_is_used():
         return undecided(pixels)
 
     images = (np.zeros((8, 8, 3), np.uint8) for _ in range(12))
-    answers = answer_each(name_images(images), PREPROCESSING, ("a", "b"), run, top=1, batch_size=4)
+    answers = answer_each(name_images(images), PREPROCESSING, TASK, run, top=1, batch_size=4)
     next(answers)
     for _ in range(2):
         assert begun.acquire(timeout=5)
@@ -62,7 +59,7 @@ def test_computing_goes_on_while_an_answer_is_used():
 def test_leaving_early_ends_the_threads():
     images = iter([np.zeros((8, 8, 3), np.uint8)] * 400)
     before = threading.active_count()
-    answers = answer_each(name_images(images), PREPROCESSING, ("a", "b"), undecided, top=1, batch_size=4)
+    answers = answer_each(name_images(images), PREPROCESSING, TASK, undecided, top=1, batch_size=4)
     next(answers)
     answers.close()
     stop = time.monotonic() + 5
@@ -77,7 +74,7 @@ def test_what_an_engine_raises_reaches_the_caller():
 
     images = name_images([np.zeros((8, 8, 3), np.uint8)])
     with pytest.raises(RuntimeError, match="no such instruction"):
-        list(answer_each(images, PREPROCESSING, ("a", "b"), broken, top=1, batch_size=4))
+        list(answer_each(images, PREPROCESSING, TASK, broken, top=1, batch_size=4))
 
 
 def test_not_a_number_is_an_error_of_that_image_alone():
@@ -87,7 +84,7 @@ def test_not_a_number_is_an_error_of_that_image_alone():
         return answers
 
     images = name_images([np.zeros((8, 8, 3), np.uint8)] * 2)
-    first, second = answer_each(images, PREPROCESSING, ("a", "b"), half_broken, top=1, batch_size=4)
+    first, second = answer_each(images, PREPROCESSING, TASK, half_broken, top=1, batch_size=4)
     assert isinstance(first, PredictionError)
     assert "NaN" in first.reason
     assert isinstance(second, Prediction)

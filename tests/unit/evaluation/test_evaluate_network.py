@@ -11,10 +11,13 @@ from striate.data.dataset import NO_SPLIT, Dataset
 from striate.data.packed import PackedImages
 from striate.data.preprocessing import Preprocessing
 from striate.errors import DataError, InputError, NonFiniteLoss
-from striate.evaluation.evaluate_network import Evaluation, evaluate, map_labels
+from striate.evaluation.evaluate_network import evaluate
+from striate.tasks.classification.figures import Evaluation
+from striate.tasks.classification.task import Classification, ClassLabels
+from striate.tasks.labels import map_labels
 
 PREPROCESSING = Preprocessing(1, 4, (4, 4), (0.0,), (1.0,), scale=1.0)
-NAMES = ("a", "b", "c")
+TASK = Classification(("a", "b", "c"))
 
 
 class Written(nn.Module):
@@ -43,7 +46,8 @@ def run(logits: list[list[int]] = LOGITS, labels: np.ndarray = LABELS, **setting
     packed = images_saying(logits)
     names = tuple("abcdefgh"[: len(logits[0])])
     indices = settings.pop("indices", np.arange(len(logits)))
-    return evaluate(Written(len(logits[0])), PREPROCESSING, packed, indices, labels, names, **settings)  # type: ignore[arg-type]
+    annotations, task = ClassLabels(labels), Classification(names)
+    return evaluate(Written(len(logits[0])), PREPROCESSING, packed, indices, annotations, task, **settings)  # type: ignore
 
 
 def test_the_figures() -> None:
@@ -80,10 +84,10 @@ def test_indices_choose_the_images() -> None:
 def test_broken_images_are_no_mistakes() -> None:
     packed = images_saying(LOGITS)
     broken = PackedImages(packed.pixels, packed.offsets, packed.shapes, 1, True, broken={2: "is cut off"})
-    evaluation = evaluate(Written(), PREPROCESSING, broken, np.arange(4), LABELS, NAMES)
+    evaluation = evaluate(Written(), PREPROCESSING, broken, np.arange(4), ClassLabels(LABELS), TASK)
     assert (evaluation.num_images, evaluation.top1_accuracy) == (3, 1.0)
     with pytest.raises(InputError, match="there is no readable image to evaluate on"):
-        evaluate(Written(), PREPROCESSING, broken, np.array([2]), LABELS, NAMES)
+        evaluate(Written(), PREPROCESSING, broken, np.array([2]), ClassLabels(LABELS), TASK)
 
 
 def test_top5_is_there_for_more_than_five_classes() -> None:
@@ -118,13 +122,13 @@ def test_classes_absent_from_the_split_are_null() -> None:
 
 def test_the_network_comes_back_as_it_was() -> None:
     network = Written().train()
-    evaluate(network, PREPROCESSING, images_saying(LOGITS), np.arange(4), LABELS, NAMES)
+    evaluate(network, PREPROCESSING, images_saying(LOGITS), np.arange(4), ClassLabels(LABELS), TASK)
     assert network.training
     assert network.norm.training
     assert network.norm.num_batches_tracked == 0
     network.norm.eval()
     with pytest.raises(InputError):
-        evaluate(network, PREPROCESSING, images_saying(LOGITS), np.arange(4), LABELS + 5, NAMES)
+        evaluate(network, PREPROCESSING, images_saying(LOGITS), np.arange(4), ClassLabels(LABELS + 5), TASK)
     assert network.training
     assert not network.norm.training
 
@@ -148,7 +152,7 @@ def test_answers_that_are_not_finite_are_no_figures() -> None:
     for network in (Overflow(), NotANumber()):
         network.norm.eps = 1e-12
         with pytest.raises(NonFiniteLoss, match="the network answers image 2 with NaN or infinity"):
-            evaluate(network, PREPROCESSING, images_saying(LOGITS), np.arange(4), LABELS, NAMES)
+            evaluate(network, PREPROCESSING, images_saying(LOGITS), np.arange(4), ClassLabels(LABELS), TASK)
 
 
 def test_sixteen_bit_arithmetic() -> None:

@@ -9,8 +9,11 @@ from PIL import Image
 from striate.data.packed import PackedImages
 from striate.data.preprocessing import Preprocessing
 from striate.errors import RunError
-from striate.evaluation.evaluate_network import Mistake
 from striate.evaluation.mistakes import write_mistakes
+from striate.tasks.classification.figures import Mistake
+from striate.tasks.classification.task import Classification
+
+TASK = Classification(("ant", "bee"))
 
 
 def mistake(index: int) -> Mistake:
@@ -29,6 +32,7 @@ def test_what_the_network_saw_is_written(tmp_path: Path) -> None:
         PackedImages.from_images(images),
         preprocessing(3, (4, 4)),
         lambda index: f"photo {index}",
+        TASK,
     )
     assert entries == [
         {
@@ -43,22 +47,22 @@ def test_what_the_network_saw_is_written(tmp_path: Path) -> None:
 def test_grey_and_many_channels(tmp_path: Path) -> None:
     for channels in (1, 5):
         packed = PackedImages.from_images([np.full((4, 4, channels), 7, np.uint8)])
-        write_mistakes(tmp_path, [mistake(0)], packed, preprocessing(channels, (4, 4)), str)
+        write_mistakes(tmp_path, [mistake(0)], packed, preprocessing(channels, (4, 4)), str, TASK)
         with Image.open(tmp_path / "mistakes/0.png") as picture:
             assert (picture.mode, picture.size, picture.getpixel((0, 0))) == ("L", (4, 4), 7)
 
 
 def test_large_pictures_are_made_smaller(tmp_path: Path) -> None:
     packed = PackedImages.from_images([np.zeros((300, 400, 3), np.uint8)])
-    write_mistakes(tmp_path, [mistake(0)], packed, Preprocessing(3, 400, (300, 400), (0.0,) * 3, (1.0,) * 3), str)
+    write_mistakes(tmp_path, [mistake(0)], packed, Preprocessing(3, 400, (300, 400), (0.0,) * 3, (1.0,) * 3), str, TASK)
     with Image.open(tmp_path / "mistakes/0.png") as picture:
         assert picture.size == (192, 144)
 
 
 def test_pictures_of_an_earlier_evaluation_go(tmp_path: Path) -> None:
     packed = PackedImages.from_images([np.zeros((4, 4, 1), np.uint8)])
-    write_mistakes(tmp_path, [mistake(0)] * 3, packed, preprocessing(1, (4, 4)), str)
-    write_mistakes(tmp_path, [mistake(0)], packed, preprocessing(1, (4, 4)), str)
+    write_mistakes(tmp_path, [mistake(0)] * 3, packed, preprocessing(1, (4, 4)), str, TASK)
+    write_mistakes(tmp_path, [mistake(0)], packed, preprocessing(1, (4, 4)), str, TASK)
     assert [path.name for path in (tmp_path / "mistakes").iterdir()] == ["0.png"]
 
 
@@ -66,4 +70,4 @@ def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "mistakes").write_text("a file in the way")
     packed = PackedImages.from_images([np.zeros((4, 4, 1), np.uint8)])
     with pytest.raises(RunError, match=r"mistakes cannot be written: .*; free some space and evaluate again"):
-        write_mistakes(tmp_path, [mistake(0)], packed, preprocessing(1, (4, 4)), str)
+        write_mistakes(tmp_path, [mistake(0)], packed, preprocessing(1, (4, 4)), str, TASK)

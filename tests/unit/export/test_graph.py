@@ -75,7 +75,7 @@ def test_more_inputs_are_refused():
             return images.mean(dim=(1, 2)) * sizes
 
     model = small_model(nn.ReLU())
-    model = type(model)(Two(), "two", {}, model.class_names, model.preprocessing)
+    model = type(model)(Two(), class_names=model.class_names, preprocessing=model.preprocessing, network_name="two")
     with pytest.raises(InputError, match=r"two takes 2 inputs \(images, sizes\) but an exported model takes one batch"):
         PixelsToProbabilities(model, resize=False)
 

@@ -12,8 +12,8 @@ import pytest
 from PIL import Image
 
 from striate.errors import RunError
-from striate.evaluation.evaluate_network import figures_of
 from striate.reports.report import count, duration, last_part, moment, number, percent, shell, write_report
+from striate.tasks.classification.figures import figures_of
 from striate.tasks.classification.metrics import Answers
 
 VOID = {"meta", "img", "br", "link", "hr", "input"}

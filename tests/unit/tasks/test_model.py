@@ -14,7 +14,9 @@ from torch import nn
 from striate.data.preprocessing import Preprocessing
 from striate.errors import InputError, ModelFileError
 from striate.networks.catalogue import build_network
-from striate.tasks.model import Model, Prediction, PredictionError, load_model, save_model
+from striate.tasks.classification.predictions import Prediction
+from striate.tasks.model import Model, load_model, save_model
+from striate.tasks.predictions import PredictionError
 
 
 class Brightness(nn.Module):

@@ -4,14 +4,14 @@ import pytest
 
 from striate.training.best_epoch import BestEpoch, is_better
 from striate.training.recipe import ScheduleConfig
-from training_cases import Recorder, tiny_recipe, train_tiny
+from training_cases import Found, Recorder, tiny_recipe, train_tiny
 
 
 def kept(figures, *, schedule, num_images):
     """The epoch that a run with these validation accuracies and losses keeps."""
     best, top = None, 0.0
     for epoch, (accuracy, loss) in enumerate(figures, start=1):
-        if is_better(best, accuracy, loss, top_accuracy=top, num_images=num_images, schedule=schedule):
+        if is_better(best, accuracy, loss, top_score=top, num_images=num_images, schedule=schedule):
             best = BestEpoch(epoch, accuracy, loss)
         top = max(top, accuracy)
     return best.epoch
@@ -37,7 +37,7 @@ def test_where_the_rate_falls_to_zero_the_latest_within_a_standard_error_is_kept
 
 def test_epochs_say_whether_they_are_kept(tmp_path, monkeypatch):
     figures = iter([(0.5, 1.0), (0.9, 0.8), (0.2, 0.7)])
-    monkeypatch.setattr("striate.training.session.validate", lambda *_, **__: next(figures))
+    monkeypatch.setattr("striate.training.session.validate", lambda *_, **__: Found(*next(figures)))
     recorder = Recorder()
     _, result = train_tiny(tmp_path, tiny_recipe(schedule=ScheduleConfig("cosine")), observer=recorder)
     assert [record["is_kept"] for record in recorder.records] == [True, True, False]

@@ -7,6 +7,7 @@ from torch import nn
 
 import striate.training.checks as checks_module
 from striate.errors import NonFiniteLoss
+from striate.tasks.classification.loss import ClassificationLoss
 from striate.training.checks import (
     check_first_loss,
     check_gradients,
@@ -95,7 +96,7 @@ class DeafNet(TinyNet):
 def test_a_network_that_cannot_learn_a_handful_is_found(monkeypatch):
     monkeypatch.setattr(checks_module, "BUDGET_S", math.inf)  # a busy machine must not be what ends it
     loader = tiny_feed()
-    result = check_overfitting(DeafNet(), loader.plain_batch(loader.train[:8], CPU), seed=0)
+    result = check_overfitting(DeafNet(), loader.plain_batch(loader.train[:8], CPU), ClassificationLoss(), seed=0)
     assert not result.passed
     assert result.detail.endswith(
         "in 150 steps: the network cannot learn them; look at labels, preprocessing and layers"
@@ -104,7 +105,9 @@ def test_a_network_that_cannot_learn_a_handful_is_found(monkeypatch):
 
 def test_a_slow_machine_is_given_the_benefit_of_the_doubt():
     loader = tiny_feed()
-    result = check_overfitting(TinyNet(), loader.plain_batch(loader.train[:8], CPU), seed=0, budget_s=0.0)
+    result = check_overfitting(
+        TinyNet(), loader.plain_batch(loader.train[:8], CPU), ClassificationLoss(), seed=0, budget_s=0.0
+    )
     assert result.passed
     assert result.detail.endswith("in 0 steps, all that 0 s allowed")
 

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 import torch
 from lightning_fabric import Fabric
@@ -15,9 +16,10 @@ from torch import nn
 
 from striate.data.augmentation import Augmentation
 from striate.errors import NonFiniteLoss
-from striate.evaluation.evaluate_network import answer
+from striate.evaluation.evaluate_network import accumulate
+from striate.tasks.classification.loss import ClassificationLoss
+from striate.tasks.classification.task import Classification
 from striate.training.frozen.layer_groups import layer_groups
-from striate.training.loss import ClassificationLoss
 from striate.training.optimizers import build_optimizer
 from striate.training.recipe import OptimizerConfig
 from striate.training.speed.autotune import Mode, measure_modes, possible_modes
@@ -222,16 +224,16 @@ def test_modes_are_measured_on_a_device(monkeypatch):
     timings = measure_modes(TinyNet(), recipe, tiny_feed(), tried, gpu_fabric)
     assert all(timing.images_per_s > 0 for timing in timings)
     assert all(timing.reason is None for timing in timings)
-    assert timings[0].mode == Mode("32-true", False, False, 1, True)
+    assert timings[0].mode == Mode("32-true", False, 1, True)
 
 
 def test_float32_is_judged_in_float32_whatever_the_device():
     network = nn.Sequential(nn.Conv2d(3, 64, 3), nn.ReLU(), nn.Conv2d(64, 64, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten())
     images = torch.randn(16, 3, 32, 32)
-    labels = torch.arange(16).numpy()
-    on_cpu = answer(copy.deepcopy(network), [images], labels)
-    on_gpu = answer(network.cuda(), [images.cuda()], labels)
-    assert on_gpu.losses == pytest.approx(on_cpu.losses, rel=1e-5)
+    on_cpu, on_gpu = (Classification(tuple(map(str, range(64)))).accumulator() for _ in range(2))
+    accumulate(on_cpu, copy.deepcopy(network), [images], np.arange(16), torch.from_numpy)
+    accumulate(on_gpu, network.cuda(), [images.cuda()], np.arange(16), torch.from_numpy)
+    assert on_gpu.arrays()["losses"] == pytest.approx(on_cpu.arrays()["losses"], rel=1e-5)
     assert torch.backends.cudnn.conv.fp32_precision == "tf32"  # as it was
 
 

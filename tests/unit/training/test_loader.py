@@ -10,6 +10,7 @@ from striate.data.packed import PackedImages
 from striate.data.preprocessing import Preprocessing
 from striate.data.sampling import BatchSlice
 from striate.errors import InputError
+from striate.tasks.classification.task import Classification, ClassLabels
 from striate.training import loader as loader_module
 from striate.training.loader import Loader
 from training_cases import full_recipe, tiny_feed, tiny_recipe
@@ -158,7 +159,9 @@ def photo_feed(preprocessing):
     rng = np.random.default_rng(0)
     sides = [(90, 120), (140, 91), (100, 100), (96, 180), (90, 90), (110, 95), (180, 90)]
     packed = PackedImages.from_images([rng.integers(0, 256, (*side, 3), np.uint8) for side in sides])
-    return Loader(packed, np.arange(7) % 2, np.arange(7), np.arange(1), preprocessing, ("a", "b"))
+    return Loader(
+        packed, ClassLabels(np.arange(7) % 2), np.arange(7), np.arange(1), preprocessing, Classification(("a", "b"))
+    )
 
 
 EVERYTHING = Augmentation((0.2, 1.0), True, 2, 9.0, 0.4, 0.4, 0.4, 0.1, 0.1, 9)
@@ -212,17 +215,6 @@ def test_large_crops_refuse_a_shift_beyond_the_image_as_others_do():
         next(photo_feed(PHOTOS).train_batches(recipe, 0, CPU))
 
 
-def test_large_crops_grow_like_others():
-    recipe = tiny_recipe(
-        augmentation=Augmentation((0.2, 1.0)), batch_size=7, epochs=4, start_px=40, use_balanced_sampling=False
-    )
-    sizes = [
-        batch.images.shape[2:] for epoch in range(4) for batch in photo_feed(PHOTOS).train_batches(recipe, epoch, CPU)
-    ]
-    assert sizes[0] == (40, 42)
-    assert sizes[-1] == (84, 88)
-
-
 def test_leaving_early_ends_the_thread_that_reads_ahead():
     iterator = tiny_feed().train_batches(full_recipe(), 0, CPU)
     next(iterator)
@@ -234,9 +226,9 @@ def test_the_digest_changes_with_split_labels_and_preprocessing():
     loader = tiny_feed()
     others = [
         dataclasses.replace(loader, train=loader.train[1:]),
-        dataclasses.replace(loader, labels=loader.labels[::-1].copy()),
+        dataclasses.replace(loader, annotations=ClassLabels(loader.labels[::-1].copy())),
         dataclasses.replace(loader, preprocessing=dataclasses.replace(loader.preprocessing, std=(0.3,))),
-        dataclasses.replace(loader, class_names=("a", "b", "d")),
+        dataclasses.replace(loader, task=Classification(("a", "b", "d"))),
     ]
     assert len({each.digest() for each in [loader, *others]}) == 5
     assert loader.digest() == tiny_feed().digest()
@@ -245,11 +237,11 @@ def test_the_digest_changes_with_split_labels_and_preprocessing():
 def test_errors():
     loader = tiny_feed()
     with pytest.raises(InputError, match=r"^there are 60 packed images but 59 labels; give one label an image$"):
-        dataclasses.replace(loader, labels=loader.labels[1:])
+        dataclasses.replace(loader, annotations=ClassLabels(loader.labels[1:]))
     with pytest.raises(InputError, match=r"^there are no validation images; give more images or another split$"):
         dataclasses.replace(loader, validation=np.zeros(0, np.int64))
     with pytest.raises(InputError, match=r"^labels must lie in \[0, 1\], one number a class, but run from 0 to 2$"):
-        dataclasses.replace(loader, class_names=("a", "b"))
+        dataclasses.replace(loader, task=Classification(("a", "b")))
     with pytest.raises(
         InputError, match=r"^batch_size is 46 but there are only 45 training images; ask for at most 45$"
     ):

@@ -17,10 +17,21 @@ from torch import nn
 from striate.errors import InputError, NonFiniteLoss, RunError
 from striate.evaluation.evaluate_network import evaluate
 from striate.processor import has_cpp_compiler
+from striate.tasks.classification import figures
 from striate.training import checkpoints, validation
 from striate.training.recipe import OptimizerConfig, ScheduleConfig
 from striate.training.session import Session
-from training_cases import Recorder, TinyNet, cpu_fabric, equal_states, full_recipe, tiny_feed, tiny_recipe, train_tiny
+from training_cases import (
+    Found,
+    Recorder,
+    TinyNet,
+    cpu_fabric,
+    equal_states,
+    full_recipe,
+    tiny_feed,
+    tiny_recipe,
+    train_tiny,
+)
 
 
 def lines(run_dir):
@@ -44,12 +55,12 @@ def test_a_run_learns_logs_and_keeps_the_best(tmp_path):
         "learning_rate", "images_per_s", "elapsed_s", "is_kept",
     }  # fmt: skip
     assert records[-1]["train_loss"] < records[0]["train_loss"]
-    assert result.best.validation_accuracy == max(record["validation_accuracy"] for record in records) == 1.0
+    assert result.best.validation_score == max(record["validation_accuracy"] for record in records) == 1.0
     assert best[-1][:2] == (result.best.epoch, 1.0)
     kept = TinyNet()
     kept.load_state_dict(best[-1][2])
     loader = tiny_feed()
-    again = evaluate(kept, loader.preprocessing, loader.packed, loader.validation, loader.labels, loader.class_names)
+    again = evaluate(kept, loader.preprocessing, loader.packed, loader.validation, loader.annotations, loader.task)
     assert again.negative_log_likelihood == pytest.approx(result.best.validation_loss)
     assert len(observer.checks) == len(result.checks) == 4
     assert (observer.start.num_steps, observer.start.steps_per_epoch, observer.start.step) == (36, 6, 0)
@@ -59,7 +70,7 @@ def test_a_run_learns_logs_and_keeps_the_best(tmp_path):
 @pytest.fixture
 def some_figures(monkeypatch):
     figures = itertools.cycle([(0.5, 1.0), (0.9, 0.8), (0.9, 0.7), (0.9, 0.7), (0.8, 0.1)])
-    monkeypatch.setattr("striate.training.session.validate", lambda *_, **__: next(figures))
+    monkeypatch.setattr("striate.training.session.validate", lambda *_, **__: Found(*next(figures)))
 
 
 @pytest.mark.usefixtures("some_figures")
@@ -84,7 +95,7 @@ def test_the_best_is_written_before_a_loss_goes_bad(tmp_path, monkeypatch):
     def validate(*_, **__):
         if next(numbers) == 2:
             raise NonFiniteLoss("the network answers NaN")
-        return 0.5, 1.0
+        return Found(0.5, 1.0)
 
     numbers, epochs = iter(range(9)), []
     monkeypatch.setattr("striate.training.session.validate", validate)
@@ -155,7 +166,7 @@ def test_the_average_is_what_is_judged_and_kept(tmp_path):
     average = TinyNet()
     average.load_state_dict(best[0])
     loader = tiny_feed()
-    found = evaluate(average, loader.preprocessing, loader.packed, loader.validation, loader.labels, loader.class_names)
+    found = evaluate(average, loader.preprocessing, loader.packed, loader.validation, loader.annotations, loader.task)
     assert found.negative_log_likelihood == pytest.approx(result.best.validation_loss)
 
 
@@ -163,7 +174,7 @@ def test_the_average_is_what_is_judged_and_kept(tmp_path):
 def test_gradual_unfreezing_with_decay_and_state(tmp_path, name):
     optimizer = OptimizerConfig(name, learning_rate=0.01, weight_decay=1e-3)
     _, result = train_tiny(tmp_path, tiny_recipe(optimizer=optimizer, freeze="gradual", epochs=4))
-    assert result.best.validation_accuracy > 0.8
+    assert result.best.validation_score > 0.8
 
 
 @pytest.mark.parametrize("name", ["sgd", "momentum", "adagrad", "rmsprop", "adam", "muon", "lbfgs"])
@@ -171,17 +182,17 @@ def test_every_optimizer_trains(tmp_path, name):
     rate = {"adagrad": 0.05, "rmsprop": 0.001, "adam": 0.01, "lbfgs": 1.0}.get(name, 0.05)
     recipe = tiny_recipe(optimizer=OptimizerConfig(name, learning_rate=rate), epochs=4)
     _, result = train_tiny(tmp_path, recipe)
-    assert result.best.validation_accuracy > 0.8
+    assert result.best.validation_score > 0.8
 
 
 def test_class_weights_and_bfloat16(tmp_path):
     fabric = cpu_fabric(precision="bf16-mixed")
     _, result = train_tiny(tmp_path, tiny_recipe(use_class_weights=True, precision="bf16-mixed"), fabric=fabric)
-    assert result.best.validation_accuracy > 0.8
+    assert result.best.validation_score > 0.8
 
 
 def test_plateau_lowers_the_logged_rate(tmp_path, monkeypatch):
-    monkeypatch.setattr("striate.training.session.validate", lambda *_, **__: (0.5, 1.0))
+    monkeypatch.setattr("striate.training.session.validate", lambda *_, **__: Found(0.5, 1.0))
     train_tiny(tmp_path, tiny_recipe(schedule=ScheduleConfig("plateau", patience=0, factor=0.5), epochs=4))
     assert [record["learning_rate"] for record in lines(tmp_path)] == pytest.approx([0.01, 0.01, 0.005, 0.0025])
 
@@ -211,7 +222,7 @@ def test_validation_that_is_not_finite_says_after_which_epoch(tmp_path, monkeypa
     def fail(*_arguments, **_options):
         raise NonFiniteLoss("the network answers image 3 with NaN or infinity")
 
-    monkeypatch.setattr(validation, "figures_of", fail)
+    monkeypatch.setattr(figures, "figures_of", fail)
     with pytest.raises(NonFiniteLoss, match=r"image 3 with NaN or infinity \(validation after epoch 1\)$"):
         train_tiny(tmp_path)
 
@@ -287,16 +298,16 @@ def test_a_compiled_run_goes_on_exactly(tmp_path, monkeypatch):
 
 
 def test_a_signal_during_validation_repeats_only_the_validation(tmp_path, monkeypatch):
-    real = validation.answer
+    real = validation.accumulate
 
     def interrupted(*arguments, **options):
         signal.raise_signal(signal.SIGINT)
         return real(*arguments, **options)
 
-    monkeypatch.setattr(validation, "answer", interrupted)
+    monkeypatch.setattr(validation, "accumulate", interrupted)
     _, result = train_tiny(tmp_path)
     assert (result.status, result.steps, result.epochs) == ("interrupted", 6, 0)
-    monkeypatch.setattr(validation, "answer", real)
+    monkeypatch.setattr(validation, "accumulate", real)
     network, result = train_tiny(tmp_path, resume=True)
     other, _ = train_tiny(tmp_path / "other")
     assert equal_states(network, other)

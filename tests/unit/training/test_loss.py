@@ -6,7 +6,7 @@ from torch.nn import functional as F
 
 from striate.networks.auxiliary import WithAuxiliary
 from striate.tasks.classification.logits import class_logits
-from striate.training.loss import ClassificationLoss
+from striate.tasks.classification.loss import ClassificationLoss
 
 
 def test_auxiliary_heads_are_added_by_their_weight():

@@ -5,13 +5,12 @@ import torch
 from torch import nn
 
 from striate.errors import NonFiniteLoss
+from striate.tasks.classification.loss import ClassificationLoss
 from striate.training.frozen.layer_groups import layer_groups
-from striate.training.loss import ClassificationLoss
 from striate.training.optimizers import build_optimizer
 from striate.training.recipe import OptimizerConfig
-from striate.training.speed.autotune import compiled
 from striate.training.speed.cpu_dropout import QuickDropout
-from striate.training.step import Batch, _quick_dropout, train_step
+from striate.training.step import Batch, _quick_dropout, compiled, train_step
 from training_cases import TinyNet, cpu_fabric
 
 
@@ -41,7 +40,7 @@ def test_the_figures_are_those_before_the_update():
     found = step(network, [images])
     assert found.loss_sum / found.weight == pytest.approx(loss.item())
     assert (found.num_images, found.weight) == (6, 6)
-    assert found.num_correct == (logits.argmax(1) == images.targets).sum()
+    assert found.score_sum == (logits.argmax(1) == images.targets).sum()
     assert not found.was_skipped
 
 

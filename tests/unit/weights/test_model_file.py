@@ -152,7 +152,10 @@ def test_what_is_no_plain_json_cannot_be_provenance(tmp_path: Path) -> None:
     ("changes", "message"),
     [
         ({"network": "lenet_5"}, "the network is 'lenet_5', which this version of striate does not have"),
-        ({"task": "detection"}, "the task is 'detection' but this version of striate knows only 'classification'"),
+        (
+            {"task": "detection"},
+            "the task is 'detection' but this version of striate knows classification, localization",
+        ),
         ({"class_names": NAMES[:9]}, "there are 9 class names for 10 outputs"),
         ({"class_names": (*NAMES[:9], "")}, "a class name is empty or not a string"),
         ({"class_names": (*NAMES[:9], NAMES[0])}, "a class name occurs twice"),
@@ -182,7 +185,8 @@ def test_deep_networks_from_damaged_settings_are_not_built() -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"version": 3}, "its format is version 3 but this one reads versions 1 and 2; update striate"),
+        ({"version": 4}, "its format is version 4 but this one reads versions 1 to 3; update striate"),
+        ({"version": 3, "temperature": 1.0}, "its description has no task_settings"),
         ({"version": 2}, "its description has no temperature"),
         ({"version": 2, "temperature": True}, "its description has no temperature"),
         ({"version": 2, "temperature": 0}, r"the temperature is 0.0, not a number in \[0.01, 100\]"),
@@ -321,7 +325,7 @@ def test_weights_of_others(tmp_path: Path) -> None:
 def test_paths_that_cannot_be_read(tmp_path: Path, model_path: Path) -> None:
     with pytest.raises(ModelFileError, match="cannot be read: No such file or directory"):
         read_model_file(tmp_path / "none")
-    with pytest.raises(ModelFileError, match="cannot be read: Is a directory"):
+    with pytest.raises(ModelFileError, match="cannot be read: it is a folder, not a regular file"):
         read_model_file(tmp_path)
     assert is_model_file(model_path)
 

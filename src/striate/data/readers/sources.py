@@ -18,6 +18,7 @@ from striate.data.readers.npz import read_npz
 from striate.data.readers.shard_reader import holds_shards, read_shards
 from striate.data.readers.standard import STANDARD_SETS, StandardSet, fetch
 from striate.data.readers.table import NO_COLUMNS, is_table, read_table
+from striate.data.shards import is_text
 from striate.errors import DataError, InputError
 from striate.progress import Log, Track, log_nothing, track_silently
 from striate.registry import Registry
@@ -74,6 +75,8 @@ def open_path(path: Path, columns: Columns = NO_COLUMNS) -> Dataset:
         raise DataError(f"{error.filename or path} cannot be read: {error.strerror or error}") from error
     except MemoryError:
         raise DataError(f"{path} needs more memory than there is") from None
+    if not all(is_text(name) for name in dataset.class_names):
+        raise DataError(f"{path} has a class whose name is no text that can be written; give it another")
     spelling = spelling_notices(dataset.class_names, dataset.labels)
     return dataclasses.replace(dataset, notices=(*dataset.notices, *spelling)) if spelling else dataset
 

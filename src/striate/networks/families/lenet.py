@@ -9,7 +9,8 @@ which maps see which (Table 1). Forms with other counts go by the same name: the
 LeCun, Bottou, Bengio & Haffner 1998 (doi:10.1109/5.726791) print it in section II.B: 60,000 trained parameters, 340,908
 connections.
 
-`lenet5` and `lenet_300_100` are what is trained under these names now.
+`lenet5` and `lenet_300_100` are what is trained under these names now. `lenet5_caffe` is the form that papers on compression
+call LeNet-5, from Caffe's example for MNIST: 431,080 parameters, most of them in one dense layer, and no activation between convolutions.
 
 Departures of the first two: cross-entropy on logits, where the 1989 paper has squared errors of ten more squashed
 units. In 1998 outputs are squared distances from fixed codes; here they are negated, and cross-entropy of them is
@@ -40,6 +41,7 @@ from striate.networks.families.lenet_codes import CODE_SIZE, make_codes
 LENET1_SIZE = (28, 28)
 LENET5_SIZE = (32, 32)
 LENET_300_100_SIZE = (28, 28)
+LENET5_CAFFE_SIZE = (28, 28)
 
 Table = tuple[tuple[int, ...], ...]
 """For each map of a layer, which maps before it it sees."""
@@ -237,6 +239,30 @@ class LeNet300100(nn.Module):
         return self.fc3(self.relu2(self.fc2(hidden)))
 
 
+class LeNet5Caffe(nn.Module):
+    """Two convolutions with max pooling and two dense layers (Caffe's examples/mnist/lenet.prototxt): (N, C, 28, 28) -> logits (N, K)."""
+
+    def __init__(self, config: LeNetConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.conv1 = nn.Conv2d(config.in_channels, 20, 5)
+        self.pool1 = nn.MaxPool2d(2)
+        self.conv2 = nn.Conv2d(20, 50, 5)
+        self.pool2 = nn.MaxPool2d(2)
+        self.flatten = nn.Flatten()
+        self.fc1 = nn.Linear(50 * 4 * 4, 500)
+        self.relu1 = nn.ReLU()
+        self.fc2 = nn.Linear(500, config.num_classes)
+        draw_he_normal(self, heads=(self.fc2,))
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Images (N, C, 28, 28) -> logits (N, K); InputError for any other size."""
+        check_images(images, self.config.in_channels, LENET5_CAFFE_SIZE, is_fixed_size=True, network="lenet5_caffe")
+        maps = self.pool1(self.conv1(images))  # (N, 20, 12, 12)
+        maps = self.pool2(self.conv2(maps))  # (N, 50, 4, 4)
+        return self.fc2(self.relu1(self.fc1(self.flatten(maps))))
+
+
 def draw_for_tanh(network: nn.Module) -> None:
     """Draw every weight, gain and bias uniformly within 2.4 / fan in (1998, appendix A), in place."""
     for module in network.modules():
@@ -275,5 +301,11 @@ ENTRIES = (
         head="fc3",
         min_size=LENET_300_100_SIZE, is_fixed_size=True,
         published=Published(top1_error=0.0305, source="the paper, section III.C.4, MNIST without distortions"),
+    ),
+    Entry(
+        name="lenet5_caffe", family="lenet", year=1998, title=_TITLE, paper=_PAPER, build=LeNet5Caffe,
+        config=LeNetConfig(), input_size=(1, *LENET5_CAFFE_SIZE), num_params=431_080, macs=2_293_000, stem="conv1",
+        head="fc2", min_size=LENET5_CAFFE_SIZE, is_fixed_size=True,
+        published=Published(top1_error=0.008, source="arXiv:1510.00149, Table 1, the network before compression"),
     ),
 )  # fmt: skip

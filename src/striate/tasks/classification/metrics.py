@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from striate.tasks.intervals import wilson_interval
+from striate.tasks.intervals import Fraction, fraction_of
 
 NUM_BINS = 15
 
@@ -30,14 +30,6 @@ class Answers:
 
     def __len__(self) -> int:
         return len(self.labels)
-
-
-@dataclass(frozen=True)
-class Fraction:
-    """A share of the images and its 95 % interval."""
-
-    value: float
-    interval: tuple[float, float]
 
 
 @dataclass(frozen=True)
@@ -64,7 +56,7 @@ class CalibrationBin:
 def topk_accuracy(answers: Answers, k: int) -> Fraction:
     """The share of images whose right class is among the k most probable."""
     num_hits = int((answers.ranks < k).sum())
-    return Fraction(num_hits / len(answers), wilson_interval(num_hits, len(answers)))
+    return fraction_of(num_hits, len(answers))
 
 
 def confusion_matrix(answers: Answers, num_classes: int) -> np.ndarray:

@@ -1,10 +1,12 @@
 """What processes that train together tell each other: plain text, and whether what they see is the same."""
 
 import json
+import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
+import numpy as np
 import torch
 from lightning_fabric import Fabric
 from torch import Tensor
@@ -28,6 +30,26 @@ def gather_texts(fabric: Fabric, text: str) -> list[str]:
     padded[: len(own)] = own.to(fabric.device)
     rows = _gathered(fabric, padded).cpu()
     return [bytes(row[:length].tolist()).decode() for row, length in zip(rows, lengths, strict=True)]
+
+
+def gather_arrays(fabric: Fabric, arrays: Mapping[str, np.ndarray]) -> list[dict[str, np.ndarray]]:
+    """The arrays of every process by name, by rank; lengths may differ, and nothing is pickled. All come here together."""
+    kinds = {name: [array.dtype.str, array.shape] for name, array in arrays.items()}
+    described = [json.loads(text) for text in gather_texts(fabric, json.dumps(kinds))]
+    data = b"".join(np.ascontiguousarray(array).tobytes() for array in arrays.values())
+    sizes = [sum(np.dtype(kind).itemsize * math.prod(shape) for kind, shape in each.values()) for each in described]
+    padded = torch.zeros(max(1, *sizes), dtype=torch.uint8)
+    padded[: len(data)] = torch.frombuffer(bytearray(data or b"\0"), dtype=torch.uint8)[: len(data)]
+    rows = _gathered(fabric, padded.to(fabric.device)).cpu().numpy()
+    gathered = []
+    for row, each in zip(rows, described, strict=True):
+        found, start = {}, 0
+        for name, (kind, shape) in each.items():
+            stop = start + np.dtype(kind).itemsize * math.prod(shape)
+            found[name] = row[start:stop].copy().view(kind).reshape(shape)
+            start = stop
+        gathered.append(found)
+    return gathered
 
 
 def from_first(fabric: Fabric, job: Callable[[], str]) -> str:

@@ -18,6 +18,7 @@ from torch import Tensor
 from striate.data.parallel import prefetch
 from striate.data.sampling import batch_slice, epoch_order
 from striate.progress import Track, track_silently
+from striate.tasks.task import each_tensor
 from striate.training.frozen.trainable_tail import TrainableTail
 from striate.training.loader import Loader, layout
 from striate.training.randomness import generator_for
@@ -70,7 +71,8 @@ class FeatureLoader(Loader):
     def _batch(self, features: Tensor, own: np.ndarray, indices: np.ndarray, device: torch.device) -> Batch:
         """The rows of `features`, which are of the images `own` (sorted), for the images `indices`, as float32."""
         places = torch.from_numpy(np.searchsorted(own, indices)).to(features.device)
-        return Batch(features[places].to(device, torch.float32), torch.from_numpy(self.labels[indices]).to(device))
+        targets = each_tensor(self.plain_targets(indices), lambda tensor: tensor.to(device))
+        return Batch(features[places].to(device, torch.float32), targets)
 
 
 def with_features(
@@ -109,7 +111,7 @@ def with_features(
             views[view][start : start + len(rows)] = rows
     plain = loader.validation_batches(loader.validation, BATCH_SIZE, device)
     return FeatureLoader(
-        loader.packed, loader.labels, loader.train, loader.validation, loader.preprocessing, loader.class_names,
+        loader.packed, loader.annotations, loader.train, loader.validation, loader.preprocessing, loader.task,
         views=tuple(views), validation_features=torch.cat([features(images) for images in plain]),
     )  # fmt: skip
 

@@ -12,9 +12,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.dropout import _DropoutNd
 
+from striate.networks.auxiliary import WithAuxiliary
 from striate.networks.hooks import input_of, module_hooks
 from striate.networks.restore import evaluating
-from striate.tasks.classification.logits import class_logits
 from striate.training.frozen.layer_groups import LayerGroup, hold_norms, restored_modes
 
 
@@ -93,7 +93,8 @@ def _trains_alike(network: nn.Module, part: TrainableTail, images: Tensor, featu
         if isinstance(module, _DropoutNd):
             module.eval()
     torch.manual_seed(0)
-    whole = class_logits(network(images))
+    outputs = network(images)
+    whole = outputs.logits if isinstance(outputs, WithAuxiliary) else outputs
     torch.manual_seed(0)
     return torch.equal(part(features.clone()), whole)
 

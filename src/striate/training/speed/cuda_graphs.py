@@ -17,9 +17,10 @@ from torch import Tensor, nn
 from torch.optim import SGD, Adam, Optimizer
 
 from striate.progress import Log, log_nothing
+from striate.tasks.task import Objective, each_tensor, tensors_of
 from striate.training.muon import Muon
 from striate.training.randomness import renew_streams, seed_device
-from striate.training.step import Batch, LossFn, StepResult, gradients, read_figures
+from striate.training.step import Batch, StepResult, gradients, read_figures
 
 MAX_PENDING = 16
 """So many updates may be under way before the oldest is waited for."""
@@ -53,7 +54,7 @@ class AsynchronousSteps:
     def __init__(
         self,
         model: nn.Module,
-        loss_fn: LossFn,
+        loss_fn: Objective,
         optimizer: Optimizer,
         fabric: Fabric,
         *,
@@ -70,7 +71,7 @@ class AsynchronousSteps:
         self.log = log
         self.pending: deque[Update] = deque()
         self.graph: _Graph | None = None
-        self._last_shape: tuple[torch.Size, torch.Size] | None = None
+        self._last_shape: tuple[torch.Size, ...] | None = None
         self._num_alike = 0
         self._is_halted = torch.zeros((), device=fabric.device)
         optimizer.found_inf = self._is_halted  # type: ignore[attr-defined]
@@ -99,7 +100,7 @@ class AsynchronousSteps:
         (batch,) = batches
         if self.graph is not None and self.graph.fits(batch):
             return self.graph.replay(batch, seed, self.fabric.device)
-        shape = (batch.images.shape, batch.targets.shape)
+        shape = _shapes(batch)
         self._num_alike = self._num_alike + 1 if shape == self._last_shape else 1
         self._last_shape = shape
         if self._num_alike > NUM_WARM_STEPS:
@@ -163,7 +164,7 @@ class _Graph:
     """Forward and backward pass on one shape of batch, which a device replays. Gradients have their places in it."""
 
     def __init__(self, batch: Batch, compute: Callable[[Sequence[Batch]], Tensor], params: list[nn.Parameter]) -> None:
-        self.batch = Batch(batch.images.clone(), batch.targets.clone(), batch.share)
+        self.batch = Batch(batch.images.clone(), each_tensor(batch.targets, torch.Tensor.clone), batch.share)
         self.graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(self.graph, capture_error_mode="thread_local"):  # images are prepared in other threads
             self.figures = compute([self.batch])
@@ -171,17 +172,23 @@ class _Graph:
 
     def fits(self, batch: Batch) -> bool:
         """Whether the batch has the shape that the graph is made for."""
-        return batch.images.shape == self.batch.images.shape and batch.targets.shape == self.batch.targets.shape
+        return _shapes(batch) == _shapes(self.batch)
 
     def replay(self, batch: Batch, seed: int, device: torch.device) -> Tensor:
         """The figures of this batch; they are written over by the next."""
         self.batch.images.copy_(batch.images)
-        self.batch.targets.copy_(batch.targets)
+        for own, given in zip(tensors_of(self.batch.targets), tensors_of(batch.targets), strict=True):
+            own.copy_(given)
         seed_device(device, seed)
         self.graph.replay()
         for param, gradient in self.gradients:
             param.grad = gradient
         return self.figures
+
+
+def _shapes(batch: Batch) -> tuple[torch.Size, ...]:
+    """The shapes of images and targets."""
+    return (batch.images.shape, *(tensor.shape for tensor in tensors_of(batch.targets)))
 
 
 def can_run_asynchronously(optimizer: Optimizer, fabric: Fabric) -> bool:

@@ -9,7 +9,7 @@ from striate.data.readers import folder_walk
 from striate.data.readers.folder import read_folder
 from striate.data.readers.folder_walk import SYSTEM_NAMES, Findings, walk_files
 from striate.errors import DataError
-from striate.tasks.classification.predictions import name_images
+from striate.tasks.predictions import name_images
 
 posix = pytest.mark.skipif(os.name != "posix", reason="links need rights elsewhere")
 

@@ -6,7 +6,7 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from striate.evaluation.evaluate_network import figures_of
+from striate.tasks.classification.figures import figures_of
 from striate.tasks.classification.metrics import (
     Answers,
     balanced_accuracy,

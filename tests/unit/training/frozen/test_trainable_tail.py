@@ -96,7 +96,7 @@ def test_the_last_layers_learn_what_they_learn_behind_the_others(tmp_path, freez
     slow, fast = quiet_net(kind), quiet_net(kind)
     before = copy.deepcopy(slow.state_dict())
     slow_feed = SlowFeed(
-        loader.packed, loader.labels, loader.train, loader.validation, loader.preprocessing, loader.class_names
+        loader.packed, loader.annotations, loader.train, loader.validation, loader.preprocessing, loader.task
     )
     train_tiny(tmp_path / "slow", recipe, network=slow, loader=slow_feed, head="fc")
     train_part(tmp_path / "fast", fast, loader, recipe)

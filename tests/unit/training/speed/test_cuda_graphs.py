@@ -7,9 +7,9 @@ import torch
 from torch import nn
 
 from striate.errors import NonFiniteLoss
+from striate.tasks.classification.loss import ClassificationLoss
 from striate.training import session
 from striate.training.frozen.layer_groups import layer_groups
-from striate.training.loss import ClassificationLoss
 from striate.training.optimizers import build_optimizer
 from striate.training.recipe import OptimizerConfig
 from striate.training.speed.cuda_graphs import AsynchronousSteps, can_run_asynchronously

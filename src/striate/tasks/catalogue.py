@@ -1,0 +1,35 @@
+"""The tasks by name, and which of them a source is for. Nothing here imports torch."""
+
+import difflib
+from typing import Any
+
+from striate.data.dataset import Dataset
+from striate.errors import DataError, InputError
+from striate.tasks.classification.task import Classification
+from striate.tasks.task import Task
+
+TASKS: dict[str, type[Task]] = {each.name: each for each in (Classification,)}
+
+
+def make_task(name: str, class_names: tuple[str, ...], settings: dict[str, Any] | None = None) -> Task:
+    """The task of this name for these classes. InputError where there is none such, or its settings are none of its own."""
+    if name not in TASKS:
+        near = difflib.get_close_matches(name, TASKS, n=1, cutoff=0.5)
+        hint = f"; did you mean {near[0]}?" if near else ""
+        raise InputError(f"the task must be {' or '.join(TASKS)} but is {name!r}{hint}")
+    try:
+        return TASKS[name](class_names, **(settings or {}))
+    except TypeError:
+        raise InputError(f"{name} has no such settings: {', '.join(map(repr, settings or {}))}") from None
+
+
+def task_for(dataset: Dataset, wanted: str | None) -> Task:
+    """The task that a source is for: the one asked for, or the one that its annotations suit. DataError where they do not."""
+    task = make_task(wanted or _told_by(dataset), dataset.class_names)
+    if problem := task.problem_with(dataset):
+        raise DataError(f"{dataset.source} cannot serve for {task.name}: {problem}")
+    return task
+
+
+def _told_by(dataset: Dataset) -> str:  # noqa: ARG001
+    return Classification.name
