@@ -1,9 +1,13 @@
 """What people do in their first hour, beside the main job: predictions as files, lists of runs, the cache."""
 
 import csv
+import functools
 import json
+import shlex
 
 import pytest
+
+from striate.recipes.choices import Choices
 
 QUICK = ("--network", "lenet5", "--epochs", 1, "--no-checks", "--no-measure", "--batch-size", 8)
 
@@ -91,3 +95,21 @@ def test_older_spellings_of_flags_still_work_and_are_not_shown(striate_command, 
     for flag in ("--out", "--output"):
         done = striate_command("export", tmp_path / "run0", "--to", "torch", flag, tmp_path / f"{flag}.pt2", "--json")
         assert done.json["path"] == str(tmp_path / f"{flag}.pt2")
+
+
+def test_the_demo_ends_with_expected_and_predicted_and_what_to_do_next(striate_command, monkeypatch, tmp_path):
+    from striate.recipes import train as recipe
+
+    monkeypatch.setattr(recipe, "train", functools.partial(recipe.train, choices=Choices(epochs=1), measure=False))
+    shown = striate_command("demo", "--run", "demo")
+    assert shown.code == 0, shown.err
+    assert "expected" in shown.out
+    assert f"open the report: {tmp_path / 'demo' / 'report.html'}" in shown.out
+    steps = shown.out.split("next:")[1].split("\n")[1:4]
+    for step in steps:
+        words = shlex.split(step.split("#")[0].replace("PHOTOS", "digits"))
+        assert words[0] == "striate"
+        extra = ["--dry-run"] if words[1] == "train" else []
+        assert striate_command(*words[1:], *extra).code == 0
+    samples = sorted((tmp_path / "demo" / "samples").iterdir())
+    assert len(samples) == 5

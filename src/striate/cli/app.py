@@ -17,7 +17,9 @@ from striate.cli import (
     bench,
     cache,
     calibrate,
+    certify,
     compress,
+    demo,
     describe,
     evaluate,
     explain,
@@ -71,6 +73,7 @@ app.command()(calibrate.calibrate)
 app.command()(predict.predict)
 app.command()(bench.bench)
 app.command()(attack.attack)
+app.command()(certify.certify)
 app.command()(report.report)
 app.command()(export.export)
 app.command()(export.check)
@@ -83,6 +86,7 @@ app.command()(describe.describe)
 app.command("data")(data_command.look_at_data)
 app.command()(runs.runs)
 app.command()(cache.cache)
+app.command()(demo.demo)
 add_synthesis_commands(app)
 
 

@@ -3,12 +3,13 @@
 import os
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from striate.cli.answers import write_json, write_table
 from striate.cli.console import AsJson, Device, Download, is_live, log, track
+from striate.cli.explain import write_maps
 from striate.cli.memory import importing
 from striate.errors import InputError
 
@@ -38,6 +39,13 @@ def predict(
             help="Only engines that compute so. near-ties: bfloat16, and float32 again where two classes are close.",
         ),
     ] = None,
+    explain: Annotated[
+        str | None,
+        typer.Option(
+            "--explain", metavar="METHOD", help="Also write what spoke for each answer, as striate explain does."
+        ),
+    ] = None,
+    out_dir: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where --explain writes.")] = Path("explained"),
     csv: Annotated[
         Path | None, typer.Option("--csv", metavar="FILE", help="Also write a table: path, class, probability.")
     ] = None,
@@ -65,6 +73,11 @@ def predict(
         raise InputError(
             f"{names} {'does' if len(images) == 1 else 'do'} not exist; name image files, or folders of them"
         )
+    if explain is not None:
+        with importing():
+            from striate.explanation.methods import find_methods
+
+        find_methods([explain])  # refused before anything is predicted
     if links and sort_into is None:
         raise InputError("--links says how images are sorted; name the folder with --sort-into DIR")
     with importing():
@@ -85,6 +98,9 @@ def predict(
     predictor = make_ready(model, request, log=log)
     log(predictor.line)
     answers = predictor.answer_each(images, top=top, batch_size=batch_size, log=log)
+    explained: list[dict[str, Any]] = []
+    if explain is not None:
+        explained = write_maps(model, images, explain, out_dir, device=device, download=download)
     with ExitStack() as stack:
         if csv is not None:
             answers = stack.enter_context(writing_csv(answers, csv))
@@ -93,11 +109,15 @@ def predict(
         if uncertain is not None:
             answers = least_certain(track(answers, "predicting", None), uncertain)
         if as_json:
-            head = {"engine": predictor.engine.kind.to_json(), "engine_line": predictor.line}
+            head: dict[str, Any] = {"engine": predictor.engine.kind.to_json(), "engine_line": predictor.line}
+            head |= {"maps": explained} if explain is not None else {}
             shown = track(answers, "predicting", None) if is_live() and uncertain is None else answers
             has_errors = write_json(shown, head)
         else:
             has_errors = write_table(answers)
+    if not as_json:
+        for each in explained:
+            log(f"{each['method']} for {each['class']}: {each['overlay']}")
     for made in (csv, sort_into):
         if made is not None:
             log(f"wrote {made}")

@@ -32,6 +32,7 @@ def _option(name: str, panel: str, text: str, metavar: str | None = None) -> Any
 
 
 OPTIMISING, AUGMENTING, TRANSFER, DATA = "Optimisation", "Augmentation", "Transfer learning", "Data"
+ROBUST = "Adversarial training"
 SPEED = "Speed (measured where nothing is said)"
 
 
@@ -181,6 +182,16 @@ def train(
         bool | None,
         _option("--cuda-graphs/--no-cuda-graphs", SPEED, "Have a GPU replay a step as a CUDA graph."),
     ] = None,
+    adversarial: Annotated[
+        str | None,
+        _option("--adversarial", ROBUST, "Train on attacked images.", "fgsm|fast|free|pgd|trades"),
+    ] = None,
+    epsilon: Annotated[
+        str | None, _option("--epsilon", ROBUST, "Largest change, pixels being 0 to 1. [default: 8/255]", "E")
+    ] = None,
+    attack_steps: Annotated[
+        int | None, _option("--attack-steps", ROBUST, "Steps of the attack; of free, updates on each batch.", "K")
+    ] = None,
     threads: Annotated[int | None, _option("--threads", SPEED, "Threads that compute on the CPU.")] = None,
     flip: Annotated[bool | None, _option("--flip/--no-flip", AUGMENTING, "Mirror left and right.")] = None,
     crop_scale: Annotated[
@@ -227,6 +238,7 @@ def train(
         from striate.recipes.train import plan_run
         from striate.recipes.train import resume as resume_run
         from striate.recipes.train import train as train_source
+        from striate.robustness.request import parse_fraction
 
     choices = Choices(
         network=network, weights=weights, image_size=image_size, subtract=subtract, output=output, epochs=epochs, batch_size=batch_size,
@@ -236,6 +248,8 @@ def train(
         ema_decay=ema_decay, precision=precision,
         use_channels_last=channels_last, use_compile=use_compile, use_cuda_graphs=cuda_graphs, num_threads=threads,
         freeze=_one_of(trained, freeze), views=views, stream=stream, layer_rate_factor=layer_rate_factor, seed=seed,
+        adversarial=adversarial,
+        adversarial_epsilon=None if epsilon is None else parse_fraction(epsilon, "--epsilon"), attack_steps=attack_steps,
         validation_fraction=validation_fraction, test_fraction=test_fraction, crop_scale=crop_scale, flip=flip,
         shift_px=shift_px, rotation_degrees=rotation_degrees, brightness=brightness, contrast=contrast,
         saturation=saturation, hue=hue, pca_color=pca_color, cutout_px=cutout_px, mixup=mixup,

@@ -14,17 +14,20 @@ from torch import nn
 
 from striate.compression.answers import answers_to
 from striate.compression.bias_correction import correcting_biases
+from striate.compression.channels import prune_to_macs
 from striate.compression.constraints import constrained_copy
 from striate.compression.deep import share_by
 from striate.compression.distil import Distilled, check_teacher
 from striate.compression.few_values import with_few_values
 from striate.compression.images import CompressionImages
+from striate.compression.low_rank import factor_layers
 from striate.compression.model_bytes import bytes_of
 from striate.compression.prune import prune, prune_weight, sparsity_of
 from striate.compression.retrain import retrain, with_rate
 from striate.compression.sensitivity import equal_rise, sensitivity_curves
 from striate.compression.share import round_to_half
-from striate.compression.steps import DenseSparseDense, Distil, FewValues, Prune, Share, Step
+from striate.compression.steps import DenseSparseDense, Distil, FewValues, LowRank, Prune, PruneChannels, Share, Step
+from striate.compression.tune_shared import tune_shared
 from striate.compression.weights_of import weight_of, weighted_layers
 from striate.data.cache import write_atomically
 from striate.data.opening import Access
@@ -33,8 +36,9 @@ from striate.networks.catalogue import build_network, check_input_size, entry_fo
 from striate.tasks.model import Model, load_model
 from striate.training.observer import Observer
 from striate.training.recipe import Recipe, ScheduleConfig
+from striate.weights.structure import Structure
 
-SENSITIVITY_IMAGES, CORRECTION_IMAGES = 1000, 64
+SENSITIVITY_IMAGES, CORRECTION_IMAGES, TUNING_IMAGES = 1000, 64, 512
 PRUNE_RATE, SHARE_RATE = 0.5, 0.02
 """Peak rates of retraining, as parts of the rate that the model was trained with."""
 
@@ -77,11 +81,7 @@ class Work:
             case Prune():
                 self._prune(number, step, model, recipe)
             case Share():
-                given = None if recipe is not None else self.images.some(model, CORRECTION_IMAGES)[1]
-                with correcting_biases(model.network, given):
-                    share_by(model, step)
-                if recipe is not None and step.epochs:
-                    self._retrain(number, 0, model, with_rate(recipe, epochs=step.epochs, rate_factor=SHARE_RATE))
+                self._share(number, step, model, recipe)
                 round_to_half(model.network)
             case FewValues():
                 few = partial(with_few_values, kind=step.kind)
@@ -89,6 +89,17 @@ class Work:
                     number, 0, model, with_rate(recipe_of(recipe), epochs=step.epochs, rate_factor=PRUNE_RATE), few
                 )
                 round_to_half(model.network)
+            case PruneChannels():
+                _, given = self.images.some(model, 1)
+                network, structure = prune_to_macs(model.network, step.macs, given)
+                return self._restructured(number, model, network, structure, recipe, step.epochs)
+            case LowRank():
+                structure = factor_layers(model.network, step.energy)
+                if not structure:
+                    self.access.log(
+                        f"no layer has fewer weights in factors that keep {100 * step.energy:.1f} %: nothing changes"
+                    )
+                return self._restructured(number, model, model.network, structure, recipe, step.epochs)
             case Distil():
                 return self._distil(number, step, model, recipe_of(recipe))
             case DenseSparseDense():
@@ -99,6 +110,20 @@ class Work:
                 dense = with_rate(trained, epochs=step.epochs, rate_factor=PRUNE_RATE / 10)
                 self._retrain(number, 1, model, dense, copy.deepcopy)
         return model
+
+    def _share(self, number: int, step: Share, model: Model, recipe: Recipe | None) -> None:
+        """Shared values, trained on labels where there are parts for it, else on what the model answered before."""
+        if recipe is not None:
+            share_by(model, step)
+            if step.epochs:
+                self._retrain(number, 0, model, with_rate(recipe, epochs=step.epochs, rate_factor=SHARE_RATE))
+            return
+        teacher = dataclasses.replace(model, network=copy.deepcopy(model.network))
+        with correcting_biases(model.network, self.images.some(model, CORRECTION_IMAGES)[1]):
+            share_by(model, step)
+        if step.epochs:
+            self.access.log("the shared values learn what the model answered to these images before, without labels")
+            tune_shared(model, teacher, self.images, epochs=step.epochs, most=TUNING_IMAGES, track=self.access.track)
 
     def _prune(self, number: int, step: Prune, model: Model, recipe: Recipe | None) -> None:
         """A little more in each round, so that as large a part of what is left goes in each."""
@@ -132,6 +157,18 @@ class Work:
         )
         return goals
 
+    def _restructured(
+        self, number: int, model: Model, network: nn.Module, structure: Structure, recipe: Recipe | None, epochs: int
+    ) -> Model:
+        """The model with a network of another structure, retrained."""
+        merged = {name: dict(change) for name, change in model.structure.items()}
+        for name, change in structure.items():
+            merged.setdefault(name, {}).update(change)
+        model = dataclasses.replace(model, network=network, structure=merged)
+        if recipe is not None and epochs and structure:
+            self._retrain(number, 0, model, with_rate(recipe, epochs=epochs, rate_factor=PRUNE_RATE))
+        return model
+
     def _distil(self, number: int, step: Distil, model: Model, recipe: Recipe) -> Model:
         """The student, taught: the model itself, or a fresh network."""
         teacher = load_model(step.teacher, device=model.device, download=self.access.download, log=self.access.log)
@@ -145,7 +182,9 @@ class Work:
                 entry.name, num_classes=sizes["num_classes"], in_channels=sizes["in_channels"], seed=recipe.seed
             ).to(model.device)
             config = asdict(dataclasses.replace(entry.config, **sizes))
-            model = dataclasses.replace(model, network=student, network_name=entry.name, network_config=config)
+            model = dataclasses.replace(
+                model, network=student, network_name=entry.name, network_config=config, structure={}
+            )
             this = dataclasses.replace(recipe, epochs=step.epochs, schedule=ScheduleConfig("one_cycle"))
         make = partial(Distilled, teacher=teacher.network, temperature=step.temperature, soft_weight=step.soft_weight)
         self._retrain(number, 0, model, this, lambda network: make(constrained_copy(network)))

@@ -49,6 +49,9 @@ class Choices:
     num_threads: int | None = None
     freeze: str | None = None
     views: int | None = None
+    adversarial: str | None = None
+    adversarial_epsilon: float | None = None
+    attack_steps: int | None = None
     stream: bool = False
     layer_rate_factor: float | None = None
     output: str | None = None

@@ -133,6 +133,8 @@ def summary_line(prepared: Prepared, device: torch.device) -> str:
     ]
     arithmetic = {"bf16-mixed": ", bfloat16", "16-mixed": ", float16"}.get(recipe.precision, "")
     arithmetic += ", compiled" * recipe.use_compile + ", CUDA graphs" * recipe.use_cuda_graphs
+    attacked = f", {recipe.adversarial} adversarial training at {recipe.adversarial_epsilon:.4g}"
+    arithmetic += attacked * (recipe.adversarial != "none")
     on_gpu = f", on {gpu_name(device)}" if device.type == "cuda" else ""
     changes = [name for name, value in asdict(recipe.augmentation).items() if value]
     name = f"{prepared.entry.title} ({EXTERNAL})" if recipe.network == EXTERNAL else recipe.network

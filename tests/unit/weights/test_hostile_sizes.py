@@ -46,11 +46,15 @@ def test_networks_of_more_parts_than_a_file_holds_are_given_up(network, settings
         about = described(network, settings)
     except ModelFileError:
         return  # refused for the settings alone
-    with pytest.raises(ModelFileError, match=r"its settings make a network of more than [\d,]+ (tensors|modules) but it holds 10"):
+    with pytest.raises(
+        ModelFileError, match=r"its settings make a network of more than [\d,]+ (tensors|modules) but it holds 10"
+    ):
         about.build_network("meta", most_tensors=10)
 
 
-@pytest.mark.parametrize("network", ["resnet50", "googlenet", "densenet121", "nasnet_a_mobile", "neocognitron", "efficientnet_b7"])
+@pytest.mark.parametrize(
+    "network", ["resnet50", "googlenet", "densenet121", "nasnet_a_mobile", "neocognitron", "efficientnet_b7"]
+)
 def test_honest_networks_fit_their_bound(network):
     num_tensors = len(build_network(network, device="meta").state_dict())
     described(network, {}).build_network("meta", most_tensors=num_tensors)
@@ -84,7 +88,9 @@ def png(height: int, width: int, rows: bytes = b"") -> str:
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
     header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0))
-    return base64.b64encode(b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")).decode()
+    return base64.b64encode(
+        b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+    ).decode()
 
 
 @pytest.mark.parametrize(
