@@ -9,8 +9,8 @@ import math
 import struct
 import zlib
 from contextlib import nullcontext
+from io import BufferedReader
 from pathlib import Path
-from typing import IO
 
 import numpy as np
 
@@ -82,7 +82,9 @@ def read_idx(path: Path, *, num_dims: int) -> np.ndarray:
         raise DataError(f"{path} cannot be read: {error.strerror}") from error
 
 
-def _read_array(content: IO[bytes], path: Path, num_dims: int, size_bytes: int, *, is_packed: bool) -> np.ndarray:
+def _read_array(
+    content: BufferedReader | gzip.GzipFile, path: Path, num_dims: int, size_bytes: int, *, is_packed: bool
+) -> np.ndarray:
     """The array of an unpacked file, which has `size_bytes` on disk."""
     start = content.read(4)
     if len(start) < 4 or start[:3] != b"\0\0\x08":

@@ -189,7 +189,7 @@ def _as_text(names: np.ndarray, what: str) -> np.ndarray:
         if text.dtype.kind == "U":
             np.char.encode(text, "utf-8")
     except UnicodeError as error:
-        raise DataError(f"{what} holds names that are not UTF-8 text ({error.reason}); save them as strings") from error
+        raise DataError(f"{what} holds names that are not UTF-8 text ({error}); save them as strings") from error
     return text
 
 
