@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from striate.errors import InputError
-from striate.explanation.borrowing import check_images, map_in_parts, num_at_once, run
+from striate.explanation.borrowing import check_images, laid_out_as, map_in_parts, num_at_once, run
 from striate.explanation.gradients import gradients_of_batch
 from striate.explanation.scores import Classes, class_scores
 from striate.progress import Log, log_nothing
@@ -110,7 +110,7 @@ def _sum_along(
     for first in range(0, len(points), several):
         some = points[first : first + several]
         fractions = torch.tensor(some).to(start)[:, None, None, None, None]
-        along = (start + fractions * difference).flatten(0, 1)  # (points * n, C, H, W)
+        along = laid_out_as((start + fractions * difference).flatten(0, 1), difference)  # (points * n, C, H, W)
         labels = chosen.repeat(len(some)) if isinstance(chosen, Tensor) else chosen
         total += gradients_of_batch(network, along, labels).unflatten(0, (len(some), num_images)).sum(dim=0)
     return total
