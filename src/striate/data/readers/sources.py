@@ -2,12 +2,13 @@
 
 import dataclasses
 import difflib
+import itertools
 import os
 from pathlib import Path
 
 from striate.data.cache import cache_dir
 from striate.data.dataset import Dataset
-from striate.data.files import open_regular_file
+from striate.data.files import open_file
 from striate.data.readers.cifar import holds_cifar, read_cifar_folder
 from striate.data.readers.class_spelling import spelling_notices
 from striate.data.readers.columns import Columns
@@ -18,11 +19,13 @@ from striate.data.readers.npz import read_npz
 from striate.data.readers.shard_reader import holds_shards, read_shards
 from striate.data.readers.standard import STANDARD_SETS, StandardSet, fetch
 from striate.data.readers.table import NO_COLUMNS, is_table, read_table
+from striate.data.shards import is_text
 from striate.errors import DataError, InputError
 from striate.progress import Log, Track, log_nothing, track_silently
 from striate.registry import Registry
 
 DIGITS = "digits"
+_MOST_NEIGHBOURS = 10_000
 
 
 def open_source(
@@ -58,10 +61,24 @@ def open_source(
     if isinstance(source, str) and source in standard_sets:
         data_dir = Path(data_dir) if data_dir else None
         return _open_standard(standard_sets[source], data_dir, download=download, log=log, track=track)
+    if "://" in str(source):
+        raise DataError(f"{source} is a URL, and striate fetches none; fetch and unpack it, and name the folder")
+    if beside := _similar_beside(path):
+        raise DataError(f"there is no file or folder {source}; did you mean {beside}?")
     names = [DIGITS, *standard_sets]
     near = difflib.get_close_matches(str(source).lower(), names, n=3, cutoff=0.6)
     hint = f"did you mean {', '.join(near)}?" if near else f"the data sets known by name are {', '.join(names)}"
     raise DataError(f"there is no file or folder {source}; {hint}")
+
+
+def _similar_beside(path: Path) -> str:
+    """A file or folder beside a missing one whose name is nearly the same; empty where there is none."""
+    try:
+        names = [entry.name for entry in itertools.islice(os.scandir(path.parent), _MOST_NEIGHBOURS)]
+    except (OSError, ValueError):
+        return ""
+    near = difflib.get_close_matches(path.name, names, n=1, cutoff=0.7)
+    return str(path.with_name(near[0])) if near else ""
 
 
 def open_path(path: Path, columns: Columns = NO_COLUMNS) -> Dataset:
@@ -74,6 +91,8 @@ def open_path(path: Path, columns: Columns = NO_COLUMNS) -> Dataset:
         raise DataError(f"{error.filename or path} cannot be read: {error.strerror or error}") from error
     except MemoryError:
         raise DataError(f"{path} needs more memory than there is") from None
+    if not all(is_text(name) for name in dataset.class_names):
+        raise DataError(f"{path} has a class whose name is no text that can be written; give it another")
     spelling = spelling_notices(dataset.class_names, dataset.labels)
     return dataclasses.replace(dataset, notices=(*dataset.notices, *spelling)) if spelling else dataset
 
@@ -102,7 +121,7 @@ def _open_folder(folder: Path, columns: Columns) -> Dataset:
 
 
 def _open_file(path: Path, columns: Columns) -> Dataset:
-    with open_regular_file(path) as file:
+    with open_file(path) as file:
         beginning = file.read(4)
     if beginning[:2] == b"PK":
         _refuse_columns(columns, str(path))
