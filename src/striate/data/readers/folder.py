@@ -7,7 +7,6 @@ are passed over with a notice. A folder that holds nothing but one other folder 
 import os
 import unicodedata
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -223,7 +222,7 @@ def _why_no_images(root: Path, findings: Findings) -> str:
     return f"{root} holds no images{because}; it should hold a folder for each class with its images"
 
 
-def _by_ending(paths: Sequence[str]) -> str:
+def _by_ending(paths: list[str]) -> str:
     """Their number and the first names; how many of which ending where there are several; what to do about photos of telephones."""
     endings = Counter(os.path.splitext(path)[1].lower() or "without an ending" for path in paths)
     line = listed(paths)
