@@ -234,7 +234,7 @@ def own_data(provenance: dict[str, Any]) -> dict[str, Any] | None:
     return data if fits and "\0" not in data["source"] else None
 
 
-def _is_number(value: Any, low: float, high: float, *, of: type = object) -> bool:
+def _is_number(value: Any, low: float, high: float, *, of: Any = object) -> bool:
     return type(value) in (int, float) and isinstance(value, of) and low <= value <= high
 
 
