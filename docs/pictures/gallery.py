@@ -47,7 +47,7 @@ PICTURES = (
     Picture(
         "units",
         "What units look for",
-        "A channel of each of four layers, from lines to eyes and fur.",
+        "A channel of each of four layers, from early to late: fine patterns first, then shapes.",
         "striate visualize {model} --unit features.3:9 --unit features.5:40 --unit features.9:33 --unit features.12:101 "
         "--size 160 --steps 64 --learning-rate 0.03 --out units.png",
     ),
