@@ -28,6 +28,7 @@ def blocks(text: str, language: str) -> list[str]:
         "docs/conventions.md",
         "docs/layers.md",
         "docs/model-file.md",
+        "docs/explanation.md",
         "docs/first-model.md",
         "docs/your-own-network.md",
     ],
