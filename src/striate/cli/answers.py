@@ -79,6 +79,9 @@ def _rows(prediction: "Prediction", widths: list[int]) -> Iterator[Text]:
     for place, guess in enumerate(prediction.classes):
         path = printable(prediction.path) if place == 0 else ""
         line = f" {_pad(path, widths[0])}  {_pad(printable(guess.name), widths[1])}  {_bar(guess.probability)}"
+        box = getattr(prediction, "box_xyxy", None)
+        if box is not None and place == 0:
+            line = f"{line:<{sum(widths) + 34}} box {' '.join(f'{value:.0f}' for value in box)}"
         yield Text(line, style="" if place == 0 else "dim")
 
 

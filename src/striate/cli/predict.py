@@ -37,6 +37,10 @@ def predict(
             help="Only engines that compute so. near-ties: bfloat16, and float32 again where two classes are close.",
         ),
     ] = None,
+    out_dir: Annotated[
+        Path | None,
+        typer.Option("--out", metavar="DIR", help="Write each image there with its answer drawn on it (localization)."),
+    ] = None,
     device: Device = "auto",
     download: Download = False,
     as_json: AsJson = False,
@@ -55,12 +59,15 @@ def predict(
         )
     with importing():
         from striate.engines.predicting import EngineRequest, count_images, make_ready
+        from striate.tasks.overlays import write_drawings
 
     num_images = count_images(images)
     request = EngineRequest(engine, precision, batch_size, num_images, device, download)
     predictor = make_ready(model, request, log=log)
     log(predictor.line)
     answers = predictor.answer_each(images, top=top, batch_size=batch_size, log=log)
+    if out_dir is not None:
+        answers = write_drawings(answers, predictor.about.task, out_dir, log=log)
     if as_json:
         head = {"engine": predictor.engine.kind.to_json(), "engine_line": predictor.line}
         shown = track(answers, "predicting", None) if is_live() else answers
