@@ -6,7 +6,7 @@ BIN := .venv/bin
 .PHONY: demo check test test-all lint format docs clean
 
 demo: .venv/installed
-	$(BIN)/python examples/digits.py
+	$(BIN)/python -m striate demo
 
 check: lint
 	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses 2 --dist worksteal -m 'not slow and not exhaustive'
@@ -29,8 +29,9 @@ format: .venv/installed
 .venv/installed: pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "striate needs Python 3.11 or newer but $(PYTHON) is older; name a newer one: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 1; }
+	@echo "making .venv and installing striate, PyTorch and the tools of the tests: up to 3 GB are fetched, once"
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	$(BIN)/python -m pip install $(PIP_FLAGS) --editable '.[dev]'
 	@touch $@
 
 clean:

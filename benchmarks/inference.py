@@ -115,11 +115,9 @@ def fresh_model(name: str) -> Model:
 
 
 def trained_model(name: str, source: str, epochs: int) -> tuple[Model, float]:
-    """That network after some epochs on the source, from random weights, images growing to 224 pixels; and its validation
-    accuracy.
-    """
+    """That network after some epochs on the source, from random weights; and its validation accuracy."""
     with tempfile.TemporaryDirectory() as folder:
-        words = ["train", source, "--network", name, "--epochs", str(epochs), "--image-size", "224", "--start-px", "64"]
+        words = ["train", source, "--network", name, "--epochs", str(epochs), "--image-size", "224"]
         command = [sys.executable, "-m", "striate", *words, "--run", f"{folder}/run", "--no-checks", "--json"]
         done = subprocess.run(command, stdout=subprocess.PIPE, check=True)
         accuracy = json.loads(done.stdout)["evaluation"]["top1_accuracy"]

@@ -1,4 +1,4 @@
-"""The main job from Python: train, judge and use a classifier of scikit-learn's handwritten digits. `make demo` runs this."""
+"""The main job from Python: train, judge and use a classifier of handwritten digits, as `striate demo` does."""
 
 import json
 from pathlib import Path
@@ -18,8 +18,8 @@ def main() -> None:
     display.show_run(run)
     model = striate.load_model(run.path)
     for prediction in model.predict(write_test_images(run.path / "samples")).predictions:
-        best = prediction.classes[0]
-        print(f"{prediction.path}: {best.name} ({100 * best.probability:.1f} %)")
+        best, expected = prediction.classes[0], Path(prediction.path).stem.split("-")[1]
+        print(f"{prediction.path}: expected {expected}, predicted {best.name} ({100 * best.probability:.1f} %)")
 
 
 def write_test_images(folder: Path) -> list[Path]:

@@ -55,12 +55,13 @@ _HOMES = {
     "check_exported": "striate.export.exporting",
     "check_network": "striate.inspection.check_network",
     "compress": "striate.compression.compress",
-    "ledger": "striate.compression.compress",
     "describe": "striate.inspection.describe",
     "evaluate": "striate.evaluation.evaluate_model",
     "explain": "striate.explanation.explain",
     "export_model": "striate.export.exporting",
+    "list_runs": "striate.recipes.run_list",
     "find_rate": "striate.recipes.train",
+    "ledger": "striate.compression.compress",
     "list_networks": "striate.networks.catalogue",
     "load_model": "striate.tasks.model",
     "open_engine": "striate.engines.predicting",
@@ -74,6 +75,20 @@ _HOMES = {
     "train": "striate.recipes.train",
     "visualize": "striate.synthesis.visualize",
     "write_network_page": "striate.reports.network_page",
+    "DreamConfig": "striate.synthesis.dream",
+    "FoolConfig": "striate.synthesis.fool",
+    "InvertConfig": "striate.synthesis.invert",
+    "PatchConfig": "striate.synthesis.patches",
+    "StyleConfig": "striate.synthesis.style",
+    "TextureConfig": "striate.synthesis.texture",
+    "TrainStyleConfig": "striate.synthesis.train_style",
+    "dream": "striate.synthesis.dream",
+    "fool": "striate.synthesis.fool",
+    "invert": "striate.synthesis.invert",
+    "synthesize_from_patches": "striate.synthesis.patches",
+    "synthesize_texture": "striate.synthesis.texture",
+    "train_style": "striate.synthesis.train_style",
+    "transfer_style": "striate.synthesis.style",
     "write_shards": "striate.data.shards",
 }
 """Where each public name is defined, `module` or `module:name there`."""
@@ -119,6 +134,7 @@ if TYPE_CHECKING:
     from striate.networks.catalogue import list_networks as list_networks
     from striate.recipes.calibrate import calibrate_file as calibrate_file
     from striate.recipes.choices import Choices as Choices
+    from striate.recipes.run_list import list_runs as list_runs
     from striate.recipes.train import Run as Run
     from striate.recipes.train import find_rate as find_rate
     from striate.recipes.train import plan_run as plan_run
@@ -128,9 +144,23 @@ if TYPE_CHECKING:
     from striate.reports.report import write_report as report  # noqa: F401
     from striate.robustness.attack_model import AttackRequest as AttackRequest
     from striate.robustness.attack_model import attack as attack
+    from striate.synthesis.dream import DreamConfig as DreamConfig
+    from striate.synthesis.dream import dream as dream
+    from striate.synthesis.fool import FoolConfig as FoolConfig
+    from striate.synthesis.fool import fool as fool
+    from striate.synthesis.invert import InvertConfig as InvertConfig
+    from striate.synthesis.invert import invert as invert
+    from striate.synthesis.patches import PatchConfig as PatchConfig
+    from striate.synthesis.patches import synthesize_from_patches as synthesize_from_patches
+    from striate.synthesis.style import StyleConfig as StyleConfig
+    from striate.synthesis.style import transfer_style as transfer_style
     from striate.synthesis.targets import ClassTarget as ClassTarget
     from striate.synthesis.targets import LayerTarget as LayerTarget
     from striate.synthesis.targets import UnitTarget as UnitTarget
+    from striate.synthesis.texture import TextureConfig as TextureConfig
+    from striate.synthesis.texture import synthesize_texture as synthesize_texture
+    from striate.synthesis.train_style import TrainStyleConfig as TrainStyleConfig
+    from striate.synthesis.train_style import train_style as train_style
     from striate.synthesis.visualize import AscentConfig as AscentConfig
     from striate.synthesis.visualize import visualize as visualize
     from striate.tasks.classification.figures import Evaluation as Evaluation

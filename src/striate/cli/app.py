@@ -15,8 +15,11 @@ import typer
 from striate.cli import (
     attack,
     bench,
+    cache,
     calibrate,
+    certify,
     compress,
+    demo,
     describe,
     evaluate,
     explain,
@@ -25,6 +28,7 @@ from striate.cli import (
     networks,
     predict,
     report,
+    runs,
     train,
 )
 from striate.cli import data as data_command
@@ -69,6 +73,7 @@ app.command()(calibrate.calibrate)
 app.command()(predict.predict)
 app.command()(bench.bench)
 app.command()(attack.attack)
+app.command()(certify.certify)
 app.command()(report.report)
 app.command()(export.export)
 app.command()(export.check)
@@ -79,6 +84,9 @@ app.command()(compress.ledger)
 app.command()(networks.networks)
 app.command()(describe.describe)
 app.command("data")(data_command.look_at_data)
+app.command()(runs.runs)
+app.command()(cache.cache)
+app.command()(demo.demo)
 add_synthesis_commands(app)
 
 

@@ -48,6 +48,14 @@ def compress(
     share: Annotated[
         str | None, typer.Option("--share", metavar="conv=8,dense=5", help="Share weights: bits for each weight.")
     ] = None,
+    channels: Annotated[
+        float | None,
+        typer.Option("--channels", metavar="FRACTION", help="Prune whole channels down to so much of the MACs."),
+    ] = None,
+    low_rank: Annotated[
+        float | None,
+        typer.Option("--low-rank", metavar="ENERGY", help="Layers in factors that keep so much of the squares."),
+    ] = None,
     ternary: Annotated[bool, typer.Option("--ternary", help="Train weights of three values.")] = False,
     binary: Annotated[bool, typer.Option("--binary", help="Train weights of two values a filter.")] = False,
     dsd: Annotated[bool, typer.Option("--dsd", help="Train dense, sparse, dense again.")] = False,
@@ -74,7 +82,7 @@ def compress(
     with importing():
         from striate.cli.progress_display import LiveDisplay
         from striate.compression.compress import compress as compress_model
-        from striate.compression.steps import DenseSparseDense, Distil, FewValues, Prune, Share
+        from striate.compression.steps import DenseSparseDense, Distil, FewValues, LowRank, Prune, PruneChannels, Share
         from striate.data.opening import Access
 
     steps: dict[str, Step] = {}
@@ -85,6 +93,10 @@ def compress(
         steps["--prune"] = Prune(prune, scope=how, rounds=rounds, **last)
     if share is not None:
         steps["--share"] = Share(**{**_bits(share), **chosen})
+    if channels is not None:
+        steps["--channels"] = PruneChannels(channels, **chosen)
+    if low_rank is not None:
+        steps["--low-rank"] = LowRank(low_rank, **chosen)
     if ternary:
         steps["--ternary"] = FewValues("ternary", **chosen)
     if binary:

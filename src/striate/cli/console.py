@@ -1,6 +1,7 @@
 """Two consoles, answers on standard output and everything else on standard error, and the bars and lines drawn there."""
 
 import json
+import shlex
 import sys
 from collections.abc import Iterable, Iterator
 from typing import Annotated, Any, TextIO, TypeVar
@@ -127,6 +128,11 @@ def log(line: str) -> None:
 def complain(line: str) -> None:
     """The one line of an error."""
     err.print(Text("Error: ", style="bold red") + Text(printable(line)), soft_wrap=True)
+
+
+def suggest(*words: str, what: str = "") -> None:
+    """The next sensible command, on standard error so that an answer can be piped on."""
+    err.print(Text.assemble("next: ", shlex.join(words), (f"   # {what}" if what else "", "dim")), soft_wrap=True)
 
 
 def is_live() -> bool:

@@ -17,6 +17,7 @@ from striate.cli.console import (
     log,
     out,
     show_json,
+    suggest,
     track,
 )
 
@@ -156,6 +157,7 @@ def _show_findings(summary: "DataSummary") -> None:
                 out.print(Text(f"  and {len(lines) - _MOST_LINES:,} more; --json names them all", style="dim"))
     if not any(lines for _, lines in findings):
         out.print(Text("every image can be read; no copies, no leaks", style="green"))
+    suggest("striate", "train", summary.source, "--dry-run", what="what a run would be, and how long it takes")
 
 
 def _shortened(split: str, names: tuple[str, ...]) -> str:

@@ -179,6 +179,23 @@ def _with_interval(row: dict[str, Any], kind: str) -> str:
     return f"{row[f'{kind}_area']:.3f}  ({low:.3f} to {high:.3f})"
 
 
+def write_maps(
+    model: str, images: list[Path], method: str, out_dir: Path, *, device: str, download: bool
+) -> list[dict[str, Any]]:
+    """The maps of each image's most probable class, written as `explain` does, as its JSON lists them; unreadable images are left out."""
+    from striate.explanation.explain import explain as explain_images
+    from striate.explanation.writing import write_explanations
+    from striate.tasks.model import load_model
+
+    loaded = load_model(model, device=device, download=download)
+    written: list[dict[str, Any]] = []
+    found = explain_images(loaded, images, methods=[method], log=log)
+    for number, each in enumerate(track(found, "explaining", None)):
+        if isinstance(each, list):
+            written += [file.to_json() for file in write_explanations(out_dir, number, each)[0]]
+    return written
+
+
 def check_exist(images: list[Path]) -> None:
     """Raise InputError where nothing that was named exists."""
     if not any(map(os.path.exists, images)):

@@ -22,8 +22,10 @@ def export(
     model: _Model,
     to: Annotated[str, typer.Option("--to", metavar="onnx|openvino|torch", help="For which engine.")],
     output: Annotated[
-        Path | None, typer.Option("--output", help="The file; RUN/exported/model.* or NETWORK.* by default.")
+        Path | None,
+        typer.Option("--out", metavar="FILE", help="The file; RUN/exported/model.* or NETWORK.* by default."),
     ] = None,
+    older_output: Annotated[Path | None, typer.Option("--output", hidden=True)] = None,
     images: Annotated[
         str | None,
         typer.Option(
@@ -53,7 +55,14 @@ def export(
 
     access = Access(data_dir=data_dir, download=download, log=log, track=track)
     exported = export_model(
-        model, to, output=output, images=images, num_images=num_images, resize=resize, force=force, access=access
+        model,
+        to,
+        output=output or older_output,
+        images=images,
+        num_images=num_images,
+        resize=resize,
+        force=force,
+        access=access,
     )
     if as_json:
         show_json(exported.to_json())

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from striate.cli.console import AsJson, out, show_json
+from striate.cli.console import AsJson, out, show_json, suggest
 from striate.cli.memory import importing
 from striate.errors import InputError
 from striate.reports.units import short_count
@@ -69,6 +69,7 @@ def networks(
             ", ".join(row["weights"]),
         )
     out.print(table)
+    suggest("striate", "describe", rows[0]["name"], what="layer by layer")
 
 
 def _parse_count(option: str, text: str | None) -> int | None:

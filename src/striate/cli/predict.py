@@ -1,13 +1,15 @@
 """`striate predict`: what a model sees in images."""
 
 import os
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from striate.cli.answers import write_json, write_table
 from striate.cli.console import AsJson, Device, Download, is_live, log, track
+from striate.cli.explain import write_maps
 from striate.cli.memory import importing
 from striate.errors import InputError
 
@@ -37,9 +39,30 @@ def predict(
             help="Only engines that compute so. near-ties: bfloat16, and float32 again where two classes are close.",
         ),
     ] = None,
+    explain: Annotated[
+        str | None,
+        typer.Option(
+            "--explain", metavar="METHOD", help="Also write what spoke for each answer, as striate explain does."
+        ),
+    ] = None,
     out_dir: Annotated[
         Path | None,
-        typer.Option("--out", metavar="DIR", help="Write each image there with its answer drawn on it (localization)."),
+        typer.Option(
+            "--out",
+            metavar="DIR",
+            help="Write images with their boxes drawn there; with --explain, its maps [explained].",
+        ),
+    ] = None,
+    csv: Annotated[
+        Path | None, typer.Option("--csv", metavar="FILE", help="Also write a table: path, class, probability.")
+    ] = None,
+    sort_into: Annotated[
+        Path | None, typer.Option("--sort-into", metavar="DIR", help="Also copy each image into DIR/CLASS.")
+    ] = None,
+    links: Annotated[bool, typer.Option("--links", help="With --sort-into: links instead of copies.")] = False,
+    uncertain: Annotated[
+        int | None,
+        typer.Option("--uncertain", min=1, metavar="N", help="Show only the N images it is least certain of."),
     ] = None,
     device: Device = "auto",
     download: Download = False,
@@ -57,6 +80,23 @@ def predict(
         raise InputError(
             f"{names} {'does' if len(images) == 1 else 'do'} not exist; name image files, or folders of them"
         )
+    if explain is not None:
+        with importing():
+            from striate.explanation.methods import find_methods
+
+        find_methods([explain])  # refused before anything is predicted
+    if links and sort_into is None:
+        raise InputError("--links says how images are sorted; name the folder with --sort-into DIR")
+    with importing():
+        from striate.tasks.classification.prediction_files import (
+            check_sorting_folder,
+            least_certain,
+            sorting_into,
+            writing_csv,
+        )
+
+    if sort_into is not None:
+        check_sorting_folder(sort_into)
     with importing():
         from striate.engines.predicting import EngineRequest, count_images, make_ready
         from striate.tasks.overlays import write_drawings
@@ -66,13 +106,31 @@ def predict(
     predictor = make_ready(model, request, log=log)
     log(predictor.line)
     answers = predictor.answer_each(images, top=top, batch_size=batch_size, log=log)
-    if out_dir is not None:
+    explained: list[dict[str, Any]] = []
+    if explain is not None:
+        out_dir = Path("explained") if out_dir is None else out_dir
+        explained = write_maps(model, images, explain, out_dir, device=device, download=download)
+    elif out_dir is not None:
         answers = write_drawings(answers, predictor.about.task, out_dir, log=log)
-    if as_json:
-        head = {"engine": predictor.engine.kind.to_json(), "engine_line": predictor.line}
-        shown = track(answers, "predicting", None) if is_live() else answers
-        has_errors = write_json(shown, head)
-    else:
-        has_errors = write_table(answers)
+    with ExitStack() as stack:
+        if csv is not None:
+            answers = stack.enter_context(writing_csv(answers, csv))
+        if sort_into is not None:
+            answers = sorting_into(answers, sort_into, use_links=links)
+        if uncertain is not None:
+            answers = least_certain(track(answers, "predicting", None), uncertain)
+        if as_json:
+            head: dict[str, Any] = {"engine": predictor.engine.kind.to_json(), "engine_line": predictor.line}
+            head |= {"maps": explained} if explain is not None else {}
+            shown = track(answers, "predicting", None) if is_live() and uncertain is None else answers
+            has_errors = write_json(shown, head)
+        else:
+            has_errors = write_table(answers)
+    if not as_json:
+        for each in explained:
+            log(f"{each['method']} for {each['class']}: {each['overlay']}")
+    for made in (csv, sort_into):
+        if made is not None:
+            log(f"wrote {made}")
     if has_errors:
         raise typer.Exit(1)

@@ -6,7 +6,7 @@ from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskID, Tex
 from rich.table import Table
 from rich.text import Text
 
-from striate.cli.console import err, is_live, log, out
+from striate.cli.console import err, is_live, log, out, suggest
 
 if TYPE_CHECKING:
     from striate.recipes.train import Run, RunPlan
@@ -33,6 +33,7 @@ class LiveDisplay:
         self._score_name = start.score_name
         headings = ("epoch", "train loss", "valid. loss", f"valid. {start.score_label}", "images/s", "time")
         err.print(_HEADING.format(*headings), style="bold", highlight=False)
+        err.print(f"    * weights kept: the best validation {start.score_label} so far", style="dim", highlight=False)
         if is_live():
             columns = (TextColumn("{task.description}"), BarColumn(bar_width=24), _Figures())
             self._progress = Progress(*columns, console=err, transient=True)
@@ -56,6 +57,8 @@ class LiveDisplay:
             f"{record['epoch']:>3}/{self._num_epochs:<3} {record['train_loss']:>11.4f} {record['validation_loss']:>12.4f} "
             f"{100 * record[f'validation_{self._score_name}']:>14.2f} % {record['images_per_s']:>10,.0f} {_clock(record['elapsed_s']):>8}"
         )
+        if "validation_robust_accuracy" in record:
+            line += f"  {100 * record['validation_robust_accuracy']:.2f} % when attacked"
         err.print(Text(line + " *" * record["is_kept"], style="green" if record["is_kept"] else ""), soft_wrap=True)
 
     def on_notice(self, line: str) -> None:
@@ -66,8 +69,8 @@ class LiveDisplay:
             self._progress.stop()
             self._progress = None
 
-    def show_run(self, run: "Run") -> None:
-        """Where everything lies, and how good the model is; or how to go on."""
+    def show_run(self, run: "Run", *, advice: bool = True) -> None:
+        """Where everything lies, how good the model is and, with `advice`, what to do next; or how to go on."""
         if run.evaluation is None:
             err.print(Text(f"stopped; go on with: striate train --resume {run.path}", style="bold"), soft_wrap=True)
             return
@@ -79,6 +82,8 @@ class LiveDisplay:
         table.add_row("model", Text(str(run.model_path), overflow="fold"))
         table.add_row("report", Text(str(run.report_path), overflow="fold"))
         out.print(table)
+        if advice:
+            suggest("striate", "predict", str(run.path), "photo.jpg", what=f"and open {run.report_path}")
 
     def show_plan(self, plan: "RunPlan") -> None:
         """What a run would be, as a table."""

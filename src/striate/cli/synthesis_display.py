@@ -10,10 +10,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from striate.cli.console import err, log
+from striate.cli.console import err, log, out
 from striate.errors import InputError
 
 if TYPE_CHECKING:
+    import numpy as np
+
+    from striate.synthesis.opening import OpenModel
     from striate.synthesis.watching import Snapshot, Watch
 
 _SECONDS_BETWEEN_PICTURES = 5.0
@@ -21,6 +24,12 @@ _SECONDS_BETWEEN_PICTURES = 5.0
 ModelName = Annotated[
     str, typer.Argument(metavar="MODEL", help="A run folder, a model.safetensors, or NETWORK:WEIGHTS.")
 ]
+ModelOption = Annotated[
+    str,
+    typer.Option("--model", metavar="MODEL", help="A run folder, a model.safetensors, or NETWORK:WEIGHTS."),
+]
+DEFAULT_MODEL = "squeezenet1_0:imagenet"
+"""Published weights of 4.8 MB, fetched only with --download."""
 Seed = Annotated[int, typer.Option("--seed", min=0, max=2**63 - 1, help="The same seed gives the same picture.")]
 
 
@@ -68,3 +77,15 @@ def output_path(out: Path | None, *words: str) -> Path:
     if out.suffix.lower() != ".png":
         raise InputError(f"pictures are written as PNG but --out is {out}; let its name end in .png")
     return out
+
+
+def read_image(path: Path, opened: "OpenModel", size: int | None) -> "np.ndarray":
+    """The picture as the model's channels want it; `size` pixels of the long side, or as large as it is."""
+    from striate.synthesis.pictures import read_picture
+
+    return read_picture(path, channels=opened.channels, size=size, largest=True)
+
+
+def say(text: str) -> None:
+    """One line of the outcome, on standard output, nothing in it being markup."""
+    out.print(text, highlight=False, soft_wrap=True, markup=False)

@@ -32,6 +32,7 @@ def _option(name: str, panel: str, text: str, metavar: str | None = None) -> Any
 
 
 OPTIMISING, AUGMENTING, TRANSFER, DATA = "Optimisation", "Augmentation", "Transfer learning", "Data"
+ROBUST = "Adversarial training"
 SPEED = "Speed (measured where nothing is said)"
 
 
@@ -92,15 +93,16 @@ def train(
         str | None,
         _option("--weights", TRANSFER, "imagenet (published), a weights file, or a striate model.", "WEIGHTS"),
     ] = None,
-    freeze: Annotated[
+    trained: Annotated[
         str | None,
         _option(
-            "--freeze",
+            "--train",
             TRANSFER,
-            "base trains the head only, lower the last third of the base too; by default data size decides.",
-            "nothing|base|lower|gradual",
+            "What is trained; the rest keeps its weights. gradual: the head first, then more. By default data size decides.",
+            "all|head|last-third|gradual",
         ),
     ] = None,
+    freeze: Annotated[str | None, typer.Option("--freeze", hidden=True)] = None,
     layer_rate_factor: Annotated[
         float | None,
         _option("--layer-rate-factor", TRANSFER, "Rate of each earlier layer group, relative to the next."),
@@ -178,9 +180,7 @@ def train(
     ema_decay: Annotated[
         float | None, _option("--ema-decay", OPTIMISING, "Keep and judge a moving average of the weights.")
     ] = None,
-    precision: Annotated[
-        str | None, _option("--precision", SPEED, "Arithmetic.", "32-true|bf16-mixed|16-mixed")
-    ] = None,
+    precision: Annotated[str | None, _option("--precision", SPEED, "Arithmetic.", "float32|bfloat16|float16")] = None,
     channels_last: Annotated[
         bool | None, _option("--channels-last/--no-channels-last", SPEED, "How activations lie in memory.")
     ] = None,
@@ -191,9 +191,15 @@ def train(
         bool | None,
         _option("--cuda-graphs/--no-cuda-graphs", SPEED, "Have a GPU replay a step as a CUDA graph."),
     ] = None,
-    start_px: Annotated[
-        int | None,
-        _option("--start-px", SPEED, "Begin with images of this side, which grow to full size; 0: never.", "PIXELS"),
+    adversarial: Annotated[
+        str | None,
+        _option("--adversarial", ROBUST, "Train on attacked images.", "fgsm|fast|free|pgd|trades"),
+    ] = None,
+    epsilon: Annotated[
+        str | None, _option("--epsilon", ROBUST, "Largest change, pixels being 0 to 1. [default: 8/255]", "E")
+    ] = None,
+    attack_steps: Annotated[
+        int | None, _option("--attack-steps", ROBUST, "Steps of the attack; of free, updates on each batch.", "K")
     ] = None,
     threads: Annotated[int | None, _option("--threads", SPEED, "Threads that compute on the CPU.")] = None,
     flip: Annotated[bool | None, _option("--flip/--no-flip", AUGMENTING, "Mirror left and right.")] = None,
@@ -241,6 +247,7 @@ def train(
         from striate.recipes.train import plan_run
         from striate.recipes.train import resume as resume_run
         from striate.recipes.train import train as train_source
+        from striate.robustness.request import parse_fraction
 
     choices = Choices(
         task=task, loss=loss, network=network, weights=weights,
@@ -250,7 +257,9 @@ def train(
         use_balanced_sampling=balanced, max_grad_norm=max_grad_norm, accumulate_steps=accumulate_steps,
         ema_decay=ema_decay, precision=precision,
         use_channels_last=channels_last, use_compile=use_compile, use_cuda_graphs=cuda_graphs, num_threads=threads,
-        freeze=freeze, views=views, start_px=start_px, stream=stream, layer_rate_factor=layer_rate_factor, seed=seed,
+        freeze=_one_of(trained, freeze), views=views, stream=stream, layer_rate_factor=layer_rate_factor, seed=seed,
+        adversarial=adversarial,
+        adversarial_epsilon=None if epsilon is None else parse_fraction(epsilon, "--epsilon"), attack_steps=attack_steps,
         validation_fraction=validation_fraction, test_fraction=test_fraction, crop_scale=crop_scale, flip=flip,
         shift_px=shift_px, rotation_degrees=rotation_degrees, brightness=brightness, contrast=contrast,
         saturation=saturation, hue=hue, pca_color=pca_color, cutout_px=cutout_px, mixup=mixup,
@@ -297,6 +306,14 @@ def train(
         if as_json and place.rank == 0:
             log(f"stopped; go on with: striate train --resume {finished.path}")
         raise typer.Exit(1)
+
+
+def _one_of(trained: str | None, freeze: str | None) -> str | None:
+    if trained is not None and freeze is not None:
+        raise InputError("--freeze is an older name of --train; give one of them")
+    if trained is not None and trained not in ("all", "head", "last-third", "gradual"):
+        raise InputError(f"--train must be one of all, head, last-third, gradual but is {trained!r}")
+    return trained or freeze
 
 
 def _source_of(run: Path) -> str:

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from striate.cli.console import AsJson, Device, Download, log, out, show_json
+from striate.cli.console import AsJson, Device, Download, log, show_json
 from striate.cli.memory import importing
-from striate.cli.synthesis_display import ModelName, Seed, output_path, watching
+from striate.cli.synthesis_display import ModelName, Seed, output_path, say, watching
 from striate.errors import InputError
 
 if TYPE_CHECKING:
@@ -74,6 +74,7 @@ def visualize(
         from striate.synthesis.opening import open_model
         from striate.synthesis.pictures import sheet, write_png
         from striate.synthesis.regularizers import Regularizers
+        from striate.synthesis.targets import named_targets
         from striate.synthesis.views import Views
         from striate.synthesis.visualize import AscentConfig
         from striate.synthesis.visualize import visualize as climb
@@ -90,7 +91,7 @@ def visualize(
         regularizers=Regularizers(l2, blur, blur_every, clip_pixels, clip_gradients, variation),
         seed=seed,
     )
-    targets = _targets(opened, classes or [], units or [], layers or [])
+    targets = named_targets(opened.class_names, classes or [], units or [], layers or [])
     whole = output_path(to, "visualize", *([next(iter(targets))] if len(targets) == 1 else ["sheet"]))
     rows, pictures = [], []
     for place, (name, target) in enumerate(targets.items(), 1):
@@ -114,22 +115,9 @@ def visualize(
     if as_json:
         show_json({"pictures": rows} | ({"sheet": str(whole)} if len(targets) > 1 else {}))
     elif len(targets) > 1:
-        out.print(f"sheet     {whole}", highlight=False, soft_wrap=True, markup=False)
+        say(f"sheet     {whole}")
     if any(row["stopped"] for row in rows):
         raise typer.Exit(1)
-
-
-def _targets(opened: "OpenModel", classes: list[str], units: list[str], layers: list[str]) -> "dict[str, Target]":
-    """Every target by what it is called."""
-    from striate.synthesis.targets import ClassTarget, LayerTarget, Target, parse_unit
-    from striate.tasks.classification.class_lookup import find_class
-
-    targets: dict[str, Target] = {}
-    for text in classes:
-        index = find_class(text, opened.class_names)
-        targets[opened.class_names[index]] = ClassTarget(index)
-    targets |= {text: parse_unit(text) for text in units}
-    return targets | {name: LayerTarget(name) for name in layers}
 
 
 def _answer(opened: "OpenModel", target: "Target", pixels: object) -> dict[str, object]:
@@ -153,4 +141,4 @@ def _show(row: dict) -> None:
     if "probability" in row:
         said = f", answered as {row['answer']} with {100 * row['answer_probability']:.2f} %"
     line = f"picture   {row['path']}: {row['target']}, value {row['value']:.4g}{said}"
-    out.print(line, highlight=False, soft_wrap=True, markup=False)
+    say(line)

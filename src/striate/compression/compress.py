@@ -13,7 +13,7 @@ from striate.compression.images import CompressionImages, open_images
 from striate.compression.ledger import LedgerLine, Original, measure, original_of
 from striate.compression.model_bytes import bytes_of, shortened
 from striate.compression.retrain import base_recipe
-from striate.compression.steps import DenseSparseDense, Distil, FewValues, Prune, Share, Step
+from striate.compression.steps import DenseSparseDense, Distil, FewValues, LowRank, Prune, PruneChannels, Share, Step
 from striate.compression.work import Work
 from striate.data.cache import write_atomically
 from striate.data.opening import Access
@@ -119,6 +119,10 @@ def _describe(step: Step) -> str:
         case Prune():
             rounds = f"{step.rounds} rounds of {step.epochs} epochs, the last of {step.last_epochs}"
             return f"prune: {100 * step.sparsity:.1f} % of the weights, scope {step.scope}, {rounds}"
+        case PruneChannels():
+            return f"channels: down to {100 * step.macs:.0f} % of the multiply-adds, {step.epochs} epochs"
+        case LowRank():
+            return f"low-rank: factors that keep {100 * step.energy:.1f} % of the squares, {step.epochs} epochs"
         case FewValues():
             return f"{step.kind}: weights of few values, {step.epochs} epochs"
         case Distil():

@@ -54,7 +54,6 @@ def base_recipe(model: Model, images: CompressionImages) -> Recipe:
         optimizer=optimizer,
         freeze="nothing",
         views=0,
-        start_px=0,
         layer_rate_factor=1.0,
         weights=None,
         use_compile=False,

@@ -90,7 +90,33 @@ class DenseSparseDense:
         _check_fraction(self.sparsity)
 
 
-Step = Prune | Share | FewValues | Distil | DenseSparseDense
+@dataclass(frozen=True)
+class PruneChannels:
+    """Take away whole channels until about the fraction `macs` of the multiply-adds is left, then retrain for `epochs`."""
+
+    macs: float
+    epochs: int = 10
+    name: str = "channels"
+
+    def __post_init__(self) -> None:
+        if not 0 < self.macs <= 1:
+            raise InputError(f"the fraction of multiply-adds to keep must lie in (0, 1] but is {self.macs:g}")
+
+
+@dataclass(frozen=True)
+class LowRank:
+    """Replace layers by factors that keep the fraction `energy` of their squares, then retrain for `epochs`."""
+
+    energy: float
+    epochs: int = 5
+    name: str = "low-rank"
+
+    def __post_init__(self) -> None:
+        if not 0 < self.energy <= 1:
+            raise InputError(f"the energy that factors keep must lie in (0, 1] but is {self.energy:g}")
+
+
+Step = PruneChannels | LowRank | Prune | Share | FewValues | Distil | DenseSparseDense
 """Any step."""
 
 

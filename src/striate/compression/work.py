@@ -14,17 +14,19 @@ from torch import nn
 
 from striate.compression.answers import answers_to
 from striate.compression.bias_correction import correcting_biases
+from striate.compression.channels import prune_to_macs
 from striate.compression.constraints import constrained_copy
 from striate.compression.deep import share_by
 from striate.compression.distil import Distilled, check_teacher
 from striate.compression.few_values import with_few_values
 from striate.compression.images import CompressionImages
+from striate.compression.low_rank import factor_layers
 from striate.compression.model_bytes import bytes_of
 from striate.compression.prune import prune, prune_weight, sparsity_of
 from striate.compression.retrain import retrain, with_rate
 from striate.compression.sensitivity import equal_rise, sensitivity_curves
 from striate.compression.share import round_to_half
-from striate.compression.steps import DenseSparseDense, Distil, FewValues, Prune, Share, Step
+from striate.compression.steps import DenseSparseDense, Distil, FewValues, LowRank, Prune, PruneChannels, Share, Step
 from striate.compression.weights_of import weight_of, weighted_layers
 from striate.data.cache import write_atomically
 from striate.data.opening import Access
@@ -33,6 +35,7 @@ from striate.networks.catalogue import build_network, check_input_size, entry_fo
 from striate.tasks.model import Model, load_model
 from striate.training.observer import Observer
 from striate.training.recipe import Recipe, ScheduleConfig
+from striate.weights.structure import Structure
 
 SENSITIVITY_IMAGES, CORRECTION_IMAGES = 1000, 64
 PRUNE_RATE, SHARE_RATE = 0.5, 0.02
@@ -89,6 +92,17 @@ class Work:
                     number, 0, model, with_rate(recipe_of(recipe), epochs=step.epochs, rate_factor=PRUNE_RATE), few
                 )
                 round_to_half(model.network)
+            case PruneChannels():
+                _, given = self.images.some(model, 1)
+                network, structure = prune_to_macs(model.network, step.macs, given)
+                return self._restructured(number, model, network, structure, recipe, step.epochs)
+            case LowRank():
+                structure = factor_layers(model.network, step.energy)
+                if not structure:
+                    self.access.log(
+                        f"no layer has fewer weights in factors that keep {100 * step.energy:.1f} %: nothing changes"
+                    )
+                return self._restructured(number, model, model.network, structure, recipe, step.epochs)
             case Distil():
                 return self._distil(number, step, model, recipe_of(recipe))
             case DenseSparseDense():
@@ -132,6 +146,18 @@ class Work:
         )
         return goals
 
+    def _restructured(
+        self, number: int, model: Model, network: nn.Module, structure: Structure, recipe: Recipe | None, epochs: int
+    ) -> Model:
+        """The model with a network of another structure, retrained."""
+        merged = {name: dict(change) for name, change in model.structure.items()}
+        for name, change in structure.items():
+            merged.setdefault(name, {}).update(change)
+        model = dataclasses.replace(model, network=network, structure=merged)
+        if recipe is not None and epochs and structure:
+            self._retrain(number, 0, model, with_rate(recipe, epochs=epochs, rate_factor=PRUNE_RATE))
+        return model
+
     def _distil(self, number: int, step: Distil, model: Model, recipe: Recipe) -> Model:
         """The student, taught: the model itself, or a fresh network."""
         teacher = load_model(step.teacher, device=model.device, download=self.access.download, log=self.access.log)
@@ -145,7 +171,9 @@ class Work:
                 entry.name, num_classes=sizes["num_classes"], in_channels=sizes["in_channels"], seed=recipe.seed
             ).to(model.device)
             config = asdict(dataclasses.replace(entry.config, **sizes))
-            model = dataclasses.replace(model, network=student, network_name=entry.name, network_config=config)
+            model = dataclasses.replace(
+                model, network=student, network_name=entry.name, network_config=config, structure={}
+            )
             this = dataclasses.replace(recipe, epochs=step.epochs, schedule=ScheduleConfig("one_cycle"))
         make = partial(Distilled, teacher=teacher.network, temperature=step.temperature, soft_weight=step.soft_weight)
         self._retrain(number, 0, model, this, lambda network: make(constrained_copy(network)))

@@ -67,6 +67,11 @@ def explain(
         raise InputError(f"top and batch_size must be at least 1 but are {top} and {batch_size}")
     if not isinstance(model, Model):
         model = load_model(model, log=log)
+    if model.task.name != "classification":
+        raise InputError(
+            f"striate explain speaks of a classifier's classes and this model does {model.task.name}; from Python the functions of "
+            "striate.explanation take as classes a function from its output to one score an image"
+        )
     found = find_methods(methods)
     chosen = [find_class(str(name), model.class_names) for name in classes]
     return _explain_each(model, images, list(found), chosen, top, layer, batch_size, log)

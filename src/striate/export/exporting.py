@@ -171,7 +171,7 @@ def _check_replaceable(path: Path) -> None:
         in_the_way.append(sidecar)
     if in_the_way:
         raise InputError(
-            f"{in_the_way[0]} exists and is not as an export of striate left it; choose another --output, or replace it "
+            f"{in_the_way[0]} exists and is not as an export of striate left it; choose another --out, or replace it "
             "with --force"
         )
 
@@ -219,7 +219,7 @@ class _Workshop:
             self.folder.mkdir(parents=True)
         except OSError as error:
             raise InputError(
-                f"{self.folder.parent} cannot be written: {error.strerror}; choose another --output"
+                f"{self.folder.parent} cannot be written: {error.strerror}; choose another --out"
             ) from None
         return self.folder
 

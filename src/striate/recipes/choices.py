@@ -7,12 +7,18 @@ from typing import Any
 from striate.errors import InputError
 from striate.training.recipe import Recipe, check_whole
 
+FREEZE_WORDS = {"all": "nothing", "head": "base", "last-third": "lower"}
+"""What is trained, in the words of the command line, and what a recipe calls the rest that stays as it is."""
+PRECISION_WORDS = {"float32": "32-true", "bfloat16": "bf16-mixed", "float16": "16-mixed"}
+"""Arithmetic in the words of all commands, and in those of a recipe."""
+
 
 @dataclass(frozen=True)
 class Choices:
     """Explicit wishes for a run; the fields mean what their namesakes in Recipe and its parts mean.
 
-    `image_size`: height and width in pixels that the network sees. `subtract`: "channel_mean", one number a channel (the
+    `freeze`: also by what is trained, "all", "head", "last-third" or "gradual"; `precision`: also "float32", "bfloat16" or
+    "float16". `image_size`: height and width in pixels that the network sees. `subtract`: "channel_mean", one number a channel (the
     default), or "mean_image", one a pixel. `stream`: decode images when they are needed, and keep none decoded.
     """
 
@@ -43,7 +49,9 @@ class Choices:
     num_threads: int | None = None
     freeze: str | None = None
     views: int | None = None
-    start_px: int | None = None
+    adversarial: str | None = None
+    adversarial_epsilon: float | None = None
+    attack_steps: int | None = None
     stream: bool = False
     layer_rate_factor: float | None = None
     output: str | None = None
@@ -63,6 +71,9 @@ class Choices:
     mixup: float | None = None
 
     def __post_init__(self) -> None:
+        for name, words in (("freeze", FREEZE_WORDS), ("precision", PRECISION_WORDS)):
+            own = getattr(self, name)
+            object.__setattr__(self, name, words.get(own, own) if isinstance(own, str) else own)
         if self.seed is not None:
             check_whole("seed", self.seed, 0)
         if self.batch_size is not None:

@@ -331,7 +331,9 @@ def _from_weights(facts: DataFacts, entry: Entry, choices: Choices) -> Recipe:
 
 def _transfer_optimizer(wanted: str | None, is_top_only: bool, *, moves_targets: bool) -> OptimizerConfig:
     """The optimiser for the last layers on weights from elsewhere, or for all of them, gently."""
-    default = OptimizerConfig("adamw", learning_rate=1e-3 if is_top_only else PLACE_RATE if moves_targets else 3e-4, weight_decay=1e-2)
+    default = OptimizerConfig(
+        "adamw", learning_rate=1e-3 if is_top_only else PLACE_RATE if moves_targets else 3e-4, weight_decay=1e-2
+    )
     if wanted in (None, "adamw"):
         return default
     return OTHER_OPTIMIZERS.get(wanted or "", OptimizerConfig("nesterov", learning_rate=0.01, weight_decay=1e-4))

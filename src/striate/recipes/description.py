@@ -128,17 +128,18 @@ def summary_line(prepared: Prepared, device: torch.device) -> str:
     size = "x".join(map(str, (prepared.preprocessing.channels, *prepared.preprocessing.crop_size)))
     sizes = " + ".join(f"{len(splits[name]):,} {name}" for name in SPLITS if len(splits[name]))
     epochs = f"{recipe.epochs} epoch" + "s" * (recipe.epochs != 1)
-    grown = f", images growing from {recipe.start_px} pixels" if recipe.start_px else ""
     frozen = {"nothing": "", "base": ", head only", "lower": ", upper third only", "gradual": ", gradually unfrozen"}[
         recipe.freeze
     ]
     arithmetic = {"bf16-mixed": ", bfloat16", "16-mixed": ", float16"}.get(recipe.precision, "")
     arithmetic += ", compiled" * recipe.use_compile + ", CUDA graphs" * recipe.use_cuda_graphs
+    attacked = f", {recipe.adversarial} adversarial training at {recipe.adversarial_epsilon:.4g}"
+    arithmetic += attacked * (recipe.adversarial != "none")
     on_gpu = f", on {gpu_name(device)}" if device.type == "cuda" else ""
     changes = [name for name, value in asdict(recipe.augmentation).items() if value]
     name = f"{prepared.entry.title} ({EXTERNAL})" if recipe.network == EXTERNAL else recipe.network
     return (
-        f"{name} at {size}{grown}{frozen} on {sizes} images of {len(prepared.data.dataset.class_names)} classes: "
+        f"{name} at {size}{frozen} on {sizes} images of {len(prepared.data.dataset.class_names)} classes: "
         f"{epochs} in batches of {recipe.batch_size}, {recipe.optimizer.name} at {recipe.optimizer.learning_rate:.3g}, "
         f"{recipe.schedule.name}{arithmetic}{on_gpu}; augmentation: {', '.join(changes) or 'none'}"
     )

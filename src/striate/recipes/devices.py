@@ -30,7 +30,9 @@ def check_device(device: str, precision: str | None, place: Rank) -> torch.devic
     """The device asked for. InputError where this machine has none such, too few, or the precision needs another."""
     found = pick_device(device)
     if check_precision(precision or "32-true") == "16-mixed" and found.type == "cpu":
-        raise InputError("16-mixed needs a GPU, which scales small gradients; on the CPU use bf16-mixed or 32-true")
+        raise InputError(
+            "float16 needs a GPU, which scales small gradients; on the CPU use --precision bfloat16 or float32"
+        )
     if found.type == "mps" and place.world_size > 1:
         raise InputError("several processes cannot share an Apple GPU; leave --devices out, or use --device cpu")
     if found.type == "cuda" and torch.cuda.device_count() < place.local_world_size:

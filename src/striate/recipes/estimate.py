@@ -27,14 +27,12 @@ def estimate_s(prepared: Prepared, loader: Loader, mode: ModeChoice | None, devi
     num_train, num_validation = len(loader.train), len(loader.validation)
     if recipe.views > 0:
         return (recipe.views * num_train + num_validation) * _forward_s(prepared, loader, device)
-    if mode is not None and (timed := mode.timing) is not None:
-        image_s, start_s = timed
-    else:
-        start_s = 0.0
-        own = Mode(recipe.precision, recipe.use_channels_last, False, recipe.num_threads, recipe.use_cuda_graphs)
+    image_s = None if mode is None else mode.image_s
+    if image_s is None:
+        own = Mode(recipe.precision, recipe.use_channels_last, recipe.num_threads, recipe.use_cuda_graphs)
         make = partial(make_fabric, device, place=Rank())
         image_s = trial_image_s(prepared.network, recipe, loader, own, make, head=prepared.entry.head)
-    return start_s + recipe.epochs * (num_train + FORWARD_PART * num_validation) * image_s
+    return recipe.epochs * (num_train + FORWARD_PART * num_validation) * image_s
 
 
 def _forward_s(prepared: Prepared, loader: Loader, device: torch.device) -> float:

@@ -13,7 +13,7 @@ import torch
 from striate.data.cache import cache_dir, write_atomically
 from striate.data.parallel import num_processors
 from striate.errors import InputError
-from striate.processor import has_cpp_compiler, processor
+from striate.processor import processor
 from striate.progress import Log, Track, track_silently
 from striate.recipes.choices import Choices
 from striate.recipes.prepare import Prepared
@@ -43,11 +43,11 @@ class ModeChoice:
     was_remembered: bool
 
     @property
-    def timing(self) -> tuple[float, float] | None:
-        """Seconds an image and seconds to begin with, of the mode that was chosen; None where it was not timed."""
+    def image_s(self) -> float | None:
+        """Seconds an image of the mode that was chosen; None where it was not timed."""
         own = asdict(self.mode)
         row = next((row for row in self.timings if own.items() <= row.items()), None)
-        return (1 / row["images_per_s"], row["compile_s"]) if row is not None and row["images_per_s"] else None
+        return 1 / row["images_per_s"] if row is not None and row["images_per_s"] else None
 
     def to_json(self) -> dict[str, Any]:
         """Plain values, as run.json has them under "mode"."""
@@ -78,9 +78,8 @@ def with_fastest_mode(
         thread_counts=(1, torch.get_num_threads()) if entry.macs < SMALL_MACS else (),
         forced=frozenset(field.name for field in dataclasses.fields(Mode) if getattr(choices, field.name) is not None),
     )
-    may_compile = choices.use_compile is None and recipe.start_px == 0 and (device.type == "cuda" or has_cpp_compiler())
     num_images = len(loader.train) * recipe.epochs
-    path = _memory_path(prepared, modes, (may_compile,), device, num_images)
+    path = _memory_path(prepared, modes, device, num_images)
     was_remembered, timings = True, _recall(path)
     if timings is None:
         was_remembered = False
@@ -91,7 +90,6 @@ def with_fastest_mode(
             modes,
             make_fabric,
             head=entry.head,
-            may_compile=may_compile,
             log=log,
             track=track,
         )
@@ -116,17 +114,14 @@ def _line(mode: Mode, timings: tuple[ModeTiming, ...], was_remembered: bool) -> 
 def _figure(timing: ModeTiming) -> str:
     if timing.images_per_s is None:
         return f"not possible ({timing.reason})"
-    compiling = f" after {timing.compile_s:.0f} s" if timing.compile_s else ""
-    return f"{timing.images_per_s:,.0f}{compiling}" + (f", but {timing.reason}" if timing.reason else "")
+    return f"{timing.images_per_s:,.0f}" + (f", but {timing.reason}" if timing.reason else "")
 
 
-def _memory_path(
-    prepared: Prepared, modes: tuple[Mode, ...], allowed: tuple[bool, ...], device: torch.device, num_images: int
-) -> Path:
+def _memory_path(prepared: Prepared, modes: tuple[Mode, ...], device: torch.device, num_images: int) -> Path:
     """Where what is measured for such a run on this machine is kept."""
     recipe = prepared.recipe
     settled = {
-        "format": 2,  # in the first, compiled code alone was timed on a whole batch
+        "format": 3,  # the earlier ones held compiled modes
         "machine": [*processor(), num_processors(), gpu_name(device) or device.type],
         "versions": [__version__, version("torch")],
         "network": [
@@ -137,7 +132,7 @@ def _memory_path(
         "input": [prepared.preprocessing.channels, *prepared.preprocessing.crop_size, recipe.batch_size],
         "recipe": [recipe.optimizer.name, recipe.freeze, recipe.accumulate_steps],
         "modes": [asdict(mode) for mode in modes],
-        "length": [*allowed, len(str(num_images))],
+        "length": len(str(num_images)),
     }
     name = hashlib.sha256(json.dumps(settled, sort_keys=True).encode()).hexdigest()[:32]
     return cache_dir() / "modes" / f"{name}.json"
@@ -155,7 +150,7 @@ def _recall(path: Path) -> tuple[ModeTiming, ...] | None:
 def _timing(row: dict[str, Any]) -> ModeTiming:
     fields = {field.name for field in dataclasses.fields(Mode)}
     mode = Mode(**{name: row[name] for name in fields})
-    return ModeTiming(mode, row["images_per_s"], row["compile_s"], row["reason"])
+    return ModeTiming(mode, row["images_per_s"], row["reason"])
 
 
 def _remember(path: Path, timings: tuple[ModeTiming, ...]) -> None:

@@ -37,7 +37,6 @@ from striate.tasks.catalogue import task_for
 from striate.tasks.task import Annotations, Task
 from striate.training.frozen.layer_groups import layer_groups, num_open_groups
 from striate.training.frozen.trainable_tail import TrainableTail, find_trainable_tail
-from striate.training.growing import growing_size
 from striate.training.optimizers import build_optimizer
 from striate.training.precision import has_fast_bf16
 from striate.training.recipe import Recipe
@@ -104,13 +103,13 @@ def prepare(
     if choices.weights is None:
         if given is None and choices.freeze not in (None, "nothing"):
             log(
-                f"--freeze {choices.freeze} without weights keeps layers at their random first values, which nothing learns from; "
-                "add --weights imagenet, or leave --freeze out"
+                "training only some layers without weights keeps the others at their random first values, which learn nothing; "
+                "add --weights imagenet, or leave --train out"
             )
         network = build_entry(entry, num_classes=num_outputs, in_channels=facts.channels, seed=seed)
         _initialize_heads(entry, network, task)
     else:
-        network, own = _load_weights(entry, choices.weights, task, num_outputs, facts.channels, seed, log)
+        network, own = _load_weights(entry, choices.weights, task, num_outputs, facts.channels, seed, telling)
         if own is not None:
             preprocessing, are_ready = _resized(own, choices.image_size), True
             if choices.subtract is not None:
@@ -156,7 +155,7 @@ def prepare_again(
         _initialize_heads(entry, network, task)
         _initialize_from_images(entry, network, packed, splits, preprocessing)
     else:
-        network, _ = _load_weights(entry, recipe.weights, task, num_outputs, channels, recipe.seed, access.log)
+        network, _ = _load_weights(entry, recipe.weights, task, num_outputs, channels, recipe.seed, access)
     annotations = task.annotations(data.dataset, log=access.log)
     return Prepared(data, packed, splits, entry, network, preprocessing, recipe, (), task, annotations)
 
@@ -168,17 +167,25 @@ def _load_weights(
     num_outputs: int,
     channels: int,
     seed: int,
-    log: Log,
+    access: Access,
 ) -> tuple[nn.Module, Preprocessing | None]:
     """The network with weights from elsewhere, and the preprocessing they want, as far as they say.
 
     A head that answers for other classes is replaced, also where there happen to be as many: labels travel by name.
     """
-    pretrained = load_pretrained(entry.name, weights, num_classes=num_outputs, in_channels=channels, seed=seed, log=log)
+    pretrained = load_pretrained(
+        entry.name,
+        weights,
+        num_classes=num_outputs,
+        in_channels=channels,
+        seed=seed,
+        download=access.download,
+        log=access.log,
+    )
     has_new_head, class_names = pretrained.has_new_head, task.class_names
     if not has_new_head and pretrained.class_names != class_names:
         if pretrained.class_names is None:
-            log(
+            access.log(
                 f"{weights} does not name its {len(class_names)} classes: its last layer, {entry.head}, is kept as it is"
             )
         else:
@@ -186,11 +193,13 @@ def _load_weights(
             for head in (entry.head, *entry.auxiliary_heads):
                 pretrained.network.get_submodule(head).load_state_dict(fresh.get_submodule(head).state_dict())
             has_new_head = True
-            log(f"{entry.name}: the last layer, {entry.head}, answered for other classes and is replaced by a new one")
+            access.log(
+                f"{entry.name}: the last layer, {entry.head}, answered for other classes and is replaced by a new one"
+            )
     if has_new_head:
         _initialize_heads(entry, pretrained.network, task)
     if pretrained.preprocessing is None and entry.usual_preprocessing is not None:
-        log(f"{weights} does not say how images are prepared: as for {entry.usual_weights}")
+        access.log(f"{weights} does not say how images are prepared: as for {entry.usual_weights}")
         return pretrained.network, adapt_preprocessing(entry.usual_preprocessing, channels)
     return pretrained.network, pretrained.preprocessing
 
@@ -217,22 +226,13 @@ def _check_recipe(recipe: Recipe, entry: Entry, network: nn.Module, preprocessin
     """Raise InputError for what could only fail once the run has begun: the augmentation and the optimiser are tried."""
     blank = torch.zeros(2, preprocessing.channels, *preprocessing.crop_size, dtype=torch.uint8)
     augment(blank, recipe.augmentation, torch.Generator().manual_seed(0))
-    if recipe.start_px > 0:
-        if recipe.start_px > min(preprocessing.crop_size):
-            raise InputError(
-                f"images cannot grow from {recipe.start_px} pixels to {min(preprocessing.crop_size)}; "
-                f"use --start-px {min(preprocessing.crop_size)} or less"
-            )
-        check_input_size(entry, growing_size(preprocessing.crop_size, recipe.start_px, 0.0), training=True)
     groups = layer_groups(network, head=entry.head)
     if recipe.freeze == "base" and not groups[-1].params:
         raise InputError(
-            f"the head of {entry.name} has nothing to train, so with a frozen base nothing would be; use --freeze nothing"
+            f"the head of {entry.name} has nothing to train, so with a frozen base nothing would be; use --train all"
         )
     if recipe.freeze == "lower" and len(groups) < 3:
-        raise InputError(
-            f"{entry.name} has too few layers to leave some of its base frozen; use --freeze base or nothing"
-        )
+        raise InputError(f"{entry.name} has too few layers to leave some of its base frozen; use --train head or all")
     build_optimizer(recipe.optimizer, groups, layer_rate_factor=recipe.layer_rate_factor, use_fused=False)
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from striate.data.cache import write_atomically
+from striate.data.dataset import SPLITS
 from striate.data.readers.folder_walk import RUN_FILE
 from striate.errors import RunError
 from striate.recipes.run_lock import LOCK_FILE
@@ -78,6 +79,16 @@ def read_run(run_dir: Path) -> dict[str, Any]:
     if not isinstance(described, dict) or described.get("format") != FORMAT or needed - described.keys():
         raise RunError(f"{path} is damaged or was not written by this version of striate, which reads format {FORMAT}")
     return described
+
+
+def read_splits(run_dir: Path) -> dict[str, list[str]]:
+    """What the images of every split are called. RunError where the file is missing or damaged."""
+    path = run_dir / SPLITS_FILE
+    try:
+        splits = json.loads(path.read_bytes())
+        return {name: [str(each) for each in splits[name]] for name in SPLITS}
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise RunError(f"{path} cannot be read: {error}") from None
 
 
 def write_json(path: Path, document: Any) -> None:

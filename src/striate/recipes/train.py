@@ -23,6 +23,7 @@ from striate.data.splits import digest
 from striate.errors import InputError, ModelFileError, RunError, StriateError
 from striate.evaluation.evaluate_network import evaluate as evaluate_network
 from striate.evaluation.mistakes import write_mistakes
+from striate.explanation.run_panel import write_inside
 from striate.networks.catalogue import build_entry, entry_for
 from striate.networks.entry import Entry
 from striate.networks.given import EXTERNAL, GivenNetwork, NetworkSource, digest_of, given_entry
@@ -46,7 +47,8 @@ from striate.recipes.run_folder import (
 )
 from striate.recipes.run_lock import locking_run
 from striate.reports.report import write_report
-from striate.tasks.classification.logits import tempered
+from striate.tasks.classification.logits import Tempered, tempered
+from striate.tasks.classification.task import Classification
 from striate.tasks.model import task_of
 from striate.tasks.task import Figures
 from striate.training.checkpoints import cannot_write, has_checkpoints
@@ -585,6 +587,18 @@ def _evaluate(
     mistakes = write_mistakes(
         run_dir, evaluation.mistakes, prepared.packed, prepared.preprocessing, images.name, prepared.task
     )
+    if isinstance(prepared.task, Classification):
+        write_inside(
+            run_dir,
+            network.network if isinstance(network, Tempered) else network,
+            prepared.preprocessing,
+            prepared.packed,
+            prepared.splits[split],
+            prepared.annotations.labels,
+            prepared.task.class_names,
+            [mistake.index for mistake in evaluation.mistakes],
+            images.name,
+        )
     figures = {"split": split, "temperature": about.temperature, **evaluation.to_json(), "mistakes": mistakes}
     write_json(run_dir / EVALUATION_FILE, figures)
     return split, evaluation

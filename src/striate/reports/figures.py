@@ -94,7 +94,7 @@ def robustness_curve(points: Sequence[tuple[float, float]], epsilon: float) -> s
     """Accuracy against the size of the change allowed, equally spaced steps from nothing to the largest; `epsilon` is marked."""
     with drawing_settings(_SETTINGS):
         figure = Figure(figsize=(4.6, 2.7))
-        figure.subplots_adjust(left=0.12, right=0.985, bottom=0.18, top=0.95)
+        figure.subplots_adjust(left=0.16, right=0.985, bottom=0.18, top=0.95)
         axes = figure.add_subplot()
         places = range(len(points))
         axes.plot(

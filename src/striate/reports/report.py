@@ -91,6 +91,7 @@ def _render(
         task=task,
         mistakes=_mistakes(run_dir, evaluation) if evaluation else [],
         **(_TASK_VALUES.get(task.name, _no_values)(evaluation) if evaluation else {}),
+        inside=_inside(run_dir),
         counts=_counts(run),
         broken=[_name_and_reason(entry) for entry in run["data"].get("broken", [])],
         max_open_classes=MAX_OPEN_CLASSES,
@@ -154,16 +155,40 @@ def _matrix(evaluation: dict[str, Any]) -> list[dict[str, Any]] | None:
 
 def _mistakes(run_dir: Path, evaluation: dict[str, Any]) -> list[dict[str, Any]]:
     """The worst mistakes, each with its picture as a data URI; None where the picture is missing or outside the run."""
-    shown = []
-    for mistake in evaluation.get("mistakes", []):
-        picture = (run_dir / str(mistake.get("picture", ""))).resolve()
-        is_ours = picture.parent == (run_dir / "mistakes").resolve() and picture.suffix == ".png"
-        try:
-            uri = "data:image/png;base64," + base64.b64encode(picture.read_bytes()).decode() if is_ours else None
-        except OSError:
-            uri = None
-        shown.append({**mistake, "uri": uri})
-    return shown
+    return [
+        {**mistake, "uri": _picture(run_dir, "mistakes", mistake.get("picture", ""))}
+        for mistake in evaluation.get("mistakes", [])
+    ]
+
+
+def _inside(run_dir: Path) -> dict[str, Any] | None:
+    """What explanation/run_panel.py wrote, its pictures as data URIs; None for a run without it."""
+    panel = _read_json(run_dir, "inside.json")
+    if panel is None:
+        return None
+    looked_at, filters = panel.get("looked_at") or {"images": []}, panel.get("filters")
+    for image in looked_at["images"]:
+        for kind in ("answered", "right"):
+            image[f"{kind}_uri"] = _picture(run_dir, "inside", image.get(kind, ""))
+    uri = _picture(run_dir, "inside", filters["picture"]) if filters else None
+    return {
+        "units": None,
+        "sanity": None,
+        **panel,
+        "looked_at": looked_at,
+        "filters": filters and {**filters, "uri": uri},
+    }
+
+
+def _picture(run_dir: Path, folder: str, name: Any) -> str | None:
+    """A PNG of the run's own folder as a data URI; None where it is missing or lies elsewhere."""
+    picture = (run_dir / str(name)).resolve()
+    if picture.parent != (run_dir / folder).resolve() or picture.suffix != ".png":
+        return None
+    try:
+        return "data:image/png;base64," + base64.b64encode(picture.read_bytes()).decode()
+    except OSError:
+        return None
 
 
 def _weakest(evaluation: dict[str, Any]) -> list[dict[str, Any]]:

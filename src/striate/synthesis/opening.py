@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from striate.data.preprocessing import Preprocessing
 from striate.errors import InputError
 from striate.progress import Log, log_nothing
 from striate.tasks.model import load_model
@@ -10,25 +11,37 @@ from striate.tasks.pixel_model import PixelModel
 
 @dataclass(frozen=True, eq=False)
 class OpenModel:
-    """A `PixelModel`, its class names, and (height, width) and channels of the images that it was made for."""
+    """A `PixelModel`, its class names, and how images are cut for it."""
 
     pixel_model: PixelModel
     class_names: tuple[str, ...]
-    size: tuple[int, int]
-    channels: int
+    preprocessing: Preprocessing
+    network_name: str
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(height, width) of the images that it was made for."""
+        return self.preprocessing.crop_size
+
+    @property
+    def channels(self) -> int:
+        """1 for grey, 3 for colour."""
+        return self.preprocessing.channels
 
 
 def open_model(ref: str, *, device: str = "cpu", download: bool = False, log: Log = log_nothing) -> OpenModel:
     """The model that `ref` names, see `striate.load_model`. Raises InputError and ModelFileError."""
     model = load_model(ref, device=device, download=download, log=log)
     preprocessing = model.preprocessing
-    if preprocessing.mean_image is not None:
-        log(f"the model subtracts a mean image, so pictures are of {preprocessing.crop_size} pixels")
     pixel_model = PixelModel(model.network, preprocessing).to(model.device)
-    return OpenModel(pixel_model, model.class_names, preprocessing.crop_size, preprocessing.channels)
+    return OpenModel(pixel_model, model.class_names, preprocessing, model.network_name)
 
 
-def needs_colour(opened: OpenModel) -> None:
-    """Raise InputError for a network of grey images, where colour is the point."""
+def needs_colour_and_any_size(opened: OpenModel) -> None:
+    """Raise InputError for a network of grey images or of one size, where pictures are coloured and of any size."""
+    if opened.preprocessing.mean_image is not None:
+        raise InputError(
+            "the network subtracts a mean image, so it takes pictures of one size only; name another model"
+        )
     if opened.channels != 3:
         raise InputError(f"the network takes {opened.channels} channels but colour pictures have 3; name another model")

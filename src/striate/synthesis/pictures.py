@@ -64,7 +64,7 @@ def resize_pixels(pixels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 def to_images(pixels: np.ndarray, device: torch.device | str = "cpu") -> Tensor:
     """Pixels (H, W, C) uint8 -> images (1, C, H, W) float32 in [0, 1]."""
-    return torch.from_numpy(np.ascontiguousarray(pixels)).to(device).permute(2, 0, 1)[None].float() / 255
+    return torch.from_numpy(np.array(pixels, order="C")).to(device).permute(2, 0, 1)[None].float() / 255
 
 
 def to_pixels(images: Tensor) -> np.ndarray:

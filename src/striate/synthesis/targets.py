@@ -1,12 +1,14 @@
 """What gradient ascent raises: the score of a class, a unit or channel of a layer, or a whole layer."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from torch import Tensor, nn
 
 from striate.errors import InputError
 from striate.synthesis.borrowing import Layers, logits_of
+from striate.tasks.classification.class_lookup import find_class
 
 _UNIT = re.compile(r"(?P<layer>.+?):(?P<channel>\d+)(?::(?P<y>\d+),(?P<x>\d+))?")
 
@@ -46,6 +48,18 @@ def parse_unit(text: str) -> UnitTarget:
         )
     place = None if found["y"] is None else (int(found["y"]), int(found["x"]))
     return UnitTarget(found["layer"], int(found["channel"]), place)
+
+
+def named_targets(
+    class_names: Sequence[str], classes: Sequence[str], units: Sequence[str], layers: Sequence[str]
+) -> dict[str, Target]:
+    """Classes, units and layers in the words of the command line, each by what it is called. Raises InputError."""
+    targets: dict[str, Target] = {}
+    for text in classes:
+        index = find_class(text, class_names)
+        targets[class_names[index]] = ClassTarget(index)
+    targets |= {text: parse_unit(text) for text in units}
+    return targets | {name: LayerTarget(name) for name in layers}
 
 
 class Objective:

@@ -33,6 +33,7 @@ from striate.tasks.task import Task
 from striate.weights.adapting import find_counts, load_pretrained
 from striate.weights.compressed_file import is_compressed_file, read_compressed_file
 from striate.weights.model_file import MODEL_FILE, ModelFile, read_header, read_model_file, write_model_file
+from striate.weights.structure import Structure
 from striate.weights.task_outputs import fits_outputs
 
 
@@ -54,6 +55,7 @@ class Model:
     network_config: dict[str, Any] = field(default_factory=dict)
     provenance: dict[str, Any] = field(default_factory=dict)
     temperature: float = 1.0
+    structure: Structure = field(default_factory=dict)
     task: Task = field(default=None)  # type: ignore[assignment]
 
     def __post_init__(self) -> None:
@@ -162,15 +164,12 @@ def load_model(
     raise InputError(f"{str(ref)!r} is neither a file or folder nor a network of striate; {hint}")
 
 
-def save_model(model: Model, path: str | Path) -> None:
-    """Write a model to its one file (docs/model-file.md), replacing what stood there in one stroke.
-
-    Raises InputError where it cannot be written, ModelFileError where its network is none of the catalogue's.
-    """
+def about_of(model: Model) -> ModelFile:
+    """All of a model but its weights, as files hold it. InputError or ModelFileError where its parts do not fit."""
     config = model.network_config
     if model.network_name == EXTERNAL:
         config = {"in_channels": model.preprocessing.channels, "num_classes": _count_outputs(model)}
-    about = ModelFile(
+    return ModelFile(
         network=model.network_name,
         config=config,
         class_names=model.class_names,
@@ -179,9 +178,17 @@ def save_model(model: Model, path: str | Path) -> None:
         temperature=model.temperature,
         task=model.task.name,
         task_settings=model.task.settings(),
+        structure=model.structure,
     )
+
+
+def save_model(model: Model, path: str | Path) -> None:
+    """Write a model to its one file (docs/model-file.md), replacing what stood there in one stroke.
+
+    Raises InputError where it cannot be written, ModelFileError where its network is none of the catalogue's.
+    """
     try:
-        write_model_file(path, about, model.network.state_dict())
+        write_model_file(path, about_of(model), model.network.state_dict())
     except OSError as error:
         raise InputError(f"{path} cannot be written: {error.strerror}; save the model elsewhere") from None
 
@@ -228,6 +235,7 @@ def _from_file(path: Path, source: NetworkSource | None) -> Model:
         provenance=about.provenance,
         temperature=about.temperature,
         task=task,
+        structure=about.structure,
     )
 
 

@@ -45,7 +45,6 @@ from striate.data.to_device import send
 from striate.errors import InputError
 from striate.evaluation.evaluate_network import plain_batches, plain_targets
 from striate.tasks.task import Annotations, Targets, Task, each_tensor
-from striate.training.growing import growing_size, resized
 from striate.training.randomness import generator_for, seed_for
 from striate.training.recipe import Recipe
 from striate.training.step import Batch
@@ -145,11 +144,9 @@ class Loader:
         def thunks() -> Iterator[Callable[[], Callable[[], Batch]]]:
             for number in range(first_batch, len(bounds)):
                 start, stop = bounds[number]
-                progress = (epoch + number / len(bounds)) / recipe.epochs
-                size = growing_size(self.preprocessing.crop_size, recipe.start_px, progress)
                 share = batch_slice(stop - start, rank, world_size)
                 generator = generator_for(recipe.seed, "augmentation", epoch, number, 0)
-                yield partial(self._load, recipe, order[start:stop], epoch, size, share, generator, device)
+                yield partial(self._load, recipe, order[start:stop], epoch, share, generator, device)
 
         num_readers = self.num_readers(recipe)
         begin = compute_alone if num_readers > 1 else None
@@ -212,19 +209,17 @@ class Loader:
         recipe: Recipe,
         indices: np.ndarray,
         epoch: int,
-        size: tuple[int, int],
         share: BatchSlice,
         generator: torch.Generator,
         device: torch.device,
     ) -> Callable[[], Batch]:
         """All that is done ahead, in another thread: the reading, and the rest too where another device does it or a processor is
-        free for it. The result gives the batch: of the images `indices`, those that are the process's share, (height, width) =
-        `size`.
+        free for it. The result gives the batch: of the images `indices`, those that are the process's share.
         """
         draws = self._draw(recipe, indices, epoch, generator)
         is_large = are_large((self.packed.channels, *self.preprocessing.crop_size), device)
         if draws.boxes is not None and draws.partners is None and is_large:
-            crops = self._crops_one_by_one(recipe, indices, draws, share, size)
+            crops = self._crops_one_by_one(recipe, indices, draws, share)
             return lambda: crops
         own = torch.arange(share.start, share.stop)
         needed = own if draws.partners is None else torch.cat([own, draws.partners[own]]).unique()
@@ -236,7 +231,7 @@ class Loader:
             pixels = partial(send, read, device)
         else:
             pixels = partial(resident.batch, own_indices, self.preprocessing.crop_size)
-        finish = partial(self._prepare, recipe, pixels, targets, draws, needed, size, share, device)
+        finish = partial(self._prepare, recipe, pixels, targets, draws, needed, share, device)
         if device.type == "cpu" and not self._has_free_processor(recipe):
             return finish
         batch = finish()
@@ -264,9 +259,7 @@ class Loader:
             return read_batch(self.packed, indices, size)
         return read_crops(self.packed, indices, size, boxes[places.numpy()], layout(recipe))
 
-    def _crops_one_by_one(
-        self, recipe: Recipe, indices: np.ndarray, draws: Draws, share: BatchSlice, size: tuple[int, int]
-    ) -> Batch:
+    def _crops_one_by_one(self, recipe: Recipe, indices: np.ndarray, draws: Draws, share: BatchSlice) -> Batch:
         """The batch of random crops that `_read` and `_prepare` give, to rounding, in half the time: each is ready before it
         leaves the processor's cache.
         """
@@ -278,7 +271,7 @@ class Loader:
         with torch.inference_mode():  # `images`, made before it, are none of its own and may be trained on
             changed = changed_one_by_one(crops, draws.changes.of(own), recipe.augmentation)
             self.preprocessing.normalize_one_by_one(changed, images)
-        return Batch(resized(images, size), self._targets(indices[own], draws, own), share)
+        return Batch(images, self._targets(indices[own], draws, own), share)
 
     def random_images(self, recipe: Recipe, indices: np.ndarray, generator: torch.Generator) -> Tensor:
         """These images changed at random as in training, mixup aside, as the network gets them: (n, C, H, W) float32."""
@@ -296,12 +289,11 @@ class Loader:
         targets: Targets,
         draws: Draws,
         places: Tensor,
-        size: tuple[int, int],
         share: BatchSlice,
         device: torch.device,
     ) -> Batch:
         """Augmentation, mixup and the model's own preprocessing, computed on `device`, where `pixels` brings the images: those
-        at `places` (sorted) of the batch. They come out (height, width) = `size`.
+        at `places` (sorted) of the batch.
         """
         images, targets = pixels(), _sent(targets, device)
         images = apply_changes(images, draws.changes.of(places), recipe.augmentation)
@@ -311,7 +303,7 @@ class Loader:
             shares = send(draws.shares[own], device)
             images = mix_pairs(images[rows], images[others], shares)
             targets = self.task.mix(targets, rows, others, shares)
-        return Batch(resized(self.preprocessing.normalize(images), size), targets, share)
+        return Batch(self.preprocessing.normalize(images), targets, share)
 
 
 def _sent(targets: Targets, device: torch.device) -> Targets:

@@ -119,7 +119,7 @@ def check_batch_size(recipe: Recipe, fabric: Fabric) -> None:
 
 def _check_request(recipe: Recipe, fabric: Fabric, run_dir: Path, *, resume: bool) -> None:
     if recipe.optimizer.name == "lbfgs" and (fabric.world_size > 1 or recipe.precision == "16-mixed"):
-        raise InputError("lbfgs runs in one process and without 16-bit loss scaling; use adamw, or precision 32-true")
+        raise InputError("lbfgs runs in one process and without 16-bit loss scaling; use adamw, or --precision float32")
     check_batch_size(recipe, fabric)
     if not resume and has_checkpoints(run_dir / "checkpoint"):
         raise RunError(f"{run_dir} holds a run already; resume it, or choose another folder")

@@ -10,6 +10,7 @@ from striate.errors import InputError
 
 OptimizerName = Literal["sgd", "momentum", "nesterov", "adagrad", "rmsprop", "adam", "adamw", "muon", "lbfgs"]
 ScheduleName = Literal["constant", "step", "plateau", "linear", "cosine", "one_cycle"]
+Adversarial = Literal["none", "fgsm", "fast", "free", "pgd", "trades"]
 Precision = Literal["32-true", "bf16-mixed", "16-mixed"]
 Freeze = Literal["nothing", "base", "lower", "gradual"]
 KEEPS_FEATURES = ("base", "lower")
@@ -88,8 +89,9 @@ class Recipe:
     unfreezes one earlier group at a time. `views`: with "base" and "lower", how many augmented views of each image go through the
     frozen layers, once, before the first epoch; epoch e trains on view e modulo `views`; 0 runs them anew at every step.
     `stream_images` above 0 decodes images when they are needed; of a source in shards so many that lie near each other are
-    shuffled together. `start_px` is the shorter side of the images at the start of the run, from which they grow to their full
-    size; 0 has them so throughout (growing.py).
+    shuffled together.
+    `adversarial` trains on attacked images, changed by at most `adversarial_epsilon` (pixels being 0 to 1) in `attack_steps` steps, 0 for
+    the method's usual number (adversarial.py).
     `task` is what is learnt and `loss` which of its losses, None for its usual one. `output`: softmax has one output a class,
     sigmoid a single one for the second of two classes. `ema_decay` 0 keeps no average. `use_channels_last` lays activations out
     pixel by pixel, which is faster for all but tiny networks and rounds
@@ -118,7 +120,9 @@ class Recipe:
     freeze: Freeze = "nothing"
     views: int = 0
     stream_images: int = 0
-    start_px: int = 0
+    adversarial: Adversarial = "none"
+    adversarial_epsilon: float = 8 / 255
+    attack_steps: int = 0
     layer_rate_factor: float = 1.0
     weights: str | None = None
     output: Output = "softmax"
@@ -131,9 +135,11 @@ class Recipe:
     def __post_init__(self) -> None:
         for name in ("epochs", "batch_size", "accumulate_steps"):
             check_whole(name, getattr(self, name), 1)
-        for name in ("seed", "views", "stream_images", "start_px", "num_threads"):
+        for name in ("seed", "views", "stream_images", "num_threads", "attack_steps"):
             check_whole(name, getattr(self, name), 0)
         _check_choice("precision", self.precision, Precision)
+        _check_choice("adversarial", self.adversarial, Adversarial)
+        self._check_adversarial()
         _check_choice("freeze", self.freeze, Freeze)
         _check_choice("output", self.output, Output)
         _check_within("label_smoothing", self.label_smoothing, 0, 1)
@@ -151,14 +157,26 @@ class Recipe:
         if self.views > 0 and (self.freeze not in KEEPS_FEATURES or self.augmentation.mixup > 0):
             raise InputError(
                 f"views of images are kept only behind frozen layers and without mixup, but {self.views} are asked for with freeze "
-                f"{self.freeze} and mixup {self.augmentation.mixup:g}; use --freeze base or lower with --mixup 0, or --views 0"
+                f"{self.freeze} and mixup {self.augmentation.mixup:g}; use --train head or last-third with --mixup 0, or --views 0"
             )
 
-        if self.start_px > 0 and (self.use_compile or self.views > 0 or self.optimizer.name == "lbfgs"):
+    def _check_adversarial(self) -> None:
+        if not 0 < self.adversarial_epsilon <= 1:
+            likely = f"; did you mean {self.adversarial_epsilon:g}/255?" if 1 < self.adversarial_epsilon <= 255 else ""
             raise InputError(
-                "images that grow go without compiled code, which is made for one size, without views that are kept, and "
-                "without lbfgs; leave --start-px out, or use --no-compile and --views 0"
+                f"adversarial_epsilon must lie in (0, 1], pixels being 0 to 1, but is {self.adversarial_epsilon:g}{likely}"
             )
+        if self.adversarial == "none":
+            return
+        if self.freeze != "nothing" or self.optimizer.name == "lbfgs" or self.use_cuda_graphs:
+            raise InputError(
+                "adversarial training attacks the whole network at every step, so it goes without frozen layers, lbfgs and CUDA "
+                "graphs; use --freeze nothing and another optimizer"
+            )
+        if self.adversarial in ("fgsm", "fast") and self.attack_steps > 1:
+            raise InputError(f"{self.adversarial} takes a single step but {self.attack_steps} are asked for; use pgd")
+        if self.adversarial == "trades" and self.augmentation.mixup > 0:
+            raise InputError("trades compares an image with its attacked copy, so it goes without mixup; use --mixup 0")
 
     def to_json(self) -> dict[str, Any]:
         """A dictionary of plain values; no limit on the gradient is written as null."""
@@ -170,6 +188,8 @@ class Recipe:
     def from_json(cls, values: dict[str, Any]) -> "Recipe":
         """The inverse of `to_json`; InputError for unknown fields."""
         values = dict(values)
+        if values.get("start_px") == 0:  # of runs from before progressive resizing was removed: docs/decisions/0014
+            del values["start_px"]
         parts = {"optimizer": OptimizerConfig, "schedule": ScheduleConfig, "augmentation": Augmentation}
         try:
             for key, part in parts.items():

@@ -10,12 +10,14 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
 
+import numpy as np
 import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
-from striate.errors import NonFiniteLoss
+from striate.errors import InputError, NonFiniteLoss
 from striate.tasks.task import Objective
+from striate.training.adversarial import MOST_VALIDATED, Adversary, TradesLoss, overfits_to_one_step
 from striate.training.best_epoch import BestEpoch, is_better
 from striate.training.checkpoints import load_newest_checkpoint, save_checkpoint
 from striate.training.checks import CheckResult, standing_still
@@ -30,11 +32,10 @@ from striate.training.optimizers import set_rates, start_momentum
 from striate.training.randomness import seed_for
 from striate.training.recipe import Recipe
 from striate.training.schedules import rate_factor
-from striate.training.speed.autotune import compiled
 from striate.training.speed.cuda_graphs import AsynchronousSteps, can_run_asynchronously
 from striate.training.state import EpochSums, TrainingResult, TrainingState, restore, to_checkpoint
-from striate.training.step import Batch, StepResult, train_step
-from striate.training.validation import autocast_dtype, validate
+from striate.training.step import Batch, StepResult, compiled, train_step
+from striate.training.validation import SMALLEST_BATCH, autocast_dtype, validate
 
 T = TypeVar("T")
 
@@ -143,8 +144,10 @@ class Session:
             else:
                 code = compiled(network, self.recipe.use_compile)
                 self.model = self.fabric.setup_module(code, move_to_device=False)
-        if can_run_asynchronously(self.state.optimizer, self.fabric) and (
-            self.queue is None or num_open != self.num_open
+        if (
+            self.adversary is None
+            and can_run_asynchronously(self.state.optimizer, self.fabric)
+            and (self.queue is None or num_open != self.num_open)
         ):
             self.queue = AsynchronousSteps(
                 self.model,
@@ -192,25 +195,49 @@ class Session:
         place = f"epoch {progress.epoch + 1}, batch {progress.batch + 1}, learning rate {self._learning_rate():g}"
         if self.queue is not None:
             self.queue.update(parts, seed=seed, place=place)
+        elif self.adversary is None:
+            self._step(parts, seed, place)
+        elif self.adversary.method == "free":
+            self.adversary.free_updates(parts, lambda attacked, number: self._step(attacked, seed + number, place))
         else:
-            try:
-                result = train_step(
-                    self.model,
-                    parts,
-                    self.loss_fn,
-                    self.state.optimizer,
-                    self.fabric,
-                    seed=seed,
-                    max_grad_norm=self.recipe.max_grad_norm,
-                )
-            except NonFiniteLoss as error:
-                raise NonFiniteLoss(self._explain(error, place, parts)) from None
-            self._count(result)
+            self._step(self.adversary.attacked(self.state.network, parts, seed), seed, place)
         progress.step += 1
         progress.batch += len(parts)
         if self.state.average is not None:
             self.state.average.update(self.state.network, progress.step)
         self._read_queue()
+
+    def _step(self, parts: list[Batch], seed: int, place: str) -> None:
+        """One update that is waited for, and counted."""
+        assert self.model is not None
+        loss_fn = TradesLoss(self.loss_fn) if self.recipe.adversarial == "trades" else self.loss_fn
+        limit = self.recipe.max_grad_norm
+        try:
+            result = train_step(
+                self.model, parts, loss_fn, self.state.optimizer, self.fabric, seed=seed, max_grad_norm=limit
+            )
+        except NonFiniteLoss as error:
+            raise NonFiniteLoss(self._explain(error, place, parts)) from None
+        self._count(result)
+
+    @cached_property
+    def adversary(self) -> Adversary | None:
+        """What attacks every batch, where the recipe asks for adversarial training."""
+        recipe = self.recipe
+        if recipe.adversarial == "none":
+            return None
+        if not self.loader.task.has_probabilities:
+            raise InputError(
+                f"adversarial training is for classes, not for {self.loader.task.name}; leave --adversarial out"
+            )
+        return Adversary.for_run(
+            recipe.adversarial,
+            recipe.adversarial_epsilon,
+            recipe.attack_steps,
+            self.loader.preprocessing,
+            self.fabric.device,
+            autocast_dtype(self.fabric),
+        )
 
     def _read_queue(self, *, wait: bool = False) -> None:
         """Count the updates that a device has made in the meantime, or with `wait` all of them."""
@@ -249,20 +276,25 @@ class Session:
             "images_per_s": sums.num_images / max(sums.training_s, 1e-9),
             "elapsed_s": progress.elapsed_s,
         }
+        robust = self._robust_accuracy(network)
+        if robust is not None:
+            record["validation_robust_accuracy"], record["validation_single_step_accuracy"] = robust
         if self.recipe.schedule.name == "plateau":
             progress.plateau.observe(found.loss, self.recipe.schedule)
+        score = found.score if robust is None else robust[0]  # the weights that withstand most, where that is trained
+        top_before = progress.top_score
         record["is_kept"] = is_best = is_better(
             progress.best,
-            found.score,
+            score,
             found.loss,
             top_score=progress.top_score,
-            num_images=len(self.loader.validation),
+            num_images=len(self.loader.validation) if robust is None else self._num_robust_images,
             schedule=self.recipe.schedule.name,
         )
-        progress.top_score = max(progress.top_score, found.score)
+        progress.top_score = max(progress.top_score, score)
         progress.epoch, progress.batch, progress.sums = progress.epoch + 1, 0, EpochSums()
         if is_best:
-            progress.best = BestEpoch(progress.epoch, found.score, found.loss)
+            progress.best = BestEpoch(progress.epoch, score, found.loss)
         weights = all_whole(network.state_dict()) if is_best else {}
         if self.fabric.is_global_zero:
             if is_best:
@@ -276,6 +308,28 @@ class Session:
         guesses = self.loader.task.num_guesses
         if guesses and (notice := standing_still(record["train_loss"], guesses, progress.epoch, self.recipe.epochs)):
             self.observer.on_notice(notice)
+        if robust is not None and overfits_to_one_step(*robust, top_before, len(self.loader.task.class_names)):
+            self.observer.on_notice(
+                f"after epoch {progress.epoch} a single step leaves {100 * robust[1]:.1f} % of the validation images and ten steps only "
+                f"{100 * robust[0]:.1f} %, after {100 * top_before:.1f} % before: catastrophic overfitting; use --adversarial pgd, "
+                "or a smaller --epsilon. The weights kept are those of before"
+            )
+
+    @property
+    def _num_robust_images(self) -> int:
+        return min(MOST_VALIDATED, len(self.loader.validation))
+
+    def _robust_accuracy(self, network: nn.Module) -> tuple[float, float] | None:
+        """Accuracy of the first validation images after ten steps and after one; every process computes them all, alike."""
+        if self.adversary is None:
+            return None
+        indices = self.loader.validation[: self._num_robust_images]
+        counts = np.zeros(2, dtype=np.int64)
+        for start in range(0, len(indices), SMALLEST_BATCH):
+            batch = self.loader.plain_batch(indices[start : start + SMALLEST_BATCH], self.fabric.device)
+            counts += self.adversary.count_robust(network, batch, self.recipe.seed)
+        robust, single_step = (counts / len(indices)).tolist()
+        return robust, single_step
 
     def _stopping(self, items: Iterable[T], what: str, total: int) -> Iterator[T]:  # noqa: ARG002
         """A Track that raises Stopped on request; several processes would have to agree first, so they go on to the
@@ -348,7 +402,7 @@ class Session:
         elif progress.step == 0 and not all(bool(p.isfinite().all()) for p in self.state.network.parameters()):
             cause = "the weights that the run starts from are not finite: the file they came from is damaged"
         elif autocast_dtype(self.fabric) == torch.float16:
-            cause = "16-bit arithmetic probably overflows: use precision bf16-mixed or 32-true"
+            cause = "16-bit arithmetic probably overflows: use --precision bfloat16 or float32"
         else:
             cause = "the rate is probably too high: lower it, set max_grad_norm, or scan for a good one (--find-rate)"
         return f"{error} in {place}; {cause}. Nothing was updated with it"

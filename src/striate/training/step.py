@@ -48,6 +48,13 @@ class StepResult:
     was_skipped: bool = False
 
 
+def compiled(network: nn.Module, use_compile: bool) -> nn.Module:
+    """The network as it is, or compiled; each size of batch is compiled for itself."""
+    if not use_compile:
+        return network
+    return torch.compile(network, dynamic=False)  # type: ignore[return-value]
+
+
 def train_step(
     model: nn.Module,
     batches: Sequence[Batch],

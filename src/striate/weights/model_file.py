@@ -24,6 +24,7 @@ from striate.errors import InputError, ModelFileError, StriateError
 from striate.networks.catalogue import entry_for, names_network
 from striate.networks.entry import Entry
 from striate.networks.given import EXTERNAL, GivenConfig
+from striate.weights.structure import Structure, restructure
 from striate.weights.task_outputs import TASKS, fits_outputs
 from striate.weights.tensor_table import (
     DTYPES,
@@ -40,9 +41,9 @@ from striate.weights.tensor_table import (
     tensor_from,
 )
 
-VERSIONS = (1, 2, 3)
-"""The second has a temperature, the third the settings of its task, which may be another than classification. What an older one can
-hold is written as that, since older readers know it too."""
+VERSIONS = (1, 2, 3, 4)
+"""The second has a temperature, the third the settings of its task, which may be another than classification, the fourth a
+structure. What an older one can hold is written as that, since older readers know it too."""
 MIN_TEMPERATURE, MAX_TEMPERATURE = 0.01, 100.0
 MODEL_FILE = "model.safetensors"
 """What the file is called in a run folder."""
@@ -64,7 +65,8 @@ class ModelFile:
     `config` holds the fields of the network's configuration, `in_channels` and `num_classes` always among them;
     `class_names` are the K different names in the order of the outputs; `provenance` is any plain JSON (data, recipe,
     figures, versions); `temperature` is what logits are divided by before the softmax; `task_settings` are plain values that the
-    task itself checks. Raises ModelFileError when the
+    task itself checks; `structure` says which layers are smaller than the configuration makes them (structure.py). Raises
+    ModelFileError when the
     parts contradict each other or the catalogue.
     """
 
@@ -76,6 +78,7 @@ class ModelFile:
     provenance: dict[str, Any] = field(default_factory=dict)
     temperature: float = 1.0
     task_settings: dict[str, Any] = field(default_factory=dict)
+    structure: Structure = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not MIN_TEMPERATURE <= self.temperature <= MAX_TEMPERATURE:
@@ -110,7 +113,11 @@ class ModelFile:
         config = _restore_config(entry.config, self.config)
         try:
             with torch.random.fork_rng(devices=[]), torch.device(device):
-                return entry.build(config)
+                network = entry.build(config)
+                restructure(network, self.structure)
+                return network
+        except ModelFileError:
+            raise
         except Exception as error:  # whatever a constructor makes of numbers from a damaged file
             raise ModelFileError(f"{self.network} cannot be built with {self.config}: {one_line(error)}") from error
 
@@ -201,7 +208,7 @@ def encode_about(model_file: ModelFile) -> str:
     """The JSON document of a model file: all of it but the weights. ModelFileError where the provenance is no plain JSON."""
     has_temperature = model_file.temperature != 1
     has_settings = model_file.task != "classification" or bool(model_file.task_settings)
-    version = 3 if has_settings else 2 if has_temperature else 1
+    version = 4 if model_file.structure else 3 if has_settings else 2 if has_temperature else 1
     about = {
         "version": version,
         "task": model_file.task,
@@ -211,6 +218,7 @@ def encode_about(model_file: ModelFile) -> str:
         "provenance": model_file.provenance,
         **({"temperature": model_file.temperature} if version >= 2 else {}),
         **({"task_settings": model_file.task_settings} if version >= 3 else {}),
+        **({"structure": model_file.structure} if version >= 4 else {}),
     }
     try:
         return json.dumps(about, allow_nan=False)
@@ -263,8 +271,11 @@ def parse_about(text: str) -> ModelFile:
         raise ModelFileError("its description has no version")
     version = about["version"]
     if version not in VERSIONS:
-        raise ModelFileError(f"its format is version {version} but this one reads versions 1 to 3; update striate")
+        raise ModelFileError(f"its format is version {version} but this one reads versions 1 to 4; update striate")
     temperature = about.get("temperature") if version >= 2 else 1.0
+    structure = about.get("structure") if version >= 4 else {}
+    if not isinstance(structure, dict):
+        raise ModelFileError("its description has no structure")
     if not isinstance(temperature, float | int) or isinstance(temperature, bool):
         raise ModelFileError("its description has no temperature")
     expected = {"task": str, "network": dict, "class_names": list, "preprocessing": dict, "provenance": dict}
@@ -292,6 +303,7 @@ def parse_about(text: str) -> ModelFile:
         provenance=about["provenance"],
         temperature=float(temperature),
         task_settings=task_settings,
+        structure=structure,
     )
 
 

@@ -84,7 +84,7 @@ def test_an_own_export_is_replaced_and_nothing_else(model, tmp_path):
     with pytest.raises(InputError) as error:
         export_model(model, "onnx", output=path)
     assert str(error.value) == (
-        f"{path} exists and is not as an export of striate left it; choose another --output, or replace it with --force"
+        f"{path} exists and is not as an export of striate left it; choose another --out, or replace it with --force"
     )
     assert path.read_text() == "changed by the user"
     export_model(model, "onnx", output=path, force=True)
@@ -121,7 +121,7 @@ def test_wrong_requests(model, tmp_path):
         with pytest.raises(InputError, match=says):
             export_model(model, **({"to": "onnx"} | how))
     (tmp_path / "file").write_text("no folder")
-    with pytest.raises(InputError, match="cannot be written: Not a directory; choose another --output"):
+    with pytest.raises(InputError, match="cannot be written: Not a directory; choose another --out"):
         export_model(model, "onnx", output=tmp_path / "file" / "a.onnx")
 
 

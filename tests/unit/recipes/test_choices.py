@@ -50,3 +50,19 @@ def test_a_recipe_survives_json():
 def test_a_foreign_recipe_is_refused(change):
     with pytest.raises(InputError):
         Recipe.from_json(RECIPE.to_json() | change)
+
+
+@pytest.mark.parametrize(
+    ("words", "kept"),
+    [
+        ({"freeze": "all"}, {"freeze": "nothing"}),
+        ({"freeze": "head"}, {"freeze": "base"}),
+        ({"freeze": "last-third"}, {"freeze": "lower"}),
+        ({"freeze": "gradual"}, {"freeze": "gradual"}),
+        ({"precision": "float32"}, {"precision": "32-true"}),
+        ({"precision": "bfloat16"}, {"precision": "bf16-mixed"}),
+        ({"precision": "16-mixed"}, {"precision": "16-mixed"}),
+    ],
+)
+def test_the_words_of_the_command_line_and_the_older_ones_mean_the_same(words, kept):
+    assert Choices(**words) == Choices(**kept)

@@ -32,7 +32,6 @@ def test_a_measured_mode_is_said_stored_and_taken_again(tmp_path, monkeypatch, h
     """Two layouts in every precision that the processor is said to have; this one computes bfloat16 either way."""
     for module in (mode_choice, prepare):
         monkeypatch.setattr(module, "has_fast_bf16", lambda _device: has_fast_bf16)
-    monkeypatch.setattr(mode_choice, "has_cpp_compiler", lambda: False)
     monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
     first, described, told = run_digits(tmp_path / "first")
     assert told[0].startswith("measuring which of ")
@@ -42,7 +41,7 @@ def test_a_measured_mode_is_said_stored_and_taken_again(tmp_path, monkeypatch, h
     assert not mode["remembered"]
     assert len(mode["timings"]) == num_modes
     assert any(
-        all(row[name] == recipe[name] for name in ("precision", "use_channels_last", "use_compile", "num_threads"))
+        all(row[name] == recipe[name] for name in ("precision", "use_channels_last", "num_threads"))
         for row in mode["timings"]
     )
     second, again, told = run_digits(tmp_path / "second")

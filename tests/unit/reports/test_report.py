@@ -335,3 +335,40 @@ def test_other_words() -> None:
         "/",
     ]
     assert shell(["__main__.py", "train", "a b"]) == "striate train 'a b'"
+
+
+def test_what_the_network_looked_at(tmp_path: Path) -> None:
+    run = add_evaluation(make_run(tmp_path / "run"), [0, 1, 2], [0, 1, 1])
+    assert "What the network looked at" not in write_report(run).read_text()
+    (run / "inside").mkdir()
+    Image.new("RGB", (4, 4)).save(run / "inside" / "answered-0.png")
+    Image.new("RGB", (4, 4)).save(tmp_path / "secret.png")
+    image = {
+        "name": "<i>x</i>",
+        "label": "cat",
+        "predicted": "bee",
+        "is_mistake": True,
+        "answered": "inside/answered-0.png",
+    }
+    panel = {
+        "notices": ["filters: none"],
+        "looked_at": {"method": "grad_cam", "layer": "layer4", "images": [image | {"right": "../secret.png"}]},
+        "units": {"num_images": 3, "layers": [{"layer": "relu1", "num_units": 16, "num_dead": 2}]},
+        "sanity": [
+            {
+                "method": "grad_cam",
+                "depends_on_weights": True,
+                "stages": [{"layer": "fc", "rank_correlation": None}, {"layer": "conv1", "rank_correlation": 0.12}],
+            }
+        ],
+    }
+    (run / "inside.json").write_text(json.dumps(panel))
+    page = write_report(run).read_text()
+    assert "by grad cam at layer4" in page
+    assert (
+        page.count("data:image/png") == 2
+    )  # the mistake itself, and one map: what lies outside of the run is not shown
+    assert "&lt;i&gt;x&lt;/i&gt;" in page
+    assert "<td>relu1</td>" in page
+    assert "fc: – · conv1: 0.12" in page
+    assert "Not shown: filters: none" in page

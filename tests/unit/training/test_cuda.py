@@ -224,7 +224,7 @@ def test_modes_are_measured_on_a_device(monkeypatch):
     timings = measure_modes(TinyNet(), recipe, tiny_feed(), tried, gpu_fabric)
     assert all(timing.images_per_s > 0 for timing in timings)
     assert all(timing.reason is None for timing in timings)
-    assert timings[0].mode == Mode("32-true", False, False, 1, True)
+    assert timings[0].mode == Mode("32-true", False, 1, True)
 
 
 def test_float32_is_judged_in_float32_whatever_the_device():

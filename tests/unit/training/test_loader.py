@@ -215,17 +215,6 @@ def test_large_crops_refuse_a_shift_beyond_the_image_as_others_do():
         next(photo_feed(PHOTOS).train_batches(recipe, 0, CPU))
 
 
-def test_large_crops_grow_like_others():
-    recipe = tiny_recipe(
-        augmentation=Augmentation((0.2, 1.0)), batch_size=7, epochs=4, start_px=40, use_balanced_sampling=False
-    )
-    sizes = [
-        batch.images.shape[2:] for epoch in range(4) for batch in photo_feed(PHOTOS).train_batches(recipe, epoch, CPU)
-    ]
-    assert sizes[0] == (40, 42)
-    assert sizes[-1] == (84, 88)
-
-
 def test_leaving_early_ends_the_thread_that_reads_ahead():
     iterator = tiny_feed().train_batches(full_recipe(), 0, CPU)
     next(iterator)

@@ -9,9 +9,8 @@ from striate.tasks.classification.loss import ClassificationLoss
 from striate.training.frozen.layer_groups import layer_groups
 from striate.training.optimizers import build_optimizer
 from striate.training.recipe import OptimizerConfig
-from striate.training.speed.autotune import compiled
 from striate.training.speed.cpu_dropout import QuickDropout
-from striate.training.step import Batch, _quick_dropout, train_step
+from striate.training.step import Batch, _quick_dropout, compiled, train_step
 from training_cases import TinyNet, cpu_fabric
 
 

@@ -185,7 +185,7 @@ def test_deep_networks_from_damaged_settings_are_not_built() -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"version": 4}, "its format is version 4 but this one reads versions 1 to 3; update striate"),
+        ({"version": 5}, "its format is version 5 but this one reads versions 1 to 4; update striate"),
         ({"version": 3, "temperature": 1.0}, "its description has no task_settings"),
         ({"version": 2}, "its description has no temperature"),
         ({"version": 2, "temperature": True}, "its description has no temperature"),

@@ -156,7 +156,7 @@ def figures_of(answers: Answers, indices: np.ndarray, class_names: tuple[str, ..
         first = int(indices[np.flatnonzero(~np.isfinite(answers.losses))[0]])
         raise NonFiniteLoss(
             f"the network answers image {first} with NaN or infinity; "
-            "its weights are damaged or 16-bit arithmetic overflows: try --precision 32-true"
+            "its weights are damaged or 16-bit arithmetic overflows: try --precision float32"
         )
     num_classes = len(class_names)
     per_class = metrics.class_figures(answers, class_names)

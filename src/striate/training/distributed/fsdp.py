@@ -39,7 +39,7 @@ def check_sharding(recipe: Recipe, world_size: int) -> None:
     if wrong := [reason for reason, is_so in reasons.items() if is_so]:
         raise InputError(
             f"shared-out weights do not go with {' or '.join(wrong)}; "
-            "use --freeze nothing, --ema-decay 0 and 32-true or bf16-mixed, or leave --shard-weights out"
+            "use --train all, --ema-decay 0 and --precision float32 or bfloat16, or leave --shard-weights out"
         )
 
 

@@ -31,10 +31,8 @@ from striate.training.step import Batch, train_step
 
 LONG_RUN_S = 6.0
 """Shorter runs are not worth a measurement."""
-COMPILING_PAYS_S = 600.0
-"""Runs shorter than this would spend on compiling what they gain by it."""
 BUDGET_SHARE, LEAST_BUDGET_S, BUDGET_S = 0.03, 0.6, 20.0
-"""What the measurement may take of a run, and its bounds, compiling aside: on much less than a whole batch the ranking of
+"""What the measurement may take of a run, and its bounds: on much less than a whole batch the ranking of
 modes is another."""
 NUM_ROUNDS, NUM_STEPS = 2, 3
 """Each mode is timed this often, at different times, for so many steps after one to warm up."""
@@ -54,14 +52,12 @@ class Mode:
 
     precision: Precision
     use_channels_last: bool
-    use_compile: bool
     num_threads: int
     use_cuda_graphs: bool = False
 
     def __str__(self) -> str:
         words = [{"32-true": "float32", "bf16-mixed": "bfloat16", "16-mixed": "float16"}[self.precision]]
-        words += ["channels last"] * self.use_channels_last + ["compiled"] * self.use_compile
-        words += ["CUDA graphs"] * self.use_cuda_graphs
+        words += ["channels last"] * self.use_channels_last + ["CUDA graphs"] * self.use_cuda_graphs
         return ", ".join([*words, f"{self.num_threads} thread{'s' * (self.num_threads > 1)}"])
 
     def applied_to(self, recipe: Recipe) -> Recipe:
@@ -71,20 +67,19 @@ class Mode:
 
 @dataclass(frozen=True)
 class ModeTiming:
-    """How a mode did. `images_per_s` is that of its best round, None where it failed; `compile_s` what its first steps
-    took more than the others; `reason` says why it cannot be taken, None where it can.
+    """How a mode did. `images_per_s` is that of its best round, None where it failed; `reason` says why it cannot be
+    taken, None where it can.
     """
 
     mode: Mode
     images_per_s: float | None
-    compile_s: float = 0.0
     reason: str | None = None
 
     def run_s(self, num_images: int) -> float:
         """Seconds for a run that shows so many images; infinite for a mode that cannot be taken."""
         if self.reason is not None or self.images_per_s is None:
             return float("inf")
-        return num_images / self.images_per_s + self.compile_s
+        return num_images / self.images_per_s
 
     def to_json(self) -> dict[str, Any]:
         """Plain values."""
@@ -95,7 +90,6 @@ class ModeTiming:
 class _Steps:
     """What a few steps took, in seconds each, and the losses before the first and the second of them."""
 
-    first_s: float
     step_s: float
     losses: tuple[float, ...]
 
@@ -108,7 +102,7 @@ def possible_modes(
     thread_counts: Iterable[int],
     forced: frozenset[str] = frozenset(),
 ) -> tuple[Mode, ...]:
-    """The modes to try, the recipe's own first, compiled ones aside; fields in `forced` stay as they are.
+    """The modes to try, the recipe's own first; fields in `forced` stay as they are.
 
     None where there is nothing to choose, or where everything is to be compiled, which takes longer than it could save.
     """
@@ -124,9 +118,7 @@ def possible_modes(
     if device.type == "cpu" and "num_threads" not in forced:
         threads += [number for number in thread_counts if number != recipe.num_threads]
     trials = product(threads, precisions, layouts)
-    modes = tuple(
-        Mode(precision, layout, False, number, recipe.use_cuda_graphs) for number, precision, layout in trials
-    )
+    modes = tuple(Mode(precision, layout, number, recipe.use_cuda_graphs) for number, precision, layout in trials)
     return modes if len(modes) > 1 else ()
 
 
@@ -138,7 +130,6 @@ def measure_modes(
     make_fabric: MakeFabric,
     *,
     head: str | None = None,
-    may_compile: bool = False,
     log: Log = log_nothing,
     track: Track = track_silently,
 ) -> tuple[ModeTiming, ...]:
@@ -146,8 +137,7 @@ def measure_modes(
     short.
 
     The run's length is judged in the first mode, on a few images and, where it seems long, on a whole batch, which takes less
-    time an image. `may_compile` tries the fastest also compiled, in a run that is long enough, both on a whole batch; the other modes
-    are then taken to gain by a whole batch what the fastest gains. The network comes back as it was; one process.
+    time an image. The network comes back as it was; one process.
     """
     if not modes:
         return ()
@@ -164,18 +154,11 @@ def measure_modes(
         f"{num_images * image_s:,.0f} s; --no-measure leaves it out"
     )
     batch_size = _batch_size(image_s, budget_s / (len(modes) * NUM_ROUNDS * (NUM_STEPS + 1)), recipe.batch_size)
-    reference = trial.steps(Mode("32-true", False, False, modes[0].num_threads), batch_size, num_steps=1)
+    reference = trial.steps(Mode("32-true", False, modes[0].num_threads), batch_size, num_steps=1)
     turns = track(list(modes) * NUM_ROUNDS, "measuring ways of computing", len(modes) * NUM_ROUNDS)
     tried = [_attempt(trial, mode, batch_size, reference) for mode in turns]
     rounds = [tried[: len(modes)], tried[len(modes) :]]
     timings = [max(tries, key=lambda timing: timing.images_per_s or 0.0) for tries in zip(*rounds, strict=True)]
-    fastest = min(timings, key=lambda timing: timing.run_s(num_images))
-    if may_compile and fastest.run_s(num_images) > COMPILING_PAYS_S and not fastest.mode.use_compile:
-        plain = trial.steps(fastest.mode, recipe.batch_size, num_steps=NUM_STEPS)
-        whole = min(recipe.batch_size, len(loader.train)) / plain.step_s / (fastest.images_per_s or math.inf)
-        log("trying it compiled as well, which takes up to a minute")
-        timings = [replace(each, images_per_s=each.images_per_s and each.images_per_s * whole) for each in timings]
-        timings.append(_attempt(trial, replace(fastest.mode, use_compile=True), recipe.batch_size, plain))
     return tuple(timings)
 
 
@@ -243,7 +226,7 @@ class _Trial:
         optimizer = build_optimizer(
             recipe.optimizer, groups, layer_rate_factor=recipe.layer_rate_factor, use_fused=mode.precision != "16-mixed"
         )
-        model = fabric.setup_module(compiled(trainee, mode.use_compile), move_to_device=False)
+        model = fabric.setup_module(trainee, move_to_device=False)
         loss_fn = objective_of(recipe, self.loader, fabric.device)
         set_rates(optimizer, rate_factor(recipe.schedule, 0, max(1, recipe.epochs)))
         queue = None
@@ -266,14 +249,7 @@ class _Trial:
             _wait_for(fabric.device)
             times.append(time.perf_counter() - began_at)
             losses.append(result.loss_sum / result.weight)
-        return _Steps(times[0], statistics.median(times[num_warm:]), tuple(losses[:2]))
-
-
-def compiled(network: nn.Module, use_compile: bool) -> nn.Module:
-    """The network as it is, or compiled; each size of batch is compiled for itself."""
-    if not use_compile:
-        return network
-    return torch.compile(network, dynamic=False)  # type: ignore[return-value]
+        return _Steps(statistics.median(times[num_warm:]), tuple(losses[:2]))
 
 
 def _attempt(trial: _Trial, mode: Mode, batch_size: int, reference: _Steps) -> ModeTiming:
@@ -286,8 +262,7 @@ def _attempt(trial: _Trial, mode: Mode, batch_size: int, reference: _Steps) -> M
         lines = str(error).splitlines() or [""]
         return ModeTiming(mode, None, reason=f"{type(error).__name__}: {lines[0][:200]}")
     num_images = min(batch_size, trial.recipe.batch_size, len(trial.loader.train))
-    compile_s = max(0.0, steps.first_s - steps.step_s) if mode.use_compile else 0.0
-    return ModeTiming(mode, num_images / steps.step_s, compile_s, _straying(steps, reference))
+    return ModeTiming(mode, num_images / steps.step_s, _straying(steps, reference))
 
 
 def _straying(steps: _Steps, reference: _Steps) -> str | None:

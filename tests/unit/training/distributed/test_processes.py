@@ -204,7 +204,7 @@ def test_weights_that_cannot_be_shared_out():
     ):
         check_sharding(recipe, 1)
     with pytest.raises(
-        InputError, match=r"^shared-out weights do not go with a moving average of the weights; use --freeze nothing"
+        InputError, match=r"^shared-out weights do not go with a moving average of the weights; use --train all"
     ):
         check_sharding(recipe, 2)
     with pytest.raises(

@@ -8,7 +8,6 @@ import torch
 from torch import nn
 
 from striate.errors import InputError
-from striate.processor import has_cpp_compiler
 from striate.training.recipe import OptimizerConfig
 from striate.training.speed import autotune as modes_module
 from striate.training.speed.autotune import (
@@ -16,15 +15,14 @@ from striate.training.speed.autotune import (
     ModeTiming,
     _Trial,
     choose_mode,
-    compiled,
     measure_modes,
     possible_modes,
 )
 from training_cases import TinyNet, cpu_fabric, tiny_feed, tiny_recipe
 
 CPU = torch.device("cpu")
-PLAIN = Mode("32-true", False, False, 1)
-FAST = Mode("bf16-mixed", True, False, 1)
+PLAIN = Mode("32-true", False, 1)
+FAST = Mode("bf16-mixed", True, 1)
 
 
 def make_fabric(precision):
@@ -39,7 +37,7 @@ def possible(recipe, **changes):
 def test_every_choice_left_open_is_tried_and_the_recipes_own_mode_is_first():
     recipe = tiny_recipe(precision="bf16-mixed", use_channels_last=True, num_threads=2)
     found = possible(recipe)
-    assert found[0] == Mode("bf16-mixed", True, False, 2)
+    assert found[0] == Mode("bf16-mixed", True, 2)
     assert len(found) == len(set(found)) == 8
     assert len(possible(recipe, has_fast_bf16=False)) == 4
     assert {mode.precision for mode in possible(recipe, forced=frozenset({"precision"}))} == {"bf16-mixed"}
@@ -71,13 +69,6 @@ def test_the_fastest_that_agrees_is_taken():
 def test_a_lead_within_the_noise_does_not_move_a_run():
     assert choose_mode((ModeTiming(PLAIN, 100.0), ModeTiming(FAST, 104.0)), 10_000) == PLAIN
     assert choose_mode((ModeTiming(PLAIN, 100.0), ModeTiming(FAST, 106.0)), 10_000) == FAST
-
-
-def test_compiling_has_to_pay_for_itself():
-    in_code = dataclasses.replace(FAST, use_compile=True)
-    timings = (ModeTiming(FAST, 100.0), ModeTiming(in_code, 200.0, compile_s=30.0))
-    assert choose_mode(timings, 5_000) == FAST  # 50 s against 25 + 30
-    assert choose_mode(timings, 10_000) == in_code  # 100 s against 50 + 30
 
 
 @pytest.fixture
@@ -154,49 +145,12 @@ def test_a_mode_that_fails_is_a_row_with_its_reason():
     assert choose_mode(timings, 10**9) == PLAIN
 
 
-@pytest.mark.parametrize("mode", [Mode("32-true", True, False, 2), Mode("bf16-mixed", True, False, 1)], ids=str)
+@pytest.mark.parametrize("mode", [Mode("32-true", True, 2), Mode("bf16-mixed", True, 1)], ids=str)
 def test_modes_round_differently_and_compute_the_same(mode):
     trial = _Trial(TinyNet(), tiny_recipe(), tiny_feed(), make_fabric, None)
     plain, other = (trial.steps(each, 8, num_steps=3) for each in (PLAIN, mode))
     tolerance = 1e-5 if mode.precision == "32-true" else 2e-2
     assert other.losses == pytest.approx(plain.losses, rel=tolerance)
-
-
-@pytest.mark.skipif(not has_cpp_compiler(), reason="no C++ compiler here")
-def test_compiled_steps_have_the_losses_of_plain_ones(tmp_path, monkeypatch):
-    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
-    trial = _Trial(TinyNet(), tiny_recipe(), tiny_feed(), make_fabric, None)
-    in_code = dataclasses.replace(PLAIN, use_compile=True)
-    plain = trial.steps(PLAIN, 8, num_steps=2)
-    assert trial.steps(in_code, 8, num_steps=2).losses == pytest.approx(plain.losses, rel=1e-5)
-    assert compiled(trial.network, False) is trial.network
-
-
-@pytest.mark.skipif(not has_cpp_compiler(), reason="no C++ compiler here")
-@pytest.mark.usefixtures("long_run")
-def test_long_runs_try_the_fastest_mode_compiled(tmp_path, monkeypatch):
-    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
-    monkeypatch.setattr(modes_module, "COMPILING_PAYS_S", 0.0)
-    timings = measure_modes(TinyNet(), tiny_recipe(), tiny_feed(), (PLAIN,), make_fabric, may_compile=True)
-    assert [timing.mode for timing in timings] == [PLAIN, dataclasses.replace(PLAIN, use_compile=True)]
-    assert all(timing.images_per_s > 0 and timing.reason is None for timing in timings)
-    assert str(timings[1].mode) == "float32, compiled, 1 thread"
-
-
-def test_compiled_and_plain_code_are_compared_on_batches_of_one_size(monkeypatch):
-    def steps(trial, mode, batch_size, **_):
-        num_images = min(batch_size, trial.recipe.batch_size)
-        step_s = (
-            0.025 * num_images if mode.use_compile else 0.5 + 0.01 * num_images
-        )  # what costs little in a whole batch
-        return modes_module._Steps(step_s, step_s, (1.0, 1.0))
-
-    monkeypatch.setattr(modes_module, "COMPILING_PAYS_S", 0.0)
-    monkeypatch.setattr(_Trial, "steps", steps)
-    recipe = tiny_recipe(epochs=4, batch_size=45)
-    timings = measure_modes(TinyNet(), recipe, tiny_feed(), (PLAIN, FAST), make_fabric, may_compile=True)
-    assert [timing.images_per_s for timing in timings] == pytest.approx([45 / 0.95, 45 / 0.95, 40.0])
-    assert choose_mode(timings, 180) == PLAIN
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,75 @@
+"""`striate certify`: a radius within which no change can move the answer."""
+
+from typing import Annotated
+
+import typer
+from rich.table import Table
+from rich.text import Text
+
+from striate.cli.console import AsJson, DataDir, Device, Download, log, out, show_json, track
+from striate.cli.memory import importing
+
+
+def certify(
+    model: Annotated[
+        str, typer.Argument(metavar="MODEL", help="A run folder, a model.safetensors, or NETWORK:WEIGHTS.")
+    ],
+    source: Annotated[
+        str | None, typer.Argument(metavar="[SOURCE]", help="As for train; what the model was trained on by default.")
+    ] = None,
+    sigma: Annotated[str, typer.Option("--sigma", metavar="S", help="Standard deviation of the noise.")] = "0.25",
+    samples: Annotated[int, typer.Option("--samples", min=1, help="Noisy copies of each image.")] = 1000,
+    alpha: Annotated[float, typer.Option("--alpha", help="How often a certificate may be wrong.")] = 0.001,
+    split: Annotated[
+        str | None, typer.Option("--split", metavar="train|validation|test|all", help="Which part; test by default.")
+    ] = None,
+    limit: Annotated[int, typer.Option("--limit", min=1, help="At most so many images, drawn by the seed.")] = 100,
+    seed: Annotated[int, typer.Option("--seed", help="Which images and which noise.")] = 0,
+    data_dir: DataDir = None,
+    download: Download = False,
+    device: Device = "auto",
+    as_json: AsJson = False,
+) -> None:
+    """Certified accuracy: within which `l2` radius no change at all can move the smoothed model's answer.
+
+    The model answers by vote over noisy copies (randomised smoothing). Train with noise or attacks for radii worth having.
+
+    Example: striate certify runs/mine --sigma 0.25 --limit 100
+    """
+    with importing():
+        from striate.data.opening import Access
+        from striate.robustness.certify_model import certify_model
+        from striate.robustness.request import parse_fraction
+        from striate.tasks.model import load_model
+
+    loaded = load_model(model, device=device, download=download, log=log)
+    result = certify_model(
+        loaded, source, sigma=parse_fraction(sigma, "--sigma"), split=split, limit=limit, num_samples=samples,
+        alpha=alpha, seed=seed, access=Access(data_dir=data_dir, download=download, log=log, track=track),
+    )  # fmt: skip
+    figures = result.to_json()
+    if as_json:
+        show_json(figures)
+        return
+    out.print(
+        Text(
+            f"{result.split} part of {result.source}, {figures['num_images']} images; noise {figures['sigma']:g}, "
+            f"{samples:,} samples, wrong at most once in {1 / alpha:,.0f}"
+        ),
+        soft_wrap=True,
+    )
+    table = Table(box=None, show_header=False)
+    table.add_row("accuracy without noise", _percent(figures["clean_accuracy"]))
+    table.add_row("smoothed, radius above 0", _percent(figures["smoothed_accuracy"]))
+    for row in figures["certified"]:
+        low, high = row["interval"]
+        table.add_row(
+            f"certified at {row['radius']:.3g}",
+            f"{_percent(row['accuracy'])}  (95 % interval {_percent(low)} to {_percent(high)})",
+        )
+    table.add_row("abstained", f"{figures['abstained']} images")
+    out.print(table)
+
+
+def _percent(fraction: float) -> str:
+    return f"{100 * fraction:.1f} %"

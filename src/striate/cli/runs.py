@@ -1,0 +1,100 @@
+"""`striate runs`: the runs below a folder, or two of them side by side."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.table import Table
+from rich.text import Text
+
+from striate.cli.console import AsJson, complain, out, show_json
+from striate.cli.memory import importing
+from striate.errors import InputError
+
+if TYPE_CHECKING:
+    from striate.recipes.run_list import RunRow
+
+
+def runs(
+    folders: Annotated[
+        list[Path] | None, typer.Argument(metavar="[DIR | RUN RUN]", help="A folder of runs, or two runs to compare.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """The runs below a folder (runs/ by default), the newest first; or what differs between two.
+
+    Example: striate runs runs/digits-digitnet-1 runs/digits-digitnet-2
+    """
+    folders = folders or [Path("runs")]
+    if len(folders) > 2:
+        raise InputError(f"runs takes a folder, or two runs to compare, but got {len(folders)}; name two")
+    with importing():
+        from striate.recipes.run_list import describe_row, differing_settings, list_runs
+
+    if len(folders) == 2:
+        rows = [describe_row(folder) for folder in folders]
+        settings = differing_settings(*folders)
+        if as_json:
+            differing = {name: {"first": one, "second": other} for name, (one, other) in settings.items()}
+            show_json({"first": rows[0].to_json(), "second": rows[1].to_json(), "differing": differing})
+        else:
+            _compare(rows, settings)
+        return
+    found = list_runs(folders[0])
+    if as_json:
+        show_json(found.to_json())
+        return
+    for _, reason in found.damaged:
+        complain(reason)
+    if not found.runs:
+        out.print(Text(f"no runs in {folders[0]}; train one: striate train digits"), soft_wrap=True)
+        return
+    table = Table(box=None, header_style="bold")
+    for heading in ("run", "network", "data", "accuracy", "time", "status"):
+        table.add_column(heading, justify="right" if heading in ("accuracy", "time") else "left", overflow="fold")
+    for row in found.runs:
+        table.add_row(
+            Text(row.path), Text(row.network), Text(_last(row.source)), _accuracy(row), _span(row.elapsed_s), row.status
+        )
+    out.print(table)
+    out.print(
+        "next: striate runs RUN RUN to compare two, striate evaluate RUN, striate predict RUN photo.jpg", style="dim"
+    )
+
+
+def _compare(rows: "list[RunRow]", settings: dict[str, tuple[Any, Any]]) -> None:
+    table = Table(box=None, header_style="bold")
+    for heading in ("", rows[0].path, rows[1].path):
+        table.add_column(Text(heading), overflow="fold")
+    table.add_row("network", *(Text(row.network) for row in rows))
+    table.add_row("accuracy", *(_accuracy(row) for row in rows))
+    table.add_row("95 % interval", *(_interval(row) for row in rows))
+    table.add_row("measured on", *(row.split or "–" for row in rows))
+    table.add_row("time", *(_span(row.elapsed_s) for row in rows))
+    for name, pair in settings.items():
+        table.add_row(Text(name, style="dim"), *(Text(_short(value)) for value in pair))
+    out.print(table)
+    if settings.keys() & {"data.fingerprint", "source"}:
+        out.print("The data differ, so the two accuracies are not of the same images.", style="yellow")
+
+
+def _accuracy(row: "RunRow") -> str:
+    return "–" if row.accuracy is None else f"{100 * row.accuracy:.2f} %"
+
+
+def _interval(row: "RunRow") -> str:
+    return "–" if row.interval is None else f"{100 * row.interval[0]:.2f} to {100 * row.interval[1]:.2f} %"
+
+
+def _span(seconds: float) -> str:
+    minutes, seconds = divmod(round(seconds), 60)
+    return f"{minutes // 60}:{minutes % 60:02}:{seconds:02}" if minutes >= 60 else f"{minutes}:{seconds:02}"
+
+
+def _last(source: str) -> str:
+    return source.rstrip("/").rpartition("/")[2] or source
+
+
+def _short(value: Any) -> str:
+    text = str(value)
+    return text if len(text) <= 60 else text[:57] + "..."
