@@ -26,6 +26,11 @@ format: .venv/installed
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
+docs: .venv/installed
+	$(BIN)/python -m pip install --quiet --editable '.[docs]'
+	$(BIN)/python docs/reference/pages.py
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
 .venv/installed: pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "striate needs Python 3.11 or newer but $(PYTHON) is older; name a newer one: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 1; }

@@ -15,6 +15,8 @@ class Named(Protocol):
 
 
 E = TypeVar("E", bound=Named)
+_MOST_NAMES = 20
+"""More names than so many are not printed in a message."""
 
 
 class Registry(Mapping[str, E]):
@@ -32,6 +34,12 @@ class Registry(Mapping[str, E]):
                     raise ValueError(f"two {kind}s are called {entry.name!r}")
                 self._entries[entry.name] = entry
 
+    def _listed(self) -> str:
+        """The names, where they are few enough to be read."""
+        if len(self._entries) > _MOST_NAMES:
+            return f"there are {len(self._entries)}: see striate {self.kind}s"
+        return f"there are: {', '.join(self._entries)}"
+
     def __getitem__(self, name: str) -> E:
         return self._entries[name]
 
@@ -46,5 +54,5 @@ class Registry(Mapping[str, E]):
         if name in self._entries:
             return self._entries[name]
         near = difflib.get_close_matches(name.lower(), self._entries, n=3, cutoff=0.5)
-        hint = f"did you mean {', '.join(near)}?" if near else f"there are: {', '.join(self._entries)}"
+        hint = f"did you mean {', '.join(near)}?" if near else self._listed()
         raise InputError(f"no {self.kind} is called {name!r}; {hint}")

@@ -22,7 +22,16 @@ def blocks(text: str, language: str) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    "name", ["README.md", "docs/conventions.md", "docs/layers.md", "docs/model-file.md", "docs/your-own-network.md"]
+    "name",
+    [
+        "README.md",
+        "docs/conventions.md",
+        "docs/layers.md",
+        "docs/model-file.md",
+        "docs/explanation.md",
+        "docs/first-model.md",
+        "docs/your-own-network.md",
+    ],
 )
 def test_python_blocks_run(name, capsys):
     scope: dict[str, object] = {}

@@ -113,3 +113,20 @@ def test_the_demo_ends_with_expected_and_predicted_and_what_to_do_next(striate_c
         assert striate_command(*words[1:], *extra).code == 0
     samples = sorted((tmp_path / "demo" / "samples").iterdir())
     assert len(samples) == 5
+
+
+def test_messages_help_with_what_was_probably_meant(striate_command, stripes):
+    refused = striate_command("data", "stripse").refused()
+    assert "there is no file or folder stripse; did you mean stripes?" in refused
+    assert "is a URL, and striate fetches none" in striate_command("train", "https://example.com/photos.zip").refused()
+    unknown = striate_command("describe", "no_such_thing").refused()
+    assert "see striate networks" in unknown
+    assert len(unknown) < 120
+    for name in ("a.heic", "b.HEIC", "c.txt", "d.heic"):
+        (stripes / "along" / name).touch()
+    shown = striate_command("data", stripes).out
+    assert "passed over, not images by their ending: 4 (" in shown
+    assert "3 .heic, 1 .txt; .heic: convert to JPEG first" in shown
+    listed = striate_command("networks", "--sort", "error")
+    assert " on " in listed.out.splitlines()[0]
+    assert "MNIST" in listed.out.splitlines()[1]

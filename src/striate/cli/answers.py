@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from rich.cells import cell_len
 from rich.text import Text
 
-from striate.cli.console import complain, json_text, out
+from striate.cli.console import complain, is_terminal, json_text, out
 from striate.printable import printable
 
 if TYPE_CHECKING:
@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from striate.tasks.predictions import PredictionError
 
 _IN_MEMORY_BYTES = 1 << 20
-_WIDEST_PATH, _WIDEST_NAME = 60, 30
+_WIDEST_PATH, _NARROWEST_PATH, _WIDEST_NAME = 60, 20, 30
+_BAR_CELLS, _WIDE = 20, 100
 
 
 def write_json(answers: "Iterable[Prediction | PredictionError]", head: dict[str, Any]) -> bool:
@@ -63,25 +64,29 @@ def write_table(answers: "Iterable[Prediction | PredictionError]") -> bool:
             continue
         is_first = widths == [0, 0]
         names = [printable(guess.name) for guess in answer.classes]
-        widths = [
-            max(widths[0], min(_WIDEST_PATH, max(len("image"), cell_len(printable(answer.path))))),
-            max(widths[1], min(_WIDEST_NAME, max(len("class"), *(cell_len(name) for name in names)))),
-        ]
+        widths[1] = max(widths[1], min(_WIDEST_NAME, max(len("class"), *(cell_len(name) for name in names))))
+        bar_cells = _BAR_CELLS if out.width >= _WIDE else _BAR_CELLS // 2
+        room = out.width - widths[1] - bar_cells - len("   100.0 % ") - 4
+        path = printable(answer.path)
+        if is_terminal(sys.stdout):  # elsewhere nothing is cut: somebody may read it by program
+            path = _shortened(path, max(_NARROWEST_PATH, room))
+        widths[0] = max(widths[0], min(_WIDEST_PATH, max(len("image"), cell_len(path))))
         if is_first:
             heading = f" {_pad('image', widths[0])}  {_pad('class', widths[1])}  probability"
             out.print(Text(heading, style="bold"), soft_wrap=True)
-        for row in _rows(answer, widths):
+        for row in _rows(path, answer, widths, bar_cells):
             out.print(row, soft_wrap=True)
     return has_errors
 
 
-def _rows(prediction: "Prediction", widths: list[int]) -> Iterator[Text]:
+def _rows(path: str, prediction: "Prediction", widths: list[int], bar_cells: int) -> Iterator[Text]:
     for place, guess in enumerate(prediction.classes):
-        path = printable(prediction.path) if place == 0 else ""
-        line = f" {_pad(path, widths[0])}  {_pad(printable(guess.name), widths[1])}  {_bar(guess.probability)}"
+        bar = "█" * round(bar_cells * guess.probability)
+        start = _pad(path if place == 0 else "", widths[0])
         box = getattr(prediction, "box_xyxy", None)
         if box is not None and place == 0:
-            line = f"{line:<{sum(widths) + 34}} box {' '.join(f'{value:.0f}' for value in box)}"
+            bar = f"{bar}  box {' '.join(f'{value:.0f}' for value in box)}"
+        line = f" {start}  {_pad(printable(guess.name), widths[1])}  {100 * guess.probability:5.1f} % {bar}"
         yield Text(line, style="" if place == 0 else "dim")
 
 
@@ -89,6 +94,12 @@ def _pad(text: str, width: int) -> str:
     return text + " " * (width - cell_len(text))
 
 
-def _bar(probability: float) -> str:
-    """A percentage with a bar of up to twenty cells."""
-    return f"{100 * probability:5.1f} % " + "█" * round(20 * probability)
+def _shortened(path: str, width: int) -> str:
+    """The end of a path that is too long, from a folder's name on where that fits: "…/cats/7.jpg"."""
+    if cell_len(path) <= width:
+        return path
+    end = path
+    while cell_len(end) > width - 1:
+        end = end[1:]
+    _, slash, rest = end.partition("/")
+    return "…" + (slash + rest if slash and rest else end)

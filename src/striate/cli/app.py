@@ -3,6 +3,7 @@
 import errno
 import logging
 import os
+import shutil
 import signal
 import sys
 import traceback
@@ -40,6 +41,8 @@ from striate.errors import StriateError
 from striate.training.distributed.launch import may_complain
 from striate.version import __version__
 
+_BOXED_HELP_COLUMNS = 110
+"""Help in a narrower terminal is plain: boxes would cut flags short and break words."""
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 app = typer.Typer(
@@ -48,6 +51,7 @@ app = typer.Typer(
     "Add --debug to any command for the traceback of an error.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
+    rich_markup_mode="rich" if shutil.get_terminal_size().columns >= _BOXED_HELP_COLUMNS else None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 

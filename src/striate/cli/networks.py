@@ -51,11 +51,13 @@ def networks(
         out.print("no network of the catalogue is like that")
         return
     table = Table(box=None, header_style="bold")
-    for heading in ("name", "year", "input", "parameters", "MACs", "top-1 error", "weights"):
+    for heading in ("name", "year", "input", "params", "MACs", "top-1 error", "on", "weights"):
+        is_text = heading in ("name", "input", "on", "weights")
         table.add_column(
             heading,
-            justify="left" if heading in ("name", "input", "weights") else "right",
-            no_wrap=heading != "weights",
+            justify="left" if is_text else "right",
+            no_wrap=heading not in ("name", "weights"),
+            overflow="fold",
         )
     for row in rows:
         error = (row["published"] or {}).get("top1_error")
@@ -66,6 +68,7 @@ def networks(
             short_count(row["num_params"]),
             short_count(row["macs"]),
             "" if error is None else f"{100 * error:.2f} %",
+            row["dataset"] or "",
             ", ".join(row["weights"]),
         )
     out.print(table)

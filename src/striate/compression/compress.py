@@ -78,7 +78,7 @@ def compress(
         steps = deep_steps(loaded, images, ratio=ratio, track=access.track)
     if not images.can_train:
         access.log(
-            f"{images.source} has no training and validation part: nothing is retrained, and figures are of all its images"
+            f"{images.source} has no training and validation part: nothing is retrained on labels, and figures are of all its images"
         )
     work = Work(out.with_name(f".{out.name}.steps"), loaded, images, steps, access, observer)
     original = original_of(loaded, images, track=access.track)

@@ -27,6 +27,7 @@ from striate.compression.retrain import retrain, with_rate
 from striate.compression.sensitivity import equal_rise, sensitivity_curves
 from striate.compression.share import round_to_half
 from striate.compression.steps import DenseSparseDense, Distil, FewValues, LowRank, Prune, PruneChannels, Share, Step
+from striate.compression.tune_shared import tune_shared
 from striate.compression.weights_of import weight_of, weighted_layers
 from striate.data.cache import write_atomically
 from striate.data.opening import Access
@@ -37,7 +38,7 @@ from striate.training.observer import Observer
 from striate.training.recipe import Recipe, ScheduleConfig
 from striate.weights.structure import Structure
 
-SENSITIVITY_IMAGES, CORRECTION_IMAGES = 1000, 64
+SENSITIVITY_IMAGES, CORRECTION_IMAGES, TUNING_IMAGES = 1000, 64, 512
 PRUNE_RATE, SHARE_RATE = 0.5, 0.02
 """Peak rates of retraining, as parts of the rate that the model was trained with."""
 
@@ -80,11 +81,7 @@ class Work:
             case Prune():
                 self._prune(number, step, model, recipe)
             case Share():
-                given = None if recipe is not None else self.images.some(model, CORRECTION_IMAGES)[1]
-                with correcting_biases(model.network, given):
-                    share_by(model, step)
-                if recipe is not None and step.epochs:
-                    self._retrain(number, 0, model, with_rate(recipe, epochs=step.epochs, rate_factor=SHARE_RATE))
+                self._share(number, step, model, recipe)
                 round_to_half(model.network)
             case FewValues():
                 few = partial(with_few_values, kind=step.kind)
@@ -113,6 +110,20 @@ class Work:
                 dense = with_rate(trained, epochs=step.epochs, rate_factor=PRUNE_RATE / 10)
                 self._retrain(number, 1, model, dense, copy.deepcopy)
         return model
+
+    def _share(self, number: int, step: Share, model: Model, recipe: Recipe | None) -> None:
+        """Shared values, trained on labels where there are parts for it, else on what the model answered before."""
+        if recipe is not None:
+            share_by(model, step)
+            if step.epochs:
+                self._retrain(number, 0, model, with_rate(recipe, epochs=step.epochs, rate_factor=SHARE_RATE))
+            return
+        teacher = dataclasses.replace(model, network=copy.deepcopy(model.network))
+        with correcting_biases(model.network, self.images.some(model, CORRECTION_IMAGES)[1]):
+            share_by(model, step)
+        if step.epochs:
+            self.access.log("the shared values learn what the model answered to these images before, without labels")
+            tune_shared(model, teacher, self.images, epochs=step.epochs, most=TUNING_IMAGES, track=self.access.track)
 
     def _prune(self, number: int, step: Prune, model: Model, recipe: Recipe | None) -> None:
         """A little more in each round, so that as large a part of what is left goes in each."""

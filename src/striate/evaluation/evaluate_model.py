@@ -17,6 +17,7 @@ from striate.data.splits import digest, split_dataset
 from striate.errors import DataError, InputError
 from striate.evaluation.evaluate_network import evaluate as evaluate_network
 from striate.evaluation.test_time_augmentation import Averaged
+from striate.notebook import Shown
 from striate.tasks.classification.logits import tempered
 from striate.tasks.labels import map_labels
 from striate.tasks.model import Model, load_model
@@ -25,8 +26,8 @@ from striate.tasks.task import Annotations, Figures
 ALL = "all"
 
 
-@dataclass(frozen=True)
-class SourceEvaluation:
+@dataclass(frozen=True, repr=False)
+class SourceEvaluation(Shown):
     """The figures of a model on one split of a source, at what temperature, and what the mistaken images are called."""
 
     source: str
@@ -34,6 +35,11 @@ class SourceEvaluation:
     evaluation: Figures
     mistake_names: tuple[str, ...]
     temperature: float = 1.0
+
+    def facts(self) -> tuple[str, tuple[tuple[str, object], ...]]:
+        own: Any = self.evaluation
+        figures = own.facts()[1] if isinstance(own, Shown) else ()
+        return "striate evaluation", (("source", self.source), ("part", self.split), *figures)
 
     @property
     def top1_accuracy(self) -> float:

@@ -5,12 +5,15 @@ the network was not trained on. No answer changes, only how sure it is. N images
 """
 
 import dataclasses
+import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from scipy.optimize import brentq
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -31,7 +34,6 @@ MOST_LOGITS = 50_000_000
 """Of more answers than so many numbers, images evenly spread are enough: it is one number that is to be found."""
 MOST_KNOWN = 0.05
 """Fraction of the images that may be training images, copies that lie in both parts for instance."""
-_MOST_STEPS = 100
 _CHI_SQUARED = 3.841459
 """The 95 % quantile for one parameter."""
 
@@ -128,40 +130,39 @@ def calibration_metrics(
 def fit_temperature(logits: Tensor, labels: Tensor) -> float:
     """The temperature in [0.05, 20] with the least negative log-likelihood: logits (N, K), labels (N,) int64.
 
-    The loss is convex in 1 / temperature, so Newton's steps, kept within what is known to hold the minimum, find it.
+    The loss is convex in 1 / temperature, so there is one zero of its slope at most, which Brent's method finds.
     """
     logits = logits - logits.amax(dim=1, keepdim=True)  # what all classes share costs digits and means nothing
     own = logits.gather(1, labels[:, None])[:, 0].double().mean()
-    low, high, inverse = 1 / HIGHEST, 1 / LOWEST, 1.0
-    for _ in range(_MOST_STEPS):
-        probabilities = (logits * inverse).softmax(dim=1)
-        means = (probabilities * logits).sum(dim=1)
-        slope = float(means.double().mean() - own)  # of the loss by the inverse temperature
-        curvature = float(((probabilities * logits.square()).sum(dim=1) - means.square()).double().mean())
-        low, high = (low, inverse) if slope > 0 else (inverse, high)
-        following = inverse - slope / curvature if curvature > 0 else low
-        if not low < following < high:
-            following = (low + high) / 2
-        if abs(following - inverse) <= 1e-6 * inverse:
-            break
-        inverse = following
-    return 1 / inverse
+
+    def slope(inverse: float) -> float:
+        """Of the loss by the inverse temperature."""
+        means = ((logits * inverse).softmax(dim=1) * logits).sum(dim=1)
+        return float(means.double().mean() - own)
+
+    return 1 / _zero(slope, 1 / HIGHEST, 1 / LOWEST)
 
 
 def likely_temperatures(logits: Tensor, labels: Tensor, best: float) -> tuple[float, float]:
     """The 95 % interval around the best temperature by the ratio of likelihoods (Wilks 1938), within [0.05, 20]."""
     allowed = _loss(logits, labels, best) + _CHI_SQUARED / 2 / len(labels)
-    ends = []
-    for far in (LOWEST, HIGHEST):
-        near = best
-        if _loss(logits, labels, far) > allowed:
-            for _ in range(_MOST_STEPS):  # a hundred halvings: to the last digit
-                middle = (near * far) ** 0.5
-                near, far = (near, middle) if _loss(logits, labels, middle) > allowed else (middle, far)
-                if abs(near / far - 1) < 1e-4:
-                    break
-        ends.append(far)
-    return ends[0], ends[1]
+
+    def excess(log_temperature: float) -> float:
+        return _loss(logits, labels, math.exp(log_temperature)) - allowed
+
+    low, middle, high = math.log(LOWEST), math.log(best), math.log(HIGHEST)
+    below = LOWEST if excess(low) <= 0 else math.exp(_zero(lambda place: -excess(place), low, middle))
+    above = HIGHEST if excess(high) <= 0 else math.exp(_zero(excess, middle, high))
+    return min(below, best), max(above, best)
+
+
+def _zero(function: Callable[[float], float], low: float, high: float) -> float:
+    """Where a function that rises from `low` to `high` is zero, to six digits; an end where it is so on one side only."""
+    if function(low) >= 0:
+        return low
+    if function(high) <= 0:
+        return high
+    return float(brentq(function, low, high, xtol=1e-9, rtol=1e-6))
 
 
 def _answers(model: Model, part: Part, batch_size: int, track: Track) -> tuple[Tensor, Tensor]:

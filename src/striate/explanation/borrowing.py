@@ -48,16 +48,23 @@ def map_in_parts(
     """The maps of all images, (N, ...), computed `batch_size` images at a time by `part` while the network is borrowed.
 
     By default as many at a time as have the pixels of 16 images of 224 x 224. Images are taken in the network's type of number; maps are
-    float32, or float64 for a network of float64. Raises InputError for images that are no float batch (N, C, H, W).
+    float32, or float64 for a network of float64. Channels lie last in memory, which a CPU computes twice as fast, unless the network
+    flattens its maps by a view that does not allow it. Raises InputError for images that are no float batch (N, C, H, W).
     """
     with borrowed(network):
         images = check_images(network, images)
         chosen = check_classes(classes, len(images))
         size = num_at_once(images, batch_size)
-        maps = [
-            part(some, chosen[start : start + size] if isinstance(chosen, Tensor) else chosen)
-            for start, some in zip(range(0, len(images), size), images.split(size), strict=True)
-        ]
+        maps, layout = [], torch.channels_last
+        for start, some in zip(range(0, len(images), size), images.split(size), strict=True):
+            own = chosen[start : start + size] if isinstance(chosen, Tensor) else chosen
+            try:
+                maps.append(part(some.contiguous(memory_format=layout), own))
+            except InputError as error:
+                if layout is torch.contiguous_format or "view size is not compatible" not in str(error.__cause__):
+                    raise
+                layout = torch.contiguous_format
+                maps.append(part(some.contiguous(), own))
     joined = torch.cat(maps)
     return joined if joined.dtype == torch.float64 else joined.float()
 
@@ -69,6 +76,12 @@ def num_at_once(images: Tensor, batch_size: int | None) -> int:
     if batch_size < 1:
         raise InputError(f"batch_size must be at least 1 but is {batch_size}")
     return batch_size
+
+
+def laid_out_as(images: Tensor, reference: Tensor) -> Tensor:
+    """Images (N, C, H, W) in the memory layout of others."""
+    is_last = reference.is_contiguous(memory_format=torch.channels_last) and not reference.is_contiguous()
+    return images.contiguous(memory_format=torch.channels_last if is_last else torch.contiguous_format)
 
 
 def check_images(network: nn.Module, images: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from striate.errors import InputError
-from striate.explanation.borrowing import check_images, map_in_parts, num_at_once, run
+from striate.explanation.borrowing import check_images, laid_out_as, map_in_parts, num_at_once, run
 from striate.explanation.gradients import gradients_of_batch
 from striate.explanation.scores import Classes, class_scores
 from striate.progress import Log, log_nothing
@@ -37,8 +37,8 @@ def integrated_gradients(
     """Integrated gradients by the midpoint rule, signed: images (N, C, H, W) -> maps (N, C, H, W).
 
     `baseline` is a number or an image (C, H, W); 0 is the mean colour of normalised images. An image's map sums to its score
-    less the baseline's (completeness). Without `num_steps` steps are tripled, from 16 up to 432, until the largest gap is below
-    1 % of that difference; `log` hears the gap. Raises InputError for a baseline of another shape.
+    less the baseline's (completeness). Without `num_steps` steps are tripled, from 16 up to 432, until an image's gap is below
+    1 % of that difference; `log` hears the largest gap. Raises InputError for a baseline of another shape.
     """
     return integrate(
         network, images, classes=classes, baseline=baseline, num_steps=num_steps, batch_size=batch_size, log=log
@@ -84,16 +84,21 @@ def _integrate_batch(
     difference = images - start
     with torch.no_grad():
         rise = class_scores(run(network, images), chosen) - class_scores(run(network, start), chosen)
-    steps = num_steps or _FIRST_STEPS
-    total = _sum_along(network, start, difference, chosen, _midpoints(steps), size)
+    first = num_steps or _FIRST_STEPS
+    steps = torch.full((len(images),), first, device=images.device)
+    total = _sum_along(network, start, difference, chosen, _midpoints(first), size)
     while True:
-        maps = total / steps * difference
+        maps = total / steps.view(-1, 1, 1, 1) * difference
         gaps = ((maps.flatten(1).sum(dim=1) - rise) / rise.abs().clamp(min=1e-12)).abs()
-        if num_steps or steps >= _MOST_STEPS or gaps.max() < MAX_GAP:
-            return maps, [Completeness(float(gap), steps) for gap in gaps]
-        fresh = [point for place, point in enumerate(_midpoints(_GROWTH * steps)) if place % _GROWTH != 1]
-        total += _sum_along(network, start, difference, chosen, fresh, size)  # every third midpoint is there already
-        steps *= _GROWTH
+        is_open = (gaps >= MAX_GAP) & (steps < (0 if num_steps else _MOST_STEPS))
+        if not is_open.any():
+            return maps, [Completeness(float(gap), int(count)) for gap, count in zip(gaps, steps, strict=True)]
+        # the images that are not complete yet have all taken as many steps; every third new midpoint is there already
+        count = _GROWTH * int(steps[is_open][0])
+        fresh = [point for place, point in enumerate(_midpoints(count)) if place % _GROWTH != 1]
+        own = chosen[is_open] if isinstance(chosen, Tensor) else chosen
+        total[is_open] += _sum_along(network, start[is_open], difference[is_open], own, fresh, size)
+        steps[is_open] = count
 
 
 def _midpoints(num_steps: int) -> list[float]:
@@ -110,7 +115,7 @@ def _sum_along(
     for first in range(0, len(points), several):
         some = points[first : first + several]
         fractions = torch.tensor(some).to(start)[:, None, None, None, None]
-        along = (start + fractions * difference).flatten(0, 1)  # (points * n, C, H, W)
+        along = laid_out_as((start + fractions * difference).flatten(0, 1), difference)  # (points * n, C, H, W)
         labels = chosen.repeat(len(some)) if isinstance(chosen, Tensor) else chosen
         total += gradients_of_batch(network, along, labels).unflatten(0, (len(some), num_images)).sum(dim=0)
     return total

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from striate.errors import InputError
-from striate.explanation.borrowing import map_in_parts, num_at_once, run
-from striate.explanation.scores import Classes, class_scores
+from striate.explanation.borrowing import laid_out_as, map_in_parts, num_at_once, run
+from striate.explanation.scores import Classes, check_classes, class_scores
 from striate.explanation.superpixels import superpixels
 
 
@@ -39,20 +39,20 @@ def lime(
         raise InputError(
             f"segments must be {(len(images), *images.shape[2:])} like the images but are {tuple(segments.shape)}"
         )
-    places = iter(range(len(images)))
 
-    def part(some: Tensor, chosen: Any) -> Tensor:
-        maps = []
-        for i, image in enumerate(some):
-            own = segments[next(places)] if segments is not None else superpixels(image)
-            one = chosen[i : i + 1] if isinstance(chosen, Tensor) else chosen
+    chosen = check_classes(classes, len(images))
+
+    def of_one(place: int) -> Tensor:
+        def part(some: Tensor, label: Any) -> Tensor:
+            own = (superpixels(some[0]) if segments is None else segments[place]).to(some.device)
             size = num_at_once(some, batch_size)
-            present, scores = _sampled(network, image, own.to(some.device), one, num_samples, baseline, seed, size)
-            weights = fit_linear(present, scores, kernel_width, ridge)
-            maps.append(weights.to(some)[own.to(some.device)])
-        return torch.stack(maps)
+            present, scores = _sampled(network, some, own, label, num_samples, baseline, seed, size)
+            return fit_linear(present, scores, kernel_width, ridge).to(some)[own][None]
 
-    return map_in_parts(network, images, classes, part, batch_size=batch_size)
+        label = chosen[place : place + 1] if isinstance(chosen, Tensor) else chosen
+        return map_in_parts(network, images[place : place + 1], label, part, batch_size=batch_size)
+
+    return torch.cat([of_one(place) for place in range(len(images))])
 
 
 @torch.no_grad()
@@ -66,7 +66,7 @@ def _sampled(
     seed: int,
     size: int,
 ) -> tuple[Tensor, Tensor]:
-    """Which segments were there, (samples, segments) of 0 and 1, the first sample being whole, and the scores (samples,)."""
+    """Of one image (1, C, H, W): which segments were there, (samples, segments) of 0 and 1, the first one whole, and the scores."""
     generator = torch.Generator().manual_seed(seed)
     present = torch.randint(0, 2, (num_samples, int(segments.max()) + 1), generator=generator).to(image.device)
     present[0] = 1
@@ -74,7 +74,7 @@ def _sampled(
     for some in present.split(size):
         masks = some[:, segments][:, None].to(image.dtype)  # (n, 1, H, W)
         labels = chosen.expand(len(some)) if isinstance(chosen, Tensor) else chosen
-        scores.append(class_scores(run(network, image * masks + baseline * (1 - masks)), labels))
+        scores.append(class_scores(run(network, laid_out_as(image * masks + baseline * (1 - masks), image)), labels))
     return present, torch.cat(scores)
 
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from striate.errors import InputError
-from striate.explanation.borrowing import map_in_parts, num_at_once, run
+from striate.explanation.borrowing import laid_out_as, map_in_parts, num_at_once, run
 from striate.explanation.scores import Classes, class_scores
 
 
@@ -58,7 +58,7 @@ def _falls(
     several = max(1, size // num_images)
     for first in range(0, len(boxes), several):
         some = boxes[first : first + several]
-        covered = images.repeat(len(some), 1, 1, 1)
+        covered = laid_out_as(images.repeat(len(some), 1, 1, 1), images)
         for place, (top, bottom, left, right) in enumerate(some):
             covered[place * num_images : (place + 1) * num_images, :, top:bottom, left:right] = baseline
         labels = chosen.repeat(len(some)) if isinstance(chosen, Tensor) else chosen

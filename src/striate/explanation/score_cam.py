@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from striate.explanation.borrowing import map_in_parts, num_at_once, run
+from striate.explanation.borrowing import laid_out_as, map_in_parts, num_at_once, run
 from striate.explanation.gradients import as_maps
 from striate.explanation.layers import default_layer
 from striate.explanation.scores import Classes, class_scores
@@ -31,7 +31,13 @@ def score_cam(
             size = num_at_once(some, batch_size)
             return torch.cat(
                 [
-                    _one(network, some[i], maps[i], chosen[i : i + 1] if isinstance(chosen, Tensor) else chosen, size)
+                    _one(
+                        network,
+                        some[i : i + 1],
+                        maps[i],
+                        chosen[i : i + 1] if isinstance(chosen, Tensor) else chosen,
+                        size,
+                    )
                     for i in range(len(some))
                 ]
             )
@@ -40,13 +46,13 @@ def score_cam(
 
 
 def _one(network: nn.Module, image: Tensor, maps: Tensor, chosen: Any, size: int) -> Tensor:
-    """The map (1, h, w) of one image (C, H, W) with the output (C', h, w) of its layer."""
+    """The map (1, h, w) of one image (1, C, H, W) with the output (C', h, w) of its layer."""
     scores = []
     for some in maps.split(size):
-        masks = F.interpolate(some[:, None], size=image.shape[1:], mode="bilinear", align_corners=True)  # (n, 1, H, W)
+        masks = F.interpolate(some[:, None], size=image.shape[2:], mode="bilinear", align_corners=True)  # (n, 1, H, W)
         low, high = masks.amin(dim=(1, 2, 3), keepdim=True), masks.amax(dim=(1, 2, 3), keepdim=True)
         masks = (masks - low) / (high - low).clamp(min=torch.finfo(masks.dtype).tiny)
         labels = chosen.expand(len(some)) if isinstance(chosen, Tensor) else chosen
-        scores.append(class_scores(run(network, image * masks), labels))
+        scores.append(class_scores(run(network, laid_out_as(image * masks, image)), labels))
     weights = torch.cat(scores).softmax(dim=0)
     return (weights[:, None, None] * maps).sum(dim=0).relu()[None]

@@ -24,6 +24,7 @@ from striate.inspection.receptive_field.summary import ReceptiveField, receptive
 from striate.inspection.receptive_field.tensor_field import TensorField
 from striate.inspection.recording import IMAGE, ROOT, Recorder, Step, watching
 from striate.networks.restore import evaluating, keeping_randomness
+from striate.notebook import Shown
 
 _SIZES = (32, 64, 96, 128, 160, 192, 224, 227, 256, 299, 331, 384, 512)
 """Sides of square images that are tried where a network has refused another size."""
@@ -64,8 +65,8 @@ class CallDescription:
     activation_bytes: int
 
 
-@dataclass(frozen=True)
-class NetworkDescription:
+@dataclass(frozen=True, repr=False)
+class NetworkDescription(Shown):
     """A network at `input_size` (C, H, W): its layers in the order in which they first ran, uncalled ones last, and totals.
 
     `forward_peak_bytes` and `training_bytes` are those of inspection/memory.py for one image, None where they could not
@@ -83,6 +84,15 @@ class NetworkDescription:
     layers: tuple[LayerDescription, ...]
     calls: tuple[CallDescription, ...]
     notices: tuple[str, ...]
+
+    def facts(self) -> tuple[str, tuple[tuple[str, object], ...]]:
+        return "striate description", (
+            ("network", self.kind),
+            ("input", "x".join(map(str, self.input_size))),
+            ("layers", f"{len(self.layers):,}"),
+            ("parameters", f"{self.num_params:,}"),
+            ("multiply-adds", f"{self.macs:,}"),
+        )
 
     def to_json(self) -> dict[str, Any]:
         """A dictionary of plain values; tuples become lists once written."""

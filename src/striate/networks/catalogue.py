@@ -107,6 +107,9 @@ _SORT_KEYS: dict[str, Callable[[Entry], Any]] = {
 }
 
 
+_DATASETS = ("CIFAR-100", "CIFAR-10", "ImageNet", "ILSVRC", "MNIST", "SVHN")
+
+
 def list_networks(
     *,
     family: str | None = None,
@@ -156,8 +159,21 @@ def _row(entry: Entry) -> dict[str, Any]:
         "num_params": entry.num_params,
         "macs": entry.macs,
         "published": None if entry.published is None else dataclasses.asdict(entry.published),
+        "dataset": None if _top1_error(entry) is None else _dataset_of(entry),
         "weights": [weights.name for weights in entry.weights],
     }
+
+
+def _dataset_of(entry: Entry) -> str:
+    """What the published error was measured on: as its source says, or as the default head tells."""
+    assert entry.published is not None
+    named = next((name for name in _DATASETS if name.lower() in entry.published.source.lower()), None)
+    if named is not None:
+        return named
+    num_classes = getattr(entry.config, "num_classes", None)
+    ten_classes = {(3, 32, 32): "CIFAR-10", (1, 28, 28): "MNIST"}
+    usual = {1000: "ImageNet", 100: "CIFAR-100", 10: ten_classes.get(entry.input_size)}.get(num_classes or 0)
+    return usual or "its own"
 
 
 def _top1_error(entry: Entry) -> float | None:

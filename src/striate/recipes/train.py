@@ -27,6 +27,7 @@ from striate.explanation.run_panel import write_inside
 from striate.networks.catalogue import build_entry, entry_for
 from striate.networks.entry import Entry
 from striate.networks.given import EXTERNAL, GivenNetwork, NetworkSource, digest_of, given_entry
+from striate.notebook import Shown
 from striate.processor import has_cpp_compiler
 from striate.recipes.choices import Choices
 from striate.recipes.defaults import default_num_threads
@@ -35,6 +36,7 @@ from striate.recipes.devices import check_device, make_fabric, quiet_beside_firs
 from striate.recipes.estimate import estimate_s, in_words
 from striate.recipes.mode_choice import ModeChoice, with_fastest_mode
 from striate.recipes.prepare import Prepared, prepare, prepare_again, trainable_tail
+from striate.recipes.progress_bar import default_observer
 from striate.recipes.run_folder import (
     EVALUATION_FILE,
     RUN_FILE,
@@ -62,7 +64,7 @@ from striate.training.distributed.collectives import (
 )
 from striate.training.distributed.fsdp import check_sharding
 from striate.training.distributed.launch import Rank, current_rank, is_restart_of, launch_identity
-from striate.training.frozen.feature_cache import with_features
+from striate.training.frozen.feature_cache import FeatureLoader, with_features
 from striate.training.frozen.trainable_tail import TrainableTail, whole_state
 from striate.training.loader import MAX_READERS, Loader
 from striate.training.loop import check_batch_size, train_network
@@ -75,8 +77,8 @@ from striate.training.validation import autocast_dtype
 from striate.weights.model_file import MODEL_FILE, ModelFile, read_model_file, write_model_file
 
 
-@dataclass(frozen=True)
-class Run:
+@dataclass(frozen=True, repr=False)
+class Run(Shown):
     """A run folder and how it ended: `status` is "finished" or "interrupted"; the figures are there when it is finished.
 
     `split` is the part of the data that `evaluation` was measured on: "test", or "validation" where there is no test part.
@@ -86,6 +88,16 @@ class Run:
     status: str
     split: str | None = None
     evaluation: Figures | None = None
+
+    def facts(self) -> tuple[str, tuple[tuple[str, object], ...]]:
+        own: Any = self.evaluation
+        figures = own.facts()[1] if isinstance(own, Shown) else ()
+        return "striate run", (
+            ("path", self.path),
+            ("status", self.status),
+            ("measured on", self.split or "nothing yet"),
+            *figures,
+        )
 
     @property
     def model_path(self) -> Path:
@@ -120,6 +132,7 @@ def train(
     observer: Observer | None = None,
     network: NetworkSource | None = None,
     head: str | None = None,
+    progress: bool | None = None,
 ) -> Run:
     """Train a classifier on a source and judge it; what `choices` leaves open is decided by the data.
 
@@ -128,14 +141,15 @@ def train(
     tries how this machine computes it fastest, unless that was measured before. `device` is auto, cpu, cuda or mps. Called in every
     process that torchrun started, the processes share each batch and do together what one would do; the first writes,
     tells and judges, and the others' Run has no figures. `shard_weights` shares out the weights as well.
-    `network` is a network of your own in place of one that `choices` names: a function or class that takes `num_classes` (and
+    Without an `observer` a bar shows how far the run is, where standard error is a terminal or in a notebook; `progress` says so
+    outright. `network` is a network of your own in place of one that `choices` names: a function or class that takes `num_classes` (and
     `in_channels`, where it has that parameter), or a module, of which a copy is trained; `head` names its last layer as in
     `named_modules`, found by running it if left out. Ctrl-C stops
     between two updates; the run can be taken up by `resume`. Raises DataError, InputError, ModelFileError, RunError or
     NonFiniteLoss, each one line.
     """
     started_at = datetime.now(UTC)
-    place, observer = current_rank(), observer or SilentObserver()
+    place, observer = current_rank(), observer or default_observer(progress)
     access = quiet_beside_first(access or Access(), place)
     own_device = check_device(device, choices.precision if choices else None, place)
     if choices is not None and choices.use_compile and own_device.type == "cpu" and not has_cpp_compiler():
@@ -242,6 +256,7 @@ def resume(
     observer: Observer | None = None,
     network: NetworkSource | None = None,
     head: str | None = None,
+    progress: bool | None = None,
 ) -> Run:
     """Go on with a run that was stopped or killed, exactly where its newest whole checkpoint left it.
 
@@ -249,7 +264,7 @@ def resume(
     figures come back. A run with a network of your own needs `network` and `head` again, as `train` got them. Raises RunError
     where the folder is no run or its data have changed.
     """
-    run_dir, observer = Path(run), observer or SilentObserver()
+    run_dir, observer = Path(run), observer or default_observer(progress)
     place = current_rank()
     described = read_run(run_dir)
     recipe = Recipe.from_json(described["recipe"])
@@ -540,7 +555,7 @@ def _trainable_tail(prepared: Prepared) -> TrainableTail | None:
 
 def _features(
     trainee: TrainableTail, prepared: Prepared, loader: Loader, fabric: Fabric, access: Access, observer: Observer
-) -> Loader:
+) -> FeatureLoader:
     """The features that the last layers are trained on, and a line that says so."""
     recipe = prepared.recipe
     made = with_features(

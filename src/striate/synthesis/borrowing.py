@@ -71,6 +71,9 @@ class Layers:
     def __call__(self, images: Tensor) -> dict[str, Tensor]:
         """Images (N, C, H, W) in [0, 1] -> the output of each layer by name, in the order in which they were named."""
         inputs = images if self.normalize is None else self.normalize(images * 255)
+        inputs = inputs.contiguous(
+            memory_format=torch.channels_last
+        )  # convolutions and pools are faster so on every processor
         self.last = self.last or self._find_last(inputs)
         if len(self.names) == 1:
             return {self.last: output_at(self.network, inputs, self.last)}

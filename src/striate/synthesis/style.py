@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from striate.errors import InputError
 from striate.synthesis.borrowing import Layers, borrowing, device_of
-from striate.synthesis.gram import gram_matrix, relative_error
+from striate.synthesis.gram import fast_gram_dtype, gram_matrix, relative_error
 from striate.synthesis.pictures import Synthesis, resize_pixels, to_images
 from striate.synthesis.pixel_search import Method, search_pixels
 from striate.synthesis.regularizers import total_variation
@@ -22,7 +22,7 @@ from striate.synthesis.style_layers import StyleLayers, choose_layers
 from striate.synthesis.visualize import naming_small_pictures
 from striate.synthesis.watching import UNWATCHED, Watch
 
-_BORDERS_PX = {"reflect": 8, "circular": 24}
+_BORDERS_PX = {"reflect": 8, "circular": 32}
 # luminance, and two differences of colour (NTSC's YIQ)
 _TO_YIQ = torch.tensor([[0.299, 0.587, 0.114], [0.595716, -0.274453, -0.321263], [0.211456, -0.522591, 0.311135]])
 
@@ -31,7 +31,8 @@ _TO_YIQ = torch.tensor([[0.299, 0.587, 0.114], [0.595716, -0.274453, -0.321263],
 class StyleConfig:
     """`style_weight` against a weight of 1 for content; `keep_colours` gives the result the content's colours.
 
-    Begins with the content, or with noise for `start` "noise".
+    Begins with the content, or with noise for `start` "noise". `precision` "float32" forbids bfloat16 factors in Gram matrices,
+    which "auto" takes where the processor has them.
     """
 
     style_weight: float = 100.0
@@ -41,6 +42,7 @@ class StyleConfig:
     learning_rate: float | None = None
     keep_colours: bool = False
     start: str = "content"
+    precision: str = "auto"
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -48,6 +50,8 @@ class StyleConfig:
             raise InputError(
                 f"weights must be at least 0 but style has {self.style_weight:g} and total variation {self.total_variation:g}"
             )
+        if self.precision not in ("auto", "float32"):
+            raise InputError(f"precision must be auto or float32 but is {self.precision!r}")
         if self.start not in ("content", "noise"):
             raise InputError(f"a style transfer starts from content or noise but {self.start!r} was asked for")
 
@@ -111,35 +115,52 @@ class StyleLoss:
         self.style_layers = layers.style
         self.content_layers = layers.content if content is not None else ()
         self.outputs = Layers(model, (*self.style_layers, *self.content_layers))
+        self.dtype = torch.float32 if config.precision == "float32" else fast_gram_dtype(device_of(model))
         self.wanted_content: dict[str, Tensor] = {}
         self.wanted_grams: dict[str, Tensor] = {}
         with torch.no_grad():
             if content is not None:
-                found = self._see(content)
+                found = self._see(content, "reflect")
                 self.wanted_content = {name: found[name].clone() for name in self.content_layers}
             for style, fraction in zip(styles, fractions, strict=True):
-                found = self._see(style)
+                found = self._see(style, "reflect")
                 for name in self.style_layers:
-                    gram = fraction * gram_matrix(found[name])
+                    gram = fraction * gram_matrix(found[name], dtype=self.dtype)
                     self.wanted_grams[name] = self.wanted_grams[name] + gram if name in self.wanted_grams else gram
 
-    def _see(self, images: Tensor) -> dict[str, Tensor]:
-        """Outputs for images with a border: convolutions without padding see the outermost pixels too seldom."""
+    def _see(self, images: Tensor, border: str) -> dict[str, Tensor]:
+        """Outputs for images with a border: the outermost pixels are else seen too seldom, or beside zeros.
+
+        For a texture that wraps around, the border is wide and cut off the outputs again.
+        """
         margin = min(_BORDERS_PX[self.border], *(side - 1 for side in images.shape[2:]))
-        return self.outputs(F.pad(images, [margin] * 4, mode=self.border))
+        outputs = self.outputs(F.pad(images, [margin] * 4, mode=border))
+        if self.border == "reflect":
+            return outputs
+        return {name: _without_border(output, images.shape[2:], margin) for name, output in outputs.items()}
 
     def __call__(self, images: Tensor) -> Tensor:
         """One pass up to the last layer needed."""
-        outputs = self._see(images)
+        outputs = self._see(images, self.border)
         loss = torch.zeros((), device=images.device)
         for name in self.content_layers:
             loss = loss + relative_error(outputs[name], self.wanted_content[name]) / len(self.content_layers)
         for name in self.style_layers:
-            error = relative_error(gram_matrix(outputs[name]), self.wanted_grams[name])
+            error = relative_error(gram_matrix(outputs[name], dtype=self.dtype), self.wanted_grams[name])
             loss = loss + self.config.style_weight / len(self.style_layers) * error
         if self.config.total_variation:
             loss = loss + self.config.total_variation * total_variation(images)
         return loss
+
+
+def _without_border(output: Tensor, size: torch.Size, margin: int) -> Tensor:
+    """The part of an output (N, C, h, w) that lies over the images of a (height, width) and not over their border."""
+    if output.ndim != 4:
+        return output
+    cuts = [round(cells * margin / (side + 2 * margin)) for cells, side in zip(output.shape[2:], size, strict=True)]
+    if not any(cuts):
+        return output
+    return output[:, :, cuts[0] : output.shape[2] - cuts[0], cuts[1] : output.shape[3] - cuts[1]]
 
 
 def with_colours_of(images: Tensor, colours: Tensor) -> Tensor:

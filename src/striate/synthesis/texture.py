@@ -16,10 +16,7 @@ from striate.synthesis.watching import UNWATCHED, Watch
 
 @dataclass(frozen=True)
 class TextureConfig:
-    """`size` is (height, width) of the texture to make; one that is tileable goes on where it is laid beside itself.
-
-    Of the sample, only the border of a few pixels that is added to it wraps around as well.
-    """
+    """`size` is (height, width) of the texture to make; one that is tileable goes on where it is laid beside itself."""
 
     size: tuple[int, int]
     num_steps: int = 300

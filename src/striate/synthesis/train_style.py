@@ -1,7 +1,6 @@
 """Training of a style network on a folder of photos (Johnson, Alahi & Fei-Fei 2016, arXiv:1603.08155), resumable."""
 
 import time
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ from striate.errors import InputError, ModelFileError
 from striate.networks.restore import keeping_randomness
 from striate.progress import Log, Track, log_nothing, track_silently
 from striate.synthesis.borrowing import Layers, borrowing, device_of, step_gradient
-from striate.synthesis.gram import gram_matrix
+from striate.synthesis.gram import fast_gram_dtype, gram_matrix
 from striate.synthesis.pictures import read_picture, to_images, to_pixels
 from striate.synthesis.regularizers import total_variation
 from striate.synthesis.style_layers import StyleLayers, choose_layers
@@ -182,8 +181,11 @@ class _Loss:
         self.layers, self.config = layers, config
         self.outputs = Layers(model, (*layers.style, *layers.content))
         self.content = Layers(model, layers.content)
+        self.dtype = fast_gram_dtype(style.device)
         with torch.no_grad():
-            self.wanted = {name: gram_matrix(value) for name, value in Layers(model, layers.style)(style).items()}
+            self.wanted = {
+                name: gram_matrix(value, dtype=self.dtype) for name, value in Layers(model, layers.style)(style).items()
+            }
 
     def __call__(self, painted: Tensor, batch: Tensor) -> Tensor:
         with torch.no_grad():
@@ -195,7 +197,9 @@ class _Loss:
             errors = (found[name] - wanted[name]).square().sum(dim=(1, 2, 3)) / squares
             loss = loss + errors.mean() / len(self.layers.content)
         for name, gram in self.wanted.items():
-            errors = (gram_matrix(found[name]) - gram).square().sum(dim=(1, 2)) / gram.square().sum().clamp(min=1e-20)
+            errors = (gram_matrix(found[name], dtype=self.dtype) - gram).square().sum(
+                dim=(1, 2)
+            ) / gram.square().sum().clamp(min=1e-20)
             loss = loss + self.config.style_weight / len(self.wanted) * errors.mean()
         return loss
 
@@ -211,9 +215,3 @@ def _draw(photos: Tensor, config: TrainStyleConfig, step: int) -> Tensor:
 def _example(network: StyleNetwork, batch: Tensor) -> np.ndarray:
     with torch.no_grad():
         return to_pixels(torch.cat((batch[:1], network(batch[:1])), dim=3))
-
-
-def average_losses(losses: Sequence[float], last: int = 50) -> float:
-    """The mean of the last losses, which vary with the photos of each batch."""
-    tail = losses[-last:]
-    return sum(tail) / len(tail)

@@ -18,6 +18,7 @@ from striate.networks.catalogue import CATALOGUE, entry_for, names_network, spli
 from striate.networks.entry import Entry
 from striate.networks.given import EXTERNAL, NetworkSource, build_given, plain_for
 from striate.networks.restore import evaluating
+from striate.notebook import Shown
 from striate.progress import Log, Track, log_nothing, track_silently
 from striate.tasks.catalogue import make_task
 from striate.tasks.classification.predictions import ClassProbability as ClassProbability
@@ -37,8 +38,8 @@ from striate.weights.structure import Structure
 from striate.weights.task_outputs import fits_outputs
 
 
-@dataclass(frozen=True, eq=False)
-class Model:
+@dataclass(frozen=True, eq=False, repr=False)
+class Model(Shown):
     """A network with what belongs to it. Its mode does not matter: every answer is given in evaluation mode.
 
     `network_name` is "external" for a network of your own, which no file can rebuild; `network_config` holds the fields of the
@@ -57,6 +58,18 @@ class Model:
     temperature: float = 1.0
     structure: Structure = field(default_factory=dict)
     task: Task = field(default=None)  # type: ignore[assignment]
+
+    def facts(self) -> tuple[str, tuple[tuple[str, object], ...]]:
+        preprocessing = self.preprocessing
+        size = "x".join(map(str, (preprocessing.channels, *preprocessing.crop_size)))
+        names = ", ".join(self.class_names[:5]) + (", ..." if len(self.class_names) > 5 else "")
+        return "striate model", (
+            ("network", self.network_name),
+            ("parameters", f"{sum(param.numel() for param in self.network.parameters()):,}"),
+            ("image", size),
+            ("classes", f"{len(self.class_names):,} ({names})"),
+            ("temperature", f"{self.temperature:.3g}"),
+        )
 
     def __post_init__(self) -> None:
         if self.task is None:

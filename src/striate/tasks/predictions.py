@@ -20,10 +20,12 @@ from striate.data.parallel import prefetch
 from striate.data.preprocessing import Preprocessing
 from striate.data.readers.folder_walk import Findings, is_image, walk_files
 from striate.errors import DataError, InputError, StriateError
+from striate.notebook import Shown
 from striate.progress import Log, log_nothing
 from striate.tasks.task import Task
 
 T = TypeVar("T")
+_MISSING = "does not exist"
 ImageLike: TypeAlias = str | Path | Image.Image | np.ndarray
 """A file, a folder of files, a Pillow image, or pixels (H, W) or (H, W, C) uint8."""
 ForwardFn: TypeAlias = Callable[[np.ndarray], np.ndarray]
@@ -47,12 +49,18 @@ class ReadImage:
     size: tuple[int, int]
 
 
-@dataclass(frozen=True)
-class Predictions:
+@dataclass(frozen=True, repr=False)
+class Predictions(Shown):
     """What a model says of many images, in the order given; unreadable ones stand apart."""
 
     predictions: tuple[Any, ...]
     errors: tuple[PredictionError, ...]
+
+    def facts(self) -> tuple[str, tuple[tuple[str, object], ...]]:
+        return "striate predictions", (
+            ("images", f"{len(self.predictions):,}"),
+            ("unreadable", f"{len(self.errors):,}"),
+        )
 
     def to_json(self) -> dict[str, Any]:
         """{"predictions": [{"path", ...}], "errors": [{"path", "reason"}]}; what a prediction holds is the task's."""
@@ -63,8 +71,13 @@ class Predictions:
 
 
 def collect(answers: Iterable[Any]) -> Predictions:
-    """All answers, those that are errors apart."""
+    """All answers, those that are errors apart. InputError where nothing that was named exists."""
     listed = list(answers)
+    if listed and all(isinstance(answer, PredictionError) and answer.reason == _MISSING for answer in listed):
+        names = ", ".join(answer.path for answer in listed[:3]) + (", ..." if len(listed) > 3 else "")
+        raise InputError(
+            f"{names} {'does' if len(listed) == 1 else 'do'} not exist; name image files, or folders of them"
+        )
     return Predictions(
         predictions=tuple(answer for answer in listed if not isinstance(answer, PredictionError)),
         errors=tuple(answer for answer in listed if isinstance(answer, PredictionError)),
@@ -128,7 +141,7 @@ def read_image(name: str, image: ImageLike, preprocessing: Preprocessing) -> Rea
     except InputError as error:
         return PredictionError(name, str(error))
     except FileNotFoundError:
-        return PredictionError(name, "does not exist")
+        return PredictionError(name, _MISSING)
     except OSError as error:
         return PredictionError(name, f"cannot be opened: {error.strerror or error}")
     except MemoryError:

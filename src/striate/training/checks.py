@@ -16,9 +16,9 @@ from torch import Tensor, nn
 from striate.errors import NonFiniteLoss
 from striate.networks.auxiliary import WithAuxiliary
 from striate.tasks.task import Objective, Targets, each_tensor
+from striate.training.batches import BatchSource
 from striate.training.frozen.layer_groups import layer_groups, num_open_groups, open_groups
 from striate.training.frozen.trainable_tail import TrainableTail
-from striate.training.loader import Loader
 from striate.training.optimizers import split_by_decay
 from striate.training.randomness import preserved_randomness, seed_device, seed_for
 from striate.training.recipe import Recipe
@@ -49,7 +49,7 @@ class CheckResult:
 
 
 def run_checks(
-    network: nn.Module, recipe: Recipe, loader: Loader, *, device: torch.device, head: str | None = None
+    network: nn.Module, recipe: Recipe, loader: BatchSource, *, device: torch.device, head: str | None = None
 ) -> tuple[CheckResult, ...]:
     """First loss, effect of regularisation, reach of the gradients, a handful of images learnt by heart.
 
@@ -87,7 +87,7 @@ def run_checks(
         )
 
 
-def plain_objective(loader: Loader, recipe: Recipe, device: torch.device) -> Objective:
+def plain_objective(loader: BatchSource, recipe: Recipe, device: torch.device) -> Objective:
     """The task's loss without smoothing and weights."""
     return loader.task.objective(
         loader.annotations, loader.train, loss=recipe.loss, label_smoothing=0.0, use_class_weights=False, device=device
@@ -222,7 +222,7 @@ def _losses_learning(
         optimizer.step()
 
 
-def _handful(loader: Loader, device: torch.device) -> Batch:
+def _handful(loader: BatchSource, device: torch.device) -> Batch:
     """A few training images that differ: no network can give equal ones different labels."""
     batch = loader.plain_batch(_pick(loader, NUM_HANDFUL), device)
     _, first = np.unique(batch.images.flatten(1).float().cpu().numpy(), axis=0, return_index=True)
@@ -231,7 +231,7 @@ def _handful(loader: Loader, device: torch.device) -> Batch:
     return Batch(batch.images[chosen], targets) if len(chosen) > 1 else batch
 
 
-def _pick(loader: Loader, num_images: int) -> np.ndarray:
+def _pick(loader: BatchSource, num_images: int) -> np.ndarray:
     """Training images in even distances, the classes taking turns."""
     by_class = [loader.train[loader.labels[loader.train] == label] for label in np.unique(loader.labels[loader.train])]
     per_class = -(-num_images // len(by_class))

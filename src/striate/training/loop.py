@@ -14,13 +14,13 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from striate.errors import InputError, RunError
+from striate.training.batches import BatchSource
 from striate.training.checkpoints import has_checkpoints
 from striate.training.checks import CheckResult, run_checks
 from striate.training.distributed.fsdp import check_sharding, is_sharded, shard_weights
 from striate.training.ema import MovingAverage
 from striate.training.frozen.layer_groups import LayerGroup, layer_groups, restored_modes
 from striate.training.interrupts import catching_stop_requests
-from striate.training.loader import Loader
 from striate.training.metrics_log import MetricsLog
 from striate.training.objective import objective_of
 from striate.training.observer import Observer, SilentObserver
@@ -39,14 +39,14 @@ def ignore_best(weights: dict[str, Tensor], epoch: int, record: dict[str, Any]) 
 def train_network(
     network: nn.Module,
     recipe: Recipe,
-    loader: Loader,
+    loader: BatchSource,
     run_dir: Path,
     *,
     fabric: Fabric,
     resume: bool = False,
     use_checks: bool = True,
     head: str | None = None,
-    make_loader: Callable[[], Loader] | None = None,
+    make_loader: Callable[[], BatchSource] | None = None,
     on_best: OnBest = ignore_best,
     observer: Observer | None = None,
     checkpoint_every_s: float = 60.0,
@@ -57,8 +57,8 @@ def train_network(
     Writes run_dir/metrics.jsonl and run_dir/checkpoint/, the latter after every epoch (on a GPU at most every five seconds),
     every `checkpoint_every_s` seconds, at the end, and when Ctrl-C or SIGTERM asks to stop: the status is then "interrupted",
     otherwise "finished". With it `on_best` gets the best epoch so far (best_epoch.py). `head`
-    names the layer that counts as head in transfer learning; the last one without it. `make_feed` is called once the
-    weights that the session starts from are in place, and gives what it is fed instead of `feed`. `use_sharding` shares
+    names the layer that counts as head in transfer learning; the last one without it. `make_loader` is called once the
+    weights that the session starts from are in place, and gives what it trains on instead of `loader`. `use_sharding` shares
     the weights out over the processes, see sharding.py, and leaves them so. The network ends on the device of `fabric`,
     which must have been launched; its modes and `requires_grad` and torch's random streams come back as they were.
     `resume` goes on from the newest checkpoint, or starts where there is none yet. Raises NonFiniteLoss, RunError when

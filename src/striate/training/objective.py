@@ -3,11 +3,11 @@
 import torch
 
 from striate.tasks.task import Objective
-from striate.training.loader import Loader
+from striate.training.batches import BatchSource
 from striate.training.recipe import Recipe
 
 
-def objective_of(recipe: Recipe, loader: Loader, device: torch.device) -> Objective:
+def objective_of(recipe: Recipe, loader: BatchSource, device: torch.device) -> Objective:
     """The recipe's loss on these data. Raises InputError where the task has none such."""
     return loader.task.objective(
         loader.annotations,

@@ -15,8 +15,8 @@ from torch import nn
 
 from striate.errors import InputError, NonFiniteLoss
 from striate.progress import Track, track_silently
+from striate.training.batches import BatchSource
 from striate.training.frozen.layer_groups import layer_groups, num_open_groups, open_groups
-from striate.training.loader import Loader
 from striate.training.objective import objective_of
 from striate.training.optimizers import build_optimizer, set_rates
 from striate.training.randomness import preserved_randomness, seed_for
@@ -57,7 +57,7 @@ class RateScan:
 def find_rate(
     network: nn.Module,
     recipe: Recipe,
-    loader: Loader,
+    loader: BatchSource,
     *,
     fabric: Fabric,
     head: str | None = None,
@@ -111,6 +111,6 @@ def suggest_rate(rates: Sequence[float], losses: Sequence[float]) -> float | Non
     return None if losses[lowest] > (1 - LEAST_GAIN) * losses[0] else rates[lowest] / CAREFUL
 
 
-def _endless_batches(loader: Loader, recipe: Recipe, fabric: Fabric) -> Generator[Batch, None, None]:
+def _endless_batches(loader: BatchSource, recipe: Recipe, fabric: Fabric) -> Generator[Batch, None, None]:
     for epoch in count():
         yield from loader.train_batches(recipe, epoch, fabric.device)

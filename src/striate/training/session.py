@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from striate.errors import InputError, NonFiniteLoss
 from striate.tasks.task import Objective
 from striate.training.adversarial import MOST_VALIDATED, Adversary, TradesLoss, overfits_to_one_step
+from striate.training.batches import BatchSource
 from striate.training.best_epoch import BestEpoch, is_better
 from striate.training.checkpoints import load_newest_checkpoint, save_checkpoint
 from striate.training.checks import CheckResult, standing_still
@@ -25,7 +26,6 @@ from striate.training.distributed.collectives import check_same, raise_on_all_ra
 from striate.training.distributed.fsdp import InPrecision, all_whole, is_sharded
 from striate.training.frozen.layer_groups import LayerGroup, num_open_groups, open_groups
 from striate.training.interrupts import StopRequest
-from striate.training.loader import Loader
 from striate.training.metrics_log import MetricsLog
 from striate.training.observer import Observer, RunStart, StepInfo
 from striate.training.optimizers import set_rates, start_momentum
@@ -56,7 +56,7 @@ class Session:
     """One session of a run."""
 
     recipe: Recipe
-    loader: Loader
+    loader: BatchSource
     run_dir: Path
     fabric: Fabric
     groups: tuple[LayerGroup, ...]

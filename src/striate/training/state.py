@@ -12,12 +12,12 @@ from torch.optim import Optimizer
 
 from striate.errors import RunError
 from striate.progress import Log
+from striate.training.batches import BatchSource
 from striate.training.best_epoch import BestEpoch
 from striate.training.checkpoints import Checkpoint, pack_tree, unpack_tree
 from striate.training.checks import CheckResult
 from striate.training.distributed.fsdp import all_whole, laid_out_like
 from striate.training.ema import MovingAverage
-from striate.training.loader import Loader
 from striate.training.recipe import Recipe
 from striate.training.schedules import Plateau
 from striate.training.step import StepResult
@@ -111,7 +111,7 @@ class TrainingResult:
     checks: tuple[CheckResult, ...] = ()
 
 
-def identify(recipe: Recipe, loader: Loader, fabric: Fabric) -> dict[str, Any]:
+def identify(recipe: Recipe, loader: BatchSource, fabric: Fabric) -> dict[str, Any]:
     """What must be the same for a run to go on ("recipe", "feed"), and what must be for it to go on bit for bit
     ("surroundings").
     """

@@ -8,15 +8,15 @@ from torch import nn
 from striate.evaluation.evaluate_network import accumulate
 from striate.progress import Track, track_silently
 from striate.tasks.task import Figures
+from striate.training.batches import BatchSource
 from striate.training.distributed.collectives import gather_arrays, raise_on_all_ranks
 from striate.training.distributed.fsdp import is_sharded
-from striate.training.loader import Loader
 
 SMALLEST_BATCH = 64
 
 
 def validate(
-    network: nn.Module, loader: Loader, fabric: Fabric, *, batch_size: int, track: Track = track_silently
+    network: nn.Module, loader: BatchSource, fabric: Fabric, *, batch_size: int, track: Track = track_silently
 ) -> Figures:
     """The task's figures on the validation images, shared out over the processes; every process gets those of all.
 

@@ -9,6 +9,7 @@ import pytest
 from rich.table import Table
 from rich.text import Text
 
+from striate.cli.answers import _shortened
 from striate.cli.console import complain, log, out, show_json, track
 from striate.cli.describe import _parse_size
 from striate.cli.progress_display import LiveDisplay, _clock
@@ -107,3 +108,28 @@ def test_kept_memory_is_not_paged_in_again():
         )
         faults[mode] = int(done.stdout)
     assert faults["keep"] * 5 < faults["trim"]
+
+
+@pytest.mark.parametrize(
+    ("path", "width", "shown"),
+    [
+        ("photos/cats/7.jpg", 20, "photos/cats/7.jpg"),
+        ("photos/cats/7.jpg", 16, "…/cats/7.jpg"),
+        ("photos/cats/7.jpg", 12, "…/cats/7.jpg"),
+        ("photos/cats/7.jpg", 9, "…/7.jpg"),
+        ("averylongname.jpg", 9, "…name.jpg"),
+    ],
+)
+def test_long_paths_are_cut_from_the_left(path, width, shown):
+    assert _shortened(path, width) == shown
+
+
+@pytest.mark.parametrize("command", ["train", "predict", "export", "networks"])
+def test_help_in_a_narrow_terminal_cuts_no_flag(command):
+    environment = os.environ | {"COLUMNS": "80"}
+    words = [sys.executable, "-m", "striate", command, "--help"]
+    shown = subprocess.run(words, env=environment, capture_output=True, text=True, check=True).stdout
+    assert "…" not in shown
+    assert max(map(len, shown.splitlines())) <= 80
+    if command == "train":
+        assert "--balanced-sampling / --no-balanced-sampling" in shown

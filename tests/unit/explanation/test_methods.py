@@ -131,8 +131,10 @@ def test_integrated_gradients_take_steps_until_they_are_complete():
     assert [each.gap for each in completeness] == pytest.approx(gaps.tolist(), abs=1e-9)
     assert lines
     assert lines[0].startswith("integrated gradients: completeness within")
-    few, _ = integrate(network, images, classes=[0, 1, 2, 3], num_steps=completeness[0].num_steps)
-    torch.testing.assert_close(maps, few)  # midpoints taken before serve again
+    for place, each in enumerate(completeness):  # midpoints taken before serve again
+        alone, _ = integrate(network, images[place : place + 1], classes=place, num_steps=each.num_steps)
+        torch.testing.assert_close(maps[place : place + 1], alone)
+    assert max(each.num_steps for each in completeness) > 16
 
 
 def test_class_activation_maps_on_paper():
@@ -244,3 +246,24 @@ def test_methods_by_name():
     assert find_methods(["all"]) == METHODS
     with pytest.raises(InputError, match="no method is called 'gradcam'; did you mean grad_cam"):
         find_methods(["gradcam"])
+
+
+class Viewing(TwoModules):
+    """Flattens its maps by a view, which memory with channels last does not allow."""
+
+    def forward(self, images):
+        maps = self.two(self.second(self.one(self.first(images))))
+        return self.head(maps.view(len(maps), 8, -1).mean(dim=2))
+
+
+@pytest.mark.parametrize("method", METHODS, ids=lambda method: method.name)
+def test_a_network_that_needs_its_channels_first_is_explained_too(method):
+    network, images = Viewing(), torch.randn(2, 3, 12, 12)
+    plain = TwoModules()
+    plain.load_state_dict(network.state_dict())
+    plain.first.weight.data *= 0.25  # TwoModules multiplies by four
+    plain.first.bias.data *= 0.25
+    options = {"classes": 1, **QUICK.get(method.name, {}), **({"layer": "second"} if method.takes_layer else {})}
+    torch.testing.assert_close(
+        method.run(network, images, **options), method.run(plain, images, **options), rtol=1e-3, atol=1e-6
+    )

@@ -52,16 +52,27 @@ def test_losses_are_the_papers():
     assert relative_error(torch.zeros(3), torch.ones(3)).item() == 1
 
 
-def test_gradients_by_finite_differences():
-    features = torch.randn(1, 3, 4, 4, dtype=torch.float64, requires_grad=True)
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_gradients_by_finite_differences(layout):
+    features = torch.randn(1, 3, 4, 4, dtype=torch.float64).contiguous(memory_format=layout).requires_grad_()
     wanted = torch.randn(1, 3, 5, 2, dtype=torch.float64)
     assert torch.autograd.gradcheck(lambda found: style_loss(found, wanted), (features,))
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_sixteen_bits_change_little(layout):
+    features = torch.rand(1, 6, 20, 20).contiguous(memory_format=layout).requires_grad_()
+    grams = [gram_matrix(features, dtype=dtype) for dtype in (torch.float32, torch.bfloat16)]
+    torch.testing.assert_close(grams[1], grams[0], rtol=5e-3, atol=0)
+    exact, rounded = (torch.autograd.grad(gram.square().sum(), features)[0] for gram in grams)
+    assert rounded.dtype == torch.float32
+    assert ((rounded - exact).norm() / exact.norm()).item() < 5e-3
 
 
 def test_the_whole_loss_is_the_plain_sum(small):
     small.eval()
     content, style, found = (to_images(picture(seed)) for seed in range(3))
-    config = StyleConfig(style_weight=7.0, total_variation=0.0)
+    config = StyleConfig(style_weight=7.0, total_variation=0.0, precision="float32")
     loss = StyleLoss(small, content, [style, content], [0.75, 0.25], LAYERS, config)(found).item()
 
     def outputs(images):

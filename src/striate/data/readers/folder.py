@@ -6,13 +6,14 @@ are passed over with a notice. A folder that holds nothing but one other folder 
 
 import os
 import unicodedata
+from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
 from striate.data.dataset import NO_SPLIT, SPLITS, Dataset
-from striate.data.readers.access import FileImages, class_name_of, natural_order
+from striate.data.readers.access import FileImages, class_name_of, natural_order, printable
 from striate.data.readers.folder_walk import (
     Findings,
     entries_in,
@@ -26,6 +27,8 @@ from striate.data.readers.folder_walk import (
 from striate.data.readers.nested_classes import check_no_hidden_splits, notice_of_nesting
 from striate.data.readers.split_names import SPLIT_WORDS, splits_of
 from striate.errors import DataError
+
+_MOST_ENDINGS = 5
 
 
 @dataclass
@@ -74,7 +77,7 @@ def read_folder(root: Path) -> Dataset:
     if scan.empty:
         scan.notices.append(f"folders without images, not taken for classes: {listed(scan.empty)}")
     if scan.passed_over:
-        scan.notices.append(f"passed over, not images by their ending: {listed(scan.passed_over)}")
+        scan.notices.append(f"passed over, not images by their ending: {_by_ending(scan.passed_over)}")
     names = natural_order(sorted(set(scan.class_names)))
     places = {name: place for place, name in enumerate(names)}
     return Dataset(
@@ -217,3 +220,14 @@ def _why_no_images(root: Path, findings: Findings) -> str:
         return f"{root} is empty; it should hold a folder for each class with its images"
     because = f" ({found})" if found else ""
     return f"{root} holds no images{because}; it should hold a folder for each class with its images"
+
+
+def _by_ending(paths: list[str]) -> str:
+    """Their number and the first names; how many of which ending where there are several; what to do about photos of telephones."""
+    endings = Counter(os.path.splitext(path)[1].lower() or "without an ending" for path in paths)
+    line = listed(paths)
+    if len(endings) > 1 and len(paths) > 3:
+        shown = ", ".join(f"{count:,} {printable(ending)}" for ending, count in endings.most_common(_MOST_ENDINGS))
+        more = f" and {len(endings) - _MOST_ENDINGS:,} more endings" if len(endings) > _MOST_ENDINGS else ""
+        line = f"{line}: {shown}{more}"
+    return f"{line}; .heic: convert to JPEG first" if {".heic", ".heif"} & endings.keys() else line

@@ -7,7 +7,7 @@ wrote. What is named is collected in a `Findings`, whose `notices()` are lines f
 
 import os
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -103,7 +103,7 @@ def is_image(path: str) -> bool:
     return os.path.splitext(path)[1].lower() in image_suffixes()
 
 
-def listed(names: list[str]) -> str:
+def listed(names: Sequence[str]) -> str:
     """How many, and the first few: "4 (a.txt, b.txt, c.txt, ...)"."""
     shown = ", ".join(printable(name) for name in names[:3])
     more = ", ..." if len(names) > 3 else ""

@@ -2,6 +2,7 @@
 
 import dataclasses
 import difflib
+import itertools
 import os
 from pathlib import Path
 
@@ -24,6 +25,7 @@ from striate.progress import Log, Track, log_nothing, track_silently
 from striate.registry import Registry
 
 DIGITS = "digits"
+_MOST_NEIGHBOURS = 10_000
 
 
 def open_source(
@@ -59,10 +61,24 @@ def open_source(
     if isinstance(source, str) and source in standard_sets:
         data_dir = Path(data_dir) if data_dir else None
         return _open_standard(standard_sets[source], data_dir, download=download, log=log, track=track)
+    if "://" in str(source):
+        raise DataError(f"{source} is a URL, and striate fetches none; fetch and unpack it, and name the folder")
+    if beside := _similar_beside(path):
+        raise DataError(f"there is no file or folder {source}; did you mean {beside}?")
     names = [DIGITS, *standard_sets]
     near = difflib.get_close_matches(str(source).lower(), names, n=3, cutoff=0.6)
     hint = f"did you mean {', '.join(near)}?" if near else f"the data sets known by name are {', '.join(names)}"
     raise DataError(f"there is no file or folder {source}; {hint}")
+
+
+def _similar_beside(path: Path) -> str:
+    """A file or folder beside a missing one whose name is nearly the same; empty where there is none."""
+    try:
+        names = [entry.name for entry in itertools.islice(os.scandir(path.parent), _MOST_NEIGHBOURS)]
+    except (OSError, ValueError):
+        return ""
+    near = difflib.get_close_matches(path.name, names, n=1, cutoff=0.7)
+    return str(path.with_name(near[0])) if near else ""
 
 
 def open_path(path: Path, columns: Columns = NO_COLUMNS) -> Dataset:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from striate.errors import NonFiniteLoss
+from striate.notebook import Shown
 from striate.tasks.classification import metrics
 from striate.tasks.classification.logits import class_logits, first_best, rank_of_labels
 from striate.tasks.classification.metrics import Answers, CalibrationBin, ClassFigures
@@ -43,8 +44,8 @@ class Mistake:
         return asdict(self)
 
 
-@dataclass(frozen=True)
-class Evaluation:
+@dataclass(frozen=True, repr=False)
+class Evaluation(Shown):
     """Figures of a classifier on some images. K classes; shares are fractions in [0, 1] with 95 % Wilson intervals.
 
     `top5` is None for five classes or fewer. `negative_log_likelihood` is the mean over images in nats. `confusion`
@@ -64,6 +65,16 @@ class Evaluation:
     confusion: np.ndarray | None
     most_confused: tuple[tuple[int, int, int], ...]
     mistakes: tuple[Mistake, ...]
+
+    def facts(self) -> tuple[str, tuple[tuple[str, object], ...]]:
+        low, high = self.top1.interval
+        return "striate evaluation", (
+            ("accuracy", f"{100 * self.top1_accuracy:.2f} %"),
+            ("95 % interval", f"{100 * low:.2f} to {100 * high:.2f} %"),
+            ("images", f"{self.num_images:,}"),
+            ("classes", f"{len(self.class_names):,}"),
+            ("calibration error", f"{100 * self.calibration_error:.2f} %"),
+        )
 
     @property
     def top1_accuracy(self) -> float:

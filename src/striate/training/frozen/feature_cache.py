@@ -1,5 +1,4 @@
-"""What the trained part of a network is fed: what the frozen layers give of every image, computed once for each of a few augmented
-views.
+"""Features of a frozen base: what its layers give of every image, computed once for each of a few augmented views.
 
 n images of a batch, N training images, V views. Epoch e takes view e modulo V. A part that is trained on these learns
 what it would learn behind the frozen layers, were they given the same views: nothing in them changes.
@@ -16,9 +15,10 @@ import torch
 from torch import Tensor
 
 from striate.data.parallel import prefetch
+from striate.data.preprocessing import Preprocessing
 from striate.data.sampling import batch_slice, epoch_order
 from striate.progress import Track, track_silently
-from striate.tasks.task import each_tensor
+from striate.tasks.task import Annotations, Targets, Task, each_tensor
 from striate.training.frozen.trainable_tail import TrainableTail
 from striate.training.loader import Loader, layout
 from striate.training.randomness import generator_for
@@ -30,13 +30,50 @@ BATCH_SIZE = 32
 
 
 @dataclass(frozen=True, eq=False)
-class FeatureLoader(Loader):
-    """A `Feed` whose images are features: `views` holds V tensors (N, ...), `validation_features` one of as many rows as
-    there are validation images.
+class FeatureLoader:
+    """A `BatchSource` of features: `views` holds V tensors (N, ...), `validation_features` one of as many rows as there are
+    validation images. All else is as `images`, which they were made of, has it.
     """
 
+    images: Loader
     views: tuple[Tensor, ...]
     validation_features: Tensor
+
+    @property
+    def task(self) -> Task:
+        return self.images.task
+
+    @property
+    def annotations(self) -> Annotations:
+        return self.images.annotations
+
+    @property
+    def preprocessing(self) -> Preprocessing:
+        return self.images.preprocessing
+
+    @property
+    def labels(self) -> np.ndarray:
+        return self.images.labels
+
+    @property
+    def train(self) -> np.ndarray:
+        return self.images.train
+
+    @property
+    def validation(self) -> np.ndarray:
+        return self.images.validation
+
+    def digest(self) -> str:
+        """That of the images: the features follow from them, the recipe and the weights."""
+        return self.images.digest()
+
+    def num_batches(self, recipe: Recipe, world_size: int = 1) -> int:
+        """As many as the images have."""
+        return self.images.num_batches(recipe, world_size)
+
+    def plain_targets(self, indices: np.ndarray) -> Targets:
+        """Those of the images."""
+        return self.images.plain_targets(indices)
 
     def train_batches(
         self,
@@ -48,12 +85,12 @@ class FeatureLoader(Loader):
         rank: int = 0,
         world_size: int = 1,
     ) -> Generator[Batch, None, None]:
-        """As `Feed.train_batches`, of features: the images are those of the epoch's view."""
+        """Features of the epoch's view, in the order in which the images would come."""
         view = self.views[epoch % len(self.views)]
         order = epoch_order(
             self.train, self.labels, seed=recipe.seed, epoch=epoch, use_balanced_sampling=recipe.use_balanced_sampling
         )
-        for start, stop in self.bounds(recipe, world_size)[first_batch:]:
+        for start, stop in self.images.bounds(recipe, world_size)[first_batch:]:
             share = batch_slice(stop - start, rank, world_size)
             batch = self._batch(view, self.train, order[start:stop][share.start : share.stop], device)
             yield dataclasses.replace(batch, share=share)
@@ -84,7 +121,7 @@ def with_features(
     autocast_dtype: torch.dtype | None,
     track: Track = track_silently,
 ) -> FeatureLoader:
-    """The feed with every view of its training images, and its validation images as they are, sent through the frozen layers.
+    """Every view of the training images, and the validation images as they are, sent through the frozen layers.
 
     These must be on `device`, where the features stay. They depend on the recipe, the layers and the images alone.
     """
@@ -110,10 +147,7 @@ def with_features(
                 views.append(torch.empty(shape, dtype=rows.dtype, device=device, memory_format=place(rows)))
             views[view][start : start + len(rows)] = rows
     plain = loader.validation_batches(loader.validation, BATCH_SIZE, device)
-    return FeatureLoader(
-        loader.packed, loader.annotations, loader.train, loader.validation, loader.preprocessing, loader.task,
-        views=tuple(views), validation_features=torch.cat([features(images) for images in plain]),
-    )  # fmt: skip
+    return FeatureLoader(loader, tuple(views), torch.cat([features(images) for images in plain]))
 
 
 def view_images(loader: Loader, recipe: Recipe, view: int, start: int) -> Tensor:

@@ -19,8 +19,8 @@ from torch import nn
 
 from striate.errors import NonFiniteLoss
 from striate.progress import Log, Track, log_nothing, track_silently
+from striate.training.batches import BatchSource
 from striate.training.frozen.layer_groups import layer_groups, num_open_groups, open_groups
-from striate.training.loader import Loader
 from striate.training.objective import objective_of
 from striate.training.optimizers import build_optimizer, set_rates
 from striate.training.randomness import preserved_randomness, seed_for
@@ -125,7 +125,7 @@ def possible_modes(
 def measure_modes(
     network: nn.Module,
     recipe: Recipe,
-    loader: Loader,
+    loader: BatchSource,
     modes: tuple[Mode, ...],
     make_fabric: MakeFabric,
     *,
@@ -133,7 +133,7 @@ def measure_modes(
     log: Log = log_nothing,
     track: Track = track_silently,
 ) -> tuple[ModeTiming, ...]:
-    """How fast each mode trains `network` on the first batch of `feed`, in the order given; nothing where the run is
+    """How fast each mode trains `network` on the first batch of `loader`, in the order given; nothing where the run is
     short.
 
     The run's length is judged in the first mode, on a few images and, where it seems long, on a whole batch, which takes less
@@ -169,7 +169,13 @@ def choose_mode(timings: tuple[ModeTiming, ...], num_images: int) -> Mode:
 
 
 def trial_image_s(
-    network: nn.Module, recipe: Recipe, loader: Loader, mode: Mode, make_fabric: MakeFabric, *, head: str | None = None
+    network: nn.Module,
+    recipe: Recipe,
+    loader: BatchSource,
+    mode: Mode,
+    make_fabric: MakeFabric,
+    *,
+    head: str | None = None,
 ) -> float:
     """Seconds an image of a training step in this mode: on up to eight images and, where that is quick, on a whole batch, which
     takes less time an image. On copies; each step after one to warm up.
@@ -183,7 +189,7 @@ class _Trial:
     """Makes steps of a run on copies of its network."""
 
     def __init__(
-        self, network: nn.Module, recipe: Recipe, loader: Loader, make_fabric: MakeFabric, head: str | None
+        self, network: nn.Module, recipe: Recipe, loader: BatchSource, make_fabric: MakeFabric, head: str | None
     ) -> None:
         self.network = network
         self.recipe = recipe
