@@ -314,7 +314,7 @@ def _from_weights(facts: DataFacts, entry: Entry, choices: Choices) -> Recipe:
     return Recipe(
         network=entry.name,
         epochs=epochs,
-        batch_size=_batch_size(facts, 32),
+        batch_size=_batch_size(facts, 8 if facts.moves_targets else 32),
         optimizer=_transfer_optimizer(choices.optimizer, keeps_features, moves_targets=facts.moves_targets),
         schedule=ScheduleConfig("one_cycle", rise=0.2),
         augmentation=_augmentation(facts),
