@@ -102,3 +102,13 @@ def test_the_command(digits_run, tmp_path):
     done = subprocess.run([*words, "--deep", "--ratio", "999", "--json"], capture_output=True, text=True, timeout=120)
     assert done.returncode == 2
     assert "cannot be reached; the nearest is" in done.stderr
+
+
+def test_the_package_carries_a_compressed_lenet5(shared_data):
+    """`lenet5:mnist` answers offline; its file is small, and right about MNIST's test images."""
+    model = striate.load_model("lenet5:mnist")
+    packaged = Path(striate.__file__).parent / "weights/packaged/lenet5-mnist.striate"
+    assert packaged.stat().st_size < 100_000
+    assert model.class_names == tuple("0123456789")
+    evaluated = striate.evaluate(model, shared_data / "mnist", split="test").evaluation
+    assert evaluated.top1_accuracy > 0.99

@@ -30,6 +30,7 @@ from striate.cli import (
     predict,
     report,
     runs,
+    substitute,
     train,
 )
 from striate.cli import data as data_command
@@ -78,6 +79,7 @@ app.command()(predict.predict)
 app.command()(bench.bench)
 app.command()(attack.attack)
 app.command()(certify.certify)
+app.command()(substitute.substitute)
 app.command()(report.report)
 app.command()(export.export)
 app.command()(export.check)

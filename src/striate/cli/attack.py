@@ -21,7 +21,10 @@ METHODS = (
 
 def attack(
     model: Annotated[
-        str, typer.Argument(metavar="MODEL", help="A run folder, a model.safetensors, or NETWORK:WEIGHTS.")
+        str,
+        typer.Argument(
+            metavar="MODEL", help="A run, a model.safetensors, NETWORK:WEIGHTS, or an exported .onnx or .xml."
+        ),
     ],
     source: Annotated[
         str | None, typer.Argument(metavar="[SOURCE]", help="As for train; what the model was trained on by default.")
@@ -53,6 +56,10 @@ def attack(
     ] = None,
     seed: Annotated[int, typer.Option("--seed", help="Which images and random numbers.")] = 0,
     batch_size: Annotated[int | None, typer.Option("--batch-size", min=1, help="Images computed at once.")] = None,
+    through: Annotated[
+        list[str] | None,
+        typer.Option("--through", metavar="OTHER", help="Make the images on this model; again for a fused ensemble."),
+    ] = None,
     html: Annotated[
         Path | None, typer.Option("--html", metavar="FILE", help="A page with the curve, images and what became what.")
     ] = None,
@@ -76,17 +83,18 @@ def attack(
         from striate.data.opening import Access
         from striate.robustness.ask import request_of
         from striate.robustness.attack_model import attack as attack_source
-        from striate.tasks.model import load_model
+        from striate.robustness.victim import open_victim
 
     request = request_of(
         method=method, suite=suite, norm=norm, epsilon=epsilon, steps=steps, step_size=step_size, restarts=restarts,
         target=target, seed=seed,
     )  # fmt: skip
-    loaded = load_model(model, device=device, download=download, log=log)
+    loaded = open_victim(model, device=device, download=download, log=log)
     access = Access(data_dir=data_dir, download=download, log=log, track=track)
     outcome = attack_source(
         loaded, source, request, split=split, limit=limit, batch_size=batch_size, access=access,
         with_checks=checks, with_curve=html is not None, save_to=save,
+        through=through or (),
     )  # fmt: skip
     if html is not None:
         from striate.reports.attack_page import write_attack_page

@@ -35,6 +35,15 @@ def compress(
     ratio: Annotated[
         float | None, typer.Option("--ratio", help="With --deep: how many times smaller than 32-bit weights.")
     ] = None,
+    budget: Annotated[
+        str | None, typer.Option("--budget", metavar="100kB", help="With --deep: bytes that the file may have.")
+    ] = None,
+    max_drop: Annotated[
+        float | None,
+        typer.Option(
+            "--max-drop", metavar="POINTS", help="With --deep: the smallest file that loses no more, by validation."
+        ),
+    ] = None,
     prune: Annotated[
         float | None, typer.Option("--prune", metavar="FRACTION", help="Prune so much of the weights by magnitude.")
     ] = None,
@@ -48,6 +57,10 @@ def compress(
     share: Annotated[
         str | None, typer.Option("--share", metavar="conv=8,dense=5", help="Share weights: bits for each weight.")
     ] = None,
+    int8: Annotated[
+        bool, typer.Option("--int8", help="Weights of 8 bits, a scale a channel, biases corrected.")
+    ] = False,
+    qat: Annotated[bool, typer.Option("--qat", help="With --int8: train with rounded weights first.")] = False,
     channels: Annotated[
         float | None,
         typer.Option("--channels", metavar="FRACTION", help="Prune whole channels down to so much of the MACs."),
@@ -82,8 +95,19 @@ def compress(
     with importing():
         from striate.cli.progress_display import LiveDisplay
         from striate.compression.compress import compress as compress_model
-        from striate.compression.steps import DenseSparseDense, Distil, FewValues, LowRank, Prune, PruneChannels, Share
+        from striate.compression.search import parse_size, smallest_within
+        from striate.compression.steps import (
+            DenseSparseDense,
+            Distil,
+            FewValues,
+            Int8,
+            LowRank,
+            Prune,
+            PruneChannels,
+            Share,
+        )
         from striate.data.opening import Access
+        from striate.reports.frontier import draw_frontier
 
     steps: dict[str, Step] = {}
     chosen: dict[str, Any] = {} if epochs is None else {"epochs": epochs}
@@ -93,6 +117,10 @@ def compress(
         steps["--prune"] = Prune(prune, scope=how, rounds=rounds, **last)
     if share is not None:
         steps["--share"] = Share(**{**_bits(share), **chosen})
+    if qat and not int8:
+        raise InputError("--qat is for --int8: it trains with the weights as 8 bits hold them")
+    if int8:
+        steps["--int8"] = Int8(epochs=(2 if epochs is None else epochs) if qat else 0)
     if channels is not None:
         steps["--channels"] = PruneChannels(channels, **chosen)
     if low_rank is not None:
@@ -109,15 +137,27 @@ def compress(
         raise InputError(
             "say what to do to the model: --deep (with --ratio 40), or single steps such as --prune 0.9 --share conv=8,dense=5"
         )
-    if ratio is not None and not deep:
-        raise InputError("--ratio is for --deep; single steps say themselves how far they go")
+    if not deep and (ratio, budget, max_drop) != (None, None, None):
+        raise InputError("--ratio, --budget and --max-drop are for --deep; single steps say themselves how far they go")
+    if (ratio, budget, max_drop).count(None) < 2:
+        raise InputError("give one of --ratio, --budget and --max-drop")
     access = Access(data_dir=data_dir, download=download, log=log, track=track)
+    if max_drop is not None:
+        found = smallest_within(
+            model, source, to, max_drop, coder=coder, access=access, device=device, observer=LiveDisplay
+        )
+        picture = to.with_suffix(".frontier.png")
+        draw_frontier(found, picture)
+        log(f"frontier: {picture}")
+        show_json(found.to_json()) if as_json else show_ledger(found.to_json()["ledger"])
+        return
     result = compress_model(
         model,
         source,
         to,
         None if deep else in_order(steps, sys.argv),
         ratio=ratio,
+        budget=None if budget is None else parse_size(budget),
         coder=coder,
         access=access,
         device=device,

@@ -13,7 +13,17 @@ from striate.compression.images import CompressionImages, open_images
 from striate.compression.ledger import LedgerLine, Original, measure, original_of
 from striate.compression.model_bytes import bytes_of, shortened
 from striate.compression.retrain import base_recipe
-from striate.compression.steps import DenseSparseDense, Distil, FewValues, LowRank, Prune, PruneChannels, Share, Step
+from striate.compression.steps import (
+    DenseSparseDense,
+    Distil,
+    FewValues,
+    Int8,
+    LowRank,
+    Prune,
+    PruneChannels,
+    Share,
+    Step,
+)
 from striate.compression.work import Work
 from striate.data.cache import write_atomically
 from striate.data.opening import Access
@@ -56,6 +66,7 @@ def compress(
     steps: Sequence[Step] | None = None,
     *,
     ratio: float | None = None,
+    budget: int | None = None,
     coder: str = "range",
     access: Access | None = None,
     device: str = "cpu",
@@ -63,9 +74,9 @@ def compress(
 ) -> Compressed:
     """Compress the model that `load_model` takes, with images of `source` (those it was trained on without one), into the file `out`.
 
-    `steps` are taken in order; without any they are those of deep compression, with `ratio` as the aim. Each step is retrained on
-    the source's training part where it has one, chosen by its validation part, and measured on its test part. A folder beside `out`
-    holds what is done while it lasts: the same call after a kill goes on from there. Raises InputError, DataError or
+    `steps` are taken in order; without any they are those of deep compression, with `ratio` as the aim, or `budget` bytes. Each
+    step is retrained on the source's training part where it has one, chosen by its validation part, and measured on its test part.
+    A folder beside `out` holds what is done while it lasts: the same call after a kill goes on from there. Raises InputError, DataError or
     ModelFileError, each one line.
     """
     access, out = access or Access(), Path(out)
@@ -74,6 +85,8 @@ def compress(
     loaded = load_model(model, device=device, download=access.download, log=access.log)
     images = open_images(loaded, source, access)
     num_bytes = num_bytes_of(loaded)
+    if budget is not None:
+        ratio = num_bytes / budget
     if steps is None:
         steps = deep_steps(loaded, images, ratio=ratio, track=access.track)
     if not images.can_train:
@@ -119,6 +132,8 @@ def _describe(step: Step) -> str:
         case Prune():
             rounds = f"{step.rounds} rounds of {step.epochs} epochs, the last of {step.last_epochs}"
             return f"prune: {100 * step.sparsity:.1f} % of the weights, scope {step.scope}, {rounds}"
+        case Int8():
+            return f"int8: weights of 8 bits, a scale a channel, biases corrected, {step.epochs} epochs"
         case PruneChannels():
             return f"channels: down to {100 * step.macs:.0f} % of the multiply-adds, {step.epochs} epochs"
         case LowRank():
@@ -165,8 +180,8 @@ def ledger(
     images = open_images(first, source, access)
     original = original_of(first, images, track=access.track)
     lines = []
-    for ref in models:
-        model = load_model(ref, device=device, download=access.download, log=access.log)
+    for number, ref in enumerate(models):
+        model = load_model(ref, device=device, download=access.download, log=access.log) if number else first
         if model.class_names != first.class_names:
             raise InputError(
                 f"{ref} answers for other classes than {models[0]}; a ledger compares models of the same ones"

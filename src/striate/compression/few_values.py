@@ -45,11 +45,15 @@ class _Ternary(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Equations 7 and 8; the negative number enters with a minus here, so its gradient has the other sign."""
+        """Equations 7 and 8; the negative number enters with a minus here, so its gradient has the other sign.
+
+        Those of the two numbers are means over their weights and not sums, so that one learning rate does for them and for the weights.
+        """
         is_positive, is_negative, positive, negative = ctx.saved_tensors
         grad = grads[0]
         scale = torch.where(is_positive, positive, torch.where(is_negative, negative, 1.0))
-        return grad * scale, (grad * is_positive).sum(), -(grad * is_negative).sum()
+        means = [(grad * each).sum() / each.sum().clamp(min=1) for each in (is_positive, is_negative)]
+        return grad * scale, means[0], -means[1]
 
 
 class Binary(nn.Module):

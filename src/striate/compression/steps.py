@@ -116,7 +116,15 @@ class LowRank:
             raise InputError(f"the energy that factors keep must lie in (0, 1] but is {self.energy:g}")
 
 
-Step = PruneChannels | LowRank | Prune | Share | FewValues | Distil | DenseSparseDense
+@dataclass(frozen=True)
+class Int8:
+    """Round weights to 8 bits a number, a scale a channel, and correct biases; with `epochs` they are trained as rounded first."""
+
+    epochs: int = 0
+    name: str = "int8"
+
+
+Step = Int8 | PruneChannels | LowRank | Prune | Share | FewValues | Distil | DenseSparseDense
 """Any step."""
 
 

@@ -20,13 +20,24 @@ from striate.compression.deep import share_by
 from striate.compression.distil import Distilled, check_teacher
 from striate.compression.few_values import with_few_values
 from striate.compression.images import CompressionImages
+from striate.compression.int8 import quantize_weights, rounded_copy
 from striate.compression.low_rank import factor_layers
 from striate.compression.model_bytes import bytes_of
 from striate.compression.prune import prune, prune_weight, sparsity_of
 from striate.compression.retrain import retrain, with_rate
 from striate.compression.sensitivity import equal_rise, sensitivity_curves
 from striate.compression.share import round_to_half
-from striate.compression.steps import DenseSparseDense, Distil, FewValues, LowRank, Prune, PruneChannels, Share, Step
+from striate.compression.steps import (
+    DenseSparseDense,
+    Distil,
+    FewValues,
+    Int8,
+    LowRank,
+    Prune,
+    PruneChannels,
+    Share,
+    Step,
+)
 from striate.compression.tune_shared import tune_shared
 from striate.compression.weights_of import weight_of, weighted_layers
 from striate.data.cache import write_atomically
@@ -89,6 +100,12 @@ class Work:
                     number, 0, model, with_rate(recipe_of(recipe), epochs=step.epochs, rate_factor=PRUNE_RATE), few
                 )
                 round_to_half(model.network)
+            case Int8():
+                if recipe is not None and step.epochs:
+                    this = with_rate(recipe, epochs=step.epochs, rate_factor=SHARE_RATE)
+                    self._retrain(number, 0, model, this, rounded_copy)
+                with correcting_biases(model.network, self.images.some(model, CORRECTION_IMAGES)[1]):
+                    quantize_weights(model.network)
             case PruneChannels():
                 _, given = self.images.some(model, 1)
                 network, structure = prune_to_macs(model.network, step.macs, given)

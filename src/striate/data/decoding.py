@@ -15,6 +15,8 @@ import re
 import struct
 import threading
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,6 +26,7 @@ from PIL import ExifTags, Image, ImageFile, PngImagePlugin, TiffImagePlugin
 from striate.errors import InputError
 
 MAX_PIXELS = 100_000_000
+NO_MEMORY = "needs more memory than there is"
 _COMMON_FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "MPO", "AVIF", "PPM", "JPEG2000")
 _RARE_FORMATS = ("DIB", "ICO", "ICNS", "PCX", "QOI", "SGI", "SUN", "DDS", "PSD", "FLI", "XBM", "XPM", "TGA")
 _FORMATS = _COMMON_FORMATS + _RARE_FORMATS  # in the order in which they are tried
@@ -61,16 +64,20 @@ def decode_image(data: bytes | np.ndarray, channels: int, *, max_pixels: int = M
     channels only as they are. Raises InputError with a reason that completes "photo.jpg ...": "is empty", "is cut
     off", "has 4 channels, not 3". Safe to call from many threads.
     """
-    if isinstance(data, np.ndarray):
-        return _match_channels(data, channels)
-    return _to_pixels(_decode(data, channels, max_pixels))
+    with _costing_the_image():
+        return (
+            _match_channels(data, channels)
+            if isinstance(data, np.ndarray)
+            else _to_pixels(_decode(data, channels, max_pixels))
+        )
 
 
 def decode_picture(
     data: bytes | np.ndarray, channels: int, *, max_pixels: int = MAX_PIXELS
 ) -> np.ndarray | Image.Image:
     """`decode_image`, but files as Pillow's images of mode "L" or "RGB", which can be resized without being copied."""
-    return _match_channels(data, channels) if isinstance(data, np.ndarray) else _decode(data, channels, max_pixels)
+    with _costing_the_image():
+        return _match_channels(data, channels) if isinstance(data, np.ndarray) else _decode(data, channels, max_pixels)
 
 
 def image_facts(data: bytes | np.ndarray, *, max_pixels: int = MAX_PIXELS) -> ImageFacts:
@@ -83,7 +90,7 @@ def image_facts(data: bytes | np.ndarray, *, max_pixels: int = MAX_PIXELS) -> Im
         height, width, num_channels = pixels.shape
         mode = {1: "L", 3: "RGB"}.get(num_channels, f"{num_channels} channels")
         return ImageFacts(width=width, height=height, mode=mode, format="pixels")
-    with _strict_pillow:
+    with _costing_the_image(), _strict_pillow:
         image = _open(data)
         if isinstance(image, PngImagePlugin.PngImageFile):
             _check_size(image.size, max_pixels)
@@ -100,7 +107,17 @@ def image_pixels(image: Image.Image, channels: int, *, max_pixels: int = MAX_PIX
 
     Raises InputError like `decode_image`.
     """
-    return _to_pixels(_plain(image, channels, max_pixels))
+    with _costing_the_image():
+        return _to_pixels(_plain(image, channels, max_pixels))
+
+
+@contextmanager
+def _costing_the_image() -> Iterator[None]:
+    """Too little memory for an image costs that image, like any other reason."""
+    try:
+        yield
+    except MemoryError as error:
+        raise InputError(_damage(error)) from error
 
 
 @functools.cache
@@ -206,7 +223,7 @@ def _open(data: bytes) -> ImageFile.ImageFile:
 def _damage(error: Exception) -> str:
     """The reason in words for what a reader raised."""
     if isinstance(error, MemoryError):
-        return "needs more memory than there is"
+        return NO_MEMORY
     text = str(error).lower()
     signs = ("truncated", "not enough", "incomplete", "unexpected end", "buffer is not large", "eof")
     if isinstance(error, EOFError | struct.error | IndexError) or any(sign in text for sign in signs):

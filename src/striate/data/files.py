@@ -3,25 +3,25 @@
 import errno
 import os
 import stat
-from collections.abc import Iterator
-from contextlib import contextmanager
 from io import BufferedReader
 from pathlib import Path
 
 
-@contextmanager
-def open_regular_file(path: str | Path) -> Iterator[BufferedReader]:
-    """A file to read bytes from. Raises OSError, also for pipes, sockets, devices and folders: reading those may never end."""
+def open_file(path: str | Path) -> BufferedReader:
+    """A file, open to read bytes from. Raises OSError, also for pipes, sockets, devices and folders: reading those may never end."""
     # a pipe that nobody writes to would be waited for in the very act of opening
     number = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
-    with os.fdopen(number, "rb") as file:
+    try:
         check_regular(os.fstat(number).st_mode, path)
-        yield file
+    except OSError:
+        os.close(number)
+        raise
+    return os.fdopen(number, "rb")
 
 
 def read_regular_file(path: str | Path, max_bytes: int | None = None) -> bytes:
     """The bytes of a file, at most `max_bytes`; OSError as above, and for a file that is larger."""
-    with open_regular_file(path) as file:
+    with open_file(path) as file:
         size_bytes = os.fstat(file.fileno()).st_size
         if max_bytes is not None and size_bytes > max_bytes:
             raise OSError(errno.EFBIG, f"it has {size_bytes:,} bytes, over the limit of {max_bytes:,}")

@@ -14,7 +14,7 @@ import PIL
 from PIL import Image
 
 from striate.data.dataset import Dataset, ImageReader
-from striate.data.decoding import MAX_PIXELS, decode_picture
+from striate.data.decoding import MAX_PIXELS, NO_MEMORY, decode_picture
 from striate.data.hashing import hash_image
 from striate.data.pack_folder import (
     MEMORY_LIMIT_BYTES,
@@ -281,7 +281,7 @@ def _decode_chunk(job: Job, rows: np.ndarray) -> list[tuple[int, Decoded]]:
             small.append((place, picture))
             decoded.append(Decoded(picture))
         else:
-            decoded.append(Decoded(job.preprocessing.resize_image(picture)))
+            decoded.append(_resized(job, picture))
     alike = len({image.shape for _, image in small}) == 1
     parts = [small] if alike else [[each] for each in small]
     for part in parts:
@@ -289,6 +289,13 @@ def _decode_chunk(job: Job, rows: np.ndarray) -> list[tuple[int, Decoded]]:
         for (place, _), image in zip(part, resized, strict=True):
             decoded[place] = Decoded(image)
     return list(zip(rows.tolist(), decoded, strict=True))
+
+
+def _resized(job: Job, picture: np.ndarray | Image.Image) -> Decoded:
+    try:
+        return Decoded(job.preprocessing.resize_image(picture))
+    except MemoryError:
+        return Decoded(None, NO_MEMORY, is_lasting=False)
 
 
 class _Unread(Exception):
@@ -309,8 +316,8 @@ def _decode(job: Job, row: int) -> np.ndarray | Image.Image:
         raise _Unread("was changed after the source was scanned", is_lasting=False)
     try:
         return decode_picture(data, job.preprocessing.channels, max_pixels=job.max_pixels)
-    except InputError as error:
-        raise _Unread(str(error), is_lasting=True) from error
+    except InputError as error:  # memory may be there another time
+        raise _Unread(str(error), is_lasting=str(error) != NO_MEMORY) from error
 
 
 def _by_image(

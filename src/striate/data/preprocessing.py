@@ -30,6 +30,8 @@ _FILTERS = {
 }
 _WIDEST_FILTER = 3
 _NUM_TRIES = 16
+MAX_RESIZE_PX = 4096
+"""The longest `resize_size`, and so the longest side of a crop: with MAX_ASPECT some 34 million pixels."""
 MAX_ASPECT = 2
 """After resizing, no side is kept longer than about this many times the short one: both ends are cut off."""
 
@@ -64,6 +66,8 @@ class Preprocessing:
         ):
             if not all(type(value) is int and value >= 1 for value in whole):
                 raise InputError(f"{name} must be made of whole numbers of at least 1 but is {getattr(self, name)!r}")
+        if self.resize_size > MAX_RESIZE_PX:
+            raise InputError(f"resize_size {self.resize_size} is over the limit of {MAX_RESIZE_PX} pixels")
         for name, real in (("mean", self.mean), ("std", self.std), ("scale", (self.scale,))):
             if not all(isinstance(value, float | int) and math.isfinite(value) for value in real):
                 raise InputError(f"{name} must be made of finite numbers but is {getattr(self, name)!r}")

@@ -21,6 +21,7 @@ from PIL import Image
 
 from striate.data.cache import write_atomically, writing_atomically
 from striate.data.dataset import NO_SPLIT, SPLITS, Dataset
+from striate.data.files import open_file, read_regular_file
 from striate.errors import DataError, InputError, RunError
 from striate.progress import Log, Track, log_nothing, track_silently
 
@@ -28,6 +29,8 @@ FORMAT = 1
 INDEX_FILE = "shards.json"
 UNASSIGNED = "images"
 """What the shards of images without a split are called."""
+MAX_TABLE_BYTES = 1 << 30
+"""An index or a table is read into memory whole; ten million images take as many bytes."""
 _ORDER_SEED = 0
 _MEGABYTE = 1_000_000
 _SUFFIXES = {b"\xff\xd8\xff": "jpg", b"\x89PNG": "png", b"GIF8": "gif", b"BM": "bmp", b"II*\0": "tif", b"MM\0*": "tif"}
@@ -126,7 +129,11 @@ def _begin(folder: Path, plan: dict[str, Any], dataset: Dataset) -> None:
     """Make the folder, or make sure that it holds shards of this very plan."""
     path = folder / "plan.json"
     if path.is_file():
-        if json.loads(path.read_bytes()) != plan:
+        try:
+            found = json.loads(read_regular_file(path, MAX_TABLE_BYTES))
+        except (ValueError, RecursionError):
+            found = None
+        if found != plan:
             raise InputError(
                 f"{folder} holds shards of another source, or of other sizes than {plan['shard_mb']} MB; "
                 f"name an empty folder for those of {dataset.source}"
@@ -218,7 +225,7 @@ def _to_png(pixels: np.ndarray) -> bytes:
 def _read_table(folder: Path, name: str) -> dict[str, Any] | None:
     """The table of a shard that is whole; None where there is none yet."""
     try:
-        table: dict[str, Any] = json.loads((folder / f"{name}.json").read_bytes())
+        table: dict[str, Any] = json.loads(read_regular_file(folder / f"{name}.json", MAX_TABLE_BYTES))
         is_whole = (folder / f"{name}.tar").stat().st_size == table["shard"]["size_bytes"]
     except (FileNotFoundError, ValueError, KeyError, TypeError):
         return None
@@ -227,7 +234,7 @@ def _read_table(folder: Path, name: str) -> dict[str, Any] | None:
 
 def sha256_of(path: Path) -> str:
     """64 hexadecimal digits of a file's bytes."""
-    with path.open("rb") as file:
+    with open_file(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
@@ -239,15 +246,53 @@ def damaged_shards(folder: Path, shards: tuple[Shard, ...], *, track: Track = tr
 
 
 def read_index(folder: Path) -> tuple[dict[str, Any], tuple[Shard, ...]]:
-    """What `shards.json` says. DataError where it is not one of ours."""
+    """What `shards.json` says, every part of it of the type it should be. DataError where it is not one of ours."""
     path = folder / INDEX_FILE
     try:
-        index = json.loads(path.read_bytes())
+        index = json.loads(read_regular_file(path, MAX_TABLE_BYTES))
+        if type(index["format"]) is not int or index["format"] < 1:
+            raise ValueError("its format is no number")
         if index["format"] > FORMAT:
             raise DataError(f"{path} has version {index['format']}; this striate reads up to {FORMAT}: update it")
+        _check_index(index)
         return index, tuple(Shard(**shard) for shard in index["shards"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise DataError(f"{path} cannot be read as an index of shards ({error}); write the shards again") from None
+    except (OSError, ValueError, KeyError, TypeError, RecursionError, MemoryError) as error:
+        raise DataError(
+            f"{path} cannot be read as an index of shards ({str(error)[:200]}); write the shards again"
+        ) from None
+
+
+def _check_index(index: dict[str, Any]) -> None:
+    """Raise ValueError, KeyError or TypeError for what no index of ours holds."""
+    names, left_out, shards = index["class_names"], index["left_out"], index["shards"]
+    if not all(isinstance(part, list) for part in (names, left_out, shards)):
+        raise ValueError("its class_names, left_out and shards are no lists")
+    if not all(is_text(name) for name in (*names, *left_out)) or len(set(names)) < len(names) or "" in names:
+        raise ValueError("its class_names are not different names, or its left_out no texts")
+    if type(index["has_index_labels"]) is not bool:
+        raise ValueError("its has_index_labels is not true or false")
+    for shard in shards:
+        fits = isinstance(shard, dict) and all(is_text(shard[key]) for key in ("name", "split", "sha256"))
+        if not fits or not all(is_count(shard[key]) for key in ("num_images", "size_bytes")):
+            raise ValueError("one of its shards has no name, split, sha256, num_images and size_bytes")
+    if len({shard["name"] for shard in shards}) < len(shards):
+        raise ValueError("one of its shards is there twice")
+
+
+def is_count(value: object) -> bool:
+    """Whether a value from a file is a whole number that a file's length can be."""
+    return type(value) is int and 0 <= value < 2**62
+
+
+def is_text(value: object) -> bool:
+    """Whether a value from a file is a text that can be written again: no halves of pairs, which JSON lets through."""
+    if not isinstance(value, str):
+        return False
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return "\0" not in value
 
 
 def _to_json(document: Any) -> bytes:

@@ -136,8 +136,8 @@ def _figure(num_epochs: int) -> tuple[Figure, Axes]:
     axes = figure.add_subplot()
     axes.set_xlabel("epoch")
     axes.set_xlim(0.5, max(2, num_epochs) + 0.5)
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.yaxis.set_major_locator(MaxNLocator(5))
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
+    axes.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
     axes.grid(axis="y", linewidth=0.6)
     axes.tick_params(length=0)
     return figure, axes

@@ -21,6 +21,7 @@ from striate.reports import figures
 from striate.reports.epoch_records import read_epochs
 from striate.reports.page import page_environment
 from striate.tasks.catalogue import TASKS
+from striate.training.recipe import Recipe
 
 REPORT_FILE = "report.html"
 MAX_MATRIX_CLASSES = 30
@@ -70,6 +71,7 @@ def _render(
             "rows": _setting_rows,
             "pyrepr": repr,
             "shell": shell,
+            "made_by": made_by,
             "last_part": last_part,
         }
     )
@@ -93,6 +95,8 @@ def _render(
         **(_TASK_VALUES.get(task.name, _no_values)(evaluation) if evaluation else {}),
         inside=_inside(run_dir),
         counts=_counts(run),
+        unusual=_unusual_settings(run["recipe"]),
+        max_matrix_classes=MAX_MATRIX_CLASSES,
         broken=[_name_and_reason(entry) for entry in run["data"].get("broken", [])],
         max_open_classes=MAX_OPEN_CLASSES,
     )
@@ -121,6 +125,7 @@ def _classification_values(evaluation: dict[str, Any]) -> dict[str, Any]:
     return {
         "reliability": Markup(figures.reliability_chart(evaluation["calibration"])),
         "baseline": _baseline(evaluation),
+        "chance": _chance(evaluation),
         "matrix": _matrix(evaluation),
         "confusions": evaluation["most_confused"][:NUM_CONFUSIONS],
         "weakest": _weakest(evaluation),
@@ -139,6 +144,22 @@ def _baseline(evaluation: dict[str, Any]) -> dict[str, Any]:
     """What answering always the same, commonest class would reach."""
     commonest = max(evaluation["per_class"], key=lambda figures: figures["support"])
     return {"name": commonest["name"], "accuracy": commonest["support"] / evaluation["num_images"]}
+
+
+def _chance(evaluation: dict[str, Any]) -> str:
+    """In words, where the accuracy cannot be told from always giving the commonest answer; else empty."""
+    low, high = evaluation["top1_interval"]
+    baseline = _baseline(evaluation)
+    if low > baseline["accuracy"]:
+        return ""
+    worse = "below" if high < baseline["accuracy"] else "no better than"
+    return f"That is {worse} always answering {baseline['name']}, the commonest class: as far as these images tell, it has learnt nothing."
+
+
+def _unusual_settings(recipe: dict[str, Any]) -> dict[str, str]:
+    """Settings of a recipe, flat, that differ from what a recipe has where nothing is chosen."""
+    usual = dict(_setting_rows(json.loads(json.dumps(Recipe(network="", epochs=1, batch_size=1).to_json()))))
+    return {name: value for name, value in _setting_rows(recipe) if usual.get(name) != value}
 
 
 def _matrix(evaluation: dict[str, Any]) -> list[dict[str, Any]] | None:
@@ -276,6 +297,16 @@ def duration(seconds: float | None) -> str:
 def moment(text: str) -> str:
     """A moment as "2026-11-23 18:20", of one in ISO form."""
     return text.replace("T", " ")[:16]
+
+
+def made_by(words: list[str], source: str) -> str:
+    """The command, or the call from Python, that really made a run; `words` are those the process was started with."""
+    program = words[0].replace("\\", "/").rpartition("/")[2]
+    if program.removesuffix(".exe") == "striate":
+        return shlex.join(["striate", *words[1:]])
+    if program == "__main__.py":
+        return shlex.join(["python", "-m", "striate", *words[1:]])
+    return f"striate.train({source!r}, ...)   # called from Python: {program or 'interactively'}"
 
 
 def shell(words: list[str]) -> str:

@@ -1,13 +1,14 @@
 """Attack a model on the images of a source: the right images, labels by name, one attack or a suite, figures. N images."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from striate.data.opening import Access
 from striate.data.sampling import read_batch
@@ -24,9 +25,10 @@ from striate.robustness.norms import LINF, NORMS, find_norm
 from striate.robustness.outcome import AttackOutcome, classes_of, figures_of
 from striate.robustness.request import check_epsilon
 from striate.robustness.saving import save_adversarials
-from striate.robustness.suite import SUITES, PlannedAttack, attack_in_turn
-from striate.tasks.model import Model, load_model
-from striate.tasks.pixel_model import PixelModel
+from striate.robustness.suite import SUITES, PlannedAttack, attack_chunks, attack_in_turn
+from striate.robustness.transfer import Fused, Resized, Through, class_order
+from striate.robustness.victim import Victim, open_victim, victim_of
+from striate.tasks.model import Model
 
 
 @dataclass(frozen=True)
@@ -76,7 +78,7 @@ class AttackRequest:
 
 
 def attack(
-    model: Model | str | Path,
+    model: Victim | Model | str | Path,
     source: str | Path | None = None,
     request: AttackRequest | None = None,
     *,
@@ -86,23 +88,25 @@ def attack(
     with_checks: bool = True,
     with_curve: bool = False,
     save_to: str | Path | None = None,
+    through: Sequence[Model | str | Path] = (),
     access: Access | None = None,
 ) -> AttackOutcome:
     """Attack a model, or what `load_model` takes for one, on images of a source, by default those it was trained on.
 
     `limit` draws so many images by the seed. Only images that are named correctly are attacked; the others count as lost.
     `with_checks` looks for masked gradients, `with_curve` measures accuracy against epsilon, `save_to` names a folder for the images.
+    `through`: the images are made on these other models, fused where there are several, and tried on this one, which is only asked.
     Raises InputError for what cannot be attacked so, DataError as `evaluate` does.
     """
     access, request = access or Access(), request or AttackRequest()
-    if not isinstance(model, Model):
-        model = load_model(model, log=access.log)
+    victim: Victim = model if isinstance(model, Victim) else _open(model, access)
+    model = victim.model
     check_epsilon(request.epsilon, request.norm)
     request.plan()
     part = choose_part(model, source, split, access, prefer=("test", "validation"))
     indices = choose_images(part, limit, request.seed)
     images, labels = read_images(model, part, indices)
-    network = PixelModel(model.network, model.preprocessing, temperature=model.temperature)
+    network = victim.network
     names = tuple(part.dataset.images.name(int(index)) for index in indices)
     images, labels = images.to(model.device), labels.to(model.device)
     outcome = attack_images(
@@ -115,6 +119,7 @@ def attack(
         source=part.dataset.source,
         split=part.split,
         batch_size=batch_size,
+        substitute=_fused(model, through, access) if through else None,
         access=access,
     )
     was_correct = outcome.was_correct.to(model.device)
@@ -139,6 +144,7 @@ def attack_images(
     source: str = "",
     split: str = "",
     batch_size: int | None = None,
+    substitute: nn.Module | None = None,
     access: Access | None = None,
 ) -> AttackOutcome:
     """The same for images (N, C, H, W) in [0, 1] and labels (N,) at hand, and any network from pixels to logits (N, K)."""
@@ -161,6 +167,7 @@ def attack_images(
         criterion=criterion,
         batch_size=batch_size,
         track=access.track,
+        attack=attack_chunks if substitute is None else Through(substitute),
     )
     return AttackOutcome(
         source=source,
@@ -180,6 +187,30 @@ def attack_images(
         sizes=result.sizes.cpu(),
         attacks=tuple(figures_of(each, stands) for each, stands in result.attacks),
     )
+
+
+def _open(model: Model | str | Path, access: Access) -> Victim:
+    return victim_of(model) if isinstance(model, Model) else open_victim(model, log=access.log)
+
+
+def _fused(model: Model, others: Sequence[Model | str | Path], access: Access) -> nn.Module:
+    """The substitutes as one network whose classes are the model's. InputError where they see other images or classes."""
+    networks, orders = [], []
+    for other in others:
+        opened = _open(other, access)
+        if not isinstance(opened.network, nn.Module):
+            raise InputError(
+                f"{other} gives no gradients, so nothing can be attacked through it; give a model of striate's"
+            )
+        theirs, ours = opened.model.preprocessing, model.preprocessing
+        if theirs.channels != ours.channels:
+            raise InputError(
+                f"{other} sees {theirs.channels} channels, the attacked model {ours.channels}; attack through a model of as many"
+            )
+        network = opened.network if theirs.crop_size == ours.crop_size else Resized(opened.network, theirs.crop_size)
+        networks.append(network.to(model.device))
+        orders.append(class_order(model.class_names, opened.model.class_names).to(model.device))
+    return Fused(networks, orders)
 
 
 def choose_criterion(

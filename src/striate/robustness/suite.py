@@ -7,7 +7,7 @@ cross-entropy, APGD towards nine other classes on the DLR loss, FAB towards nine
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -20,6 +20,22 @@ from striate.robustness.attacked import Callee
 from striate.robustness.methods import METHODS
 
 Options = dict[str, Any]
+
+
+class RunAttack(Protocol):
+    """Runs one attack by name on images (n, C, H, W) with labels (n,), as `attack_chunks` does."""
+
+    def __call__(
+        self,
+        method: str,
+        network: Callee,
+        images: Tensor,
+        labels: Tensor,
+        options: Options,
+        *,
+        track: Track = ...,
+        batch_size: int | None = ...,
+    ) -> Adversarials: ...
 
 
 @dataclass(frozen=True)
@@ -66,12 +82,13 @@ def attack_in_turn(
     *,
     track: Track = track_silently,
     batch_size: int | None = None,
+    attack: "RunAttack | None" = None,
     **common: Any,
 ) -> SuiteResult:
     """Each attack of `plan` on the images that are still named correctly, N in all.
 
     `common` are the arguments of every attack: epsilon, norm, criterion. `attacks` pairs the result of each with what stood
-    after it, (N,) bool.
+    after it, (N,) bool. `attack` runs each in another way than `attack_chunks`.
     """
     results, after = images.clone(), outputs.clone()
     sizes = torch.zeros(len(images), device=images.device)
@@ -85,7 +102,7 @@ def attack_in_turn(
         wanted = dict(common) | dict(planned.options)
         if criterion is not None:
             wanted["criterion"] = criterion.take(rows)
-        result = attack_chunks(
+        result = (attack or attack_chunks)(
             planned.method, network, images[rows], labels[rows], wanted, track=track, batch_size=batch_size
         )
         fooled = rows[result.is_adversarial]

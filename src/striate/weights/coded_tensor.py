@@ -1,8 +1,9 @@
 """One tensor of a compressed file: plain numbers, or places and values of its non-zero weights as symbols for an entropy coder.
 
-A weight is seen as a matrix of R rows (its first axis) and D columns (all others together). Three kinds:
+A weight is seen as a matrix of R rows (its first axis) and D columns (all others together). Four kinds:
 `plain`: all numbers as they are. `sparse`: places as symbols, the N non-zero numbers as they are. `shared`: places, and for each
-non-zero weight its index in a codebook of K numbers. Numbers are stored in 16 bits where that is exact, else in 32.
+non-zero weight its index in a codebook of K numbers. `scaled`: as `shared`, and the value is multiplied by a number of its row, as
+the rows of binary weights want. Numbers are stored in 16 bits where that is exact, else in 32.
 """
 
 from collections.abc import Sequence
@@ -35,7 +36,9 @@ _KINDS = {
     "plain": {"kind", "dtype"},
     "sparse": {"kind", "dtype", "levels", "densities", "gaps", "num_weights"},
     "shared": {"kind", "dtype", "levels", "densities", "gaps", "num_weights", "codebook", "frequencies"},
+    "scaled": {"kind", "dtype", "levels", "densities", "gaps", "num_weights", "codebook", "frequencies"},
 }
+_INDEXED = ("shared", "scaled")
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,7 +71,7 @@ class CodedTensor:
     def symbol_counts(self) -> tuple[int, ...]:
         """How many symbols are coded with each of its tables: levels of rows and of columns, gaps of each group, codebook indices."""
         level_counts = self.matrix if self.levels else ()
-        value_counts = (self.num_weights,) if self.kind == "shared" else ()
+        value_counts = (self.num_weights,) if self.kind in _INDEXED else ()
         return (*level_counts, *self.gap_counts, *value_counts)
 
     @property
@@ -92,7 +95,7 @@ class CodedTensor:
             levels = None if self.levels is None else [table.tolist() for table in self.levels]
             values |= {"levels": levels, "densities": list(self.densities), "gaps": list(self.gap_counts)}
             values["num_weights"] = self.num_weights
-        if self.kind == "shared":
+        if self.kind in _INDEXED:
             assert self.frequencies is not None
             values |= {"codebook": self.codebook_size, "frequencies": self.frequencies.tolist()}
         return values
@@ -117,7 +120,9 @@ def encode_tensor(name: str, tensor: Tensor) -> CodedTensor:
     if not np.isfinite(values).all():
         return plain
     mask = values != 0
-    codebook, indices = np.unique(values[mask], return_inverse=True)
+    scales = _row_scales(values)
+    numbers_of = values if scales is None else np.round(values / scales[:, None])
+    codebook, indices = np.unique(numbers_of[mask], return_inverse=True)
     size = 2 if stored != torch.float32 else 4
     best = min((_place(mask, use_levels=use) for use in (False, True)), key=lambda each: each[1])
     positions, place_bits = best
@@ -125,16 +130,19 @@ def encode_tensor(name: str, tensor: Tensor) -> CodedTensor:
     shared_bytes = np.inf
     if counts is not None and len(codebook):
         shared_bytes = (place_bits + entropy_bits(counts)) / 8 + len(codebook) * (size + 1) + 40
+        shared_bytes += 0 if scales is None else size * len(scales)
     sparse_bytes = place_bits / 8 + len(indices) * size + 40
     if len(plain.plain) <= min(shared_bytes, sparse_bytes):
         return plain
     is_shared = shared_bytes < sparse_bytes
-    numbers = torch.from_numpy(codebook if is_shared else values[mask]).to(stored)
+    kept = [values[mask]] if not is_shared else [codebook] if scales is None else [codebook, scales]
+    stored = torch.float16 if is_shared and scales is not None else stored
+    numbers = torch.from_numpy(np.concatenate(kept)).to(stored)
     has_levels = bool((positions.row_levels != 1).any() or (positions.column_levels != 1).any())
     levels = (positions.row_levels, positions.column_levels)
     return CodedTensor(
         name,
-        "shared" if is_shared else "sparse",
+        "sparse" if not is_shared else "shared" if scales is None else "scaled",
         tuple(tensor.shape),
         tensor.dtype,
         stored,
@@ -189,7 +197,7 @@ def parse_coded(name: str, info: Any, expected: Tensor, plain: bytes) -> CodedTe
             raise ModelFileError(f"{name} has more than {MAX_LEVEL + 1} levels")
         levels = (rows, columns)
     size, frequencies = num_weights, None
-    if kind == "shared":
+    if kind in _INDEXED:
         size = _whole(name, info["codebook"], TOTAL)
         frequencies = check_table(_as_list(info["frequencies"]), name)
         if len(frequencies) != size:
@@ -200,12 +208,12 @@ def parse_coded(name: str, info: Any, expected: Tensor, plain: bytes) -> CodedTe
         shape,
         expected.dtype,
         stored,
-        _cut(name, plain, size, stored),
+        _cut(name, plain, size + (shape[0] if kind == "scaled" else 0), stored),
         levels=levels,
         densities=densities,
         gap_counts=gaps,
         num_weights=num_weights,
-        codebook_size=size if kind == "shared" else 0,
+        codebook_size=size if kind in _INDEXED else 0,
         frequencies=frequencies,
     )
 
@@ -220,7 +228,7 @@ def decode_tensor(coded: CodedTensor, symbols: np.ndarray) -> Tensor:
     rows, columns = (np.ones(count, dtype=np.int64) for count in coded.matrix)
     if coded.levels:
         rows, columns, *parts = parts
-    indices = parts.pop() if coded.kind == "shared" else None
+    indices = parts.pop() if coded.kind in _INDEXED else None
     if num_groups(rows, columns) != len(coded.densities):
         raise ModelFileError(f"{coded.name} has other groups of positions than it says")
     mask = restore_mask(rows, columns, coded.densities, parts)
@@ -228,6 +236,8 @@ def decode_tensor(coded: CodedTensor, symbols: np.ndarray) -> Tensor:
         raise ModelFileError(f"{coded.name} has {int(mask.sum())} weights, not the {coded.num_weights} that it says")
     weights = torch.zeros(mask.shape, dtype=coded.dtype)
     weights[torch.from_numpy(mask)] = numbers if indices is None else numbers[torch.from_numpy(indices)]
+    if coded.kind == "scaled":
+        weights *= numbers[coded.codebook_size :, None]
     return weights.reshape(coded.shape)
 
 
@@ -241,6 +251,22 @@ def _place(mask: np.ndarray, *, use_levels: bool) -> tuple[Positions, float]:
     if use_levels:
         bits += sum(entropy_bits(np.bincount(each)) + 80 for each in (positions.row_levels, positions.column_levels))
     return positions, bits
+
+
+def _row_scales(values: np.ndarray) -> np.ndarray | None:
+    """Scales (R,) such that each row is whole numbers of 8 bits times its scale, exactly; 1 for a row of zeros. None where there are none.
+
+    Binary rows have one magnitude; rows of 8 bits have 127 times their scale as the largest.
+    """
+    magnitudes = np.abs(values).max(axis=1)
+    if len(np.unique(magnitudes)) <= 2:
+        return None
+    for most in (1, 127):
+        scales = np.where(magnitudes > 0, magnitudes / np.float32(most), np.float32(1))
+        wholes = np.round(values / scales[:, None])
+        if np.array_equal(wholes * scales[:, None], values) and np.array_equal(scales, scales.astype(np.float16)):
+            return scales
+    return None
 
 
 def _level_table(levels: np.ndarray) -> np.ndarray:

@@ -35,6 +35,7 @@ from striate.weights.deep_compression_file import (
     read_deep_compression_file,
 )
 from striate.weights.model_file import MODEL_FILE, is_model_file, read_model_file
+from striate.weights.tensor_table import MAX_DIMENSIONS, open_weights, parse_header, read_header_bytes
 
 _WRAPPERS = ("state_dict", "model_state_dict", "model")
 _PREFIXES = ("module.", "_orig_mod.")  # DistributedDataParallel and torch.compile put these before every name
@@ -210,6 +211,12 @@ def _download(weights: Weights, path: Path) -> None:
 
 
 def _read_safetensors(path: Path) -> dict[str, Tensor]:
+    with open_weights(path) as file:
+        table = parse_header(read_header_bytes(file, path), path)
+    for name, info in table.items():
+        shape = info.get("shape") if isinstance(info, dict) else None
+        if isinstance(shape, list) and len(shape) > MAX_DIMENSIONS:
+            raise ModelFileError(f"{path}: the tensor {name!r} has {len(shape):,} dimensions, over the limit")
     try:
         return _unwrap(load_file(path), path)
     except (SafetensorError, ValueError, KeyError) as error:

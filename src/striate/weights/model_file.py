@@ -10,6 +10,7 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from io import BufferedReader
 from pathlib import Path
@@ -21,6 +22,7 @@ from torch import Tensor, nn
 from striate.data.cache import write_atomically
 from striate.data.preprocessing import Preprocessing
 from striate.errors import InputError, ModelFileError, StriateError
+from striate.networks.bounded_build import at_most_tensors
 from striate.networks.catalogue import entry_for, names_network
 from striate.networks.entry import Entry
 from striate.networks.given import EXTERNAL, GivenConfig
@@ -51,6 +53,8 @@ MAX_CONFIG_NUMBER, MAX_CONFIG_PART = 1_000_000, 4096
 """No number in a network's configuration is larger, and none within a sequence of it (depths, widths).
 
 A damaged one must not build a network of a billion layers."""
+
+_SPARE_BYTES, _SPARE_TIMES = 64 << 20, 16
 
 _DTYPE_NAMES = {dtype: name for name, dtype in DTYPES.items()}
 _WEIGHT_DTYPES = (torch.float32, torch.float16, torch.bfloat16)
@@ -102,24 +106,28 @@ class ModelFile:
             )
         object.__setattr__(self, "config", dataclasses.asdict(config))  # complete, and equal however it was spelt
 
-    def build_network(self, device: torch.device | str = "cpu") -> nn.Module:
+    def build_network(self, device: torch.device | str = "cpu", *, most_tensors: int | None = None) -> nn.Module:
         """The network with fresh weights, the global random state untouched. ModelFileError if it cannot be built.
 
-        One that was given from Python is in no file, and cannot.
+        With `most_tensors`, how many a file holds, building is given up once the network has clearly more. One that was given from
+        Python is in no file, and cannot be built.
         """
         if self.network == EXTERNAL:
             raise ModelFileError("its network was given from Python, and no file holds its code")
         entry = _entry_of(self.network)
         config = _restore_config(entry.config, self.config)
+        bound = nullcontext() if most_tensors is None else at_most_tensors(most_tensors)
         try:
-            with torch.random.fork_rng(devices=[]), torch.device(device):
+            with torch.random.fork_rng(devices=[]), torch.device(device), bound:
                 network = entry.build(config)
                 restructure(network, self.structure)
                 return network
         except ModelFileError:
             raise
         except Exception as error:  # whatever a constructor makes of numbers from a damaged file
-            raise ModelFileError(f"{self.network} cannot be built with {self.config}: {one_line(error)}") from error
+            raise ModelFileError(
+                f"{self.network} cannot be built with {_shown(self.config)}: {one_line(error)}"
+            ) from error
 
 
 def write_model_file(path: str | Path, model_file: ModelFile, state: Mapping[str, Tensor]) -> None:
@@ -251,7 +259,8 @@ def _read_checked_header(
         table = {name: parse_tensor(name, entry) for name, entry in parsed.items()}
         check_offsets(table, data_bytes)
         if network is None and model_file.network != EXTERNAL:
-            network = model_file.build_network(device="meta")
+            network = model_file.build_network(device="meta", most_tensors=len(table))
+            _check_memory(network, data_bytes)
         if network is not None:
             _check_against_network(model_file, network, table)
     except StriateError as error:
@@ -326,6 +335,19 @@ def _check_against_network(model_file: ModelFile, network: nn.Module, table: dic
             raise ModelFileError(f"{key} is {_DTYPE_NAMES[info.dtype]} but {name} needs {names}")
 
 
+def _check_memory(network: nn.Module, data_bytes: int) -> None:
+    """What a network keeps beside the weights in its file must be no more than a few times those."""
+    kept_bytes = sum(buffer.numel() * buffer.element_size() for buffer in network.buffers())
+    if kept_bytes > _SPARE_BYTES + _SPARE_TIMES * data_bytes:
+        raise ModelFileError(f"its settings make a network that keeps {kept_bytes:,} bytes beside its weights")
+
+
+def _shown(value: Any) -> str:
+    """A value in a message, cut where it is long."""
+    text = repr(value)
+    return text if len(text) <= 200 else f"{text[:200]}..."
+
+
 def _entry_of(network: str) -> Entry:
     """The network's entry, in the catalogue or in a library that is installed; ModelFileError where it is in neither."""
     if not names_network(network):
@@ -350,7 +372,7 @@ def _restore_config(default: Any, values: Mapping[str, Any]) -> Any:
         is_float = type(usual) is float and type(value) is int
         if usual is not None and not is_float and type(restored[key]) is not type(usual):
             raise ModelFileError(
-                f"its network setting {key} is {value!r} but {usual!r} is an example of what is expected"
+                f"its network setting {key} is {_shown(value)} but {usual!r} is an example of what is expected"
             )
         limit = MAX_CONFIG_PART if isinstance(value, (list, tuple)) else MAX_CONFIG_NUMBER
         if not all(number <= limit for number in _numbers_in(restored[key])):

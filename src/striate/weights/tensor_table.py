@@ -13,9 +13,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from striate.data.files import open_file
 from striate.errors import ModelFileError
 
 MAX_HEADER_BYTES = 16 * 2**20
+MAX_DIMENSIONS = 16
+"""Of a tensor's shape."""
+_LARGEST = 2**63 - 1
 DTYPES = {
     "F64": torch.float64,
     "F32": torch.float32,
@@ -43,7 +47,7 @@ class TensorInfo:
 def open_weights(path: str | Path) -> BufferedReader:
     """The file, open for reading bytes; ModelFileError where it cannot be."""
     try:
-        return open(path, "rb")
+        return open_file(path)
     except OSError as error:
         raise ModelFileError(f"{path} cannot be read: {error.strerror}") from None
     except ValueError as error:  # a NUL in the path
@@ -104,7 +108,11 @@ def parse_tensor(name: str, entry: Any) -> TensorInfo:
         if set(entry) != {"dtype", "shape", "data_offsets"}:
             raise ValueError
         dtype, shape, (start, stop) = DTYPES[entry["dtype"]], tuple(entry["shape"]), entry["data_offsets"]
-        if not all(type(number) is int and number >= 0 for number in (*shape, start, stop)):
+        if len(shape) > MAX_DIMENSIONS:
+            raise ModelFileError(
+                f"the tensor {name!r} has {len(shape):,} dimensions, over the limit of {MAX_DIMENSIONS}"
+            )
+        if not all(type(number) is int and 0 <= number <= _LARGEST for number in (*shape, start, stop)):
             raise ValueError
     except (KeyError, TypeError, ValueError):
         raise ModelFileError(f"the entry of the tensor {name!r} is not dtype, shape and data_offsets") from None

@@ -128,7 +128,9 @@ def test_a_table_that_points_outside_is_refused(shards):
     table = json.loads(path.read_text())
     table["images"][0]["offset"] = -512
     path.write_text(json.dumps(table))
-    with pytest.raises(DataError, match=r"does not fit it; copy both again"):
+    with pytest.raises(
+        DataError, match=r"its rows are not name, label, split, index, offset and size\); copy both again"
+    ):
         open_source(shards)
 
 

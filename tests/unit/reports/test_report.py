@@ -12,7 +12,18 @@ import pytest
 from PIL import Image
 
 from striate.errors import RunError
-from striate.reports.report import count, duration, last_part, moment, number, percent, shell, write_report
+from striate.reports.report import (
+    _chance,
+    count,
+    duration,
+    last_part,
+    made_by,
+    moment,
+    number,
+    percent,
+    shell,
+    write_report,
+)
 from striate.tasks.classification.figures import figures_of
 from striate.tasks.classification.metrics import Answers
 
@@ -221,7 +232,8 @@ def test_many_classes_show_pairs_instead_of_a_matrix(tmp_path: Path) -> None:
     names = tuple(f"class {k}" for k in range(40))
     run = add_evaluation(make_run(tmp_path / "run", names), [*range(40), 3, 3], [*range(39), 0, 7, 7])
     page = Page(write_report(run))
-    assert "What was taken for what" not in page.text
+    assert "Confusion matrix" not in page.text
+    assert "a confusion matrix would be too large to read" in page.text
     assert "class 3 class 7 2 class 39 class 0 1" in page.text
     assert "The ten least often found of 40" in page.text
     assert "All 40 classes" in page.text
@@ -372,3 +384,26 @@ def test_what_the_network_looked_at(tmp_path: Path) -> None:
     assert "<td>relu1</td>" in page
     assert "fc: – · conv1: 0.12" in page
     assert "Not shown: filters: none" in page
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        (["striate", "train", "a b"], "striate train 'a b'"),
+        (["C:\\x\\striate.exe", "train", "a"], "striate train a"),
+        (["__main__.py", "train", "a"], "python -m striate train a"),
+        (["mine.py", "--fast"], "striate.train('photos', ...)   # called from Python: mine.py"),
+        ([""], "striate.train('photos', ...)   # called from Python: interactively"),
+    ],
+)
+def test_what_really_made_a_run_is_shown(words: list[str], line: str) -> None:
+    assert made_by(words, "photos") == line
+
+
+@pytest.mark.parametrize(
+    ("interval", "words"), [((0.6, 0.9), ""), ((0.4, 0.6), "no better than"), ((0.1, 0.3), "below")]
+)
+def test_a_result_at_chance_is_said_in_words(interval: tuple[float, float], words: str) -> None:
+    per_class = [{"name": "ant", "support": 5}, {"name": "bee", "support": 5}]
+    said = _chance({"top1_interval": interval, "per_class": per_class, "num_images": 10})
+    assert said == "" if not words else f"That is {words} always answering ant" in said

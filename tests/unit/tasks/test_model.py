@@ -96,12 +96,18 @@ def test_unreadable_images_stop_no_other(model: Model, tmp_path: Path) -> None:
 
 
 def test_only_unreadable_images(model: Model, tmp_path: Path) -> None:
-    predictions = model.predict([tmp_path / "none.png"])
+    (tmp_path / "junk.png").write_text("junk")
+    predictions = model.predict([tmp_path / "none.png", tmp_path / "junk.png"])
     assert not predictions.predictions
     assert predictions.to_json() == {
         "predictions": [],
-        "errors": [{"path": str(tmp_path / "none.png"), "reason": "does not exist"}],
+        "errors": [
+            {"path": str(tmp_path / "none.png"), "reason": "does not exist"},
+            {"path": str(tmp_path / "junk.png"), "reason": "is not an image that can be read"},
+        ],
     }
+    with pytest.raises(InputError, match=r"none\.png does not exist; name image files"):
+        model.predict([tmp_path / "none.png"])
 
 
 def test_what_is_no_image_is_named(model: Model) -> None:

@@ -108,6 +108,18 @@ def test_extremes_come_back(tmp_path):
     assert torch.isnan(reading(tmp_path, compressed_bytes(ABOUT, state)[0])["fc1.weight"][0, 0])
 
 
+def test_signs_with_a_scale_a_row_take_a_bit_each(tmp_path):
+    state = sparse_state()
+    for name in ("fc1.weight", "fc2.weight"):
+        signs = torch.randint(0, 2, state[name].shape, generator=torch.Generator().manual_seed(0)) * 2.0 - 1
+        state[name] = signs * torch.linspace(0.1, 0.9, len(signs)).half().float()[:, None]
+    state["fc2.weight"][3, :50] = 0
+    data, _ = compressed_bytes(ABOUT, state)
+    assert len(data) < 1.1 * (300 * 784 + 100 * 300) / 8 + 4_000
+    found = reading(tmp_path, data)
+    assert all(torch.equal(found[name], state[name]) for name in state)
+
+
 def test_a_model_like_any_other(tmp_path):
     path = tmp_path / "small.striate"
     write_compressed_file(path, ABOUT, sparse_state())

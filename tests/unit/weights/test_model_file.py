@@ -325,7 +325,7 @@ def test_weights_of_others(tmp_path: Path) -> None:
 def test_paths_that_cannot_be_read(tmp_path: Path, model_path: Path) -> None:
     with pytest.raises(ModelFileError, match="cannot be read: No such file or directory"):
         read_model_file(tmp_path / "none")
-    with pytest.raises(ModelFileError, match="cannot be read: Is a directory"):
+    with pytest.raises(ModelFileError, match="cannot be read: it is a folder, not a regular file"):
         read_model_file(tmp_path)
     assert is_model_file(model_path)
 

@@ -9,9 +9,13 @@ from pathlib import Path
 import numpy as np
 
 from striate.data.dataset import NO_SPLIT, SPLITS
+from striate.data.files import read_regular_file
 
 _ENDS = (b"\xff\xd9", b"\xaeB`\x82", b";")  # of JPEG, PNG, GIF: what follows is padding
 _MOST_DIGITS = 1000
+
+MAX_FILE_BYTES = 1 << 30
+"""A file of an image is read into memory whole; the largest photos have a tenth of that."""
 
 
 @dataclass(frozen=True)
@@ -66,10 +70,10 @@ class FileImages:
         return printable(self.paths[index])
 
     def read(self, index: int) -> bytes:
-        path = self.root / self.paths[index]
-        if path.exists() and not path.is_file():  # reading a pipe would wait for ever
-            raise OSError(errno.EINVAL, "Not a regular file")
-        return path.read_bytes()
+        try:
+            return read_regular_file(self.root / self.paths[index], MAX_FILE_BYTES)
+        except MemoryError:
+            raise OSError(errno.ENOMEM, "needs more memory than there is") from None
 
 
 def printable(name: str) -> str:

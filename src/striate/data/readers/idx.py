@@ -5,13 +5,18 @@ then the bytes.
 """
 
 import gzip
+import math
 import struct
 import zlib
+from contextlib import nullcontext
+from io import BufferedReader
 from pathlib import Path
 
 import numpy as np
 
 from striate.data.dataset import Dataset
+from striate.data.files import open_file
+from striate.data.memory import DEFLATE_RATIO, check_memory
 from striate.data.readers.access import ArrayImages, splits_of_parts
 from striate.errors import DataError
 
@@ -60,37 +65,53 @@ def read_idx_folder(folder: Path, *, class_names: tuple[str, ...] | None = None)
 
 
 def read_idx(path: Path, *, num_dims: int) -> np.ndarray:
-    """The uint8 array of `num_dims` dimensions in one IDX file; DataError when it is no such file or damaged."""
-    data = _read(path)
-    if len(data) < 4 or data[:3] != b"\0\0\x08":
-        raise DataError(
-            f"{path} is not an IDX file of bytes: it must begin with 00 00 08 but begins with {data[:3].hex(' ')}"
-        )
-    if data[3] != num_dims:
-        raise DataError(
-            f"{path} has {data[3]} dimensions where {num_dims} are expected; are images and labels mixed up?"
-        )
-    header = 4 + 4 * num_dims
-    if len(data) < header:
-        raise DataError(f"{path} ends within its header; get it again")
-    shape = struct.unpack(f">{num_dims}I", data[4:header])
-    expected = int(np.prod(shape, dtype=object))
-    if len(data) - header != expected:
-        raise DataError(
-            f"{path} should hold {expected} bytes after its header but holds {len(data) - header}; get it again"
-        )
-    return np.frombuffer(data, dtype=np.uint8, offset=header).reshape(shape)
+    """The uint8 array of `num_dims` dimensions in one IDX file; DataError when it is no such file or damaged.
 
-
-def _read(path: Path) -> bytes:
-    """The bytes of a file, unpacked where they are gzipped, whatever the file's name."""
+    Of a gzipped file no more is unpacked than its header promises, and nothing where it could not hold that.
+    """
     try:
-        data = path.read_bytes()
-        return gzip.decompress(data) if data[:2] == b"\x1f\x8b" else data
+        with open_file(path) as file:
+            is_packed = file.read(2) == b"\x1f\x8b"
+            size_bytes = file.seek(0, 2)
+            file.seek(0)
+            with gzip.GzipFile(fileobj=file) if is_packed else nullcontext(file) as content:
+                return _read_array(content, path, num_dims, size_bytes, is_packed=is_packed)
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise DataError(f"{path} is a damaged gzip file ({error}); get it again") from error
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror}") from error
+
+
+def _read_array(
+    content: BufferedReader | gzip.GzipFile, path: Path, num_dims: int, size_bytes: int, *, is_packed: bool
+) -> np.ndarray:
+    """The array of an unpacked file, which has `size_bytes` on disk."""
+    start = content.read(4)
+    if len(start) < 4 or start[:3] != b"\0\0\x08":
+        raise DataError(
+            f"{path} is not an IDX file of bytes: it must begin with 00 00 08 but begins with {start[:3].hex(' ')}"
+        )
+    if start[3] != num_dims:
+        raise DataError(
+            f"{path} has {start[3]} dimensions where {num_dims} are expected; are images and labels mixed up?"
+        )
+    dimensions = content.read(4 * num_dims)
+    if len(dimensions) < 4 * num_dims:
+        raise DataError(f"{path} ends within its header; get it again")
+    shape = struct.unpack(f">{num_dims}I", dimensions)
+    expected = math.prod(shape)
+    promised = f"{path} should hold {expected} bytes after its header but"
+    if not is_packed and size_bytes - 4 - 4 * num_dims != expected:
+        raise DataError(f"{promised} holds {size_bytes - 4 - 4 * num_dims}; get it again")
+    if expected > size_bytes * DEFLATE_RATIO:
+        raise DataError(f"{promised} {size_bytes} packed bytes cannot be so many; get it again")
+    if 0 in shape[1:]:
+        raise DataError(f"{path} has images without pixels, {shape}; get it again")
+    check_memory(expected, str(path))
+    data = content.read(expected + 1)
+    if len(data) != expected:
+        raise DataError(f"{promised} holds {'more' if len(data) > expected else len(data)}; get it again")
+    return np.frombuffer(data, dtype=np.uint8).reshape(shape if expected else (0,) * num_dims)
 
 
 def _stem(part: str, kind: str) -> str:

@@ -6,19 +6,30 @@ or encoded images (JPEG, PNG, ...) as byte strings. Labels are whole numbers (n,
 names to the numbers; without it they are called by their number. Pickled objects are refused.
 """
 
+import math
+import struct
 import zipfile
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 
 from striate.data.dataset import Dataset
+from striate.data.files import open_file
+from striate.data.memory import DEFLATE_RATIO, check_memory
 from striate.data.readers.access import ArrayImages, natural_order, splits_of_parts
 from striate.errors import DataError
 
 _PARTS = {"train": "train", "val": "validation", "test": "test"}
 _MAX_CLASSES = 1_000_000
+_MOST_NAMED, _MOST_DIMENSIONS = 10, 32
+_DAMAGE = (
+    zipfile.BadZipFile, zlib.error, EOFError, KeyError, NotImplementedError, ValueError, TypeError, struct.error, RuntimeError,
+    SyntaxError, OverflowError, MemoryError, RecursionError, IndexError, AttributeError,
+)  # fmt: skip
+"""What zipfile and NumPy raise for bytes that are not what they should be."""
 
 
 def read_npz(path: Path) -> Dataset:
@@ -57,30 +68,70 @@ def _load(path: Path) -> Mapping[str, np.ndarray]:
     """The arrays the file holds that we know."""
     wanted = {"classes", *(f"{axis}_{suffix}" for axis in "xy" for suffix in _PARTS)}
     try:
-        with path.open("rb") as opened:
+        with open_file(path) as opened:
             if opened.read(2) != b"PK":
                 raise DataError(f"{path} is not an .npz file; save images and labels with numpy.savez")
             opened.seek(0)
-            with np.load(opened, allow_pickle=False) as file:
-                if not {"x_train", "x_val", "x_test"} & set(file.files):
-                    raise DataError(
-                        f"{path} must hold x_train and y_train but holds {', '.join(file.files) or 'nothing'}"
-                    )
-                arrays = {key: file[key] for key in file.files if key in wanted}
-    except ValueError as error:
-        if "allow_pickle" in str(error):
-            raise DataError(
-                f"{path} holds pickled objects, which can run code; save pixels as uint8 or images as byte strings"
-            ) from error
-        raise DataError(f"{path} is a damaged .npz file ({error}); get it again") from error
-    except (zipfile.BadZipFile, zlib.error, EOFError, KeyError, NotImplementedError) as error:
-        raise DataError(f"{path} is a damaged .npz file ({error}); get it again") from error
+            with zipfile.ZipFile(opened) as archive:
+                members = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
+                if not {"x_train", "x_val", "x_test"} & set(members):
+                    names = ", ".join(list(members)[:_MOST_NAMED]) or "nothing"
+                    raise DataError(f"{path} must hold x_train and y_train but holds {names}")
+                known = {key: info for key, info in members.items() if key in wanted}
+                for key, info in known.items():
+                    _check_member(archive, info, key, opened.seek(0, 2), path)
+                check_memory(sum(info.file_size for info in known.values()), str(path))
+                return {key: _read_member(archive, info) for key, info in known.items()}
+    except DataError:
+        raise
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror or error}") from error
-    for key, array in arrays.items():
-        if not isinstance(array, np.ndarray):  # NumPy hands out what is no array as bytes
-            raise DataError(f"{path} is a damaged .npz file ({key} is no array); get it again")
-    return arrays
+    except _DAMAGE as error:
+        raise DataError(f"{path} is a damaged .npz file ({error}); get it again") from error
+
+
+def _check_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, key: str, archive_bytes: int, path: Path) -> None:
+    """Raise DataError unless the array can be as large as it says: from its header and the zip's directory, before any memory."""
+    if info.flag_bits & 1 or info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        raise DataError(
+            f"{path}: {key} is encrypted or packed in a way that NumPy does not write; save it with numpy.savez"
+        )
+    most = info.compress_size * (1 if info.compress_type == zipfile.ZIP_STORED else DEFLATE_RATIO)
+    if info.compress_size > archive_bytes or info.file_size > most:
+        raise DataError(
+            f"{path} is a damaged .npz file ({key} would unpack to {info.file_size:,} bytes from {info.compress_size:,}); "
+            "get it again"
+        )
+    with archive.open(info) as file:
+        shape, dtype = _header(file)
+        header_bytes = file.tell()
+    if dtype.hasobject:
+        raise DataError(
+            f"{path} holds pickled objects, which can run code; save pixels as uint8 or images as byte strings"
+        )
+    declared, held = math.prod(shape) * dtype.itemsize, info.file_size - header_bytes
+    if declared != held:
+        raise DataError(
+            f"{path} is a damaged .npz file ({key} declares {declared:,} bytes but holds {held:,}); get it again"
+        )
+
+
+def _header(file: IO[bytes]) -> tuple[tuple[int, ...], np.dtype]:
+    """Shape and type of an array from the beginning of an .npy file."""
+    version = np.lib.format.read_magic(file)
+    if version not in ((1, 0), (2, 0), (3, 0)):
+        raise ValueError(f"version {version} of an array")
+    # the third version differs in its alphabet alone, of which only names of fields make use
+    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    shape, _, dtype = read(file)
+    if len(shape) > _MOST_DIMENSIONS or any(length < 0 for length in shape):
+        raise ValueError(f"an array of shape {shape[:_MOST_DIMENSIONS]}")
+    return shape, dtype
+
+
+def _read_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> np.ndarray:
+    with archive.open(info) as file:
+        return np.lib.format.read_array(file, allow_pickle=False)
 
 
 def _check_images(images: np.ndarray, what: str) -> np.ndarray:
@@ -123,12 +174,23 @@ def _check_labels(labels: np.ndarray, what: str) -> np.ndarray:
             f"{what} must be one label an image, (n,), but has shape {labels.shape}; if one-hot, store the argmax"
         )
     if labels.dtype.kind in "SU":
-        return np.char.decode(labels, "utf-8") if labels.dtype.kind == "S" else labels
+        return _as_text(labels, what)
     if labels.dtype.kind not in "iu":
         raise DataError(f"{what} must be whole numbers or names but has type {labels.dtype}")
     if len(labels) and not (labels.min() >= 0 and labels.max() < _MAX_CLASSES):
         raise DataError(f"{what} must be class numbers from 0 up but runs from {labels.min()} to {labels.max()}")
     return labels.astype(np.int64)
+
+
+def _as_text(names: np.ndarray, what: str) -> np.ndarray:
+    """Names as strings; DataError for bytes that are not UTF-8, and for text that cannot be written."""
+    try:
+        text = np.char.decode(names, "utf-8") if names.dtype.kind == "S" else names
+        if text.dtype.kind == "U":
+            np.char.encode(text, "utf-8")
+    except UnicodeError as error:
+        raise DataError(f"{what} holds names that are not UTF-8 text ({error}); save them as strings") from error
+    return text
 
 
 def _name_classes(labels: np.ndarray, names: np.ndarray | None, path: Path) -> tuple[tuple[str, ...], np.ndarray]:
@@ -140,7 +202,7 @@ def _name_classes(labels: np.ndarray, names: np.ndarray | None, path: Path) -> t
     elif names.ndim != 1 or names.dtype.kind not in "SUiu":
         raise DataError(f"{path}: classes must be a list of names but is {names.dtype} of shape {names.shape}")
     else:
-        class_names = [str(name) for name in (np.char.decode(names, "utf-8") if names.dtype.kind == "S" else names)]
+        class_names = [str(name) for name in _as_text(names, f"{path}: classes")]
     if len(set(class_names)) < len(class_names):
         raise DataError(f"{path}: classes names a class twice; each name must be there once")
     if labels.dtype.kind == "i":

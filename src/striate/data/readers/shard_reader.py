@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from striate.data.dataset import NO_SPLIT, SPLITS, Dataset
-from striate.data.readers.access import printable
-from striate.data.shards import INDEX_FILE, Shard, read_index
+from striate.data.files import open_file, read_regular_file
+from striate.data.shards import INDEX_FILE, MAX_TABLE_BYTES, Shard, is_count, is_text, read_index
 from striate.errors import DataError
 
 
@@ -32,7 +32,7 @@ class ShardImages:
 
     def read(self, index: int) -> bytes:
         path, offset, size = self.paths[self.shard_of[index]], int(self.offsets[index]), int(self.sizes[index])
-        with path.open("rb") as file:
+        with open_file(path) as file:
             file.seek(offset)
             data = file.read(size)
         if len(data) != size:
@@ -45,7 +45,12 @@ def holds_shards(folder: Path) -> bool:
     if (folder / INDEX_FILE).is_file():
         return True
     plan = folder / "plan.json"
-    return plan.is_file() and b"striate shards" in plan.read_bytes()[:1000]
+    return plan.is_file() and _begins_with(plan, b"striate shards")
+
+
+def _begins_with(path: Path, text: bytes) -> bool:
+    with open_file(path) as file:
+        return text in file.read(1000)
 
 
 def read_shards(folder: Path) -> Dataset:
@@ -72,7 +77,7 @@ def read_shards(folder: Path) -> Dataset:
         class_names=tuple(index["class_names"]),
         images=ShardImages(
             tuple(folder / Path(shard.name).name for shard in shards),  # a name with folders would lead elsewhere
-            tuple(printable(row["name"]) for row in rows),
+            tuple(row["name"] for row in rows),
             np.array(shard_of, np.int64),
             np.array([row["offset"] for row in rows], np.int64),
             np.array([row["size"] for row in rows], np.int64),
@@ -95,22 +100,31 @@ def _checked_rows(folder: Path, shard: Shard, num_classes: int) -> list[dict[str
         )
     path = folder / shard.name
     try:
-        rows = json.loads(path.with_suffix(".json").read_bytes())["images"]
-        found_bytes = path.stat().st_size
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise DataError(f"shard {path} or its table cannot be read ({error}); copy both again") from None
+        rows = json.loads(read_regular_file(path.with_suffix(".json"), MAX_TABLE_BYTES))["images"]
+        with open_file(path) as file:
+            found_bytes = file.seek(0, 2)
+        if not isinstance(rows, list) or not all(_is_row(row) for row in rows):
+            raise ValueError("its rows are not name, label, split, index, offset and size")
+    except (OSError, ValueError, KeyError, TypeError, RecursionError, MemoryError) as error:
+        raise DataError(f"shard {path} or its table cannot be read ({str(error)[:200]}); copy both again") from None
     if found_bytes != shard.size_bytes:
         raise DataError(_torn(path, shard, rows, found_bytes))
     fits = len(rows) == shard.num_images and all(
-        0 <= row["offset"] <= row["offset"] + row["size"] <= found_bytes
-        and 0 <= row["label"] < num_classes
-        and row["index"] >= 0
-        and row["split"] in (None, *SPLITS)
-        for row in rows
+        row["offset"] + row["size"] <= found_bytes and row["label"] < num_classes for row in rows
     )
     if not fits:
         raise DataError(f"the table of shard {path} does not fit it; copy both again, or write the shards again")
-    return list(rows)
+    return rows
+
+
+def _is_row(row: Any) -> bool:
+    """Whether every part of a row is of the type it should be."""
+    return (
+        isinstance(row, dict)
+        and is_text(row["name"])
+        and all(is_count(row[key]) for key in ("label", "index", "offset", "size"))
+        and row["split"] in (None, *SPLITS)
+    )
 
 
 def _torn(path: Path, shard: Shard, rows: list[dict[str, Any]], found_bytes: int) -> str:

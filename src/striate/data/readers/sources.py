@@ -8,7 +8,7 @@ from pathlib import Path
 
 from striate.data.cache import cache_dir
 from striate.data.dataset import Dataset
-from striate.data.files import open_regular_file
+from striate.data.files import open_file
 from striate.data.readers.cifar import holds_cifar, read_cifar_folder
 from striate.data.readers.class_spelling import spelling_notices
 from striate.data.readers.columns import Columns
@@ -20,6 +20,7 @@ from striate.data.readers.shard_reader import holds_shards, read_shards
 from striate.data.readers.standard import STANDARD_SETS, StandardSet, fetch
 from striate.data.readers.table import NO_COLUMNS, is_table, read_table
 from striate.data.readers.voc import holds_voc, read_voc
+from striate.data.shards import is_text
 from striate.errors import DataError, InputError
 from striate.progress import Log, Track, log_nothing, track_silently
 from striate.registry import Registry
@@ -91,6 +92,8 @@ def open_path(path: Path, columns: Columns = NO_COLUMNS) -> Dataset:
         raise DataError(f"{error.filename or path} cannot be read: {error.strerror or error}") from error
     except MemoryError:
         raise DataError(f"{path} needs more memory than there is") from None
+    if not all(is_text(name) for name in dataset.class_names):
+        raise DataError(f"{path} has a class whose name is no text that can be written; give it another")
     spelling = spelling_notices(dataset.class_names, dataset.labels)
     return dataclasses.replace(dataset, notices=(*dataset.notices, *spelling)) if spelling else dataset
 
@@ -121,7 +124,7 @@ def _open_folder(folder: Path, columns: Columns) -> Dataset:
 
 
 def _open_file(path: Path, columns: Columns) -> Dataset:
-    with open_regular_file(path) as file:
+    with open_file(path) as file:
         beginning = file.read(4)
     if beginning[:2] == b"PK":
         _refuse_columns(columns, str(path))
