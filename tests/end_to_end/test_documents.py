@@ -26,9 +26,11 @@ def blocks(text: str, language: str) -> list[str]:
     [
         "README.md",
         "docs/conventions.md",
+        "docs/start.md",
         "docs/layers.md",
         "docs/model-file.md",
         "docs/explanation.md",
+        "docs/robustness.md",
         "docs/first-model.md",
         "docs/your-own-network.md",
     ],
@@ -52,6 +54,21 @@ def test_every_command_of_the_readme_works(striate_command, tmp_path):
             continue
         is_training = words[0] == "train" and not {"--help", "--resume", "--find-rate"} & set(words)
         done = striate_command(*words, *(QUICK if is_training else []), *EXTRA.get(words[0], []))
+        assert done.code == 0, (words, done.err)
+
+
+def test_every_command_of_the_first_lessons_works(striate_command, tmp_path):
+    """In the page's order; published weights, which nothing fetches here, are left out of the first training."""
+    write_folder(tmp_path / "photos", {"cats": 12, "dogs": 12})
+    page = (ROOT / "docs" / "start.md").read_text(encoding="utf-8")
+    lines = [line.split("#")[0] for block in blocks(page, "sh") for line in block.splitlines()]
+    commands = [shlex.split(line)[1:] for line in lines if line.startswith("striate ")]
+    assert len(commands) >= 15
+    for words in commands:
+        if "imagenet" in words:
+            words = [*words[: words.index("--download")], "--network", "lenet5", "--image-size", "32"]
+        extra = [*QUICK, "--no-measure"] if words[0] == "train" and "--dry-run" not in words else []
+        done = striate_command(*words, *extra)
         assert done.code == 0, (words, done.err)
 
 
