@@ -3,7 +3,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo check test test-all lint format docs clean
+.PHONY: demo check test test-all lint format docs gallery clean
 
 demo: .venv/installed
 	$(BIN)/python -m striate demo
@@ -38,6 +38,9 @@ docs: .venv/installed
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install $(PIP_FLAGS) --editable '.[dev]'
 	@touch $@
+
+gallery: .venv/installed
+	$(BIN)/python docs/pictures/gallery.py
 
 clean:
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis

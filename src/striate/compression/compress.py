@@ -28,9 +28,11 @@ from striate.compression.work import Work
 from striate.data.cache import write_atomically
 from striate.data.opening import Access
 from striate.errors import InputError
+from striate.networks.catalogue import entry_for, names_network
 from striate.tasks.model import Model, load_model
 from striate.training.observer import Observer, SilentObserver
 from striate.weights.compressed_file import CodingFigures
+from striate.weights.loading import packaged_weights
 from striate.weights.model_file import MODEL_FILE
 
 
@@ -155,7 +157,10 @@ def _describe(step: Step) -> str:
 def _file_of(ref: str | Path) -> Path:
     """The file on disk that a MODEL means."""
     path = Path(ref)
-    candidates = (path / MODEL_FILE, path, Path(str(ref).partition(":")[2]).expanduser())
+    name, _, weights = str(ref).partition(":")
+    candidates = [path / MODEL_FILE, path, Path(weights).expanduser()]
+    if names_network(name) and weights:
+        candidates += [packaged_weights(entry_for(name), weights) or path]
     for candidate in candidates:
         if candidate.is_file():
             return candidate

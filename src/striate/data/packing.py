@@ -365,7 +365,7 @@ def _storage_problem(error: OSError, folder: Path) -> str:
     if is_full(error):
         return (
             f"the disk is full while packing images into {folder}; make room, or set STRIATE_CACHE to another folder, "
-            "and run again: what was packed is kept"
+            "and run again; what there was no room to record is packed anew"
         )
     reason = error.strerror or error
     return f"packed images cannot be kept in {folder}: {reason}; set STRIATE_CACHE to a folder that can be written"

@@ -152,13 +152,13 @@ def choose_part(
         raise InputError(f"split must be one of {', '.join((*SPLITS, ALL))} but is {split!r}")
     opened = open_parts(model, source, access)
     split = split or next((name for name in prefer if len(opened.parts[name])), ALL)
-    _warn_of_training_images(opened.dataset, split, model.provenance.get("data"), opened.is_own, access)
+    _warn_of_training_images(opened.dataset, split, own_data(model.provenance), opened.is_own, access)
     indices = opened.parts[split]
     if not len(indices):
         there_are = ", ".join(name for name, part in opened.parts.items() if len(part))
         raise DataError(f"{opened.dataset.source} has no images in its {split} part; there are: {there_are}")
     where = f"{opened.dataset.source} ({split})"
-    known = None if opened.is_own else _known(opened.hashes[indices], model.provenance.get("data"), where, access)
+    known = None if opened.is_own else _known(opened.hashes[indices], own_data(model.provenance), where, access)
     return Part(opened.dataset, opened.packed, split, indices, opened.annotations, opened.is_own, known)
 
 
@@ -167,7 +167,7 @@ def open_parts(model: Model, source: str | Path | None, access: Access) -> Parts
 
     Raises as `evaluate` does.
     """
-    trained_on = model.provenance.get("data")
+    trained_on = own_data(model.provenance)
     data = _open_own(trained_on, access) if source is None else open_data(source, access)
     is_own = trained_on is not None and data.fingerprint == trained_on["fingerprint"]
     if source is None and not is_own:
@@ -182,11 +182,13 @@ def open_parts(model: Model, source: str | Path | None, access: Access) -> Parts
     if is_own and trained_on:
         access = dataclasses.replace(access, max_pixels=trained_on["max_pixels"])  # the same images could be read then
     packed = pack_data(data, model.preprocessing, access)
+    serves = model.task.usable(data.dataset)
     parts = (
-        _own_parts(data, packed.usable, trained_on, model.task.least_classes)
+        _own_parts(data, packed.usable & serves, trained_on, model.task.least_classes)
         if is_own and trained_on
         else _given_parts(data.dataset)
     )
+    parts = {name: indices[serves[indices]] for name, indices in parts.items()}
     return Parts(data.dataset, packed, parts, annotations, is_own, data.hashes)
 
 
@@ -212,6 +214,30 @@ def _warn_of_training_images(
             f"{dataset.source} has changed since the model was trained on it, so images that it was trained on are among "
             "these: the figures flatter"
         )
+
+
+def own_data(provenance: dict[str, Any]) -> dict[str, Any] | None:
+    """What a model's provenance says of the data that a run of striate's trained it on; None where it says anything else.
+
+    A provenance is any JSON object, and whoever wrote it may have meant something of their own by "data".
+    """
+    data = provenance.get("data")
+    if not isinstance(data, dict) or not isinstance(data.get("splits"), dict):
+        return None
+    settings = data["splits"]
+    fits = (
+        all(isinstance(data.get(key), str) and data[key] for key in ("source", "fingerprint"))
+        and isinstance(data.get("data_dir"), str | None)
+        and _is_number(data.get("max_pixels"), 1, 2**62, of=int)
+        and isinstance(settings.get("digest"), str)
+        and _is_number(settings.get("seed"), 0, 2**64, of=int)
+        and all(_is_number(settings.get(f"{part}_fraction"), 0, 1) for part in ("validation", "test"))
+    )
+    return data if fits and "\0" not in data["source"] else None
+
+
+def _is_number(value: Any, low: float, high: float, *, of: Any = object) -> bool:
+    return type(value) in (int, float) and isinstance(value, of) and low <= value <= high
 
 
 def _is_same_place(source: str, other: str) -> bool:

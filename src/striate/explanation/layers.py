@@ -30,18 +30,19 @@ def default_layer(network: nn.Module, images: Tensor) -> str:
     """The name of the layer with the last spatial features: `layer4` of a ResNet, `features.29` of VGG-16, `features` of SqueezeNet.
 
     It is the last one with a map (N, C, h, w) larger than 1 x 1 that ends before the head begins, which is the last layer with
-    filters; pooling is passed over. Of modules that give the same tensor the outermost is named. Raises InputError where
-    there is none, as in a multilayer perceptron, and for networks that go on with tokens, such as a ViT: there a layer has to be named.
+    filters, or is that itself where it is the only one; pooling is passed over. Of modules that give the same tensor the outermost
+    is named. Raises InputError where there is none, as in a multilayer perceptron, and for networks that go on with tokens, such as
+    a ViT: there a layer has to be named.
     """
     calls = _trace(network, images)
     heads = [place for place, call in enumerate(calls) if call.has_filters]
-    before = calls[: heads[-1]] if heads else calls
-    pooled = {id(call.output) for call in before if call.is_pool}
-    places = [place for place, call in enumerate(before) if call.is_map and id(call.output) not in pooled]
+    for before in (calls[: heads[-1]] if heads else calls, calls):
+        pooled = {id(call.output) for call in before if call.is_pool}
+        places = [place for place, call in enumerate(before) if call.is_map and id(call.output) not in pooled]
+        if places:
+            break
     if not places:
-        raise InputError(
-            f"no layer of {type(network).__name__} has a map larger than 1 x 1 before its head; use saliency"
-        )
+        raise InputError(f"no layer of {type(network).__name__} has a map larger than 1 x 1; use saliency")
     last = before[places[-1]]
     tokens = [
         call for call in before[places[-1] :] if call.has_filters and call.output is not None and call.output.ndim == 3

@@ -15,7 +15,7 @@ from torch.utils._pytree import tree_leaves
 
 from striate.errors import InputError, StriateError
 from striate.inspection.describe import network_and_size
-from striate.inspection.layers import first_line, record, without_memory
+from striate.inspection.layers import first_line, record, refuse_lazy, without_memory
 from striate.networks.restore import keeping_randomness
 from striate.progress import Log, log_nothing
 
@@ -26,6 +26,9 @@ ACTIVATIONS = (
     nn.Sigmoid, nn.LogSigmoid, nn.Hardsigmoid, nn.Hardswish, nn.Hardtanh, nn.Hardshrink, nn.Softshrink, nn.Tanhshrink,
     nn.Tanh, nn.Softplus, nn.Softsign, nn.Threshold,
 )  # fmt: skip
+
+_SUM_TOLERANCE = 1e-4
+"""How near to 1 the sum of a row of probabilities is, in 16 bits too."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +62,7 @@ def check_network(
     InputError for unknown names, illegal sizes and networks on the meta device.
     """
     network, size = network_and_size(network, input_size, has_values=True, log=log)
+    refuse_lazy(network)
     if any(param.is_meta for param in network.parameters()):
         raise InputError('weights are needed for checks but are on the meta device; build without device="meta"')
     trial = _Trial(network, size, seed)
@@ -149,12 +153,29 @@ def _check_logits(trial: _Trial, num_classes: int | None) -> str:
                 f"logits ({num_images}, K) are expected of {num_images} images but in {mode} mode it answers "
                 f"{tuple(answer.shape)} of {str(answer.dtype).removeprefix('torch.')}"
             )
+        _refuse_probabilities(answer)
         shapes.append(answer.shape[1])
     if len(set(shapes)) > 1:
         raise _Broken(f"it answers {shapes[0]} classes in evaluation mode but {shapes[2]} in training mode")
     if num_classes is not None and shapes[0] != num_classes:
         raise _Broken(f"{num_classes} classes are expected but it answers {shapes[0]}")
     return f"(N, {shapes[0]}) for 1 and 3 images"
+
+
+def _refuse_probabilities(answer: Tensor) -> None:
+    """Raise _Broken where every row of (N, K) sums to 1 without a negative number, or its exponentials do: no logits do that."""
+    answer = answer.double()
+    ones = torch.ones(len(answer), dtype=torch.float64, device=answer.device)
+    if answer.shape[1] < 2:
+        return
+    if (answer >= 0).all() and torch.allclose(answer.sum(dim=1), ones, atol=_SUM_TOLERANCE):
+        raise _Broken(
+            "it answers probabilities, each row summing to 1; leave the softmax out: the loss and predict have their own"
+        )
+    if torch.allclose(answer.exp().sum(dim=1), ones, atol=_SUM_TOLERANCE):
+        raise _Broken(
+            "it answers logarithms of probabilities; leave the log-softmax out: the loss and predict have their own"
+        )
 
 
 def _check_independence(trial: _Trial) -> str:

@@ -111,14 +111,19 @@ def describe_network(
     if len(input_size) != 3 or min(input_size) < 1:
         raise InputError(f"an input size is (channels, height, width), each at least 1, but is {tuple(input_size)}")
     network = getattr(network, "_orig_mod", network)  # what torch.compile wraps
-    if any(is_lazy(param) for param in network.parameters()):
-        raise InputError(f"{type(network).__name__} has lazy layers without shapes; run one batch through it first")
+    refuse_lazy(network)
     with keeping_randomness(network), _eager(network):
         recorder, trial = _recorded(network, input_size)
         notices = dict(recorder.notices)
         peak = _measured(forward_peak, trial, input_size, notices) if measure_memory else None
         kept = _measured(training_bytes, trial, input_size, notices) if measure_memory else None
         return _describe(network, recorder, trial, input_size, (peak, kept), notices)
+
+
+def refuse_lazy(network: nn.Module) -> None:
+    """Raise InputError where layers get their shapes only from the first images: each copy would get weights of its own."""
+    if any(is_lazy(tensor) for tensor in (*network.parameters(), *network.buffers())):
+        raise InputError(f"{type(network).__name__} has lazy layers without shapes; run one batch through it first")
 
 
 def _recorded(network: nn.Module, input_size: tuple[int, int, int]) -> tuple[Recorder, nn.Module]:
@@ -144,6 +149,11 @@ def _recorded(network: nn.Module, input_size: tuple[int, int, int]) -> tuple[Rec
                 "another image may take another way; what it computes outside of PyTorch is not seen"
             )
             return recorder, network
+    if "HigherOrderOperator" in str(failure) or "HigherOrderOperator" in reason:
+        raise InputError(
+            f"{type(network).__name__} holds a higher-order operator (torch.cond, flex_attention or the like), which striate does "
+            "not follow; describe its parts, or a copy with a plain operator in its place"
+        ) from failure
     size = "x".join(map(str, input_size))
     raise InputError(
         f"{type(network).__name__} cannot take an image of {size}: {first_line(failure)}{_hint(network, input_size)}"

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from striate.inspection.counting import count_op_macs
+from striate.inspection.counting import count_op_macs, is_uncounted
 from striate.inspection.receptive_field.index_grid import size_of
 from striate.inspection.receptive_field.intervals import UnknownField
 from striate.inspection.receptive_field.operator_call import Call
@@ -190,6 +190,9 @@ class Recorder(TorchDispatchMode):
             return
         fields, depends = self._fields(func, args, kwargs, output, origins)
         macs = count_op_macs(func, args, output) or 0
+        if is_uncounted(func, any(_place(tensor)[0] in self._params for tensor in inputs)):
+            where = f"{self._scopes[-1].name}: {func.namespace}::{func.overloadpacket.__name__}"
+            self.notices.setdefault(f"macs {func}", f"multiply-adds of this operator are not counted, in {where}")
         scope, writes = self._scopes[-1], func._schema.is_mutable
         step = scope.step
         is_new = not {_place(tensor)[0] for tensor in outputs} <= {*self._owners, *(_place(each)[0] for each in inputs)}

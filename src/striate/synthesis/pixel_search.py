@@ -12,7 +12,7 @@ from striate.synthesis.pictures import Synthesis, to_pixels
 from striate.synthesis.watching import Watch
 
 Method = Literal["lbfgs", "adam"]
-_HISTORY = 20
+_HISTORY = 10
 """Pairs that L-BFGS keeps: at 1024 x 1024 pixels each takes 25 MB."""
 
 

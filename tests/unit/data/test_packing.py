@@ -503,7 +503,7 @@ def test_a_full_disk_is_one_line_and_keeps_what_was_packed(tmp_path: Path) -> No
     (folder,) = pack_folders(tmp_path)
     assert str(caught.value) == (
         f"the disk is full while packing images into {folder}; make room, or set STRIATE_CACHE to another folder, "
-        "and run again: what was packed is kept"
+        "and run again; what there was no room to record is packed anew"
     )
     told: list[str] = []
     assert_packed(pack(images, tmp_path, log=told.append), images)

@@ -8,6 +8,7 @@ names to the numbers; without it they are called by their number. Pickled object
 
 import math
 import struct
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Mapping
@@ -27,7 +28,7 @@ _MAX_CLASSES = 1_000_000
 _MOST_NAMED, _MOST_DIMENSIONS = 10, 32
 _DAMAGE = (
     zipfile.BadZipFile, zlib.error, EOFError, KeyError, NotImplementedError, ValueError, TypeError, struct.error, RuntimeError,
-    SyntaxError, OverflowError, MemoryError, RecursionError, IndexError, AttributeError,
+    SyntaxError, tokenize.TokenError, OverflowError, MemoryError, RecursionError, IndexError, AttributeError,
 )  # fmt: skip
 """What zipfile and NumPy raise for bytes that are not what they should be."""
 
@@ -87,7 +88,8 @@ def _load(path: Path) -> Mapping[str, np.ndarray]:
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror or error}") from error
     except _DAMAGE as error:
-        raise DataError(f"{path} is a damaged .npz file ({error}); get it again") from error
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        raise DataError(f"{path} is a damaged .npz file ({reason}); get it again") from error
 
 
 def _check_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, key: str, archive_bytes: int, path: Path) -> None:

@@ -180,8 +180,9 @@ def _start(words: Sequence[str], place: Rank, folder: str) -> subprocess.Popen[b
         "LOCAL_WORLD_SIZE": str(place.local_world_size),
         "GROUP_RANK": "0",
         MEETING_PLACE: folder,
+        "PYTHONSAFEPATH": "1",  # a types.py or uuid.py that happens to lie in the working directory is nobody's module
     }
-    command = [sys.executable, "-m", "striate", *words]
+    command = [sys.executable, "-P", "-m", "striate", *words]
     return subprocess.Popen(command, stdin=subprocess.PIPE, env=environment, start_new_session=True)
 
 
