@@ -179,7 +179,7 @@ def write_page() -> None:
         "",
         "Every picture here was made by the command under it, on two CPU cores, with the deep-compressed SqueezeNet 1.0 (0.7 MB, 1000 "
         "classes of ImageNet); `make gallery` makes them all anew. Nothing but noise, the network and paintings in the public "
-        "domain went in.",
+        "domain went in; only the network that paints in one pass learnt from photos.",
         "",
     ]
     for picture in PICTURES:

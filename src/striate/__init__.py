@@ -59,6 +59,7 @@ _HOMES = {
     "build_network": "striate.networks.catalogue",
     "calibrate": "striate.evaluation.temperature_scaling",
     "calibrate_file": "striate.recipes.calibrate",
+    "certify_model": "striate.robustness.certify_model",
     "check_exported": "striate.export.exporting",
     "check_network": "striate.inspection.check_network",
     "compress": "striate.compression.compress",
@@ -74,6 +75,7 @@ _HOMES = {
     "list_networks": "striate.networks.catalogue",
     "list_runs": "striate.recipes.run_list",
     "load_model": "striate.tasks.model",
+    "maximise_prediction": "striate.robustness.maximise",
     "open_engine": "striate.engines.predicting",
     "open_source": "striate.data.readers.sources",
     "plan_run": "striate.recipes.train",
@@ -81,6 +83,7 @@ _HOMES = {
     "report": "striate.reports.report:write_report",
     "resume": "striate.recipes.train",
     "save_model": "striate.tasks.model",
+    "substitute_for": "striate.robustness.substitute_model",
     "summarize": "striate.data.summary",
     "synthesize_from_patches": "striate.synthesis.patches",
     "synthesize_texture": "striate.synthesis.texture",
@@ -144,6 +147,9 @@ if TYPE_CHECKING:
     from striate.reports.report import write_report as report  # noqa: F401
     from striate.robustness.attack_model import AttackRequest as AttackRequest
     from striate.robustness.attack_model import attack as attack
+    from striate.robustness.certify_model import certify_model as certify_model
+    from striate.robustness.maximise import maximise_prediction as maximise_prediction
+    from striate.robustness.substitute_model import substitute_for as substitute_for
     from striate.synthesis.dream import DreamConfig as DreamConfig
     from striate.synthesis.dream import dream as dream
     from striate.synthesis.fool import FoolConfig as FoolConfig

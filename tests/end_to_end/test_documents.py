@@ -30,6 +30,7 @@ def blocks(text: str, language: str) -> list[str]:
         "docs/layers.md",
         "docs/model-file.md",
         "docs/explanation.md",
+        "docs/robustness.md",
         "docs/first-model.md",
         "docs/your-own-network.md",
     ],

@@ -12,7 +12,7 @@ import numpy as np
 
 from striate.engines.choosing import FEWEST_OWN_IMAGES
 from striate.engines.engine import REFERENCE, Engine, EngineKind
-from striate.engines.low_margin import LowMarginRecompute, safe_gap
+from striate.engines.low_margin import LowMarginRecompute, safe_gap, unlike_images
 from striate.engines.measurement import Agreement, Row, Timing
 from striate.engines.samples import Samples
 from striate.errors import InputError, StriateError
@@ -223,10 +223,14 @@ def _figures(
 def _measure_low_margin(
     kind: EngineKind, open_kind: Open, samples: Samples, reference: np.ndarray, plan: Plan, memory: Memory
 ) -> Row:
-    """Every second image settles the gap, the others judge it."""
+    """Every second image settles the gap, with as many as a quarter of them unlike any; the others judge it."""
     quick_row, quick = _opened(replace(kind, precision="bfloat16"), open_kind, max(plan.batch_sizes))
     slow_row, slow = _opened(replace(kind, precision="float32"), open_kind, max(plan.batch_sizes))
-    gap = safe_gap(_answers(quick.run, samples.pixels[SETTLING], math.inf)[1], reference[SETTLING])
+    own = samples.pixels[SETTLING]
+    unlike = unlike_images(own, max(1, len(own) // 4))
+    answers = [np.concatenate([_answers(quick.run, part, math.inf)[1] for part in (own, unlike)])]
+    answers.append(np.concatenate([reference[SETTLING], _answers(slow.run, unlike, math.inf)[1]]))
+    gap = safe_gap(*answers)
     opened = Row(kind, open_s=(quick_row.open_s or 0.0) + (slow_row.open_s or 0.0), gap=gap)
     return _figures(opened, LowMarginRecompute(quick.run, slow.run, gap), samples, reference, plan, memory, JUDGING)
 

@@ -130,8 +130,9 @@ def predict(
 ) -> Predictions:
     """What a model, or what `load_model` takes for one, sees in images, by the fastest engine known for it here.
 
-    `engine` is "auto", "torch", "compile", "onnxruntime" or "openvino". "auto" never changes an answer: it takes what
-    `striate.bench` (or a long prediction) found to agree with the slow way. Raises InputError for an engine that is not
+    `engine` is "auto", "torch", "compile", "onnxruntime" or "openvino". "auto" takes what
+    `striate.bench` (or a long prediction) found to name the same best class on every image tried; elsewhere two classes within
+    rounding of each other (3e-7 in float32, more in 16 bits) may change places. Raises InputError for an engine that is not
     installed or cannot run the network.
     """
     request = EngineRequest(engine, precision, batch_size, count_images(images), device)
