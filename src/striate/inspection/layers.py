@@ -1,4 +1,4 @@
-"""What any network is made of, layer by layer, counted from what runs.
+"""Layers of any network, counted from what runs.
 
 One image goes through a copy of the network that has shapes but no memory (PyTorch's meta device), so that even the
 largest network costs little. Where that cannot be, since a layer looks at values, it goes through the network itself.
@@ -127,7 +127,7 @@ def refuse_lazy(network: nn.Module) -> None:
 
 
 def _recorded(network: nn.Module, input_size: tuple[int, int, int]) -> tuple[Recorder, nn.Module]:
-    """What ran, and what it ran in: the copy without memory if possible, else the network itself."""
+    """Record a forward pass, of the copy without memory if possible, else of the network itself."""
     try:
         shapes_only = without_memory(network)
         return record(shapes_only, input_size), shapes_only
@@ -353,5 +353,5 @@ def _measured(
 
 
 def first_line(error: BaseException | None) -> str:
-    """What an error says, without what it says after that."""
+    """The first line of an error's message."""
     return (str(error).splitlines() or [type(error).__name__])[0]

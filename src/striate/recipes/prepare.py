@@ -52,7 +52,7 @@ GREY_MODES = ("1", "L", "LA", "La", "I", "F", "I;16", "I;16B", "I;16L", "I;16N")
 _SAMPLE = 1_000
 _WHITENING_IMAGES = 5_000
 MAX_FEATURE_BYTES = 2 << 30
-"""What the features that frozen layers give may take in memory."""
+"""Memory limit of cached frozen features, in bytes."""
 
 
 @dataclass(frozen=True)
