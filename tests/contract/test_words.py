@@ -16,12 +16,16 @@ GLOSSARY = {
     r"taken for what": "read as, confused with",
     r"tell_nobody|failing_together|one_a_node_first|own_place": "log_nothing, raise_on_all_ranks, rank_zero_first, current_rank",
 }
-FILES = sorted(
-    path
-    for folder in ("src", "docs")
-    for path in (ROOT / folder).rglob("*")
-    if path.suffix in (".py", ".md", ".jinja") and "egg-info" not in str(path)
-) + [ROOT / "README.md"]
+SUFFIXES = (".py", ".md", ".jinja")
+FILES = [
+    ROOT / "README.md",
+    *(
+        path
+        for folder in ("src/striate", "docs")
+        for path in sorted((ROOT / folder).rglob("*"))
+        if path.suffix in SUFFIXES
+    ),
+]
 
 
 @pytest.mark.parametrize("pattern", GLOSSARY)
