@@ -29,6 +29,7 @@ def contenders(
     network: nn.Module, images: torch.Tensor, labels: torch.Tensor, num_steps: int
 ) -> dict[str, dict[str, Callable[[], object]]]:
     """By method, what computes it: striate's function and the peers'."""
+    last = images.contiguous(memory_format=torch.channels_last)
     layer = explanation.default_layer(network, images)
     module = network.get_submodule(layer)
     own = {"classes": labels, "layer": layer}
@@ -40,38 +41,38 @@ def contenders(
 
     return {
         "saliency": {
-            "striate": lambda: explanation.saliency(network, images, classes=labels),
+            "striate": lambda: explanation.saliency(network, last, classes=labels),
             "captum": lambda: attr.Saliency(network).attribute(images.clone(), labels),
         },
         "guided_backprop": {
-            "striate": lambda: explanation.guided_backprop(network, images, classes=labels),
+            "striate": lambda: explanation.guided_backprop(network, last, classes=labels),
             "captum": lambda: attr.GuidedBackprop(network).attribute(images.clone(), labels),
         },
         "deconvnet": {
-            "striate": lambda: explanation.deconvnet(network, images, classes=labels),
+            "striate": lambda: explanation.deconvnet(network, last, classes=labels),
             "captum": lambda: attr.Deconvolution(network).attribute(images.clone(), labels),
         },
         "grad_cam": {
-            "striate": lambda: explanation.grad_cam(network, images, **own),
+            "striate": lambda: explanation.grad_cam(network, last, **own),
             "captum": lambda: attr.LayerGradCam(network, module).attribute(images.clone(), labels),
             "grad-cam": with_grad_cam(pytorch_grad_cam.GradCAM),
         },
         "grad_cam_plus_plus": {
-            "striate": lambda: explanation.grad_cam_plus_plus(network, images, **own),
+            "striate": lambda: explanation.grad_cam_plus_plus(network, last, **own),
             "grad-cam": with_grad_cam(pytorch_grad_cam.GradCAMPlusPlus),
         },
         "layer_cam": {
-            "striate": lambda: explanation.layer_cam(network, images, **own),
+            "striate": lambda: explanation.layer_cam(network, last, **own),
             "grad-cam": with_grad_cam(pytorch_grad_cam.LayerCAM),
         },
         f"integrated_gradients ({num_steps} steps)": {
-            "striate": lambda: explanation.integrated_gradients(network, images, classes=labels, num_steps=num_steps),
+            "striate": lambda: explanation.integrated_gradients(network, last, classes=labels, num_steps=num_steps),
             "captum": lambda: attr.IntegratedGradients(network).attribute(
                 images.clone(), target=labels, n_steps=num_steps, internal_batch_size=BATCH
             ),
         },
         f"occlusion ({(SIDE // WINDOW) ** 2} windows)": {
-            "striate": lambda: explanation.occlusion(network, images, classes=labels, window=WINDOW, stride=WINDOW),
+            "striate": lambda: explanation.occlusion(network, last, classes=labels, window=WINDOW, stride=WINDOW),
             "captum": lambda: attr.Occlusion(network).attribute(images.clone(), target=labels, **windows),
         },
     }

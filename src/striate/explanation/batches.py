@@ -23,14 +23,16 @@ def map_in_parts(
     """The maps of all images, (N, ...), computed `batch_size` images at a time by `part` while the network is frozen.
 
     By default as many at a time as have the pixels of 16 images of 224 x 224. Images are taken in the network's type of number; maps are
-    float32, or float64 for a network of float64. Channels lie last in memory, which a CPU computes twice as fast, unless the network
-    flattens its maps by a view that does not allow it. Raises InputError for images that are no float batch (N, C, H, W).
+    float32, or float64 for a network of float64. Images are computed in the memory layout they have: channels last is up to twice as
+    fast on a CPU, and rounds otherwise. A network whose views do not allow that gets them contiguous. Raises InputError for images that
+    are no float batch (N, C, H, W).
     """
     with frozen(network):
         images = check_images(network, images)
         chosen = check_classes(classes, len(images))
         size = num_at_once(images, batch_size)
-        maps, layout = [], torch.channels_last
+        is_last = images.is_contiguous(memory_format=torch.channels_last) and not images.is_contiguous()
+        maps, layout = [], torch.channels_last if is_last else torch.contiguous_format
         for start, some in zip(range(0, len(images), size), images.split(size), strict=True):
             own = chosen[start : start + size] if isinstance(chosen, Tensor) else chosen
             try:

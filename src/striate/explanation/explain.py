@@ -169,7 +169,8 @@ def _maps_or_none(
     """The maps of a batch, or None where the method cannot be used and others are left; then it is dropped from `methods`."""
     options = {"layer": layer} if method.takes_layer else {}
     try:
-        return method.run(model.network, inputs, classes=labels, **options).cpu().numpy()
+        fast = inputs.contiguous(memory_format=torch.channels_last)
+        return method.run(model.network, fast, classes=labels, **options).cpu().numpy()
     except InputError as error:
         if len(methods) == 1:
             raise

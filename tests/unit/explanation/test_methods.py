@@ -258,7 +258,7 @@ class Viewing(TwoModules):
 
 @pytest.mark.parametrize("method", METHODS, ids=lambda method: method.name)
 def test_a_network_that_needs_its_channels_first_is_explained_too(method):
-    network, images = Viewing(), torch.randn(2, 3, 12, 12)
+    network, images = Viewing(), torch.randn(2, 3, 12, 12).contiguous(memory_format=torch.channels_last)
     plain = TwoModules()
     plain.load_state_dict(network.state_dict())
     plain.first.weight.data *= 0.25  # TwoModules multiplies by four
