@@ -1,5 +1,6 @@
 """Writes the reference: one page a group of rooms, with every public name of striate, for `make docs`. Needs no torch."""
 
+import ast
 from collections import defaultdict
 from pathlib import Path
 
@@ -28,6 +29,17 @@ def public_objects() -> dict[str, str]:
     return found
 
 
+def _layers() -> str:
+    """The page of striate.layers, from the list in its source, which is not imported: that would need torch."""
+    module = ast.parse((Path(striate.__file__).parent / "layers" / "__init__.py").read_text(encoding="utf-8"))
+    homes = {
+        alias.name: node.module for node in module.body if isinstance(node, ast.ImportFrom) for alias in node.names
+    }
+    names = sorted(homes, key=lambda name: (name[0].isupper(), name.lower()))
+    directives = "\n\n".join(f"::: {homes[name]}.{name}" for name in names)
+    return f"# Layers\n\nArithmetic that PyTorch lacks or hides; [on paper](../layers.md).\n\n{directives}\n"
+
+
 def pages() -> dict[str, str]:
     """The text of each page by its name; a room that is in no group comes under "others"."""
     page_of = {room: page for page, (_, _, rooms) in GROUPS.items() for room in rooms}
@@ -42,6 +54,7 @@ def pages() -> dict[str, str]:
         listed = "\n".join(f"- [`striate.{name}`][{objects[name]}]" for name in members)
         directives = "\n\n".join(f"::: {objects[name]}" for name in members)
         texts[page] = f"# {title}\n\n{sentence}\n\n{listed}\n\n{directives}\n"
+    texts["layers"] = _layers()
     return texts
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import striate
+from striate import layers
 
 STORED = Path(__file__).with_name("public_names.txt")
 SOURCE = Path(striate.__file__)
@@ -60,3 +61,11 @@ def test_the_catalogue_is_listed_by_calling_its_room() -> None:
 def test_every_error_is_one_kind() -> None:
     kinds = (striate.InputError, striate.DataError, striate.ModelFileError, striate.RunError, striate.NonFiniteLoss)
     assert all(issubclass(kind, striate.StriateError) for kind in kinds)
+
+
+def test_layers_name_their_arithmetic() -> None:
+    """Functions, also where a file has the same name, and each documented."""
+    for name in layers.__all__:
+        assert inspect.getdoc(getattr(layers, name)), name
+        assert callable(getattr(layers, name)), name
+    assert layers.output_size(5, 3, stride=2, padding=1) == 3

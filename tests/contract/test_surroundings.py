@@ -25,6 +25,8 @@ WORDS = {
     "networks": "networks --family lenet",
     "describe": "describe lenet5 --html page.html",
     "data": "data digits",
+    "runs": "runs .",
+    "cache": "cache",
 }
 """In this order; a command that is not here shows its help."""
 DRIVER = """
@@ -42,7 +44,7 @@ for name, words in json.loads(Path("words.json").read_text()).items():
 """
 SURROUNDINGS = {
     "a notebook in a job of many tasks, colours forced into a file": {
-        "MPLBACKEND": "module://a_backend_that.is_not_installed",
+        "MPLBACKEND": "module://matplotlib_inline.backend_inline",
         "SLURM_JOB_ID": "7", "SLURM_JOB_NAME": "photos", "SLURM_NTASKS": "2", "SLURM_PROCID": "1", "SLURM_LOCALID": "1",
         "LSB_JOBID": "1", "LSB_DJOB_RANKFILE": "/nowhere", "LSB_DJOB_NUMPROC": "2",
         "JSM_NAMESPACE_LOCAL_RANK": "0", "JSM_NAMESPACE_SIZE": "2", "JSM_NAMESPACE_RANK": "1",

@@ -83,6 +83,9 @@ def _rows(path: str, prediction: "Prediction", widths: list[int], bar_cells: int
     for place, guess in enumerate(prediction.classes):
         bar = "█" * round(bar_cells * guess.probability)
         start = _pad(path if place == 0 else "", widths[0])
+        box = getattr(prediction, "box_xyxy", None)
+        if box is not None and place == 0:
+            bar = f"{bar}  box {' '.join(f'{value:.0f}' for value in box)}"
         line = f" {start}  {_pad(printable(guess.name), widths[1])}  {100 * guess.probability:5.1f} % {bar}"
         yield Text(line, style="" if place == 0 else "dim")
 

@@ -139,7 +139,7 @@ def main() -> None:
 
 
 def _in_one_line(error: Exception) -> str:
-    """What is said of an error that nobody foresaw; a full disk is nobody's fault."""
+    """The line for an unexpected error; a full disk is nobody's fault."""
     if isinstance(error, OSError) and error.errno in _FULL:
         where = f"{error.filename} cannot be written" if error.filename else "what was to be written does not fit"
         return f"{where}: {error.strerror}; free some space and do it again"

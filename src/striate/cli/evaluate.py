@@ -50,7 +50,7 @@ def evaluate(
     device: Device = "auto",
     as_json: AsJson = False,
 ) -> None:
-    """How right a model is: accuracy with its 95 % interval, calibration, every class, the worst mistakes.
+    """Evaluate a model: accuracy with 95 % interval, per-class metrics, calibration, worst mistakes.
 
     Example: striate evaluate runs/digits-digitnet-1 --split test
     """
@@ -69,8 +69,13 @@ def evaluate(
         return
     figures = result.to_json()
     out.print(Text.assemble((f"{result.split}", "bold"), f" part of {result.source}, {figures['num_images']:,} images"))
-    out.print(_figures_table(figures))
     classes = figures["per_class"]
+    if not loaded.task.has_probabilities:
+        out.print(_lines_table(result.evaluation.lines()))
+        if 1 < len(classes) <= _MOST_ROWS:
+            out.print(_any_class_table(classes))
+        return
+    out.print(_figures_table(figures))
     if len(classes) <= _MOST_ROWS:
         out.print(_class_table(classes))
     for pair in figures["most_confused"][:5]:
@@ -89,6 +94,25 @@ def _figures_table(figures: dict) -> Table:
     table.add_row("calibration error", _percent(figures["calibration_error"]))
     if figures["temperature"] != 1:
         table.add_row("temperature", f"{figures['temperature']:.3f}, by striate calibrate")
+    return table
+
+
+def _lines_table(lines: list[tuple[str, str]]) -> Table:
+    """The figures that the task puts first."""
+    table = Table(box=None, show_header=False)
+    for name, words in lines:
+        table.add_row(name, words)
+    return table
+
+
+def _any_class_table(classes: list[dict]) -> Table:
+    """A row a class, with the fractions that the task has of each."""
+    names = [name for name in classes[0] if name not in ("name", "support")]
+    table = Table(box=None, header_style="bold")
+    for heading in ("class", *(name.replace("_", " ") for name in names), "images"):
+        table.add_column(heading, justify="left" if heading == "class" else "right")
+    for row in classes:
+        table.add_row(Text(row["name"]), *(_percent(row[name]) for name in names), f"{row['support']:,}")
     return table
 
 

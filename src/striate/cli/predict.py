@@ -45,7 +45,14 @@ def predict(
             "--explain", metavar="METHOD", help="Also write what spoke for each answer, as striate explain does."
         ),
     ] = None,
-    out_dir: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where --explain writes.")] = Path("explained"),
+    out_dir: Annotated[
+        Path | None,
+        typer.Option(
+            "--out",
+            metavar="DIR",
+            help="Write images with their boxes drawn there; with --explain, its maps [explained].",
+        ),
+    ] = None,
     csv: Annotated[
         Path | None, typer.Option("--csv", metavar="FILE", help="Also write a table: path, class, probability.")
     ] = None,
@@ -61,7 +68,7 @@ def predict(
     download: Download = False,
     as_json: AsJson = False,
 ) -> None:
-    """What a model sees in images. Unreadable files are named and never stop the others; exit code 1 when there were any, 2 when
+    """Predict images. Unreadable files are named and never stop the others; exit code 1 when there were any, 2 when
     nothing that was named exists.
 
     Answers appear as they come; folders of any size pass through in the same memory.
@@ -92,6 +99,7 @@ def predict(
         check_sorting_folder(sort_into)
     with importing():
         from striate.engines.predicting import EngineRequest, count_images, make_ready
+        from striate.tasks.overlays import write_drawings
 
     num_images = count_images(images)
     request = EngineRequest(engine, precision, batch_size, num_images, device, download)
@@ -100,7 +108,10 @@ def predict(
     answers = predictor.answer_each(images, top=top, batch_size=batch_size, log=log)
     explained: list[dict[str, Any]] = []
     if explain is not None:
+        out_dir = Path("explained") if out_dir is None else out_dir
         explained = write_maps(model, images, explain, out_dir, device=device, download=download)
+    elif out_dir is not None:
+        answers = write_drawings(answers, predictor.about.task, out_dir, log=log)
     with ExitStack() as stack:
         if csv is not None:
             answers = stack.enter_context(writing_csv(answers, csv))

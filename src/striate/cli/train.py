@@ -46,6 +46,12 @@ def train(
             show_default=False,
         ),
     ] = None,
+    task: Annotated[
+        str | None,
+        typer.Option(
+            "--task", metavar="classification|localization", help="What to learn; by default the source tells."
+        ),
+    ] = None,
     network: Annotated[
         str | None,
         typer.Option("--network", "-n", metavar="NAME", help="See `striate networks`; or timm:NAME, torchvision:NAME."),
@@ -158,6 +164,9 @@ def train(
     warmup: Annotated[
         float | None, _option("--warmup", OPTIMISING, "Share of the run in which the rate rises.")
     ] = None,
+    loss: Annotated[
+        str | None, _option("--loss", OPTIMISING, "Of the box, in localization. [default: l2]", "l2|smooth_l1|giou")
+    ] = None,
     label_smoothing: Annotated[float | None, _option("--label-smoothing", OPTIMISING, "In [0, 1].")] = None,
     class_weights: Annotated[
         bool | None, _option("--class-weights/--no-class-weights", OPTIMISING, "Weigh rare classes up in the loss.")
@@ -214,7 +223,7 @@ def train(
     cutout_px: Annotated[int | None, _option("--cutout", AUGMENTING, "Side of a square blanked out.", "PIXELS")] = None,
     mixup: Annotated[float | None, _option("--mixup", AUGMENTING, "Alpha of mixup.")] = None,
 ) -> None:
-    """Train a classifier: every choice you leave open is made from the data, and printed.
+    """Train a classifier, or with a box for each image a localiser: every choice you leave open is made from the data, and printed.
 
     Example: striate train photos/ --network squeezenet1_1 --weights imagenet
     """
@@ -241,7 +250,8 @@ def train(
         from striate.robustness.request import parse_fraction
 
     choices = Choices(
-        network=network, weights=weights, image_size=image_size, subtract=subtract, output=output, epochs=epochs, batch_size=batch_size,
+        task=task, loss=loss, network=network, weights=weights,
+        image_size=image_size, subtract=subtract, output=output, epochs=epochs, batch_size=batch_size,
         optimizer=optimizer, learning_rate=learning_rate, momentum=momentum, weight_decay=weight_decay,
         schedule=schedule, warmup=warmup, label_smoothing=label_smoothing, use_class_weights=class_weights,
         use_balanced_sampling=balanced, max_grad_norm=max_grad_norm, accumulate_steps=accumulate_steps,
@@ -307,7 +317,7 @@ def _one_of(trained: str | None, freeze: str | None) -> str | None:
 
 
 def _source_of(run: Path) -> str:
-    """What the run was trained on, as one types it; SOURCE where the folder does not say."""
+    """The source that the run was trained on, as one types it; SOURCE where the folder does not say."""
     try:
         return shlex.quote(str(json.loads((run / "run.json").read_bytes())["source"]))
     except (OSError, ValueError, KeyError, TypeError):
@@ -315,7 +325,7 @@ def _source_of(run: Path) -> str:
 
 
 def _num_devices_of(run: Path) -> int:
-    """How many processes striate started the run with; 1 where the folder does not say."""
+    """Number of processes that striate started the run with; 1 where the folder does not say."""
     try:
         return int(json.loads((run / "run.json").read_bytes())["machine"]["devices"] or 1)
     except (OSError, ValueError, KeyError, TypeError):

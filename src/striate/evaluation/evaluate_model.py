@@ -182,11 +182,13 @@ def open_parts(model: Model, source: str | Path | None, access: Access) -> Parts
     if is_own and trained_on:
         access = dataclasses.replace(access, max_pixels=trained_on["max_pixels"])  # the same images could be read then
     packed = pack_data(data, model.preprocessing, access)
+    serves = model.task.usable(data.dataset)
     parts = (
-        _own_parts(data, packed.usable, trained_on, model.task.least_classes)
+        _own_parts(data, packed.usable & serves, trained_on, model.task.least_classes)
         if is_own and trained_on
         else _given_parts(data.dataset)
     )
+    parts = {name: indices[serves[indices]] for name, indices in parts.items()}
     return Parts(data.dataset, packed, parts, annotations, is_own, data.hashes)
 
 

@@ -2,9 +2,10 @@
 
 from collections.abc import Sequence
 
-import matplotlib
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
+
+from striate.canvas import matplotlib
 
 _SMALLEST_PX = 224
 _BRIGHTEST = 99.5  # percentile of a map that gets the strongest colour: a few extreme pixels would leave the rest dark

@@ -36,7 +36,7 @@ SMALL_MACS = 20_000_000
 
 @dataclass(frozen=True)
 class ModeChoice:
-    """How a run computes, and why: what was measured for it now, or before on this machine."""
+    """The chosen compute mode and its reason: measured now, or earlier on this machine."""
 
     mode: Mode
     timings: tuple[dict[str, Any], ...]
@@ -104,7 +104,7 @@ def with_fastest_mode(
 
 
 def _line(mode: Mode, timings: tuple[ModeTiming, ...], was_remembered: bool) -> str:
-    """What was found, fastest first."""
+    """The measured modes, fastest first."""
     ranked = sorted(timings, key=lambda timing: -(timing.images_per_s or 0))
     found = " · ".join(f"{timing.mode}: {_figure(timing)}" for timing in ranked)
     when = "as measured before on this machine" if was_remembered else "measured on this machine"
@@ -139,7 +139,7 @@ def _memory_path(prepared: Prepared, modes: tuple[Mode, ...], device: torch.devi
 
 
 def _recall(path: Path) -> tuple[ModeTiming, ...] | None:
-    """What was measured before; None where there is nothing that can be read."""
+    """Read earlier measurements; None where there are none that can be read."""
     try:
         rows = json.loads(path.read_text(encoding="utf-8"))
         return tuple(_timing(row) for row in rows) or None

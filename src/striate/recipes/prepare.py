@@ -52,7 +52,7 @@ GREY_MODES = ("1", "L", "LA", "La", "I", "F", "I;16", "I;16B", "I;16L", "I;16N")
 _SAMPLE = 1_000
 _WHITENING_IMAGES = 5_000
 MAX_FEATURE_BYTES = 2 << 30
-"""What the features that frozen layers give may take in memory."""
+"""Memory limit of cached frozen features, in bytes."""
 
 
 @dataclass(frozen=True)
@@ -88,12 +88,11 @@ def prepare(
     if choices.weights is not None and Path(choices.weights).exists():
         choices = dataclasses.replace(choices, weights=str(Path(choices.weights).absolute()))  # found from anywhere
     data = open_data(source, telling)
-    task = task_for(data.dataset, choices.task)
-    task.check_loss(choices.loss)
+    task = task_for(data.dataset, choices.task, choices.loss)
     choices = dataclasses.replace(choices, task=task.name)
     all_images = np.ones(len(data.dataset), bool)
     dry_splits = _split(data, all_images, choices, task)  # refuses hopeless data before any decoding
-    facts = _look(data.dataset, dry_splits, device)
+    facts = dataclasses.replace(_look(data.dataset, dry_splits, device), moves_targets=task.moves_targets)
     num_outputs = task.num_outputs(choices.output or "softmax")
     entry = _choose_entry(choices, facts) if given is None else _given_entry(given, choices, facts, num_outputs)
     if choices.image_size is not None:
@@ -108,17 +107,19 @@ def prepare(
                 "add --weights imagenet, or leave --train out"
             )
         network = build_entry(entry, num_classes=num_outputs, in_channels=facts.channels, seed=seed)
+        _initialize_heads(entry, network, task)
     else:
-        network, own = _load_weights(
-            entry, choices.weights, data.dataset.class_names, num_outputs, facts.channels, seed, telling
-        )
+        network, own = _load_weights(entry, choices.weights, task, num_outputs, facts.channels, seed, telling)
         if own is not None:
             preprocessing, are_ready = _resized(own, choices.image_size), True
             if choices.subtract is not None:
                 raise InputError(
                     f"{choices.weights} says itself what is subtracted from images; leave --subtract out, or the weights"
                 )
+    if task.sees_whole_image:
+        preprocessing = dataclasses.replace(preprocessing, resize="stretch", resize_size=max(preprocessing.crop_size))
     check_input_size(entry, preprocessing.crop_size, training=True)
+    _check_task(choices, task)
     _check_recipe(default_recipe(facts, entry, choices), entry, network, preprocessing)  # before any decoding
     packed = pack_data(data, preprocessing, access, stream=choices.stream)
     splits = dry_splits if packed.usable.all() else _split(data, packed.usable, choices, task)
@@ -145,15 +146,16 @@ def prepare_again(
     choices = Choices(
         seed=recipe.seed, validation_fraction=recipe.validation_fraction, test_fraction=recipe.test_fraction
     )
-    task = task_for(data.dataset, recipe.task)
+    task = task_for(data.dataset, recipe.task, recipe.loss)
     splits = _split(data, packed.usable, choices, task)
-    class_names, channels = data.dataset.class_names, preprocessing.channels
+    channels = preprocessing.channels
     num_outputs = task.num_outputs(recipe.output)
     if recipe.weights is None or has_checkpoint:
         network = build_entry(entry, num_classes=num_outputs, in_channels=channels, seed=recipe.seed)
+        _initialize_heads(entry, network, task)
         _initialize_from_images(entry, network, packed, splits, preprocessing)
     else:
-        network, _ = _load_weights(entry, recipe.weights, class_names, num_outputs, channels, recipe.seed, access)
+        network, _ = _load_weights(entry, recipe.weights, task, num_outputs, channels, recipe.seed, access)
     annotations = task.annotations(data.dataset, log=access.log)
     return Prepared(data, packed, splits, entry, network, preprocessing, recipe, (), task, annotations)
 
@@ -161,7 +163,7 @@ def prepare_again(
 def _load_weights(
     entry: Entry,
     weights: str,
-    class_names: tuple[str, ...],
+    task: Task,
     num_outputs: int,
     channels: int,
     seed: int,
@@ -180,7 +182,8 @@ def _load_weights(
         download=access.download,
         log=access.log,
     )
-    if not pretrained.has_new_head and pretrained.class_names != class_names:
+    has_new_head, class_names = pretrained.has_new_head, task.class_names
+    if not has_new_head and pretrained.class_names != class_names:
         if pretrained.class_names is None:
             access.log(
                 f"{weights} does not name its {len(class_names)} classes: its last layer, {entry.head}, is kept as it is"
@@ -189,13 +192,34 @@ def _load_weights(
             fresh = build_entry(entry, num_classes=num_outputs, in_channels=channels, seed=seed)
             for head in (entry.head, *entry.auxiliary_heads):
                 pretrained.network.get_submodule(head).load_state_dict(fresh.get_submodule(head).state_dict())
+            has_new_head = True
             access.log(
                 f"{entry.name}: the last layer, {entry.head}, answered for other classes and is replaced by a new one"
             )
+    if has_new_head:
+        _initialize_heads(entry, pretrained.network, task)
     if pretrained.preprocessing is None and entry.usual_preprocessing is not None:
         access.log(f"{weights} does not say how images are prepared: as for {entry.usual_weights}")
         return pretrained.network, adapt_preprocessing(entry.usual_preprocessing, channels)
     return pretrained.network, pretrained.preprocessing
+
+
+def _initialize_heads(entry: Entry, network: nn.Module, task: Task) -> None:
+    """First weights of fresh last layers, as the task wants them."""
+    for name in filter(None, (entry.head, *entry.auxiliary_heads)):
+        task.initialize_head(network.get_submodule(name))
+
+
+def _check_task(choices: Choices, task: Task) -> None:
+    """Raise InputError for choices that the task has no use for."""
+    if choices.mixup and not task.can_mix:
+        raise InputError(f"images cannot be mixed in {task.name}; leave --mixup out")
+    if choices.use_class_weights and not task.has_probabilities:
+        raise InputError(f"class weights are for classification, and the task is {task.name}; use --balanced-sampling")
+    if choices.views and task.moves_targets:
+        raise InputError(
+            f"features are kept of views whose targets do not move, and those of {task.name} do; use --views 0"
+        )
 
 
 def _check_recipe(recipe: Recipe, entry: Entry, network: nn.Module, preprocessing: Preprocessing) -> None:
@@ -282,7 +306,7 @@ def _split(data: OpenedData, usable: np.ndarray, choices: Choices, task: Task) -
     return split_dataset(
         data.dataset,
         data.hashes,
-        usable,
+        usable & task.usable(data.dataset),
         seed=choices.seed or 0,
         validation_fraction=0.1 if choices.validation_fraction is None else choices.validation_fraction,
         test_fraction=0.1 if choices.test_fraction is None else choices.test_fraction,

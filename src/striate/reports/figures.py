@@ -39,9 +39,9 @@ def loss_curves(epochs: Sequence[dict[str, Any]], best_epoch: int | None) -> str
     return _curves(epochs, best_epoch, ("train_loss", "validation_loss"), is_share=False)
 
 
-def accuracy_curves(epochs: Sequence[dict[str, Any]], best_epoch: int | None) -> str:
-    """Training and validation accuracy by epoch, in percent."""
-    return _curves(epochs, best_epoch, ("train_accuracy", "validation_accuracy"), is_share=True)
+def accuracy_curves(epochs: Sequence[dict[str, Any]], best_epoch: int | None, score_name: str = "accuracy") -> str:
+    """Training and validation accuracy, or another score in [0, 1] by its name, by epoch, in percent."""
+    return _curves(epochs, best_epoch, (f"train_{score_name}", f"validation_{score_name}"), is_share=True)
 
 
 def rate_curve(epochs: Sequence[dict[str, Any]]) -> str:
@@ -63,7 +63,7 @@ def _short_rate(rate: float) -> str:
 
 
 def reliability_chart(bins: Sequence[dict[str, Any]]) -> str:
-    """How often the network was right against how sure it was, with 95 % intervals; dots grow with the number of images."""
+    """Reliability diagram: accuracy against confidence, with 95 % intervals; dots grow with the number of images."""
     most = max((each["count"] for each in bins), default=1)
     with drawing_settings(_SETTINGS):
         figure = Figure(figsize=(3.5, 3.3))

@@ -7,6 +7,7 @@ needs no script and no network, and follows light, dark, phone and print.
 import base64
 import json
 import shlex
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from striate.errors import RunError
 from striate.reports import figures
 from striate.reports.epoch_records import read_epochs
 from striate.reports.page import page_environment
+from striate.tasks.catalogue import TASKS
 from striate.training.recipe import Recipe
 
 REPORT_FILE = "report.html"
@@ -73,10 +75,11 @@ def _render(
             "last_part": last_part,
         }
     )
+    task = TASKS[(run.get("task") or {"name": "classification"})["name"]]
     best_epoch = (run.get("best") or {}).get("epoch")
     charts = {
         "loss": Markup(figures.loss_curves(epochs, best_epoch)),
-        "accuracy": Markup(figures.accuracy_curves(epochs, best_epoch)),
+        "accuracy": Markup(figures.accuracy_curves(epochs, best_epoch, task.score_name)),
         "rate": Markup(figures.rate_curve(epochs)),
     }
     return environment.get_template("report.html.jinja").render(
@@ -87,15 +90,11 @@ def _render(
         num_damaged=num_damaged,
         evaluation=evaluation,
         charts=charts,
-        reliability=Markup(figures.reliability_chart(evaluation["calibration"])) if evaluation else None,
-        baseline=_baseline(evaluation) if evaluation else None,
-        matrix=_matrix(evaluation) if evaluation else None,
-        confusions=evaluation["most_confused"][:NUM_CONFUSIONS] if evaluation else [],
+        task=task,
         mistakes=_mistakes(run_dir, evaluation) if evaluation else [],
+        **(_TASK_VALUES.get(task.name, _no_values)(evaluation) if evaluation else {}),
         inside=_inside(run_dir),
-        weakest=_weakest(evaluation) if evaluation else [],
         counts=_counts(run),
-        chance=_chance(evaluation) if evaluation else "",
         unusual=_unusual_settings(run["recipe"]),
         max_matrix_classes=MAX_MATRIX_CLASSES,
         broken=[_name_and_reason(entry) for entry in run["data"].get("broken", [])],
@@ -121,8 +120,28 @@ def _read_json(run_dir: Path, name: str) -> dict[str, Any] | None:
     return parsed
 
 
+def _classification_values(evaluation: dict[str, Any]) -> dict[str, Any]:
+    """What the partials of classification show beside the figures themselves."""
+    return {
+        "reliability": Markup(figures.reliability_chart(evaluation["calibration"])),
+        "baseline": _baseline(evaluation),
+        "chance": _chance(evaluation),
+        "matrix": _matrix(evaluation),
+        "confusions": evaluation["most_confused"][:NUM_CONFUSIONS],
+        "weakest": _weakest(evaluation),
+    }
+
+
+def _no_values(evaluation: dict[str, Any]) -> dict[str, Any]:  # noqa: ARG001
+    return {}
+
+
+_TASK_VALUES: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {"classification": _classification_values}
+"""What a task's partials, TASK_result and TASK_details, need that its evaluation does not hold."""
+
+
 def _baseline(evaluation: dict[str, Any]) -> dict[str, Any]:
-    """What answering always the same, commonest class would reach."""
+    """The accuracy of always predicting the most common class."""
     commonest = max(evaluation["per_class"], key=lambda figures: figures["support"])
     return {"name": commonest["name"], "accuracy": commonest["support"] / evaluation["num_images"]}
 

@@ -6,9 +6,10 @@ from typing import Any
 from striate.data.dataset import Dataset
 from striate.errors import DataError, InputError
 from striate.tasks.classification.task import Classification
+from striate.tasks.localization.task import Localization
 from striate.tasks.task import Task
 
-TASKS: dict[str, type[Task]] = {each.name: each for each in (Classification,)}
+TASKS: dict[str, type[Task]] = {each.name: each for each in (Classification, Localization)}
 
 
 def make_task(name: str, class_names: tuple[str, ...], settings: dict[str, Any] | None = None) -> Task:
@@ -23,13 +24,17 @@ def make_task(name: str, class_names: tuple[str, ...], settings: dict[str, Any] 
         raise InputError(f"{name} has no such settings: {', '.join(map(repr, settings or {}))}") from None
 
 
-def task_for(dataset: Dataset, wanted: str | None) -> Task:
-    """The task that a source is for: the one asked for, or the one that its annotations suit. DataError where they do not."""
+def task_for(dataset: Dataset, wanted: str | None, loss: str | None = None) -> Task:
+    """The task that a source is for: the one asked for, or the richest that its annotations suit; by the loss of this name.
+
+    DataError where they do not suit, InputError for a loss or a task that there is not.
+    """
     task = make_task(wanted or _told_by(dataset), dataset.class_names)
     if problem := task.problem_with(dataset):
         raise DataError(f"{dataset.source} cannot serve for {task.name}: {problem}")
-    return task
+    return task.with_loss(loss)
 
 
-def _told_by(dataset: Dataset) -> str:  # noqa: ARG001
-    return Classification.name
+def _told_by(dataset: Dataset) -> str:
+    """The richest task that the annotations suit."""
+    return Classification.name if Localization.problem_with(dataset) else Localization.name

@@ -1,8 +1,11 @@
-"""How far a measured share may lie from the true one."""
+"""Confidence intervals of fractions."""
 
 import math
 from dataclasses import dataclass
 from statistics import NormalDist
+
+import numpy as np
+from scipy.special import stdtrit
 
 from striate.errors import InputError
 
@@ -45,3 +48,17 @@ def wilson_interval(num_hits: int, num_trials: int, *, confidence: float = 0.95)
     low = 0.0 if num_hits == 0 else max(0.0, centre - spread)
     high = 1.0 if num_hits == num_trials else min(1.0, centre + spread)
     return low, high
+
+
+def mean_of(values: np.ndarray, *, confidence: float = 0.95) -> Fraction:
+    """The mean of numbers in [0, 1], (n,), and Student's interval for the mean they were drawn from, cut to [0, 1].
+
+    Of a single number nothing is known: its interval is all of [0, 1].
+    """
+    if len(values) == 0:
+        raise InputError("a mean needs at least one number but got none")
+    mean = float(values.mean())
+    if len(values) == 1:
+        return Fraction(mean, (0.0, 1.0))
+    reach = float(stdtrit(len(values) - 1, (1 + confidence) / 2)) * float(values.std(ddof=1)) / math.sqrt(len(values))
+    return Fraction(mean, (max(0.0, mean - reach), min(1.0, mean + reach)))

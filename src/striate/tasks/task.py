@@ -16,7 +16,7 @@ from striate.errors import InputError
 
 if TYPE_CHECKING:
     import torch
-    from torch import Tensor
+    from torch import Tensor, nn
 
     from striate.data.dataset import Dataset
     from striate.data.geometry import Geometry
@@ -153,8 +153,11 @@ class Task(ABC):
     """Whether the outputs are logits of classes and nothing else: what calibration and averaged views need."""
     sees_whole_image: ClassVar[bool] = False
     """Whether images are stretched so that all of each is seen, as where things lie must be."""
-    overfit_loss: ClassVar[float] = 0.1
-    """A loss this small on a handful of images says that the network has fitted them."""
+
+    @property
+    def overfit_loss(self) -> float:
+        """A loss this small on a handful of images says that the network has fitted them."""
+        return 0.1
 
     @property
     def num_guesses(self) -> int | None:
@@ -166,6 +169,15 @@ class Task(ABC):
     def problem_with(cls, dataset: "Dataset") -> str | None:
         """Why a source cannot serve for this task, to follow its name; None where it can."""
 
+    def usable(self, dataset: "Dataset") -> np.ndarray:
+        """(N,) bool: the images whose annotations serve."""
+        return np.ones(len(dataset), bool)
+
+    def with_loss(self, loss: str | None) -> "Task":
+        """The task by the loss of this name, the usual one for None. InputError for a loss of another task."""
+        self.check_loss(loss)
+        return self
+
     @abstractmethod
     def num_outputs(self, output: str) -> int:
         """How many outputs the network needs; `output` is "softmax" or "sigmoid". InputError where that does not fit."""
@@ -173,6 +185,9 @@ class Task(ABC):
     def settings(self) -> dict[str, Any]:
         """What the model file stores beside name and classes: plain values that `with_settings` takes back."""
         return {}
+
+    def initialize_head(self, head: "nn.Module") -> None:  # noqa: B027 - most tasks know no better start
+        """Change the fresh weights of a network's last layer, in place, where the task knows a better start."""
 
     @abstractmethod
     def annotations(self, dataset: "Dataset", *, log: "Log", labels: np.ndarray | None = None) -> Annotations:
@@ -242,11 +257,6 @@ class Task(ABC):
     @abstractmethod
     def output_document(self) -> dict[str, Any]:
         """What an exported program says of its output."""
-
-    @property
-    def report_template(self) -> str:
-        """The partial of the report that shows the figures."""
-        return f"{self.name}.html.jinja"
 
     def check_loss(self, loss: str | None) -> None:
         """Raise InputError unless `loss` is one of `losses`, or None."""

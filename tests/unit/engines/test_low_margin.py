@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from striate.engines.low_margin import SAFETY, SMALLEST_GAP, LowMarginRecompute, gaps, safe_gap
+from striate.engines.low_margin import SAFETY, SMALLEST_GAP, LowMarginRecompute, gaps, safe_gap, unlike_images
 from striate.errors import InputError
 
 
@@ -17,11 +17,23 @@ def test_gaps_are_those_of_the_logits():
     assert gaps(np.array([[1.0, 0.0]])) == [np.inf]
 
 
-def test_the_gap_is_twice_the_largest_that_misled():
+def test_the_gap_is_twice_the_largest_shift_also_where_no_answer_flipped():
     slow = softmax([[2.0, 1.0], [1.0, 1.2], [5.0, 0.0]])
-    quick = softmax([[2.0, 1.0], [1.3, 1.0], [5.0, 0.0]])
-    assert safe_gap(quick, slow) == pytest.approx(SAFETY * 0.3, rel=1e-5)
+    flipped = softmax([[2.0, 1.0], [1.3, 1.0], [5.0, 0.0]])  # by 0.5: from -0.2 to 0.3
+    assert safe_gap(flipped, slow) == pytest.approx(SAFETY * 0.5, rel=1e-4)
+    shifted = softmax([[2.4, 1.0], [1.0, 1.2], [5.0, 0.0]])
+    assert safe_gap(shifted, slow) == pytest.approx(SAFETY * 0.4, rel=1e-4)
     assert safe_gap(slow, slow) == SMALLEST_GAP
+
+
+def test_unlike_images_are_of_four_kinds():
+    pixels = np.random.default_rng(1).integers(0, 256, (64, 3, 4, 3), np.uint8)
+    found = unlike_images(pixels, 32)
+    assert (found.shape, found.dtype) == ((32, 3, 4, 3), np.uint8)
+    assert np.array_equal(found[:8], 255 - pixels[:8])
+    assert np.array_equal(found[8], (pixels[0].astype(int) + pixels[63]) // 2)
+    assert [len(np.unique(image)) for image in found[24:]] == [1] * 8
+    assert len(unlike_images(pixels, 1)) == 1
 
 
 def test_a_quick_engine_that_is_wrong_and_certain_is_refused():

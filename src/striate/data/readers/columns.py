@@ -23,6 +23,8 @@ PATH_COLUMNS = (
 LABEL_COLUMNS = ("label", "class", "class_name", "category", "labels", "target")
 INDEX_COLUMNS = ("index", "class_index", "label_index")
 SPLIT_COLUMNS = ("split", "subset", "fold")
+BOX_COLUMNS = (("x1", "y1", "x2", "y2"), ("xmin", "ymin", "xmax", "ymax"))
+"""Of a box: its left, top, right and lower border in pixels."""
 _MOST_NAMED = 12
 
 
@@ -56,6 +58,7 @@ class ChosenColumns:
     label: int
     split: int | None
     is_index: bool
+    box: tuple[int, ...] | None = None
 
 
 def choose_columns(
@@ -86,14 +89,31 @@ def choose_columns(
 
 
 def line_of(columns: Sequence[str], chosen: ChosenColumns) -> str:
-    """What was taken for what: "columns: image from path, class from species, no split; not used: index"."""
+    """A line that says which column was read as what: "columns: image from path, class from species, no split; not used: index"."""
     split = "no split" if chosen.split is None else f"split from {columns[chosen.split]}"
-    used = {chosen.path, chosen.label, chosen.split}
+    used = {chosen.path, chosen.label, chosen.split, *(chosen.box or ())}
+    box = "" if chosen.box is None else f", box from {', '.join(columns[place] for place in chosen.box)}"
     others = [name or "(no name)" for place, name in enumerate(columns) if place not in used]
     more = (
         f"; not used: {', '.join(others[:_MOST_NAMED])}{', ...' if len(others) > _MOST_NAMED else ''}" if others else ""
     )
-    return printable(f"columns: image from {columns[chosen.path]}, class from {columns[chosen.label]}, {split}{more}")
+    return printable(
+        f"columns: image from {columns[chosen.path]}, class from {columns[chosen.label]}{box}, {split}{more}"
+    )
+
+
+def find_box(table: Path, columns: Sequence[str]) -> tuple[int, ...] | None:
+    """The places of the four columns of a box; None where there is none of them, DataError where only some are there."""
+    for names in BOX_COLUMNS:
+        there = [name for name in names if name in columns]
+        if len(there) == len(names):
+            return tuple(columns.index(name) for name in names)
+        if len(there) > 1:
+            missing = [name for name in names if name not in columns]
+            raise DataError(
+                f"{table} has the columns {', '.join(there)} of a box but not {', '.join(missing)}; a box needs all four"
+            )
+    return None
 
 
 def looks_like_row_numbers(values: Sequence[str]) -> bool:

@@ -19,6 +19,7 @@ from striate.data.readers.npz import read_npz
 from striate.data.readers.shard_reader import holds_shards, read_shards
 from striate.data.readers.standard import STANDARD_SETS, StandardSet, fetch
 from striate.data.readers.table import NO_COLUMNS, is_table, read_table
+from striate.data.readers.voc import holds_voc, read_voc
 from striate.data.shards import is_text
 from striate.errors import DataError, InputError
 from striate.progress import Log, Track, log_nothing, track_silently
@@ -44,7 +45,7 @@ def open_source(
     folder of that name, the folders that torchvision uses, then itself) and in striate's cache; only with `download`
     are they fetched into the cache, with a line to `tell` and their length and checksum verified. Paths: a folder of
     IDX files, of CIFAR's binary files, of shards, with a subfolder for each class, or with `labels.csv`; an `.npz` file; a CSV
-    file, whose `columns` can be named; which was taken for what goes to `log`. Raises DataError when there is no such source or it
+    file, whose `columns` can be named; which was read as what goes to `log`. Raises DataError when there is no such source or it
     cannot serve.
     """
     if not str(source):
@@ -115,6 +116,8 @@ def _open_folder(folder: Path, columns: Columns) -> Dataset:
         return read_shards(folder)
     if holds_cifar(folder):
         return read_cifar_folder(folder)
+    if holds_voc(folder):
+        return read_voc(folder)
     if labels.is_file() and num_class_folders(folder) < 2:  # one folder of images is where they lie, not what they are
         return dataclasses.replace(read_table(labels), source=str(folder))
     return read_folder(folder)

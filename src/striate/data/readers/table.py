@@ -2,16 +2,19 @@
 
 The first line names the columns, in any case and order: the image (path, file, filename, image or image_path), its
 class by name (label, class, class_name, category, ...) or by number (class_index, label_index, or index where no unknown column
-stands beside it), and optionally its split (split, subset or fold: train, val, dev, test_set, ..., or nothing). Other columns have
-to be asked for. Commas, semicolons or tabs; UTF-8 with or without a mark. Paths are relative to the CSV's folder and never lead
-out of it.
+stands beside it), and optionally its split (split, subset or fold: train, val, dev, test_set, ..., or nothing) and one object's box
+(x1, y1, x2, y2 or xmin, ymin, xmax, ymax) in pixels, the whole image being (0, 0, W, H). Other columns have to be asked for. Commas,
+semicolons or tabs; UTF-8 with or without a mark. Relative paths are below the CSV's folder and never lead out of it; absolute ones
+may name image files anywhere, which is said.
 
 A file `classes.csv` beside it (columns index, name, and optionally wnid or id) names the numbers; all its classes
 count, in its order.
 """
 
 import csv
+import dataclasses
 import io
+import math
 import os
 import re
 import unicodedata
@@ -31,9 +34,11 @@ from striate.data.readers.columns import (
     PATH_COLUMNS,
     Columns,
     choose_columns,
+    find_box,
     line_of,
     looks_like_row_numbers,
 )
+from striate.data.readers.folder_walk import is_image
 from striate.data.readers.split_names import split_of
 from striate.errors import DataError
 
@@ -41,6 +46,7 @@ NO_COLUMNS = Columns()
 """Asks for none."""
 _MAX_CLASSES, _MAX_DIGITS = 1_000_000, 20
 _MAX_HEADER_BYTES = 10_000
+_NO_BOX = (math.nan,) * 4
 MAX_TABLE_BYTES = 1 << 30
 """A table is read into memory whole; ten million lines have about half as many bytes."""
 
@@ -53,6 +59,12 @@ class _Row:
     path: str
     label: str
     split: int
+    box: tuple[float, ...] | None = None
+
+    @property
+    def area(self) -> float:
+        """Of the box; -1 where there is none."""
+        return -1.0 if self.box is None else (self.box[2] - self.box[0]) * (self.box[3] - self.box[1])
 
 
 def read_table(path: Path, wanted: Columns = NO_COLUMNS) -> Dataset:
@@ -63,18 +75,21 @@ def read_table(path: Path, wanted: Columns = NO_COLUMNS) -> Dataset:
     """
     columns, rows = _read_rows(path)
     chosen = choose_columns(path, columns, [fields for _, fields in rows], wanted)
+    chosen = dataclasses.replace(chosen, box=find_box(path, columns))
     listed = [
         _Row(
             line=line,
             path=_required(fields[chosen.path], f"{path}, line {line}: no path"),
             label=unicodedata.normalize("NFC", _required(fields[chosen.label], f"{path}, line {line}: no class")),
             split=NO_SPLIT if chosen.split is None else _split_number(fields[chosen.split], f"{path}, line {line}"),
+            box=None if chosen.box is None else _box([fields[k] for k in chosen.box], f"{path}, line {line}"),
         )
         for line, fields in rows
     ]
     if not listed:
         raise DataError(f"{path} lists no images below its first line")
-    found, notices = _drop_repeats(path, _find_files(path, listed))
+    found, notices = _drop_repeats(path, _find_files(path, listed), has_boxes=chosen.box is not None)
+    notices += _outside_notices(path, found)
     classes = path.with_name("classes.csv")
     has_numbers = all(row.label.isdecimal() for row in found)
     has_index_labels = chosen.is_index or (classes.is_file() and has_numbers)
@@ -90,6 +105,7 @@ def read_table(path: Path, wanted: Columns = NO_COLUMNS) -> Dataset:
         notices=notices + _row_number_notices(columns[chosen.label], listed),
         columns=line_of(columns, chosen),
         root=path.parent,
+        boxes=None if chosen.box is None else np.array([row.box or _NO_BOX for row in found], float).reshape(-1, 4),
     )
 
 
@@ -172,7 +188,7 @@ def _find_files(table: Path, rows: list[_Row]) -> list[_Row]:
         if _leads_out(path, root, inside):
             raise DataError(f"{table}, line {row.line}: {printable(row.path)} leads out of the CSV's folder")
         if os.path.isfile(os.path.join(root, path)):
-            found.append(_Row(row.line, str(PurePosixPath(path)), row.label, row.split))
+            found.append(dataclasses.replace(row, path=str(PurePosixPath(path))))
         else:
             missing.append(row)
     if missing:
@@ -185,8 +201,10 @@ def _find_files(table: Path, rows: list[_Row]) -> list[_Row]:
 
 
 def _leads_out(path: str, root: str, inside: dict[str, bool]) -> bool:
-    """Whether a path is absolute, steps up, or reaches by a link what is not below `root`."""
+    """Whether a path steps up, reaches by a link what is not below `root`, or is absolute and no image file's."""
     parts = PurePosixPath(path)
+    if parts.is_absolute() and is_image(path):
+        return False
     if parts.is_absolute() or PureWindowsPath(path).drive or ".." in parts.parts:
         return True
     full = os.path.join(root, path)
@@ -202,8 +220,55 @@ def _is_below(path: str, root: str) -> bool:
     return os.path.commonpath([path, root]) == root
 
 
-def _drop_repeats(table: Path, rows: list[_Row]) -> tuple[list[_Row], tuple[str, ...]]:
-    """Each file once, with a notice of repeats; DataError where a file is listed with two classes or two splits."""
+def _box(fields: list[str], where: str) -> tuple[float, ...] | None:
+    """The box that four fields give, None where all are empty; DataError for what is no box."""
+    if not any(fields):
+        return None
+    try:
+        x1, y1, x2, y2 = box = tuple(float(field) for field in fields)
+    except ValueError:
+        raise DataError(f"{where}: the box {', '.join(fields)} should be four numbers, or four empty fields") from None
+    if not (all(map(math.isfinite, box)) and x2 > x1 and y2 > y1):
+        raise DataError(
+            f"{where}: the box {', '.join(fields)} has no area; it should be left, top, right and lower border in pixels"
+        )
+    return box
+
+
+def _outside_notices(table: Path, rows: list[_Row]) -> tuple[str, ...]:
+    """A line on absolute paths that lie outside the CSV's folder, where there are any."""
+    root = os.path.realpath(table.parent)
+    outside = [row.path for row in rows if os.path.isabs(row.path) and not _is_below(os.path.realpath(row.path), root)]
+    return (
+        (f"{len(outside)} images of {table.name} lie outside its folder, as {printable(outside[0])}",)
+        if outside
+        else ()
+    )
+
+
+def _largest(table: Path, rows: list[_Row]) -> tuple[list[_Row], tuple[str, ...]]:
+    """Each file once, with its largest box; DataError where a file is listed with two splits."""
+    kept: dict[str, _Row] = {}
+    for row in rows:
+        first = kept.setdefault(row.path, row)
+        if first.split != row.split:
+            raise DataError(f"{table}: {row.path} is listed in line {first.line} and, differently, in line {row.line}")
+        kept[row.path] = max(first, row, key=lambda each: each.area)
+    num_more = len(rows) - len(kept)
+    notices = (
+        (f"{table.name} lists {num_more} more objects of images than one: the largest of each counts",)
+        if num_more
+        else ()
+    )
+    return list(kept.values()), notices
+
+
+def _drop_repeats(table: Path, rows: list[_Row], *, has_boxes: bool = False) -> tuple[list[_Row], tuple[str, ...]]:
+    """Each file once, with a notice of repeats; DataError where a file is listed with two classes or two splits. Of several boxes of a
+    file the largest is kept.
+    """
+    if has_boxes:
+        return _largest(table, rows)
     kept: dict[str, _Row] = {}
     for row in rows:
         first = kept.setdefault(row.path, row)

@@ -1,0 +1,1 @@
+"""Classification and localisation: the class of one object an image, and the box about it."""
