@@ -286,10 +286,10 @@ def in_8_bits(about: Result) -> list[str]:
     if not rows:
         return []
     sizes = about["networks"][0]["bench"]["batch_sizes"]
-    head = ["", "engine", *(f"batch {size}" for size in sizes), "best class as the slow way's", "accuracy"]
+    head = ["", "engine", *(f"batch {size}" for size in sizes), "best class as the reference's", "accuracy"]
     return [
         "",
-        "In 8 bits, which nobody gets without asking, beside the slow way (images/s, by `striate bench --int8`):",
+        "In 8 bits, which nobody gets without asking, beside the reference (images/s, by `striate bench --int8`):",
         "",
         *table(head, rows),
     ]

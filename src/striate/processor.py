@@ -1,4 +1,4 @@
-"""What this machine is, for what is measured on it and remembered. Imports nothing heavy."""
+"""The processor of this machine, for measurements that are remembered. Imports nothing heavy."""
 
 import platform
 import shutil

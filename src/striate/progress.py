@@ -1,4 +1,4 @@
-"""How inner rooms tell of progress without printing: two callables that the outermost room passes in."""
+"""Message and progress callbacks, passed in by the outermost room, so that inner rooms never print."""
 
 from collections.abc import Callable, Iterable
 from typing import Protocol, TypeVar

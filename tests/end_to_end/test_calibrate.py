@@ -1,4 +1,4 @@
-"""`striate calibrate` from the command line: a run is as sure as it is right afterwards, wherever it answers."""
+"""`striate calibrate` from the command line: a run is calibrated afterwards, wherever it predicts."""
 
 import json
 import shutil

@@ -1,6 +1,5 @@
-"""Attacks against their papers' algorithms written out plainly, one image after the other, and against torchattacks if it is there."""
+"""Attacks against their papers' algorithms written out plainly, one image after the other."""
 
-import pytest
 import torch
 from torch.nn import functional as F
 
@@ -24,11 +23,3 @@ def test_momentum_as_the_paper_writes_it():
             momentum = momentum + grad / grad.abs().sum()
             current = (image + (current + 0.01 * momentum.sign() - image).clamp(-0.1, 0.1)).clamp(0, 1)
         torch.testing.assert_close(changed, current, atol=1e-6, rtol=0)
-
-
-def test_momentum_is_torchattacks_own():
-    torchattacks = pytest.importorskip("torchattacks")
-    network, (images, labels) = digit_network().eval(), held_out(40)
-    theirs = torchattacks.MIFGSM(network, eps=0.1, alpha=0.01, steps=10, decay=1.0)(images, labels)
-    ours = mi_fgsm(network, images, labels, epsilon=0.1, num_steps=10, step_size=0.01, stop_early=False)
-    torch.testing.assert_close(ours.images, theirs, atol=1e-6, rtol=0)

@@ -22,6 +22,7 @@ from striate.cli import (
     compress,
     demo,
     describe,
+    errors,
     evaluate,
     explain,
     export,
@@ -75,6 +76,7 @@ def main_options(
 app.command()(train.train)
 app.command()(evaluate.evaluate)
 app.command()(calibrate.calibrate)
+app.command()(errors.errors)
 app.command()(predict.predict)
 app.command()(bench.bench)
 app.command()(attack.attack)
@@ -137,7 +139,7 @@ def main() -> None:
 
 
 def _in_one_line(error: Exception) -> str:
-    """What is said of an error that nobody foresaw; a full disk is nobody's fault."""
+    """The line for an unexpected error; a full disk is nobody's fault."""
     if isinstance(error, OSError) and error.errno in _FULL:
         where = f"{error.filename} cannot be written" if error.filename else "what was to be written does not fit"
         return f"{where}: {error.strerror}; free some space and do it again"

@@ -75,7 +75,7 @@ def attack(
     device: Device = "auto",
     as_json: AsJson = False,
 ) -> None:
-    """How little it takes to fool a model: clean and robust accuracy under an attack or a suite of them.
+    """Attack a model: clean and robust accuracy under one attack or a suite.
 
     Example: striate attack runs/mine --suite standard --epsilon 8/255 --limit 500
     """

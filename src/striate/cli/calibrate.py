@@ -1,4 +1,4 @@
-"""`striate calibrate`: make a model as sure as it is right."""
+"""`striate calibrate`: fit a softmax temperature."""
 
 import shlex
 from pathlib import Path
@@ -56,7 +56,7 @@ def calibrate(
     device: Device = "auto",
     as_json: AsJson = False,
 ) -> None:
-    """Make a model as sure as it is right: fit a temperature that its probabilities are softened or sharpened by.
+    """Fit a softmax temperature on the validation split, so that probabilities are calibrated.
 
     No answer changes, only how sure it is. The temperature is kept in the model file; evaluate, predict and export heed it.
 

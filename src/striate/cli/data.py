@@ -49,7 +49,7 @@ def look_at_data(
     ] = 256,
     as_json: AsJson = False,
 ) -> None:
-    """What is in a source: counts, sizes, unreadable files, copies and leaks. Every image is decoded to the end.
+    """Summarise a source: counts, sizes, unreadable files, duplicates and leakage. Every image is decoded to the end.
 
     Example: striate data photos/
     """
@@ -136,7 +136,7 @@ def _show_sizes(summary: "DataSummary") -> None:
 
 
 def _show_findings(summary: "DataSummary") -> None:
-    """What deserves a look, each with names; or that nothing does."""
+    """List what deserves a look, each with names; or that nothing does."""
     findings = [
         ("cannot be read", [f"{name} {reason}" for name, reason in summary.broken]),
         ("the same image in several splits", [" = ".join(group) for group in summary.leaks]),

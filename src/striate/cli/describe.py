@@ -40,7 +40,7 @@ def describe(
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """What a network is made of, layer by layer, in the order in which it runs.
+    """Describe a network layer by layer, in the order in which it runs.
 
     For one image: output, parameters, multiply-adds, receptive field and its stride in pixels, memory of the outputs.
 

@@ -50,7 +50,7 @@ def evaluate(
     device: Device = "auto",
     as_json: AsJson = False,
 ) -> None:
-    """How right a model is: accuracy with its 95 % interval, calibration, every class, the worst mistakes.
+    """Evaluate a model: accuracy with 95 % interval, per-class metrics, calibration, worst mistakes.
 
     Example: striate evaluate runs/digits-digitnet-1 --split test
     """

@@ -72,7 +72,7 @@ def explain(
     download: Download = False,
     as_json: AsJson = False,
 ) -> None:
-    """Which parts of an image speak for a class: overlays as PNG, raw maps as npz, and a sheet where there are several.
+    """Explain a prediction: overlays as PNG, raw maps as npz, and a sheet where there are several.
 
     Unreadable files are named and never stop the others; exit code 1 when there were any.
 

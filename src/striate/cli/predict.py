@@ -68,7 +68,7 @@ def predict(
     download: Download = False,
     as_json: AsJson = False,
 ) -> None:
-    """What a model sees in images. Unreadable files are named and never stop the others; exit code 1 when there were any, 2 when
+    """Predict images. Unreadable files are named and never stop the others; exit code 1 when there were any, 2 when
     nothing that was named exists.
 
     Answers appear as they come; folders of any size pass through in the same memory.

@@ -1,4 +1,4 @@
-"""What a person sees while a run goes: the checks, a bar for the epoch, a line an epoch, the outcome."""
+"""The live display of a run: sanity checks, a progress bar, a line an epoch, the outcome."""
 
 from typing import TYPE_CHECKING, Any
 

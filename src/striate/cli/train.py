@@ -317,7 +317,7 @@ def _one_of(trained: str | None, freeze: str | None) -> str | None:
 
 
 def _source_of(run: Path) -> str:
-    """What the run was trained on, as one types it; SOURCE where the folder does not say."""
+    """The source that the run was trained on, as one types it; SOURCE where the folder does not say."""
     try:
         return shlex.quote(str(json.loads((run / "run.json").read_bytes())["source"]))
     except (OSError, ValueError, KeyError, TypeError):
@@ -325,7 +325,7 @@ def _source_of(run: Path) -> str:
 
 
 def _num_devices_of(run: Path) -> int:
-    """How many processes striate started the run with; 1 where the folder does not say."""
+    """Number of processes that striate started the run with; 1 where the folder does not say."""
     try:
         return int(json.loads((run / "run.json").read_bytes())["machine"]["devices"] or 1)
     except (OSError, ValueError, KeyError, TypeError):

@@ -29,7 +29,7 @@ _GREY_SHARES = (0.299, 0.587, 0.114)  # ITU-R BT.601
 
 @dataclass(frozen=True)
 class Augmentation:
-    """What happens at random to training images; every default is "nothing". InputError for values out of range.
+    """Random augmentation of training images; off by default. InputError for values out of range.
 
     `crop_scale` (low, high): random resized crop of that share of the area, aspect 3/4 to 4/3; None for the centre
     crop. `flip`: left and right change places in half of the images; while training, in each image every other
@@ -73,7 +73,7 @@ class Augmentation:
 
 @dataclass(frozen=True)
 class Changes:
-    """What is about to happen to each of N images, drawn; None where nothing does. The fields are the arguments of the
+    """The drawn augmentation of each of N images; None where nothing does. The fields are the arguments of the
     functions below: (N,), `colors` (N, 3).
     """
 
@@ -133,7 +133,7 @@ def augment(images: Tensor, config: Augmentation, generator: torch.Generator) ->
 
 
 def draw_changes(shape: tuple[int, ...], config: Augmentation, generator: torch.Generator) -> Changes:
-    """What `augment` does to a batch of this shape (N, C, H, W), drawn on the generator's device.
+    """Draw what `augment` does to a batch of this shape (N, C, H, W), drawn on the generator's device.
 
     Several processes that share a batch each draw for all of it and change their own images. InputError for what cannot be done to
     such images.

@@ -16,7 +16,7 @@ class ImageReader(Protocol):
     def __len__(self) -> int: ...
 
     def name(self, index: int) -> str:
-        """What the user would call the image: its path below the source, or "train[17]"."""
+        """The image's name: its path below the source, or "train[17]"."""
         ...
 
     def read(self, index: int) -> bytes | np.ndarray:
@@ -31,7 +31,7 @@ class Dataset:
     `labels` (N,) int64 index `class_names`; `given_splits` (N,) int8 index SPLITS, NO_SPLIT where the source gives none.
     `has_index_labels`: the source names its classes only by number (a CSV with an index column), so that for a model with other
     names the numbers are its output indices. `notices` are lines that the user should see (files passed over and why).
-    `columns` is the line that says which column of a table was taken for what. `boxes` (N, 4) float64, where the source has them, are
+    `columns` is the line that says which column of a table was read as what. `boxes` (N, 4) float64, where the source has them, are
     (x1, y1, x2, y2) of one object an image, in pixels of the image as it is shown; NaN for an image without one.
     """
 
@@ -53,7 +53,7 @@ class Dataset:
 
 @dataclass(frozen=True)
 class Splits:
-    """Which images serve for what: sorted, disjoint int64 indices into the dataset.
+    """The splits: sorted, disjoint int64 indices into the dataset.
 
     `notices` tell what the user should know: duplicates kept out of training, classes that a split lacks.
     """

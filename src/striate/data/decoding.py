@@ -45,7 +45,7 @@ _SIDEWAYS = (5, 6, 7, 8)
 
 @dataclass(frozen=True)
 class ImageFacts:
-    """What an image says of itself before decoding: width and height as it is shown, Pillow's mode, and file format.
+    """The header of an image before decoding: width and height as it is shown, Pillow's mode, and file format.
 
     Images that a source holds as pixels have format "pixels" and mode "L", "RGB" or "<C> channels".
     """

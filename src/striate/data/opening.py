@@ -23,7 +23,7 @@ _NAMED = 3
 
 @dataclass(frozen=True)
 class Access:
-    """How data are reached, as against which they are: nothing here changes what is read, unless it is refused.
+    """Access to data, as against which data: nothing here changes what is read, unless it is refused.
 
     `data_dir` is where named sets lie, `download` allows them to be fetched, `max_pixels` refuses larger images. `tell` and
     `track` hear what happens; nothing is printed otherwise. `columns` are those of a CSV that are asked for.

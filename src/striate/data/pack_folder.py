@@ -1,4 +1,4 @@
-"""How packed images lie on disk: a folder that several processes share and that survives being killed at any moment.
+"""The layout of packed images on disk: a folder that several processes share and that survives being killed at any moment.
 
 `pixels` holds the images one after another, in no particular order. `index` has one record an image: its row number,
 where its pixels are and their checksum; it is only ever appended to, and an image's record is written after its pixels
@@ -47,12 +47,12 @@ _RECORD = np.dtype(
 
 
 class DamagedPack(Exception):
-    """What lies in the folder cannot be what was written; the message says where it shows."""
+    """The folder's content cannot be what was written; the message says where it shows."""
 
 
 @dataclass(frozen=True, eq=False)
 class StoredPack:
-    """What a folder holds: `records` by row number, the flat `pixels`, and the reasons for the broken rows."""
+    """The content of a pack folder: `records` by row number, the flat `pixels`, and the reasons for the broken rows."""
 
     records: np.ndarray
     pixels: np.ndarray
@@ -75,7 +75,7 @@ def is_complete(folder: Path) -> bool:
 
 
 def read_pack(folder: Path, num_rows: int, channels: int, *, check_pixels: bool = True) -> StoredPack:
-    """What a folder holds, complete or not; DamagedPack where sizes or checksums do not agree, OSError as it comes.
+    """Read a pack folder, complete or not; DamagedPack where sizes or checksums do not agree, OSError as it comes.
 
     Who has written the pixels himself, a moment ago, need not have their checksums computed again.
     """

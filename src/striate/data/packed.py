@@ -108,7 +108,7 @@ class PackedImages:
 
     @property
     def size_bytes(self) -> int:
-        """What the pixels take in memory or on disk."""
+        """Size of the pixels in bytes, in memory or on disk."""
         return self.pixels.nbytes
 
 

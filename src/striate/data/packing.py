@@ -43,7 +43,7 @@ _FEW_IMAGES = 5_000  # resized in less than a second
 
 @dataclass(frozen=True)
 class Decoded:
-    """What became of one image: its pixels, or the reason why there are none, which lasts or is of this moment only."""
+    """The outcome of decoding one image: its pixels, or the reason why there are none, which lasts or is of this moment only."""
 
     image: np.ndarray | None
     reason: str = ""
@@ -52,7 +52,7 @@ class Decoded:
 
 @dataclass(frozen=True, eq=False)
 class Job:
-    """What to decode and how. Identical images are one row, so image i is `row_of[i]`, or -1 if it was not hashed.
+    """A plan of what to decode and how. Identical images are one row, so image i is `row_of[i]`, or -1 if it was not hashed.
 
     `indices` has an image of the dataset for each row, and `hashes` its hash.
     """
@@ -117,7 +117,7 @@ def job_of(
     log: Log,
     track: Track,
 ) -> Job:
-    """What there is to decode: a row for every image that is unlike all others. InputError where hashes do not fit."""
+    """Plan the decoding: a row for every distinct image. InputError where hashes do not fit."""
     if hashes.shape != (len(dataset), 16):
         raise InputError(f"expected a hash of 16 bytes for each of {len(dataset)} images but got {hashes.shape}")
     is_hashed = hashes.any(axis=1)
@@ -204,7 +204,7 @@ def _read_complete(job: Job, folder: Path) -> StoredPack | None:
 
 
 def _read_or_remove(job: Job, folder: Path) -> StoredPack | None:
-    """What was packed so far; None where there is nothing, or where it was damaged and is now gone."""
+    """Read what was packed so far; None where there is nothing, or where it was damaged and is now gone."""
     if not folder.exists():
         return None
     try:
@@ -357,7 +357,7 @@ def _why_unhashed(images: ImageReader, index: int) -> str:
 
 
 def read_problem(error: OSError) -> str:
-    """What completes "photo.jpg ..."."""
+    """The predicate that completes "photo.jpg ..."."""
     return f"cannot be read ({error.strerror or error})"
 
 

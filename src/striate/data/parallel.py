@@ -22,14 +22,14 @@ _SPAN = 16  # items handed out at a time: handing out costs more than a small jo
 
 
 def num_processors() -> int:
-    """How many processors this process may use: those of its affinity, or fewer where a container's quota says so."""
+    """Number of processors this process may use: those of its affinity, or fewer where a container's quota says so."""
     available = num_processors_of_affinity()
     quota = _processor_quota()
     return available if quota is None else max(1, min(available, math.ceil(quota)))
 
 
 def num_processors_of_affinity() -> int:
-    """How many processors this process may be scheduled on, whatever fraction of their time is its own."""
+    """Number of processors this process may be scheduled on, whatever fraction of their time is its own."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 

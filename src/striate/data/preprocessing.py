@@ -1,4 +1,4 @@
-"""What happens to every image between its file and the network, as a value that travels in the model file.
+"""Preprocessing of every image between its file and the network, as a value that travels in the model file.
 
 Two stages. On one decoded image, in uint8: resize, then centre crop. On a batch, in float: scale, order of channels,
 mean and standard deviation. Training, evaluation, prediction and export share both, so that an image is always seen the
@@ -38,7 +38,7 @@ MAX_ASPECT = 2
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """How an image becomes the network's input.
+    """The preprocessing from image to network input.
 
     `resize` brings the short side ("short_side", aspect kept) or both sides ("stretch") to `resize_size` pixels,
     antialiased; then the centre of `crop_size` (height, width) is cut out. Pixels 0..255 are multiplied by `scale`, put
@@ -198,7 +198,7 @@ class Preprocessing:
 
     @functools.cached_property
     def _gains_and_offsets(self) -> tuple[float, ...]:
-        """What a pixel of each channel is multiplied by, and then what is added to it."""
+        """The gain and the offset of each channel."""
         gains = (self.scale / std for std in self.std)
         return (*gains, *(-mean / std for mean, std in zip(self.mean, self.std, strict=True)))
 
@@ -207,7 +207,7 @@ class Preprocessing:
         return decode_mean_image(self.mean_image or "", self.crop_size, self.channels)
 
     def _kept(self, length: int) -> int:
-        """How much of a resized side is kept: all, or MAX_ASPECT short sides and up to three pixels more.
+        """Length of a resized side that is kept: all, or MAX_ASPECT short sides and up to three pixels more.
 
         A multiple of four is cut off, so that the centre of what is left, after any rounding, is the centre of the
         whole.
@@ -303,7 +303,7 @@ def _passes_across_first(before: tuple[int, int], after: tuple[int, int], interp
 
 
 def _needed(length: int, resized_length: int, start: int, kept: int) -> tuple[slice, float, float]:
-    """What of a side of `length` pixels the pixels [start, start + kept) of its resized form are made of.
+    """The part of a side of `length` pixels that the pixels [start, start + kept) of its resized form are made of.
 
     As a slice of the side, and as the first and last place, within that slice, that they cover. A 1 x 60000 image
     resized as a whole, before its ends are cut, would grow to gigabytes.

@@ -82,7 +82,7 @@ def batch_bounds(num_images: int, batch_size: int, *, smallest: int = 2) -> list
 
 @dataclass(frozen=True)
 class BatchSlice:
-    """Which images of a batch are one process's: those from `start` up to `stop` of `total`."""
+    """The slice of a batch that one process takes: those from `start` up to `stop` of `total`."""
 
     start: int
     stop: int
@@ -152,7 +152,7 @@ def read_crops(
 def each_crop(
     packed: PreparedImages, indices: np.ndarray, size: tuple[int, int], boxes: np.ndarray
 ) -> Iterator[Tensor]:
-    """What `read_crops` gives, image by image, each (1, C, height, width) and channels last in memory; the next overwrites it."""
+    """Yield what `read_crops` gives, image by image, each (1, C, height, width) and channels last in memory; the next overwrites it."""
     check_usable(packed, indices)
     parts: Iterable[Tensor] = _parts(packed, indices, boxes)
     if isinstance(packed, PackedImages):
@@ -182,7 +182,7 @@ def _packed_parts(packed: PackedImages, indices: np.ndarray, boxes: np.ndarray) 
 
 
 def takes_turns(indices: np.ndarray, *, seed: int, epoch: int) -> np.ndarray:
-    """Which images are mirrored in `epoch`, (n,) bool: each begins as seed and image decide, half of them one way, and then
+    """Choose the images mirrored in `epoch`, (n,) bool: each begins as seed and image decide, half of them one way, and then
     takes turns, so that any two epochs show both (alternating flip; arXiv:2404.00498, section 3.6).
 
     The bit is that of SplitMix64 (Steele, Lea & Flood 2014), so that a billion images need no memory for it. The seed is mixed

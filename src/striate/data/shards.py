@@ -28,7 +28,7 @@ from striate.progress import Log, Track, log_nothing, track_silently
 FORMAT = 1
 INDEX_FILE = "shards.json"
 UNASSIGNED = "images"
-"""What the shards of images without a split are called."""
+"""The name of shards of images without a split."""
 MAX_TABLE_BYTES = 1 << 30
 """An index or a table is read into memory whole; ten million images take as many bytes."""
 _ORDER_SEED = 0
@@ -49,7 +49,7 @@ class Shard:
 
 @dataclass(frozen=True)
 class Written:
-    """What `write_shards` made: the shards, how many of them were there already, and the images that could not be read."""
+    """The result of `write_shards`: the shards, how many of them were there already, and the images that could not be read."""
 
     folder: Path
     shards: tuple[Shard, ...]
@@ -117,7 +117,7 @@ def write_shards(
 
 
 def _plan(dataset: Dataset, shard_mb: int) -> dict[str, Any]:
-    """What decides which image comes into which shard, apart from the images' bytes."""
+    """The settings that decide which image comes into which shard."""
     state = hashlib.sha256()
     for index in range(len(dataset)):
         class_name = dataset.class_names[dataset.labels[index]]

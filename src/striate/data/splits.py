@@ -1,4 +1,4 @@
-"""Which images train, which choose the best epoch, and which judge: the owner's splits where given, else drawn by the
+"""Splits into training, validation and test images: the owner's splits where given, else drawn by the
 seed.
 
 The draw depends on the seed and on the images' bytes alone, not on the order in which files are listed: within a
@@ -118,7 +118,7 @@ class _Pool:
 
     @property
     def capacity(self) -> int:
-        """How many can be given away with one left to train on."""
+        """Number that can be given away with one left to train on."""
         return max(0, len(self.copies) - 1)
 
 
@@ -160,7 +160,7 @@ def _draw(
 
 
 def _pools(dataset: Dataset, hashes: np.ndarray, copies: np.ndarray, among: np.ndarray, seed: int) -> list[_Pool]:
-    """What each class can give, in the order of class names; identical images with several labels belong to none."""
+    """Number of images that each class can give, in the order of class names; identical images with several labels belong to none."""
     labels_of: dict[int, set[int]] = {}
     key_of: dict[int, bytes] = {}
     for index in np.flatnonzero(among):
@@ -176,7 +176,7 @@ def _pools(dataset: Dataset, hashes: np.ndarray, copies: np.ndarray, among: np.n
 
 
 def _allocate(pools: Sequence[_Pool], capacities: Sequence[int], total: int, seed: int) -> list[int]:
-    """How many each class gives to make `total`: in proportion, by largest remainders, within the capacities."""
+    """Divide `total` over the classes: in proportion, by largest remainders, within the capacities."""
     num_all = sum(len(pool.copies) for pool in pools)
     shares = [min(len(pool.copies) * total // num_all, room) for pool, room in zip(pools, capacities, strict=True)]
     order = sorted(
@@ -240,7 +240,7 @@ def _conflict_notices(dataset: Dataset, copies: np.ndarray, usable: np.ndarray) 
 
 
 def _examples(dataset: Dataset, chosen: np.ndarray) -> str:
-    """How many images are chosen, and the names of the first few: 12 images (a.jpg, b.jpg, c.jpg, ...)."""
+    """The number of images and the names of the first few: 12 images (a.jpg, b.jpg, c.jpg, ...)."""
     indices = np.flatnonzero(chosen)
     names = [dataset.images.name(int(index)) for index in indices[:_NUM_NAMED]]
     return f"{len(indices)} image{'s' * (len(indices) > 1)} ({_shortened(names, len(indices))})"

@@ -153,7 +153,7 @@ def _look_at_all(job: Job, path: Path) -> _Found:
 
 
 def _recall(path: Path, num_rows: int) -> _Found | None:
-    """What was kept before; None where there is nothing, or nothing that can be read."""
+    """Read what was kept before; None where there is nothing readable."""
     try:
         data = path.read_bytes()
     except OSError:

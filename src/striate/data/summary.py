@@ -1,4 +1,4 @@
-"""What is in a source, found by decoding every image: counts, sizes, broken files, copies, leaks between splits."""
+"""Summary of a source, found by decoding every image: counts, sizes, broken files, duplicates, leakage between splits."""
 
 import dataclasses
 from collections import Counter
@@ -40,7 +40,7 @@ class SizeSummary:
 
 @dataclass(frozen=True)
 class DataSummary:
-    """What is in a source. Images go by the names that the source gives them.
+    """Summary of a source. Images go by the names that the source gives them.
 
     `images_per_class`: split ("train", "validation", "test", or "unassigned") -> class -> how many images, readable
     or not; only splits that occur, and every class. `modes` and `formats` count what Pillow calls them. `broken`
@@ -72,7 +72,7 @@ class DataSummary:
 
 @dataclass(frozen=True)
 class _Look:
-    """What one image turned out to be: facts, or the reason why it cannot be read."""
+    """The outcome of reading one image: facts, or the reason why it cannot be read."""
 
     hash: bytes
     facts: ImageFacts | None

@@ -1,1 +1,1 @@
-"""What computes a trained classifier's answers: the engines installed, measured against the slow way and chosen."""
+"""Inference engines: those installed, measured against the float32 PyTorch reference, and chosen."""

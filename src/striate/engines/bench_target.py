@@ -29,7 +29,7 @@ class BenchTarget:
 
     @property
     def about(self) -> About:
-        """What an exported copy needs beside itself."""
+        """The description stored beside an exported copy."""
         return About(self.model.network_name, self.model.preprocessing, self.model.task)
 
     def export(self, log: Log = log_nothing) -> None:
@@ -47,7 +47,7 @@ class BenchTarget:
         self.engine_cache.write_about(self.about)
 
     def open(self, kind: EngineKind, batch_size: int) -> Engine:
-        """The engine of this kind for this model, exported first where it must be. Not for near ties: see `open_row`."""
+        """The engine of this kind for this model, exported first where it must be. Not for low-margin predictions: see `open_row`."""
         if kind.needs_torch:
             return open_torch(self.model, kind, batch_size=batch_size)
         self.export()

@@ -119,7 +119,7 @@ def measure_target(
     def reason(kind: EngineKind) -> str | None:
         impossible = why_impossible(kind, has_bf16=has_bf16, has_own_images=samples.is_own)
         if kind.precision == "near-ties" and not target.model.task.has_probabilities:
-            return f"near ties are of classes, and this model is for {target.model.task.name}"
+            return f"low-margin predictions are of classes, and this model is for {target.model.task.name}"
         return impossible or problems.get("int8" if kind.precision == "int8" else kind.name)
 
     memory = None if device.type == "cpu" else partial(torch.cuda.memory_reserved, device)
@@ -142,7 +142,7 @@ def measure_target(
 
 
 def _num_compared(rows: Sequence[Row], num_images: int) -> int:
-    """How many of the images the slow way answered."""
+    """Number of images that the reference predicted."""
     found = next((row.agreement for row in rows if row.kind == REFERENCE), None)
     return num_images if found is None else found.num_images
 
@@ -178,5 +178,5 @@ def exact_kinds(device: torch.device) -> list[EngineKind]:
 
 
 def quick_plan(batch_size: int) -> Plan:
-    """How a long prediction measures for itself."""
+    """The measurement plan of a long prediction."""
     return dataclasses.replace(Plan(), batch_sizes=(batch_size,), repeats=5, batch_s=1.0, budget_s=20.0)

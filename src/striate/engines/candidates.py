@@ -1,4 +1,4 @@
-"""Which engines could be tried on this machine, the most promising first, and why not the others."""
+"""Candidate engines on this machine, the most promising first, and reasons against the others."""
 
 from collections.abc import Iterable
 
@@ -39,9 +39,9 @@ _GPU = (
 def candidates(
     *, engines: Iterable[str] = (AUTO,), use_int8: bool = False, only_exact: bool = False, on_gpu: bool = False
 ) -> list[EngineKind]:
-    """The kinds to try, in this order: the slow way first, the cheap ones, what must be compiled last.
+    """The kinds to try, in this order: the reference first, the cheap ones, what must be compiled last.
 
-    `engines` may name some of them; the slow way is always there, to compare with. `only_exact` leaves out whatever
+    `engines` may name some of them; the reference is always there, to compare with. `only_exact` leaves out whatever
     computes in less than float32; `on_gpu` gives those of a CUDA device, which are torch's.
     """
     kinds = [*_GPU] if on_gpu else [*_READY, *(_INT8 if use_int8 else ()), *_COMPILED]

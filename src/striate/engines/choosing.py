@@ -1,4 +1,4 @@
-"""Which of the measured engines may answer in the slow way's place, and which of those is soonest done."""
+"""Selects an engine: its predictions must match the float32 PyTorch reference; among those, the lowest expected time."""
 
 from collections.abc import Sequence
 
@@ -27,7 +27,7 @@ def why_not(row: Row) -> str | None:
 
 
 def disagreement(row: Row) -> str | None:
-    """In what an engine's answers differ from the slow way's, or are not shown to agree; None where they agree."""
+    """In what an engine's answers differ from the reference's, or are not shown to agree; None where they agree."""
     agreement = row.agreement
     if agreement is None:
         return "was not compared"
@@ -43,7 +43,7 @@ def disagreement(row: Row) -> str | None:
 
 
 def eligible(rows: Sequence[Row]) -> list[Row]:
-    """Those whose answers are the slow way's."""
+    """Those whose answers are the reference's."""
     return [row for row in rows if why_not(row) is None]
 
 

@@ -1,4 +1,4 @@
-"""What an engine is: one way of computing a model's probabilities, by name, precision and variant. Imports no torch."""
+"""An inference engine, by name, precision and variant. Imports no torch."""
 
 import os
 from dataclasses import asdict, dataclass
@@ -62,7 +62,7 @@ class EngineKind:
 
 
 REFERENCE = EngineKind("torch", "float32", "plain")
-"""The slow way that all others are measured against: `Model.run`."""
+"""The reference that all others are measured against: `Model.run`."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,6 +94,6 @@ def check_installed(name: str) -> None:
 
 
 def num_threads() -> int:
-    """How many threads every engine may compute with: OMP_NUM_THREADS, else one for each processor of this process."""
+    """Number of threads for every engine: OMP_NUM_THREADS, else one for each processor of this process."""
     chosen = os.environ.get("OMP_NUM_THREADS", "").split(",")[0]
     return int(chosen) if chosen.isdecimal() and int(chosen) > 0 else num_processors()

@@ -1,4 +1,4 @@
-"""What was measured and exported once, kept in striate's cache for the next time. Imports no torch.
+"""The engine cache: measurements and exported copies, kept for the next time. Imports no torch.
 
 A folder for each model, `engines/KEY` in the cache, KEY standing for every byte of the model (engines.identity): the exported
 copy, `about.json` with what is needed to use it without the model, and a `measured-MACHINE.json` for each machine and set of
@@ -29,7 +29,7 @@ _ABOUT_FILE = "about.json"
 
 @dataclass(frozen=True)
 class About:
-    """What must be known of a model to answer with an exported copy of it."""
+    """Facts needed to predict with an exported copy of a model."""
 
     network_name: str
     preprocessing: Preprocessing
@@ -38,7 +38,7 @@ class About:
 
 @dataclass(frozen=True)
 class Measured:
-    """What `striate bench` found on this machine. `images` says on which images."""
+    """Measurements by `striate bench` on this machine. `images` says on which images."""
 
     rows: tuple[Row, ...]
     images: str
@@ -89,7 +89,7 @@ class EngineCache:
         _write(self.folder / _ABOUT_FILE, {**values, "copies": copies})
 
     def read_about(self, *, log: Log = log_nothing) -> About | None:
-        """What `write_about` kept; None where there is nothing, or where a copy is missing or has changed since."""
+        """Read what `write_about` stored; None where there is nothing, or where a copy is missing or has changed since."""
         path = self.folder / _ABOUT_FILE
         values = _read(path, log)
         if values is None:
@@ -116,7 +116,7 @@ class EngineCache:
         _write(self._measured_path(machine), {"machine": machine, "images": measured.images, "rows": rows})
 
     def read_measured(self, *, log: Log = log_nothing) -> Measured | None:
-        """What was found on this very machine with these very versions; None where there is nothing."""
+        """Read the measurements of this machine with these versions; None where there is nothing."""
         machine = this_machine(self.gpu)
         path = self._measured_path(machine)
         values = _read(path, log)

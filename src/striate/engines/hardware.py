@@ -1,4 +1,4 @@
-"""Which machine and which versions a measurement holds for. Imports nothing heavy."""
+"""The machine and versions that a measurement holds for. Imports nothing heavy."""
 
 import hashlib
 import json
@@ -16,7 +16,7 @@ PACKAGES = ("torch", "onnxruntime", "openvino", "numpy")
 
 
 def this_machine(gpu: str = "") -> dict[str, Any]:
-    """What decides how fast which engine is: processor, its abilities, processors, threads, and the versions installed; and
+    """Facts that decide the speed of engines: processor, its abilities, processors, threads, and the versions installed; and
     the `gpu`, by name, where that computes.
     """
     model, flags = processor()

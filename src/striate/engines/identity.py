@@ -1,4 +1,4 @@
-"""Which model a MODEL on the command line is, found out from its bytes without torch, so that nothing stale is used."""
+"""The identity of a MODEL on the command line, from its bytes and without torch, so that nothing stale is used."""
 
 import hashlib
 import re

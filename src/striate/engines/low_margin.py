@@ -74,7 +74,7 @@ class LowMarginRecompute:
     gap: float
 
     def __call__(self, pixels: np.ndarray) -> np.ndarray:
-        """Pixels (N, H, W, C) -> probabilities (N, K): `slow`'s for near ties, `quick`'s for all others."""
+        """Pixels (N, H, W, C) -> probabilities (N, K): `slow`'s for low-margin predictions, `quick`'s for all others."""
         probabilities = self.quick(pixels)
         unsure = ~(gaps(probabilities) >= self.gap)  # not a number is unsure too
         if not unsure.any():

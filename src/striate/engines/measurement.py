@@ -1,4 +1,4 @@
-"""What was measured of an engine, as plain values: how fast, how large, how right. Imports no torch."""
+"""Measured figures of an engine, as plain values: speed, memory, agreement. Imports no torch."""
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -26,7 +26,7 @@ class Timing:
 
 @dataclass(frozen=True)
 class Agreement:
-    """How an engine's answers compare with the slow way's on real images.
+    """Agreement of an engine's predictions with the reference on real images.
 
     `num_equal` of `num_images` have the same best class; `max_difference` is the largest difference of any probability.
     `is_on_own_images`: they are images of the user's, none of which settled anything about the engine.

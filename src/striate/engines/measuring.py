@@ -1,4 +1,4 @@
-"""How fast, how large and how right each engine is, measured against the slow way on real images in bounded time."""
+"""Measurement of engines: speed, memory and agreement with the float32 PyTorch reference, on real images in bounded time."""
 
 import gc
 import math
@@ -23,25 +23,25 @@ from striate.tasks.task import Task
 Open = Callable[[EngineKind, int], Engine]
 """Gives the engine of a kind, ready for batches of a size; StriateError where it cannot."""
 Memory = Callable[[], int | None]
-"""How many bytes are held where engines compute; None where that cannot be told."""
+"""A function that gives the bytes in use where engines compute; None where unknown."""
 WARM_UP_S = 0.3
 """Fresh threads may share a processor for a while, and caches are cold."""
 SETTLING, JUDGING = slice(0, None, 2), slice(1, None, 2)
 """Which images settle what an engine needs to know beforehand (a gap, ranges of int8), and which judge it."""
 REFERENCE_SHARE, COMPARING_SHARE = 0.4, 0.05
-"""What of the budget the slow way's answers may take, and each float32 engine's, beyond FEWEST_IMAGES: a large network needs seconds
-for ten images, and probabilities within 0.0001 of the slow way's show on few whether the arithmetic is the same."""
+"""Fractions of the budget for the reference's predictions and for each float32 engine's, beyond FEWEST_IMAGES: a large network needs
+seconds for ten images, and probabilities within 0.0001 of the reference's show on few whether the arithmetic is the same."""
 FEWEST_IMAGES = 64
 SLOW_NETWORK_S = 300.0
-"""What `striate bench` may take on a slow network to have 16-bit engines judged, if nobody says how long."""
+"""Time limit of `striate bench` on a slow network, enough to evaluate 16-bit engines, unless --budget is given."""
 _CHUNK, _TRIED = 32, 8
 _COMPILING_S = 25.0
-"""What a compilation is expected to take, before the first was seen."""
+"""Expected seconds of a compilation, before the first was seen."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """How thoroughly to measure: at each size one batch, and more up to `repeats` until they have taken `batch_s` seconds.
+    """Thoroughness of the measurement: at each size one batch, and more up to `repeats` until they have taken `batch_s` seconds.
 
     After `budget_s` seconds nothing new is begun. With a `longest_s` above it, a network so slow that this is too short to judge
     engines in 16 bits gets as much as that takes, if it is no more than `longest_s`.
@@ -71,7 +71,7 @@ def measure(
     log: Log = log_nothing,
     track: Track = track_silently,
 ) -> list[Row]:
-    """A row for each kind, in their order, the slow way's first. Whatever fails becomes a row with its reason.
+    """A row for each kind, in their order, the reference's first. Whatever fails becomes a row with its reason.
 
     `why_not` says of a kind why it is not to be tried; `memory` how many bytes are held, this process's on the CPU without it. The slow
     way must be among the kinds. Where it is slow, all are compared on fewer of the samples, evenly spread: the agreement of its row says
@@ -85,7 +85,7 @@ def measure(
     is_cut = len(places) < len(samples.pixels)
     if is_cut:
         log(
-            f"comparing on {len(places)} of {len(samples.pixels)} images, as many as the slow way answered in its part of "
+            f"comparing on {len(places)} of {len(samples.pixels)} images, as many as the reference answered in its part of "
             f"{plan.budget_s:.0f} s; --budget gives more"
         )
     samples = samples.at(places) if is_cut else samples
@@ -94,7 +94,7 @@ def measure(
         left_s = plan.budget_s - (time.perf_counter() - started)
         reason = why_not(kind) if why_not else None
         if reason is None and is_cut and len(places) < _num_needed(kind):
-            reason = f"skipped, as it needs {_num_needed(kind)} answers of the slow way; give more time with --budget"
+            reason = f"skipped, as it needs {_num_needed(kind)} answers of the reference; give more time with --budget"
         if reason is None and kind != REFERENCE and left_s < _expected_s(kind, rows):
             reason = f"skipped, as too little was left of {plan.budget_s:.0f} s; give more with --budget"
         rows.append(
@@ -105,7 +105,7 @@ def measure(
 
 
 def _stretched(plan: Plan, kinds: Sequence[EngineKind], run: ForwardFn, samples: Samples, log: Log) -> Plan:
-    """The plan with as much time as the slow way needs to answer what 16-bit engines are judged by: for near ties, or for fewer."""
+    """The plan with as much time as the reference needs for the images that 16-bit engines are compared on."""
     needs = {need for kind in kinds if 0 < (need := _num_needed(kind)) <= len(samples.pixels)}
     if plan.longest_s <= plan.budget_s or not samples.is_own or not needs:
         return plan
@@ -116,7 +116,7 @@ def _stretched(plan: Plan, kinds: Sequence[EngineKind], run: ForwardFn, samples:
             return plan
         if budget_s <= plan.longest_s:
             log(
-                f"the slow way takes {image_s:.2f} s an image here: the limit is {budget_s:.0f} s instead of {plan.budget_s:.0f}, "
+                f"the reference takes {image_s:.2f} s an image here: the limit is {budget_s:.0f} s instead of {plan.budget_s:.0f}, "
                 "so that 16 bits can be judged; --budget sets another"
             )
             return replace(plan, budget_s=budget_s)
@@ -129,7 +129,7 @@ def agreement(answers: np.ndarray, reference: np.ndarray, task: Task, *, is_own:
     difference = np.abs(answers.astype(np.float64) - reference)
     worst = float(difference.max()) if np.isfinite(difference).all() else float("inf")
     if not np.isfinite(worst):
-        raise InputError("answers NaN where the slow way may not; it cannot be used for this model")
+        raise InputError("answers NaN where the reference may not; it cannot be used for this model")
     return Agreement(len(reference), int(equal.sum()), worst, is_own)
 
 
@@ -150,7 +150,7 @@ def time_batches(run: ForwardFn, pixels: np.ndarray, batch_size: int, plan: Plan
 
 
 def resident_bytes() -> int | None:
-    """How much memory this process holds; None where the system does not say in /proc."""
+    """Resident memory of this process in bytes; None where /proc does not say."""
     try:
         pages = int(Path("/proc/self/statm").read_text().split()[1])
     except (OSError, ValueError, IndexError):
@@ -252,14 +252,14 @@ def _measure_compiled(
 
 
 def _expected_s(kind: EngineKind, rows: Iterable[Row]) -> float:
-    """What a compilation took before, or may take; nothing for what is ready in no time."""
+    """Expected seconds of compilation; 0 for engines that need none."""
     if not kind.is_for_one_batch_size:
         return 0.0
     return max((row.open_s or 0.0 for row in rows if row.kind.is_for_one_batch_size), default=0.0) or _COMPILING_S
 
 
 def _num_needed(kind: EngineKind) -> int:
-    """How many images an engine must be compared on before "auto" may use it."""
+    """Number of images an engine must be compared on before "auto" may use it."""
     if kind.precision == "near-ties":
         return 2 * FEWEST_OWN_IMAGES
     return FEWEST_OWN_IMAGES if kind.precision in ("bfloat16", "float16") else 0

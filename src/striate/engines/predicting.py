@@ -1,4 +1,4 @@
-"""Answer with the fastest engine that gives the slow way's answers: remembered, measured where that pays, or asked for.
+"""Answer with the fastest engine that gives the reference's answers: remembered, measured where that pays, or asked for.
 
 Nothing here imports torch until an engine needs it: an exported copy that was measured before answers without it.
 """
@@ -46,14 +46,14 @@ if TYPE_CHECKING:
 MANY = 4096
 """Images are counted up to here; as many or more are "many"."""
 WORTH_MEASURING_S = 120.0
-"""A prediction that takes the slow way longer than this measures the engines first, for less than half a minute."""
+"""A prediction that takes the reference longer than this measures the engines first, for less than half a minute."""
 _USUAL = {
     "torch": REFERENCE,
     "compile": EngineKind("compile", "float32"),
     "onnxruntime": EngineKind("onnxruntime", "float32"),
     "openvino": EngineKind("openvino", "float32", "latency"),
 }
-"""What is used where an engine is asked for by name and nothing was measured."""
+"""The variant for an engine that is asked for by name and was not measured."""
 _MOST_DRIFT, _MOST_SHORT_DRIFT = 1e-3, 0.2
 """Of any probability of noise, in float32 and in shorter types: larger means another network."""
 _VARIANTS = {"openvino": "latency", "torch": "channels_last"}
@@ -61,7 +61,7 @@ _VARIANTS = {"openvino": "latency", "torch": "channels_last"}
 
 @dataclass(frozen=True)
 class EngineRequest:
-    """What is asked for. `precision` None leaves it to the engine: float32, or what was shown to agree with it.
+    """A request for an engine. `precision` None leaves it to the engine: float32, or what was shown to agree with it.
 
     `num_images` is how many are to be answered, None where that is unknown; `device` as for `load_model`.
     """
@@ -128,7 +128,7 @@ def predict(
     device: str = "cpu",
     log: Log = log_nothing,
 ) -> Predictions:
-    """What a model, or what `load_model` takes for one, sees in images, by the fastest engine known for it here.
+    """Predict images with a model, or what `load_model` takes for one, by the fastest engine known for it here.
 
     `engine` is "auto", "torch", "compile", "onnxruntime" or "openvino". "auto" takes what
     `striate.bench` (or a long prediction) found to name the same best class on every image tried; elsewhere two classes within
@@ -167,7 +167,7 @@ def make_ready(model: "Model | str | Path", request: EngineRequest, *, log: Log 
 
 
 def count_images(images: ImageLike | Iterable[ImageLike]) -> int | None:
-    """How many images there are, at most MANY; None for what can be gone through only once."""
+    """Count the images, at most MANY; None for an iterator."""
     if isinstance(images, Iterator):
         return None
     return len(list(islice(name_images(images), MANY)))
@@ -185,7 +185,7 @@ def _from_cache(engine_cache: EngineCache, request: EngineRequest, log: Log) -> 
     try:
         return Predictor(about, _open_copy(engine_cache, row), _line_of(row, request))
     except InputError as error:
-        log(f"the remembered engine {row.kind} fails ({error}); going the slow way")
+        log(f"the remembered engine {row.kind} fails ({error}); going the reference")
         return None
 
 
@@ -250,7 +250,7 @@ def _reopened(target: "BenchTarget", row: Row, request: EngineRequest, log: Log)
     try:
         return Predictor(target.about, target.open_row(row, request.batch_size), _line_of(row, request))
     except InputError as error:
-        log(f"the remembered engine {row.kind} fails ({error}); going the slow way")
+        log(f"the remembered engine {row.kind} fails ({error}); going the reference")
         return None
 
 
@@ -289,7 +289,7 @@ def _slow_way(target: "BenchTarget", request: EngineRequest) -> Predictor:
 
 
 def _unmeasured(target: "BenchTarget", request: EngineRequest, log: Log) -> Predictor:
-    """The engine that is named, compared with the slow way on built-in photos before it answers."""
+    """The engine that is named, compared with the reference on built-in photos before it answers."""
     from striate.engines.measuring import agreement
     from striate.engines.samples import built_in_samples
 
@@ -355,7 +355,7 @@ def _line_of(row: Row, request: EngineRequest) -> str:
 
 
 def _warning(row: Row) -> str:
-    """What an answer of this engine may differ in; nothing for float32 that agreed."""
+    """A warning on how this engine's predictions may differ; empty for float32 that agreed."""
     found = row.agreement
     if found is None or (row.kind.precision == "float32" and disagreement(row) is None):
         return ""

@@ -55,7 +55,7 @@ def write_int8(onnx_path: Path, int8_path: Path, pixels: np.ndarray) -> None:
 
 
 def _reader(pixels: np.ndarray) -> Any:
-    """What onnxruntime draws calibration batches from; a class of its own kind, which exists only once that is imported."""
+    """The reader onnxruntime draws calibration batches from; a class of its own kind, which exists only once that is imported."""
     from onnxruntime.quantization import CalibrationDataReader
 
     chosen = np.linspace(0, len(pixels) - 1, min(len(pixels), MOST_IMAGES)).round().astype(np.int64)

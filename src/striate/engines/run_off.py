@@ -70,7 +70,7 @@ def _take_turns(runs: dict[int, ForwardFn], samples: Samples, batch_size: int, p
 
 
 def _with_timing(row: Row, batch_size: int, seconds: list[float]) -> Row:
-    """The row with this timing in place of the one it has; the mean for near ties, whose cost depends on the image."""
+    """The row with this timing in place of the one it has; the mean for low-margin predictions, whose cost depends on the image."""
     middle = statistics.fmean(seconds) if row.kind.precision == "near-ties" else statistics.median(seconds)
     new = Timing(batch_size, 1000 * middle, len(seconds))
     return replace(row, timings=tuple(new if each.batch_size == batch_size else each for each in row.timings))

@@ -1,1 +1,1 @@
-"""How right a model is, with intervals."""
+"""Evaluation of models: figures with confidence intervals."""

@@ -1,4 +1,4 @@
-"""One number that makes a classifier as sure as it is right: temperature scaling (Guo et al. 2017, arXiv:1706.04599, section 4.2).
+"""Temperature scaling: one number that calibrates a classifier's probabilities (Guo et al. 2017, arXiv:1706.04599, section 4.2).
 
 Logits are divided by a temperature before the softmax. It is the one with the least negative log-likelihood on images that
 the network was not trained on. No answer changes, only how sure it is. N images, K classes.
@@ -40,7 +40,7 @@ _CHI_SQUARED = 3.841459
 
 @dataclass(frozen=True)
 class CalibrationMetrics:
-    """How well probabilities fit what happens: mean negative log-likelihood in nats, expected calibration error in [0, 1]."""
+    """Calibration figures: mean negative log-likelihood in nats, expected calibration error in [0, 1]."""
 
     negative_log_likelihood: float
     calibration_error: float
@@ -120,7 +120,7 @@ def calibrate(
 def calibration_metrics(
     model: Model, split: str, temperatures: tuple[float, ...], *, batch_size: int = 256, access: Access | None = None
 ) -> tuple[CalibrationMetrics, ...]:
-    """How the model would fare on a part of the data of its training at each of these temperatures. Raises as `evaluate`."""
+    """Evaluate calibration on a split of the model's own training data at each of these temperatures. Raises as `evaluate`."""
     access = access or Access()
     part = choose_part(model, None, split, access, prefer=())
     logits, labels = _answers(model, part, batch_size, access.track)

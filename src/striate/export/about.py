@@ -1,4 +1,4 @@
-"""What an exported file says of itself: one JSON document, the same in every format (docs/export.md)."""
+"""The description inside an exported file: one JSON document, the same in every format (docs/export.md)."""
 
 import json
 from typing import Any

@@ -33,7 +33,7 @@ class Disagreement:
 
 @dataclass(frozen=True)
 class ParityCheck:
-    """What came of comparing an exported file with its model, image by image.
+    """The result of comparing an exported file with its model, image by image.
 
     Differences are the largest of any probability of any image: `largest_difference` where no image had to be resized,
     `largest_resized_difference` where all had (None where none was tried). `ties` are images whose best class is another
@@ -113,7 +113,7 @@ class _Compared:
 
 
 def _problems(model: Model, about: dict[str, Any]) -> list[_Problem]:
-    """What the file says of itself that is not so of the model. Unlike channels or class counts cannot be run."""
+    """Differences between the file's description and the model. Unlike channels or class counts cannot be run."""
     problems = []
     if list(about.get("class_names", ())) != list(model.class_names):
         count = len(about.get("class_names", ()))

@@ -16,7 +16,7 @@ from striate.tasks.model import Model
 
 _EXAMPLE_IMAGES = 2  # of one image an exporter would conclude that there is always one
 _EXAMPLE_EXCESS = (13, 22)
-"""How much higher and wider than the crop the example is: sizes that coincide with no other in the graph."""
+"""Height and width of the example beyond the crop: sizes that coincide with no other in the graph."""
 
 
 def trace(model: Model, *, resize: bool) -> ExportedProgram:

@@ -49,7 +49,7 @@ def _lanczos(distances: Tensor) -> Tensor:
 
 
 _MARGIN = 4
-"""How many more rows `resample` takes, at each end, of an image that it enlarges."""
+"""Number of further rows that `resample` takes, at each end, of an image that it enlarges."""
 _TINY = 1e-4
 """So near to its centre the window is 1 within float32, and its formula would divide by almost nothing."""
 _FILTERS: dict[Interpolation, Callable[[Tensor], Tensor]] = {

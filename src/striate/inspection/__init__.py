@@ -1,1 +1,1 @@
-"""What a network is made of."""
+"""Inspection: layers, parameters, MACs, memory, receptive field."""

@@ -14,7 +14,7 @@ from striate.tasks.model import Model, load_model
 def describe(
     reference: str | Path | nn.Module | Model, *, input_size: tuple[int, int, int] | None = None, log: Log = log_nothing
 ) -> NetworkDescription:
-    """What a network is made of, layer by layer: any module, a model, a network by name, or a model as `load_model` takes it.
+    """Describe a network layer by layer: any module, a model, a network by name, or a model as `load_model` takes it.
 
     `input_size` (C, H, W) must be given for a module; else it is the entry's, or the one the model was trained at, unless
     given. A catalogue network takes as many channels as `input_size` says. Raises InputError for unknown names and sizes

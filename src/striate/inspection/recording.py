@@ -1,4 +1,4 @@
-"""What happens while a network runs: calls of layers and functions, what each costs, what feeds it, what it sees.
+"""Recording of a forward pass: calls of layers and functions, their cost, inputs and receptive field.
 
 A layer is a module that calls no other one while it runs, such as all of torch.nn's. What runs outside of layers and
 makes a new tensor, an addition of two branches say, is a function. Views are neither.
@@ -220,7 +220,7 @@ class Recorder(TorchDispatchMode):
     def _fields(
         self, func: Any, args: Any, kwargs: Any, output: Any, origins: list[_Origin]
     ) -> tuple[list[TensorField | None], bool]:
-        """What the outputs see, None where that is unknown, and whether they depend on the image."""
+        """Receptive fields of the outputs, None where unknown, and whether they depend on the image."""
         if not any(origin.depends for origin in origins):
             return [
                 blank(tensor.shape, self._extents) for tensor in tree_leaves(output) if isinstance(tensor, Tensor)

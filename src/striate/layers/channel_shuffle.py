@@ -26,5 +26,5 @@ class ChannelShuffle(nn.Module):
         return maps.unflatten(1, (self.groups, channels // self.groups)).transpose(1, 2).flatten(1, 2)
 
     def extra_repr(self) -> str:
-        """What stands between the brackets when it is printed."""
+        """The settings shown in the module's repr."""
         return f"groups={self.groups}"

@@ -42,7 +42,7 @@ class TensorGradient:
 
 @dataclass(frozen=True)
 class GradientCheck:
-    """What was found for every tensor that takes a gradient: parameters first, then inputs.
+    """Results for every tensor that takes a gradient: parameters first, then inputs.
 
     Rules of thumb for `worst.relative_error`: above 1e-2 the gradient is wrong; up to 1e-4 can be right where there
     are kinks, such as a ReLU's; below 1e-7 it is right.

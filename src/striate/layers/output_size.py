@@ -1,4 +1,4 @@
-"""How many outputs a sliding window has along one side: N places in, windows of F, stride S, padding P at either end.
+"""Output size of a sliding window along one side: N places in, windows of F, stride S, padding P at either end.
 
 Convolution and pooling give (N - D(F - 1) - 1 + 2P) / S + 1 with the dilation D, which without dilation is the
 lectures' (N - F + 2P) / S + 1. PyTorch rounds it down without a word.
@@ -21,7 +21,7 @@ def output_size(
     dilation: int = 1,
     rounding: Rounding = "down",
 ) -> int:
-    """How many windows fit on `size` pixels.
+    """Number of windows that fit on `size` pixels.
 
     `padding` is that of either end; "valid" is none, "same" as much as gives `size` outputs at stride 1. Where the
     stride does not divide, `rounding` decides: "down" leaves the last pixels out, as torch; "up" lets the last window
@@ -53,7 +53,7 @@ def output_size(
 def transposed_output_size(
     size: int, kernel_size: int, *, stride: int = 1, padding: int = 0, dilation: int = 1, output_padding: int = 0
 ) -> int:
-    """How many pixels a transposed convolution makes of `size`: S(N - 1) - 2P + D(F - 1) + 1 and the output padding.
+    """Output size of a transposed convolution on `size` pixels: S(N - 1) - 2P + D(F - 1) + 1 and the output padding.
 
     These are the pixels on which `output_size` gives `size` back. A stride S leaves S choices, between which
     `output_padding` from 0 to S - 1 decides. InputError for numbers out of range, and where nothing would be left.

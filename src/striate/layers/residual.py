@@ -1,4 +1,4 @@
-"""What residual networks share (He, Zhang, Ren & Sun 2015, arXiv:1512.03385): bottlenecks, shortcuts, stages.
+"""Parts shared by residual networks (He, Zhang, Ren & Sun 2015, arXiv:1512.03385): bottlenecks, shortcuts, stages.
 
 N images, C channels, H x W pixels. Parameter names are torchvision's. A block is made by a function of channels in,
 channels out and stride, so that a family is its own such function and the numbers of blocks.

@@ -87,7 +87,7 @@ def transposed_convolution_matrix(
 
 
 def _windows(weight: Tensor, axis: int, size: int, stride: int, padding: Padding, dilation: int) -> Tensor:
-    """Which pixel each place of each window looks at: (outputs, F, size), 1 there and else 0, in the weight's type.
+    """The pixel that each place of each window reads: (outputs, F, size), 1 there and else 0, in the weight's type.
 
     A place over the padding looks at nothing.
     """

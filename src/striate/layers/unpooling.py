@@ -32,7 +32,7 @@ def upsampling_layer(channels: int, factor: int, kind: Kind = "bilinear") -> nn.
 
 
 def upsampling_filter(factor: int, kind: Kind = "bilinear") -> Tensor:
-    """What one pixel becomes: (F, F) weights, F being f, and for "bilinear" 2f or, if f is odd, 2f - 1.
+    """The upsampling kernel: (F, F) weights, F being f, and for "bilinear" 2f or, if f is odd, 2f - 1.
 
     "nearest" fills a square of f x f, "bed_of_nails" only its upper left corner; "bilinear" falls off in a straight
     line to the centres of its neighbours.

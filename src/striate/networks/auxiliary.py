@@ -1,4 +1,4 @@
-"""What a network with auxiliary heads answers while it is trained. N images, K classes."""
+"""Outputs of a network with auxiliary heads in training mode. N images, K classes."""
 
 from typing import NamedTuple
 

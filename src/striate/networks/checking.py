@@ -1,4 +1,4 @@
-"""What every network asks of its configuration and of the images it is given, with one line when they do not fit."""
+"""Checks of a network's configuration and of its input images, each with a one-line error."""
 
 from torch import Tensor
 

@@ -80,7 +80,7 @@ class Entry:
 
     @property
     def usual_preprocessing(self) -> Preprocessing | None:
-        """How images are prepared for weights that do not say it: as for the first published ones."""
+        """Preprocessing for weights that do not name theirs: that of the first published weights."""
         return self.weights[0].preprocessing if self.weights else self.preprocessing
 
     @property

@@ -1,4 +1,4 @@
-"""What the weights published by torchvision for ImageNet have in common: address, preprocessing and class names."""
+"""Torchvision's published ImageNet weights: address, preprocessing and class names."""
 
 from striate.data.preprocessing import Interpolation, Preprocessing
 from striate.networks.entry import Weights

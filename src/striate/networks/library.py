@@ -1,4 +1,4 @@
-"""What striate asks of a library of other people's networks."""
+"""The interface to a library of other people's networks."""
 
 import difflib
 from collections.abc import Callable, Iterable
@@ -13,7 +13,7 @@ from striate.networks.entry import Weights
 
 @dataclass(frozen=True)
 class LibraryFacts:
-    """What a library says of one of its networks. `size` is (height, width), the only one if `is_fixed_size`, as
+    """Facts about one network of a library. `size` is (height, width), the only one if `is_fixed_size`, as
     far as the library knows; `title` says what and whose it is.
 
     `auxiliary` names the parts that only training uses; `preprocessing` is what the makers' weights expect, and `rename`

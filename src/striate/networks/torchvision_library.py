@@ -39,7 +39,7 @@ _CHECKSUM = re.compile(r"-([0-9a-f]{8,64})\.pth$")
 
 
 def facts(name: str) -> LibraryFacts:
-    """What torchvision says of a network. InputError for what is not in its list, or no image classifier."""
+    """Read torchvision's own facts of a network. InputError for what is not in its list, or no image classifier."""
     torchvision = _torchvision_with(name)
     is_fixed_size = name.startswith(_FIXED_SIZE)
     published = torchvision.models.get_model_weights(name)
@@ -111,7 +111,7 @@ def _torchvision_with(name: str) -> ModuleType:
 
 
 def _rename_for(name: str) -> Callable[[str], str] | None:
-    """What brings a parameter's old name up to date, for the networks that have published files with such."""
+    """Rename parameters of older published files, for the networks that have such files."""
     for beginning, (pattern, new) in _OLD_NAMES.items():
         if name.startswith(beginning):
             return partial(pattern.sub, new)

@@ -1,4 +1,4 @@
-"""How networks that are scaled in width round their numbers of maps."""
+"""Rounding of channel counts in networks that are scaled in width."""
 
 STEP = 8
 

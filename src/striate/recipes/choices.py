@@ -1,4 +1,4 @@
-"""What the user asked for. Every None leaves the choice to striate, which makes it in `defaults.py` and prints it."""
+"""The user's explicit settings. Every None leaves the choice to striate, which makes it in `defaults.py` and prints it."""
 
 import dataclasses
 from dataclasses import dataclass

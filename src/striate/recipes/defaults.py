@@ -42,7 +42,7 @@ MARGIN = 256 / 224
 """Short side that images are resized to, relative to the crop that a network sees."""
 FEW_IMAGES, MANY_IMAGES = 1_000, 20_000
 SEEN_IMAGES = 450_000
-"""How many images a run from scratch shows the network in all, between 10 and 30 epochs."""
+"""Number of images that a run from scratch shows the network in all, between 10 and 30 epochs."""
 PLACE_EPOCHS, PLACE_RATE = 80, 6e-4
 """On weights from elsewhere, where it is to be learnt where things lie, of which their classifier knew nothing: all layers move alike. With
 bccd's white cells and SqueezeNet half the rate, and a third of it for each earlier group, left a mean IoU of 0.41 after 30 epochs."""
@@ -88,7 +88,7 @@ all has that is no filter, which makes up for the smaller momentum. Tried on CIF
 
 @dataclass(frozen=True)
 class DataFacts:
-    """What the choice rests on: sizes in pixels are medians of a sample, `is_grey` holds for all of it.
+    """Facts about the data that defaults follow from: sizes in pixels are medians of a sample, `is_grey` holds for all of it.
 
     `has_fast_bf16`: the device computes bfloat16 natively. `has_graphs`: it is a CUDA device. `moves_targets`: where
     something lies in an image is to be learnt, too.
@@ -198,7 +198,7 @@ def _precision(facts: DataFacts, entry: Entry, choices: Choices) -> Precision:
 
 
 def default_num_threads(entry: Entry, num_available: int) -> int:
-    """How many threads compute where nothing is measured. A tiny network takes one: with a second it gains less than half
+    """Number of threads where nothing is measured. A tiny network takes one: with a second it gains less than half
     on a quiet machine, and loses most of its speed wherever another program wants that processor, since threads that wait
     for each other at every layer spin. Runs of some seconds measure it.
     """
@@ -211,7 +211,7 @@ def _fills_vectors(entry: Entry) -> bool:
 
 
 def default_freeze(num_train: int) -> Freeze:
-    """What stays fixed when published weights are given and nothing is said: a few hundred photos train the head only."""
+    """The layers frozen by default when weights are given: a few hundred photos train the head only."""
     if num_train < FEW_IMAGES:
         return "base"
     return "gradual" if num_train < MANY_IMAGES else "nothing"

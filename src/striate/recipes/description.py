@@ -1,4 +1,4 @@
-"""What a run says of itself: run.json, splits.json, and the line that tells its choices."""
+"""The description of a run: run.json, splits.json, and the line that shows its settings."""
 
 import json
 import os
@@ -111,7 +111,7 @@ def _count_classes(prepared: Prepared, split: str) -> dict[str, int]:
 
 
 def split_names(prepared: Prepared) -> dict[str, list[str]]:
-    """What the user calls every image of every split."""
+    """Names of the images of every split."""
     name = prepared.data.dataset.images.name
     return {split: [name(int(index)) for index in prepared.splits[split]] for split in SPLITS}
 
@@ -146,7 +146,7 @@ def summary_line(prepared: Prepared, device: torch.device) -> str:
 
 
 def processes_lines(prepared: Prepared, place: Rank) -> list[str]:
-    """How several processes share the work, and where that differs from what one would do; nothing for one."""
+    """Lines on how several processes divide the work, and where that differs from one process; none for one."""
     if place.world_size == 1:
         return []
     recipe, num_train = prepared.recipe, len(prepared.splits.train)
@@ -164,7 +164,7 @@ def processes_lines(prepared: Prepared, place: Rank) -> list[str]:
 
 
 def what_must_agree(prepared: Prepared) -> dict[str, Any]:
-    """What every process must see alike, by what a user would call it."""
+    """The values that every process must agree on, by name."""
     return {
         "images": f"{len(prepared.data.dataset):,} images with fingerprint {prepared.data.fingerprint[:12]}",
         "splits": f"{len(prepared.splits.train):,} training images, digest {digest(prepared.splits)[:12]}",

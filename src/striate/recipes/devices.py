@@ -1,4 +1,4 @@
-"""What a run computes on: the device, the processes that share its work, their threads."""
+"""Devices, processes and threads of a run."""
 
 import atexit
 import dataclasses
@@ -21,7 +21,7 @@ from striate.training.distributed.launch import Rank, num_restarts, rendezvous_f
 from striate.training.recipe import Precision, check_precision
 
 PATIENCE = timedelta(days=7)
-"""How long a process waits for another: one may decode a large collection while the others wait. That a process is gone
+"""Timeout of a process that waits for another: one may decode a large collection while the others wait. That a process is gone
 is noticed at once, by the connection it leaves."""
 _LOGS = ("lightning_fabric", "lightning_fabric.utilities.rank_zero", "lightning_fabric.utilities.distributed")
 
@@ -72,7 +72,7 @@ def quiet_beside_first(access: Access, place: Rank) -> Access:
 
 
 def threads_per_process(place: Rank) -> int:
-    """How many threads are there for this process, the processes on this machine sharing them out; at least one."""
+    """Number of threads for this process, divided among the processes of this machine; at least one."""
     return max(1, min(torch.get_num_threads(), num_processors()) // place.local_world_size)
 
 

@@ -38,7 +38,7 @@ SMALL_MACS = 20_000_000
 
 @dataclass(frozen=True)
 class ModeChoice:
-    """How a run computes, and why: what was measured for it now, or before on this machine."""
+    """The chosen compute mode and its reason: measured now, or earlier on this machine."""
 
     mode: Mode
     timings: tuple[dict[str, Any], ...]
@@ -106,7 +106,7 @@ def with_fastest_mode(
 
 
 def _line(mode: Mode, timings: tuple[ModeTiming, ...], was_remembered: bool) -> str:
-    """What was found, fastest first."""
+    """The measured modes, fastest first."""
     ranked = sorted(timings, key=lambda timing: -(timing.images_per_s or 0))
     found = " · ".join(f"{timing.mode}: {_figure(timing)}" for timing in ranked)
     when = "as measured before on this machine" if was_remembered else "measured on this machine"

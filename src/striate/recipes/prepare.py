@@ -52,7 +52,7 @@ GREY_MODES = ("1", "L", "LA", "La", "I", "F", "I;16", "I;16B", "I;16L", "I;16N")
 _SAMPLE = 1_000
 _WHITENING_IMAGES = 5_000
 MAX_FEATURE_BYTES = 2 << 30
-"""What the features that frozen layers give may take in memory."""
+"""Memory limit of cached frozen features, in bytes."""
 
 
 @dataclass(frozen=True)
@@ -331,10 +331,10 @@ def _choose_entry(choices: Choices, facts: DataFacts) -> Entry:
         return entry_for(choices.network)
     if choices.weights is None:
         return entry_for(default_network(facts))
-    return entry_for(_network_of(choices.weights))
+    return entry_for(network_of(choices.weights))
 
 
-def _network_of(weights: str) -> str:
+def network_of(weights: str) -> str:
     """The network that weights belong to, as far as they say."""
     if weights == PUBLISHED:
         return DEFAULT_PRETRAINED

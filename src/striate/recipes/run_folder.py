@@ -19,7 +19,7 @@ _TRIES = 10_000
 
 
 def _plain(name: str) -> str:
-    """What every file system takes."""
+    """Characters that every file system accepts."""
     return re.sub(r"[^\w.]+", "-", name).strip("-.")
 
 
@@ -65,7 +65,7 @@ def make_numbered_run_dir(source: str, network: str) -> Path:
 
 
 def read_run(run_dir: Path) -> dict[str, Any]:
-    """What run.json says. Raises RunError where there is none or it is not one of ours."""
+    """Read run.json. Raises RunError where there is none or it is not one of ours."""
     path = run_dir / RUN_FILE
     try:
         described = json.loads(path.read_text(encoding="utf-8"))

@@ -324,7 +324,7 @@ def _locked(run_dir: Path, fabric: Fabric) -> Iterator[None]:
 
 
 def _access_of_run(described: dict[str, Any], access: Access) -> Access:
-    """How the run reached its data when it began, but for what `access` says itself."""
+    """The data access of the run when it began, overridden by what `access` sets."""
     stored = described["data"]
     if access.data_dir is None and stored["data_dir"] is not None:
         access = dataclasses.replace(access, data_dir=stored["data_dir"])

@@ -1,1 +1,1 @@
-"""What a person reads after a run."""
+"""Reports: self-contained pages about runs and networks."""

@@ -63,7 +63,7 @@ def _short_rate(rate: float) -> str:
 
 
 def reliability_chart(bins: Sequence[dict[str, Any]]) -> str:
-    """How often the network was right against how sure it was, with 95 % intervals; dots grow with the number of images."""
+    """Reliability diagram: accuracy against confidence, with 95 % intervals; dots grow with the number of images."""
     most = max((each["count"] for each in bins), default=1)
     with drawing_settings(_SETTINGS):
         figure = Figure(figsize=(3.5, 3.3))

@@ -167,7 +167,7 @@ def _lefts(columns: dict[int, int], tracks: dict[tuple[int, int], int]) -> tuple
 
 
 def _num_tracks(tracks: dict[tuple[int, int], int], columns: dict[int, int]) -> dict[int, int]:
-    """How many tracks run beside each column that has any."""
+    """Number of tracks beside each column that has any."""
     counts: dict[int, int] = {}
     for (_, call), track in tracks.items():
         counts[columns[call]] = max(counts.get(columns[call], 0), track + 1)

@@ -21,9 +21,9 @@ from striate.reports.units import short_count, short_size
 from striate.version import __version__
 
 _COSTS: dict[str, str] = {"macs": "multiply-adds", "params": "parameters", "outputs": "memory of outputs"}
-"""What the height of a box can stand for, the first being shown at first."""
+"""Quantities that the height of a box can show, the first at first."""
 _NAME_CHARS, _NAME_CHARS_ALONE = 17, 25
-"""What fits into a box, with and without a figure after it."""
+"""Number of characters that fit into a box, with and without a figure after it."""
 _TALL = 32
 """Pixels from which a box has room for a second line."""
 
@@ -126,7 +126,7 @@ def _draw(description: NetworkDescription, key: str) -> _Drawing:
 
 
 def _title(call: CallDescription, layer: LayerDescription) -> str:
-    """What is shown while the pointer rests on a box."""
+    """The tooltip of a box."""
     lines = [
         f"{call.layer} · {layer.kind}",
         f"output {_by(call.output_shape) or 'one number'}",
@@ -167,7 +167,7 @@ _GROUPS: tuple[tuple[str, tuple[str, ...]], ...] = (
         "hardtanh",
     )),
 )  # fmt: skip
-"""What a kind is drawn as, by a part of its name; the first that fits."""
+"""Colour of a kind of layer, by a part of its name; the first that fits."""
 
 
 def _group(kind: str) -> str:

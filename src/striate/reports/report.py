@@ -141,7 +141,7 @@ _TASK_VALUES: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {"classifi
 
 
 def _baseline(evaluation: dict[str, Any]) -> dict[str, Any]:
-    """What answering always the same, commonest class would reach."""
+    """The accuracy of always predicting the most common class."""
     commonest = max(evaluation["per_class"], key=lambda figures: figures["support"])
     return {"name": commonest["name"], "accuracy": commonest["support"] / evaluation["num_images"]}
 

@@ -1,1 +1,1 @@
-"""What a network is asked for, and the model that answers."""
+"""Tasks, each a folder with one interface, and the model that predicts."""

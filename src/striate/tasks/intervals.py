@@ -1,4 +1,4 @@
-"""How far a measured share may lie from the true one."""
+"""Confidence intervals of fractions."""
 
 import math
 from dataclasses import dataclass

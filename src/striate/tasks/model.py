@@ -285,7 +285,7 @@ def _from_weights(entry: Entry, weights: str, download: bool, log: Log) -> Model
 
 
 def gpu_name(device: torch.device) -> str:
-    """What a CUDA device calls itself; "" for any other."""
+    """The name of a CUDA device; "" for any other."""
     return torch.cuda.get_device_name(device) if device.type == "cuda" else ""
 
 

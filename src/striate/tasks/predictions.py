@@ -51,7 +51,7 @@ class ReadImage:
 
 @dataclass(frozen=True, repr=False)
 class Predictions(Shown):
-    """What a model says of many images, in the order given; unreadable ones stand apart."""
+    """Predictions for many images, in the order given; unreadable ones apart."""
 
     predictions: tuple[Any, ...]
     errors: tuple[PredictionError, ...]

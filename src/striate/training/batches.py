@@ -46,7 +46,7 @@ class BatchSource(Protocol):
         ...
 
     def num_batches(self, recipe: Recipe, world_size: int = 1) -> int:
-        """How many batches an epoch has."""
+        """Number of batches in an epoch."""
         ...
 
     def train_batches(

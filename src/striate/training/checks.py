@@ -41,7 +41,7 @@ BUDGET_S = 10.0
 
 @dataclass(frozen=True)
 class CheckResult:
-    """What one check found; `detail` is a line with the figures and, where it failed, what to look at."""
+    """The result of one sanity check; `detail` is a line with the figures and, where it failed, what to look at."""
 
     name: str
     passed: bool

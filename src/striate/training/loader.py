@@ -1,4 +1,4 @@
-"""What a run is fed: images with their labels, cut into batches, changed at random, prepared for the network.
+"""The training data loader: images with targets, in batches, augmented and normalised for the network.
 
 n images of a batch, C channels, K classes.
 """
@@ -116,7 +116,7 @@ class Loader:
         return hashlib.sha256(b"|".join(parts)).hexdigest()
 
     def num_batches(self, recipe: Recipe, world_size: int = 1) -> int:
-        """How many batches an epoch has."""
+        """Number of batches in an epoch."""
         return len(self.bounds(recipe, world_size))
 
     def train_batches(
@@ -154,7 +154,7 @@ class Loader:
             yield finish()
 
     def num_readers(self, recipe: Recipe) -> int:
-        """How many threads read ahead: decoding, and random crops, are work; copying out of a pack is none."""
+        """Number of prefetching threads: more than one where images are decoded or randomly cropped."""
         is_work = recipe.augmentation.crop_scale is not None or self.packed.num_readers > 1
         return min(self.max_readers, num_processors()) if is_work else 1
 
@@ -311,5 +311,5 @@ def _sent(targets: Targets, device: torch.device) -> Targets:
 
 
 def layout(recipe: Recipe) -> torch.memory_format:
-    """How the network wants its images to lie in memory."""
+    """Memory format of the network's input."""
     return torch.channels_last if recipe.use_channels_last else torch.contiguous_format

@@ -1,4 +1,4 @@
-"""What a run tells while it goes: to a live display, to TensorBoard, to nobody."""
+"""Callbacks of a training run: for a live display, TensorBoard, or nothing."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from striate.training.checks import CheckResult
 
 @dataclass(frozen=True)
 class RunStart:
-    """What is about to happen. `step` updates and `epoch` epochs are already done: above 0 when the run is resumed.
+    """The start of a session of training. `step` updates and `epoch` epochs are already done: above 0 when the run is resumed.
 
     In an epoch's line the score is called "train_" and "validation_" with `score_name`; `score_label` is for people.
     """

@@ -1,4 +1,4 @@
-"""Which learning rate? The range test: raise it a little at every step and watch the loss (Smith 2015,
+"""The learning-rate range test: raise the rate a little at every step and watch the loss (Smith 2015,
 arXiv:1506.01186, section 3.3).
 """
 

@@ -14,7 +14,7 @@ Adversarial = Literal["none", "fgsm", "fast", "free", "pgd", "trades"]
 Precision = Literal["32-true", "bf16-mixed", "16-mixed"]
 Freeze = Literal["nothing", "base", "lower", "gradual"]
 KEEPS_FEATURES = ("base", "lower")
-"""What is frozen to the end, so that it need run only once for each view of an image."""
+"""Values of `freeze` that keep layers frozen to the end, so that these run once for each view of an image."""
 Output = Literal["softmax", "sigmoid"]
 QUEUED_OPTIMIZERS = frozenset({"sgd", "momentum", "nesterov", "adam", "adamw", "muon"})
 """Whose updates a CUDA device can hold off by itself, so that nobody need wait for them (queued_steps.py)."""
@@ -23,7 +23,7 @@ _LARGEST = 1e30
 
 @dataclass(frozen=True)
 class OptimizerConfig:
-    """Which optimiser, its peak learning rate and its decay. Norms and biases are never decayed.
+    """An optimiser with its peak learning rate and weight decay. Norms and biases are never decayed.
 
     `norm_rate_factor` multiplies the rate of the norms' shifts and scales (64 in arXiv:2404.00498; 1 = as all weights).
     Muon alone has two more: `other_rate_factor` multiplies the rate of all that gets no orthogonal update, norms among it, and
@@ -56,7 +56,7 @@ class OptimizerConfig:
 
 @dataclass(frozen=True)
 class ScheduleConfig:
-    """How the learning rate moves over the run, as a factor on the peak rate; spans are fractions of the run's steps.
+    """A learning-rate schedule, as a factor on the peak rate; spans are fractions of the run's steps.
 
     `warmup` rises linearly from 0 before any schedule (one_cycle has its rise in `rise`). `step` multiplies by `factor` at each of
     `milestones`; `plateau` multiplies by `factor` after `patience` epochs without a better validation loss.

@@ -1,4 +1,4 @@
-"""How the learning rate moves over a run: factors on the peak rate, as functions of the step."""
+"""Learning-rate schedules: factors on the peak rate, as functions of the step."""
 
 import math
 from dataclasses import dataclass

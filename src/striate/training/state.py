@@ -25,7 +25,7 @@ from striate.training.step import StepResult
 
 @dataclass
 class EpochSums:
-    """What the epoch in progress has added up; `training_s` is time spent on updates."""
+    """Running sums of the epoch in progress; `training_s` is time spent on updates."""
 
     loss_sum: float = 0.0
     weight: float = 0.0
@@ -95,13 +95,13 @@ class TrainingState:
 
     @property
     def evaluated_network(self) -> nn.Module:
-        """What is validated and kept: the average where there is one."""
+        """The network that is validated and kept: the weight average where there is one."""
         return self.network if self.average is None else self.average.network
 
 
 @dataclass(frozen=True)
 class TrainingResult:
-    """How a run ended. `epochs` and `steps` are those done; `checks` is empty where none were made."""
+    """The outcome of training. `epochs` and `steps` are those done; `checks` is empty where none were made."""
 
     status: str
     epochs: int

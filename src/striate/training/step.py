@@ -131,7 +131,7 @@ def gradients(
 
 
 def read_figures(figures: Tensor, num_images: int, model: nn.Module, *, scale: float = 1.0) -> StepResult:
-    """What `gradients` measured on so many images; NonFiniteLoss unless `scale`, that of 16 bits, explains it."""
+    """Read the figures that `gradients` measured; NonFiniteLoss unless `scale`, that of 16 bits, explains it."""
     loss_sum, score_sum, grad_norm, weight = figures.tolist()
     was_skipped = math.isfinite(loss_sum) and not math.isfinite(grad_norm) and scale > 1
     if not was_skipped:

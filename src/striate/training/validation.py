@@ -1,4 +1,4 @@
-"""How good the network is on the validation images, while it is being trained."""
+"""Validation between epochs."""
 
 import numpy as np
 import torch

@@ -83,7 +83,7 @@ def rename_params(entry: Entry, state: Mapping[str, Tensor]) -> dict[str, Tensor
 
 
 def _load(entry: Entry, spec: str | Path, *, download: bool, log: Log) -> LoadedWeights:
-    """What `load_weights` gives, under the names that the file has."""
+    """Read weights under the names that the file has."""
     published = {weights.name: weights for weights in entry.weights}
     if str(spec) in published:
         return _load_published(entry, published[str(spec)], download=download, log=log)

@@ -48,7 +48,7 @@ VERSIONS = (1, 2, 3, 4)
 structure. What an older one can hold is written as that, since older readers know it too."""
 MIN_TEMPERATURE, MAX_TEMPERATURE = 0.01, 100.0
 MODEL_FILE = "model.safetensors"
-"""What the file is called in a run folder."""
+"""The file's name in a run folder."""
 MAX_CONFIG_NUMBER, MAX_CONFIG_PART = 1_000_000, 4096
 """No number in a network's configuration is larger, and none within a sequence of it (depths, widths).
 
@@ -159,7 +159,7 @@ def write_model_file(path: str | Path, model_file: ModelFile, state: Mapping[str
 
 
 def read_header(path: str | Path) -> tuple[ModelFile, dict[str, TensorInfo]]:
-    """What a model file says of itself and its table of tensors, checked against the network; no weight is read.
+    """Read a model file's description and tensor table, checked against the network; no weight is read.
 
     The checksum is left to `read_model_file`. Raises ModelFileError.
     """

@@ -148,5 +148,5 @@ def tensor_from(data: bytearray, info: TensorInfo) -> Tensor:
 
 
 def one_line(error: BaseException) -> str:
-    """What an error says, without line breaks and not too long."""
+    """An error's message on one line, shortened."""
     return " ".join(str(error).split())[:200]

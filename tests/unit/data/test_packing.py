@@ -563,7 +563,7 @@ def test_a_damaged_pack_costs_only_packing_again(tmp_path: Path, seed: int) -> N
         (folder / name).write_bytes(changed(whole[name], name, draw))
         told: list[str] = []
         packed = pack(images, tmp_path, log=told.append)
-        assert_packed(packed, images[:4] + [None])
+        assert_packed(packed, [*images[:4], None])
         assert list(packed.broken) == [4]
         num_packed_again += any("packing" in line for line in told)
     assert num_packed_again > 60

@@ -1,4 +1,4 @@
-"""Every engine against the slow way, measured, remembered, and never trusted when something has changed."""
+"""Every engine against the reference, measured, remembered, and never trusted when something has changed."""
 
 import dataclasses
 import json

@@ -112,8 +112,8 @@ def test_a_slow_network_is_compared_on_fewer_images_and_leaves_time_for_the_engi
     assert slow.agreement.num_images == 192  # 0.4 * 90 s, and what the last chunk took
     assert exact.agreement.num_images == exact.agreement.num_equal == 64
     assert counts[ONNX] <= 64 + 4 * 16
-    assert quick.problem == "skipped, as it needs 200 answers of the slow way; give more time with --budget"
-    assert near.problem == "skipped, as it needs 400 answers of the slow way; give more time with --budget"
+    assert quick.problem == "skipped, as it needs 200 answers of the reference; give more time with --budget"
+    assert near.problem == "skipped, as it needs 400 answers of the reference; give more time with --budget"
     rows = measure((REFERENCE, bfloat16), opener(runs), samples(num_images), dataclasses.replace(plan, budget_s=900.0))
     assert rows[1].agreement.num_images == num_images
 
@@ -187,7 +187,7 @@ def test_large_batches_of_a_slow_network_are_timed_once(monkeypatch):
 def test_after_the_budget_nothing_new_is_begun():
     plan = dataclasses.replace(QUICK, budget_s=1e-9)
     rows = measure((REFERENCE, ONNX), opener({REFERENCE: brightness, ONNX: brightness}), samples(8), plan)
-    assert rows[0].problem is None  # the slow way is always measured
+    assert rows[0].problem is None  # the reference is always measured
     assert "too little was left of 0 s; give more with --budget" in rows[1].problem
 
 

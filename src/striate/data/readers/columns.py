@@ -89,7 +89,7 @@ def choose_columns(
 
 
 def line_of(columns: Sequence[str], chosen: ChosenColumns) -> str:
-    """What was taken for what: "columns: image from path, class from species, no split; not used: index"."""
+    """A line that says which column was read as what: "columns: image from path, class from species, no split; not used: index"."""
     split = "no split" if chosen.split is None else f"split from {columns[chosen.split]}"
     used = {chosen.path, chosen.label, chosen.split, *(chosen.box or ())}
     box = "" if chosen.box is None else f", box from {', '.join(columns[place] for place in chosen.box)}"

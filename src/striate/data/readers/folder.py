@@ -33,7 +33,7 @@ _MOST_ENDINGS = 5
 
 @dataclass
 class _Scan:
-    """What has been found so far; paths are relative to the source."""
+    """Findings so far; paths are relative to the source."""
 
     findings: Findings = field(default_factory=Findings)
     paths: list[str] = field(default_factory=list)
@@ -93,7 +93,7 @@ def read_folder(root: Path) -> Dataset:
 
 
 def num_class_folders(root: Path) -> int:
-    """How many subfolders have an image somewhere below them."""
+    """Number of subfolders with an image somewhere below them."""
     findings = Findings()
     return sum(any(is_image(path) for path in walk_files(root, entry.name, findings)) for entry in folders_in(root))
 

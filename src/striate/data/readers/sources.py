@@ -45,7 +45,7 @@ def open_source(
     folder of that name, the folders that torchvision uses, then itself) and in striate's cache; only with `download`
     are they fetched into the cache, with a line to `tell` and their length and checksum verified. Paths: a folder of
     IDX files, of CIFAR's binary files, of shards, with a subfolder for each class, or with `labels.csv`; an `.npz` file; a CSV
-    file, whose `columns` can be named; which was taken for what goes to `log`. Raises DataError when there is no such source or it
+    file, whose `columns` can be named; which was read as what goes to `log`. Raises DataError when there is no such source or it
     cannot serve.
     """
     if not str(source):

@@ -1,1 +1,1 @@
-"""What part of the image each unit of a network depends on."""
+"""Receptive fields: the part of the image that each unit of a network depends on."""

@@ -1,4 +1,4 @@
-"""What the units of a tensor see along one axis of the image: terms, each of which says a part of it.
+"""Receptive fields along one axis of the image, as terms that each describe a part.
 
 A term is `Along` a line; where the line breaks (a roll, a concatenation in space) it is a `Table`.
 """
@@ -191,7 +191,7 @@ class Table:
 
 AxisField = StridedField | Table
 AxisFields = tuple[AxisField, ...]
-"""What a unit sees is the hull of what each term says; no terms: nothing."""
+"""The receptive field of a unit is the hull of its terms; without terms it is empty."""
 
 
 def join(terms: Iterable[AxisField], extent: int) -> AxisFields:

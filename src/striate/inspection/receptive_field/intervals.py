@@ -14,7 +14,7 @@ BLIND = (FAR, -FAR)
 
 
 class UnknownField(Exception):
-    """What an operator sees cannot be said; the text says why and goes on from the operator's name."""
+    """The receptive field of an operator is unknown; the text says why and continues from the operator's name."""
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,7 @@ class Call:
 
     @property
     def first(self) -> TensorField:
-        """What the first argument sees."""
+        """The receptive field of the first argument."""
         return self.look(next(iter(self.given.values())))
 
     @property
@@ -60,7 +60,7 @@ class Call:
 
 
 Rule = Callable[[Call], TensorField | list[TensorField]]
-"""What the outputs see, in order, or the first of them. Raises UnknownField."""
+"""Receptive fields of the outputs, in order, or of the first. Raises UnknownField."""
 
 
 def at(values: Sequence[int], axis: int) -> int:

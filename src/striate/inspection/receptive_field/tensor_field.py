@@ -1,4 +1,4 @@
-"""What each unit of a tensor sees of the image, while its dimensions are regrouped, selected, put together and joined.
+"""Receptive fields of all units of a tensor, while its dimensions are reshaped, selected, concatenated and combined.
 
 Height and width are followed apart. A tensor's dimensions are made of atoms: reshaping, transposing and flattening
 regroup them, and no pixel is lost from sight.

@@ -1,4 +1,4 @@
-"""What views see: reshaped, transposed, selected and put together tensors, by PyTorch's operators."""
+"""Receptive fields through views: reshape, transpose, select and concatenate operators."""
 
 from collections.abc import Sequence
 
@@ -221,7 +221,7 @@ def _stack(call: Call) -> TensorField:
 
 
 def _pad(call: Call) -> TensorField:
-    """What is added before and after, last dimension first; negative numbers cut off."""
+    """Padding before and after, last dimension first; negative numbers crop."""
     field = call.first
     pads = call["pad"] or call["padding"]
     for place, before in enumerate(pads[::2]):

@@ -34,7 +34,7 @@ HEAD_STD = 0.01
 
 
 class Scaling(NamedTuple):
-    """How many times deeper, wider and larger in image height and width than B0."""
+    """Scaling of depth, width and image size relative to B0."""
 
     depth: float
     width: float

@@ -65,7 +65,7 @@ class Widths(NamedTuple):
 
     @property
     def out_channels(self) -> int:
-        """How many maps come out."""
+        """Number of output channels."""
         return self.conv1x1 + self.conv3x3 + self.conv5x5 + self.pool_projection
 
 

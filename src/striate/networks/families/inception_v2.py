@@ -49,7 +49,7 @@ class Row(NamedTuple):
 
     @property
     def out_channels(self) -> int:
-        """How many maps come out."""
+        """Number of output channels."""
         return self.conv1x1 + self.conv3x3 + self.double3x3 + self.projection
 
 

@@ -238,7 +238,7 @@ class Cell(nn.Module):
 
 
 class Maps(NamedTuple):
-    """How many maps a cell gives, and how often their height and width were halved."""
+    """Output channels of a cell, and how often height and width were halved."""
 
     channels: int
     num_halvings: int

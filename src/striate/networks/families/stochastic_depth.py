@@ -70,7 +70,7 @@ def stochastic_depth_resnet(config: StochasticDepthConfig) -> CifarResNet:
 
 
 def linear_drop_rates(num_blocks: int, last_survival: float) -> list[float]:
-    """How often each block is left out (equation 4): block l of L with the probability l / L (1 - last_survival)."""
+    """Probability that each block is skipped (equation 4): block l of L with the probability l / L (1 - last_survival)."""
     return [block / num_blocks * (1 - last_survival) for block in range(1, num_blocks + 1)]
 
 

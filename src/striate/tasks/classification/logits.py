@@ -8,7 +8,7 @@ from striate.networks.auxiliary import WithAuxiliary
 
 
 def class_logits(answer: Tensor | WithAuxiliary) -> Tensor:
-    """What any network answers, as logits (N, K): those of its last head.
+    """Convert any classifier's output to logits (N, K): those of its last head.
 
     A single output (N, 1) is the logit z of the second of two classes. It becomes (0, z): the softmax of that is
     (1 - sigmoid(z), sigmoid(z)) and its cross-entropy the binary one.
@@ -79,7 +79,7 @@ def top_classes(probabilities: Tensor, top: int) -> tuple[Tensor, Tensor]:
 
 
 def rank_of_labels(logits: Tensor, labels: Tensor) -> Tensor:
-    """How many classes come before the right one, (N,) int64: 0 is a hit. Ties as in `top_classes`."""
+    """Rank of the correct class, (N,) int64: 0 is a top-1 hit. Ties as in `top_classes`."""
     own = logits.gather(1, labels[:, None])  # (N, 1)
     classes = torch.arange(logits.shape[1], device=logits.device)
     before = (logits > own) | ((logits == own) & (classes < labels[:, None]))

@@ -15,7 +15,7 @@ NUM_BINS = 15
 
 @dataclass(frozen=True)
 class Answers:
-    """What is kept of each image, arrays (N,): a few numbers, so that a million images are no burden.
+    """Per-image outcomes, arrays (N,): a few numbers each, so that a million images fit in memory.
 
     `labels`, `predicted` are class indices; `ranks` counts the classes ranked before the right one (0 is a hit);
     `losses` is the negative log-likelihood of the right class in nats; `confidences` is the probability of the
@@ -34,7 +34,7 @@ class Answers:
 
 @dataclass(frozen=True)
 class ClassFigures:
-    """How one class fared. `support` is the number of its images, `num_predicted` how often it was the answer."""
+    """Figures of one class. `support` is the number of its images, `num_predicted` how often it was the answer."""
 
     name: str
     precision: float | None
@@ -102,7 +102,7 @@ def calibration_bins(answers: Answers) -> list[CalibrationBin]:
 
 
 def calibration_error(bins: list[CalibrationBin]) -> float:
-    """How far confidence lies from accuracy, the mean over images: arXiv:1706.04599, eq. 3."""
+    """Expected calibration error, the mean gap between confidence and accuracy over images: arXiv:1706.04599, eq. 3."""
     num_images = sum(each.count for each in bins)
     return sum(each.count * abs(each.confidence - each.accuracy) for each in bins) / num_images
 

@@ -1,4 +1,4 @@
-"""What processes that train together tell each other: plain text, and whether what they see is the same."""
+"""Collectives for data-parallel training: gather strings, broadcast from rank 0, re-raise errors on every rank."""
 
 import json
 import math
@@ -21,7 +21,7 @@ _KINDS = {
 
 
 def gather_texts(fabric: Fabric, text: str) -> list[str]:
-    """What every process gives, by rank. All come here together; nothing is pickled."""
+    """Gather one string from every process, by rank. All come here together; nothing is pickled."""
     if fabric.world_size == 1:
         return [text]
     own = torch.frombuffer(bytearray(text.encode() or b"\0"), dtype=torch.uint8)
@@ -53,7 +53,7 @@ def gather_arrays(fabric: Fabric, arrays: Mapping[str, np.ndarray]) -> list[dict
 
 
 def from_first(fabric: Fabric, job: Callable[[], str]) -> str:
-    """What process 0 makes of `job`, in every process; its StriateError too."""
+    """Run `job` on rank 0 and broadcast its result, or its StriateError, to every process."""
     made = ""
     with raise_on_all_ranks(fabric):
         made = job() if fabric.is_global_zero else ""

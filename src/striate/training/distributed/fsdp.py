@@ -89,7 +89,7 @@ def laid_out_like(param: Tensor, value: Tensor) -> Tensor:
 
 
 def _blocks(network: nn.Module) -> list[nn.Module]:
-    """What comes together at a time: the network's children, and those of lists of layers, that have parameters."""
+    """The blocks that FSDP gathers at a time: the network's children, and those of lists of layers, that have parameters."""
     blocks: list[nn.Module] = []
     for parent in network.modules():
         if parent is network or isinstance(parent, nn.Sequential | nn.ModuleList):

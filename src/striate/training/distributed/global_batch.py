@@ -40,7 +40,7 @@ class GlobalBatch(TorchFunctionMode):
     def __torch_function__(
         self, func: Callable[..., Any], types: Sequence[type], args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:  # fmt: skip
-        """What `func` gives, over the whole batch where that differs."""
+        """Call `func`, over the global batch where that differs."""
         named = dict(kwargs or {})
         if func is F.batch_norm:
             return _batch_norm(*args, **named)
@@ -88,7 +88,7 @@ class GlobalBatch(TorchFunctionMode):
         return self._own(func(*before, self._whole(shape, place), *after, **named), place)
 
     def _place(self, shape: Sequence[int]) -> int | None:
-        """Which dimension counts the images of the share, or None."""
+        """Find the batch dimension of the slice, or None."""
         places = [place for place, length in enumerate(shape) if length == self.share.stop - self.share.start]
         return places[0] if len(places) == 1 or places[:1] == [0] else None
 
@@ -182,7 +182,7 @@ def _affine(input: Tensor, mean: Tensor, var: Tensor, weight: Tensor | None, bia
 
 
 def _gathered(own: Tensor) -> Tensor:
-    """What every process gave, in the order of their ranks: (...) -> (P, ...)."""
+    """Gather from every process, in the order of ranks: (...) -> (P, ...)."""
     parts = [torch.empty_like(own) for _ in range(distributed.get_world_size())]
     distributed.all_gather(parts, own)
     return torch.stack(parts)

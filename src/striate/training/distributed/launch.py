@@ -23,13 +23,13 @@ MEETING_PLACE = "STRIATE_MEETING_PLACE"
 """Names the folder in which processes that striate itself started meet; those of torchrun have none."""
 _TOLD = "told"
 _GRACE_S = 30.0
-"""How long processes may take to end by themselves once one of them has failed."""
+"""Seconds that processes may take to end by themselves once one of them has failed."""
 _MOST = 1024
 
 
 @dataclass(frozen=True)
 class Rank:
-    """Which process this is: `rank` of `world_size` in all, `local_rank` of `local_world_size` on this machine."""
+    """The rank of this process: `rank` of `world_size` in all, `local_rank` of `local_world_size` on this machine."""
 
     rank: int = 0
     world_size: int = 1
@@ -75,7 +75,7 @@ def rendezvous_folder(environment: Mapping[str, str] = os.environ) -> Path | Non
 
 
 def launch_identity(environment: Mapping[str, str] = os.environ) -> dict[str, str] | None:
-    """Which torchrun started this process: the "run_id" it was given ("none" by default) and its own "launcher" process;
+    """The identity of the torchrun that started this process: the "run_id" it was given ("none" by default) and its own "launcher" process;
     None without torchrun.
     """
     run_id = environment.get("TORCHELASTIC_RUN_ID")
@@ -85,7 +85,7 @@ def launch_identity(environment: Mapping[str, str] = os.environ) -> dict[str, st
 
 
 def num_restarts(environment: Mapping[str, str] = os.environ) -> str:
-    """How many times torchrun has started this process again, in its own words; "0" without torchrun."""
+    """Number of restarts by torchrun, as it writes it; "0" without torchrun."""
     return environment.get("TORCHELASTIC_RESTART_COUNT", "0")
 
 

@@ -32,14 +32,14 @@ class TrainableTail(nn.Module):
         self.flattened = frozenset(flattened)
 
     def forward(self, features: Tensor) -> Tensor:
-        """What the frozen layers give, (n, ...) -> logits (n, K)."""
+        """Frozen features (n, ...) -> logits (n, K)."""
         for name in self.tail:
             given = features.flatten(1) if name in self.flattened else features
             features = self.network.get_submodule(name)(given)
         return features.flatten(1)
 
     def features(self, images: Tensor) -> Tensor:
-        """What reaches the first module of the tail in evaluation mode: images (n, C, H, W) -> features (n, ...)."""
+        """Compute the input of the tail's first module in evaluation mode: images (n, C, H, W) -> features (n, ...)."""
         with evaluating(self.network), torch.no_grad():
             features: Tensor = input_of(self.network, images, self.tail[0])
         return features

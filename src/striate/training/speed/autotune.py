@@ -1,4 +1,4 @@
-"""Which way of computing is fastest on this machine: measured on a few real steps before a long run.
+"""Autotuning: the fastest way to compute a training step on this machine, measured on a few real steps.
 
 A mode changes how fast the same arithmetic is done, and how it rounds; never what is computed. A mode whose loss
 strays from plain float32's is not taken. The steps are made on copies: nothing of the run is touched.
@@ -39,7 +39,7 @@ NUM_ROUNDS, NUM_STEPS = 2, 3
 LEAST_GAIN = 1.05
 """Another mode than the first must be so many times as fast: machines are noisy, and a run should not hang on that."""
 LOSS_TOLERANCE = 0.02
-"""How far a loss may be from float32's, relative to it; bfloat16 keeps three digits of every product."""
+"""Relative tolerance of the loss against float32; bfloat16 keeps three digits of every product."""
 FEWEST_IMAGES = 8
 """In a batch of the measurement, where one has as many."""
 
@@ -67,7 +67,7 @@ class Mode:
 
 @dataclass(frozen=True)
 class ModeTiming:
-    """How a mode did. `images_per_s` is that of its best round, None where it failed; `reason` says why it cannot be
+    """The timing of a mode. `images_per_s` is that of its best round, None where it failed; `reason` says why it cannot be
     taken, None where it can.
     """
 
@@ -88,7 +88,7 @@ class ModeTiming:
 
 @dataclass(frozen=True)
 class _Steps:
-    """What a few steps took, in seconds each, and the losses before the first and the second of them."""
+    """Seconds of each of a few steps, and the losses before the first and the second of them."""
 
     step_s: float
     losses: tuple[float, ...]
@@ -133,7 +133,7 @@ def measure_modes(
     log: Log = log_nothing,
     track: Track = track_silently,
 ) -> tuple[ModeTiming, ...]:
-    """How fast each mode trains `network` on the first batch of `loader`, in the order given; nothing where the run is
+    """Measure how fast each mode trains `network` on the first batch of `loader`, in the order given; nothing where the run is
     short.
 
     The run's length is judged in the first mode, on a few images and, where it seems long, on a whole batch, which takes less

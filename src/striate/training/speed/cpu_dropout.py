@@ -20,7 +20,7 @@ class QuickDropout(TorchFunctionMode):
     def __torch_function__(
         self, func: Callable[..., Any], types: Sequence[type], args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:  # fmt: skip
-        """What `func` gives."""
+        """Call `func`."""
         return (quick_dropout if func is F.dropout else func)(*args, **(kwargs or {}))
 
 

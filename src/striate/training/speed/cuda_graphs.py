@@ -27,7 +27,7 @@ MAX_PENDING = 16
 NUM_WARM_STEPS = 3
 """Batches of one shape that are computed kernel by kernel before their graph is made: libraries set themselves up meanwhile."""
 TOLERANCE = 0.02
-"""How far loss and gradient by the graph may be from those without, relative to them: a device's sums have no fixed order."""
+"""Relative tolerance of loss and gradient by the graph: a device's sums have no fixed order."""
 LARGEST_SHARE = 0.4
 """A graph keeps memory of its own, so a step that takes more than this share of the device's has none."""
 
