@@ -58,7 +58,8 @@ def check_network(
 
     `network` and `input_size` (C, H, W) are as for `describe`; K must be `num_classes` where that is given. Exporting and
     compiling take seconds to minutes. Images are noise drawn with `seed`. Work is done on copies: the network comes
-    back as it was, and so do torch's random generators. One that cannot answer at all, or has lazy layers without shapes, gets that one result.
+    back as it was, and so do torch's random generators. One that cannot answer at all, or has lazy layers without
+    shapes, gets that one result.
     Raises
     InputError for unknown names, illegal sizes and networks on the meta device.
     """
