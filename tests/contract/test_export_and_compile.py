@@ -23,7 +23,7 @@ def work(entry: Entry) -> float:
     return entry.macs * prod(small_size(entry)) / prod(entry.input_size[1:]) + entry.num_params
 
 
-SMALLEST = smallest_of_families(ENTRIES)
+SMALLEST = smallest_of_families(ENTRIES, key=work)
 OTHERS = [entry for entry in ENTRIES if entry not in SMALLEST]
 
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from export_cases import catalogue_model, noise, small_model
+from striate.export.about import describe_export
 from striate.export.onnx_file import onnx_bytes
 from striate.export.program import trace
 from striate.layers.channel_shuffle import ChannelShuffle
@@ -68,7 +69,8 @@ def test_a_family_as_onnx(name: str) -> None:
     pixels = torch.from_numpy(images).permute(0, 3, 1, 2)
     model = dataclasses.replace(fresh, network=Spread(fresh.network, fresh.preprocessing.normalize(pixels)))
     session = onnxruntime.InferenceSession(
-        onnx_bytes(trace(model, resize=False), name, {}), providers=["CPUExecutionProvider"]
+        onnx_bytes(trace(model, resize=False), name, describe_export(model, resize=False)),
+        providers=["CPUExecutionProvider"],
     )
     wanted = model.probabilities(pixels).numpy()
     assert wanted.std(axis=0).min() > 0.05

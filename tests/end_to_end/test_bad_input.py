@@ -129,7 +129,7 @@ def test_batch_larger_than_the_data(striate_command, stripes):
     [
         ("--optimizer", "adamm", "adamw"),
         ("--schedule", "cosinus", "cosine"),
-        ("--freeze", "all", "gradual"),
+        ("--freeze", "some", "gradual"),
         ("--learning-rate", "-1", "learning_rate"),
         ("--epochs", "0", "epochs"),
         ("--label-smoothing", "1.5", "label_smoothing"),
@@ -244,7 +244,7 @@ def test_a_refused_run_leaves_folders_as_they_were(striate_command, tmp_path, ru
         (["--shift", "100"], "shift_px is 100"),
         (["--learning-rate", "inf"], "learning_rate"),
         (["--weight-decay", "inf"], "weight_decay"),
-        (["--precision", "16-mixed", "--device", "cpu"], "bf16-mixed"),
+        (["--precision", "16-mixed", "--device", "cpu"], "bfloat16"),
         (["--device", "meta"], "auto, cpu, cuda or mps"),
     ],
 )
@@ -285,12 +285,10 @@ def test_honest_figures(striate_command, stripes, tmp_path):
     assert "flatter" in striate_command("evaluate", tmp_path / "run", "--split", "all").err
     striped(32, 32, True, 777, 1).save(stripes / "across" / "new.png")
     assert "flatter" in striate_command("evaluate", tmp_path / "run", stripes).err
-    assert (
-        "flatter"
-        not in striate_command(
-            "evaluate", tmp_path / "run", write_folder(tmp_path / "new", {"along": 3}, channels=1)
-        ).err
-    )
+    unseen = write_folder(tmp_path / "new", {"along": 3}, channels=1, seed=500)
+    assert "flatter" not in striate_command("evaluate", tmp_path / "run", unseen).err
+    seen = write_folder(tmp_path / "copies", {"across": 3}, channels=1)  # the same pictures under another path
+    assert "flatter" in striate_command("evaluate", tmp_path / "run", seen).err
 
 
 def test_killed_between_its_first_files_a_run_can_be_resumed(striate_command, stripes, tmp_path):

@@ -175,4 +175,4 @@ def test_a_finished_run_says_so_and_a_damaged_neighbour_stops_nobody(tmp_path, m
 
 def test_freezing_without_weights_is_told(striate_command):
     done = striate_command("train", "digits", "--network", "lenet5", "--epochs", 1, "--no-checks", "--freeze", "base")
-    assert "without weights keeps layers at their random first values" in done.err
+    assert "without weights keeps the others at their random first values" in done.err

@@ -22,6 +22,7 @@ from striate.cli import (
     compress,
     demo,
     describe,
+    errors,
     evaluate,
     explain,
     export,
@@ -75,6 +76,7 @@ def main_options(
 app.command()(train.train)
 app.command()(evaluate.evaluate)
 app.command()(calibrate.calibrate)
+app.command()(errors.errors)
 app.command()(predict.predict)
 app.command()(bench.bench)
 app.command()(attack.attack)

@@ -6,10 +6,11 @@ import torch
 from torch import Tensor, nn
 
 from striate.errors import InputError
-from striate.explanation.borrowing import borrowed, check_images, run
+from striate.explanation.batches import check_images, run
 from striate.explanation.gradients import as_maps
 from striate.inspection.layers import NetworkDescription
 from striate.networks.hooks import recording
+from striate.networks.restore import frozen
 
 _RECTIFIERS = (
     "relu",
@@ -34,7 +35,7 @@ def activation_maps(network: nn.Module, images: Tensor, layer: str) -> Tensor:
 
 def activations(network: nn.Module, images: Tensor, layers: Sequence[str]) -> dict[str, Tensor]:
     """The outputs of several layers as maps (N, C', h, w); vectors (N, C') become maps of one place."""
-    with borrowed(network), torch.no_grad():
+    with frozen(network), torch.no_grad():
         inputs = check_images(network, images)
         with recording(network, *layers) as seen:
             run(network, inputs)

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from striate.errors import InputError
-from striate.explanation.borrowing import map_in_parts, run
+from striate.explanation.batches import map_in_parts, run
 from striate.explanation.gradients import backward
 from striate.explanation.scores import Classes, class_scores
 from striate.networks.hooks import ActivationRule, changing_activations

@@ -12,8 +12,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from striate.errors import InputError
-from striate.explanation.borrowing import borrowed, check_images, num_at_once, run
+from striate.explanation.batches import check_images, num_at_once, run
 from striate.explanation.scores import logits_of
+from striate.networks.restore import frozen
 
 _BLUR_PX, _BLUR_SIGMA = 11, 5.0  # the authors' own, at 224 pixels
 
@@ -76,7 +77,7 @@ def deletion_and_insertion(
 
 def _probabilities(network: nn.Module, images: Tensor, classes: Tensor, batch_size: int | None) -> np.ndarray:
     found = []
-    with borrowed(network), torch.no_grad():
+    with frozen(network), torch.no_grad():
         size = num_at_once(images, batch_size)
         for some, labels in zip(images.split(size), classes.to(images.device).split(size), strict=True):
             logits = logits_of(run(network, some)).float()

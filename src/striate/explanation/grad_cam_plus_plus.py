@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from striate.explanation.borrowing import map_in_parts
+from striate.explanation.batches import map_in_parts
 from striate.explanation.gradients import layer_gradients
 from striate.explanation.layers import default_layer
 from striate.explanation.scores import Classes

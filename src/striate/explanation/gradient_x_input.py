@@ -2,7 +2,7 @@
 
 from torch import Tensor, nn
 
-from striate.explanation.borrowing import check_images
+from striate.explanation.batches import check_images
 from striate.explanation.gradients import input_gradients
 from striate.explanation.scores import Classes
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from striate.errors import InputError
-from striate.explanation.borrowing import map_in_parts, run
+from striate.explanation.batches import map_in_parts, run
 from striate.explanation.scores import Classes, class_scores
 from striate.networks.hooks import replacing
 
@@ -28,14 +28,14 @@ def input_gradients(
 
 
 def gradients_of_batch(network: nn.Module, images: Tensor, classes: Any) -> Tensor:
-    """The same for one batch of a network that is borrowed already."""
+    """The same for one batch of a network that is frozen already."""
     leaf = images.clone().requires_grad_()
     scores = class_scores(run(network, leaf.clone()), classes)  # a clone: the network may begin in place
     return backward(network, scores, leaf)
 
 
 def layer_gradients(network: nn.Module, images: Tensor, classes: Any, layer: str) -> tuple[Tensor, Tensor]:
-    """The output of a layer and the gradient of the score by it, for one batch of a borrowed network: (n, C', h, w) each.
+    """The output of a layer and the gradient of the score by it, for one batch of a frozen network: (n, C', h, w) each.
 
     Nothing before the layer is part of the graph. Tokens (n, T, D) become maps (n, D, h, w), see `as_maps`. Raises InputError for a
     layer that gives no map, runs several times, or that the score does not depend on.

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from striate.errors import InputError
-from striate.explanation.borrowing import check_images, laid_out_as, map_in_parts, num_at_once, run
+from striate.explanation.batches import check_images, laid_out_as, map_in_parts, num_at_once, run
 from striate.explanation.gradients import gradients_of_batch
 from striate.explanation.scores import Classes, class_scores
 from striate.progress import Log, log_nothing

@@ -7,8 +7,9 @@ import torch
 from torch import Tensor, nn
 
 from striate.errors import InputError
-from striate.explanation.borrowing import borrowed, check_images, run
+from striate.explanation.batches import check_images, run
 from striate.networks.hooks import module_hooks
+from striate.networks.restore import frozen
 
 
 @dataclass(frozen=True)
@@ -86,7 +87,7 @@ def _trace(network: nn.Module, images: Tensor) -> list[_Call]:
         )
 
     images = check_images(network, images)[:1]
-    with borrowed(network), torch.no_grad(), module_hooks(network, lambda *_: None, after):
+    with frozen(network), torch.no_grad(), module_hooks(network, lambda *_: None, after):
         run(network, images)
     return calls
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from striate.errors import InputError
-from striate.explanation.borrowing import laid_out_as, map_in_parts, num_at_once, run
+from striate.explanation.batches import laid_out_as, map_in_parts, num_at_once, run
 from striate.explanation.scores import Classes, class_scores
 
 

@@ -13,7 +13,7 @@ from scipy.stats import rankdata
 from torch import Tensor, nn
 
 from striate.errors import InputError
-from striate.explanation.borrowing import check_images
+from striate.explanation.batches import check_images
 from striate.explanation.layers import layers_in_order
 from striate.explanation.methods import Method
 from striate.progress import Track, track_silently

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from striate.explanation.borrowing import laid_out_as, map_in_parts, num_at_once, run
+from striate.explanation.batches import laid_out_as, map_in_parts, num_at_once, run
 from striate.explanation.gradients import as_maps
 from striate.explanation.layers import default_layer
 from striate.explanation.scores import Classes, class_scores

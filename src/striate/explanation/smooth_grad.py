@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from striate.errors import InputError
-from striate.explanation.borrowing import map_in_parts
+from striate.explanation.batches import map_in_parts
 from striate.explanation.gradients import gradients_of_batch
 from striate.explanation.scores import Classes
 

@@ -7,8 +7,7 @@ largest network costs little. Where that cannot be, since a layer looks at value
 import copy
 import dataclasses
 from collections import defaultdict
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,7 +22,7 @@ from striate.inspection.receptive_field.intervals import UnknownField
 from striate.inspection.receptive_field.summary import ReceptiveField, receptive_field
 from striate.inspection.receptive_field.tensor_field import TensorField
 from striate.inspection.recording import IMAGE, ROOT, Recorder, Step, watching
-from striate.networks.restore import evaluating, keeping_randomness
+from striate.networks.restore import evaluating, keeping_randomness, running_as_written
 from striate.notebook import Shown
 
 _SIZES = (32, 64, 96, 128, 160, 192, 224, 227, 256, 299, 331, 384, 512)
@@ -112,7 +111,7 @@ def describe_network(
         raise InputError(f"an input size is (channels, height, width), each at least 1, but is {tuple(input_size)}")
     network = getattr(network, "_orig_mod", network)  # what torch.compile wraps
     refuse_lazy(network)
-    with keeping_randomness(network), _eager(network):
+    with keeping_randomness(network), running_as_written(network):
         recorder, trial = _recorded(network, input_size)
         notices = dict(recorder.notices)
         peak = _measured(forward_peak, trial, input_size, notices) if measure_memory else None
@@ -215,14 +214,6 @@ def _hint(network: nn.Module, input_size: tuple[int, int, int]) -> str:
         middle = (small + large) // 2
         small, large = (small, middle) if fits(middle) else (middle, large)
     return f"; the smallest square found to work is {input_size[0]}x{large}x{large}"
-
-
-@contextmanager
-def _eager(network: nn.Module) -> Iterator[None]:
-    """Parts that torch.compile wraps run as they were written."""
-    is_compiled = any(hasattr(each, "_orig_mod") or each._compiled_call_impl for each in network.modules())
-    with torch.compiler.set_stance("force_eager") if is_compiled else nullcontext():
-        yield
 
 
 def _describe(

@@ -19,6 +19,7 @@ from torch.overrides import TorchFunctionMode
 
 from striate.errors import InputError
 from striate.networks.function_places import FunctionPlaces, works_in_place
+from striate.networks.restore import running_as_written
 
 Change = Callable[[Tensor], Tensor]
 """Takes the output of a place, gives what the network goes on with."""
@@ -122,7 +123,7 @@ def changing_activations(network: nn.Module, rule: ActivationRule) -> Iterator[l
     with ExitStack() as stack:
         scopes: list[str] = []
         stack.enter_context(_following_modules(network, scopes))
-        stack.enter_context(_running_as_written(network))
+        stack.enter_context(running_as_written(network))
         stack.enter_context(_Activations(rule, scopes, seen))
         yield seen
 
@@ -200,7 +201,7 @@ def _intercepting(
         stack.callback(network.register_forward_pre_hook(start, prepend=True).remove)
         for module_name in wanted:
             stack.enter_context(_changing_output(modules[module_name], partial(change, module_name)))
-        stack.enter_context(_running_as_written(network))
+        stack.enter_context(running_as_written(network))
         if functions:
             stack.enter_context(_following_modules(network, scopes))
             places = stack.enter_context(FunctionPlaces(functions, scopes, handle))
@@ -277,17 +278,6 @@ def _refuse_scripts(network: nn.Module, wanted: Iterable[str] = (), *, are_funct
                 f"{name or 'the network'} is TorchScript, whose layers and functions cannot be seen or changed; use the network "
                 "it was made from"
             )
-
-
-@contextmanager
-def _running_as_written(network: nn.Module) -> Iterator[None]:
-    """Parts that torch.compile wraps run without it: compiled code calls no hooks."""
-    is_compiled = any(hasattr(each, "_orig_mod") or each._compiled_call_impl for each in network.modules())
-    if not is_compiled:
-        yield
-        return
-    with torch.compiler.set_stance("force_eager"):
-        yield
 
 
 @contextmanager

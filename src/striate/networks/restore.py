@@ -1,7 +1,7 @@
-"""Borrow a network for a while and give it back as it was."""
+"""Use a network for a while and restore it: mode, gradients, randomness, also after an error."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 import torch
 from torch import nn
@@ -22,6 +22,31 @@ def evaluating(network: nn.Module) -> Iterator[None]:
     finally:
         for module, mode in modes:
             module.training = mode
+
+
+@contextmanager
+def frozen(network: nn.Module) -> Iterator[None]:
+    """The network in evaluation mode, its parameters without gradients, gradients by inputs enabled, compiled parts run as written.
+
+    So only what lies between an output and the images is kept for the backward pass. All is as before afterwards.
+    """
+    trainable = [param for param in network.parameters() if param.requires_grad]
+    try:
+        for param in trainable:
+            param.requires_grad_(False)
+        with torch.inference_mode(False), torch.enable_grad(), evaluating(network), running_as_written(network):
+            yield
+    finally:
+        for param in trainable:
+            param.requires_grad_(True)
+
+
+@contextmanager
+def running_as_written(network: nn.Module) -> Iterator[None]:
+    """Parts that torch.compile wraps run without it: compiled code calls no hooks and cannot be followed."""
+    is_compiled = any(hasattr(each, "_orig_mod") or each._compiled_call_impl for each in network.modules())
+    with torch.compiler.set_stance("force_eager") if is_compiled else nullcontext():
+        yield
 
 
 @contextmanager

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from striate.errors import InputError, NonFiniteLoss
-from striate.networks.restore import evaluating
+from striate.networks.restore import frozen
 
 Callee = nn.Module | Callable[[Tensor], Tensor]
 """A module from pixels in [0, 1] to outputs, or for attacks without gradients any function that does the same."""
@@ -86,12 +86,5 @@ def attacking(network: Callee) -> Iterator[Attacked]:
     if not isinstance(network, nn.Module):
         yield Attacked(network)
         return
-    wanted = [(parameter, parameter.requires_grad) for parameter in network.parameters()]
-    with evaluating(network):
-        try:
-            for parameter, _ in wanted:
-                parameter.requires_grad_(False)
-            yield Attacked(network)
-        finally:
-            for parameter, requires_grad in wanted:
-                parameter.requires_grad_(requires_grad)
+    with frozen(network):
+        yield Attacked(network)

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor, nn
 
 from striate.networks.restore import evaluating
-from striate.synthesis.borrowing import device_of, logits_of
+from striate.synthesis.models import device_of, logits_of
 from striate.synthesis.pictures import to_images
 
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from striate.errors import InputError
-from striate.synthesis.borrowing import borrowing, device_of, step_gradient
+from striate.synthesis.models import device_of, frozen_float32, step_gradient
 from striate.synthesis.pictures import Synthesis, check_size, to_images, to_pixels
 from striate.synthesis.targets import ClassTarget, Objective, Target
 from striate.synthesis.visualize import naming_small_pictures
@@ -74,7 +74,7 @@ def dream(
     for size in octave_sizes(pixels.shape[:2], config):
         base = _resize(original, size)
         image = (base + _resize(detail, size)).clamp(0, 1)
-        with borrowing(model), naming_small_pictures(size):
+        with frozen_float32(model), naming_small_pictures(size):
             for _ in range(config.num_steps):
                 image, loss = _deepen(image, objectives, config, generator, len(losses) + 1)
                 losses.append(loss)

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from striate.errors import InputError
 from striate.synthesis.answering import answer
-from striate.synthesis.borrowing import borrowing, device_of, logits_of, step_gradient
+from striate.synthesis.models import device_of, frozen_float32, logits_of, step_gradient
 from striate.synthesis.pictures import to_images, to_pixels
 from striate.synthesis.visualize import naming_small_pictures
 from striate.synthesis.watching import UNWATCHED, Watch
@@ -74,7 +74,7 @@ def fool(
     search = _Search(images, class_index, config)
     losses: list[float] = []
     was_stopped = False
-    with borrowing(model), naming_small_pictures(pixels.shape[:2]):
+    with frozen_float32(model), naming_small_pictures(pixels.shape[:2]):
         for step in range(1, config.num_steps + 1):
             losses.append(search.step(model, step))
             watch.on_step(step, config.num_steps, losses[-1], lambda: to_pixels(search.best))

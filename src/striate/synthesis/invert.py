@@ -10,8 +10,8 @@ import torch
 from torch import nn
 
 from striate.errors import InputError
-from striate.synthesis.borrowing import Layers, borrowing, device_of, step_gradient
 from striate.synthesis.image_space import image_space
+from striate.synthesis.models import Layers, device_of, frozen_float32, step_gradient
 from striate.synthesis.pictures import to_images, to_pixels
 from striate.synthesis.regularizers import total_variation
 from striate.synthesis.visualize import naming_small_pictures
@@ -71,7 +71,7 @@ def invert(
     layers = Layers(model, (layer,))
     losses: list[float] = []
     was_stopped = False
-    with borrowing(model), naming_small_pictures((height, width)):
+    with frozen_float32(model), naming_small_pictures((height, width)):
         with torch.no_grad():
             wanted = layers(to_images(pixels, device_of(model)))[layer].clone()
         scale = wanted.square().sum()

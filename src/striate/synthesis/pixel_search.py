@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from striate.errors import InputError
-from striate.synthesis.borrowing import step_gradient
+from striate.synthesis.models import step_gradient
 from striate.synthesis.pictures import Synthesis, to_pixels
 from striate.synthesis.watching import Watch
 

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from striate.errors import InputError
-from striate.synthesis.borrowing import Layers, borrowing, device_of
 from striate.synthesis.gram import fast_gram_dtype, gram_matrix, relative_error
+from striate.synthesis.models import Layers, device_of, frozen_float32
 from striate.synthesis.pictures import Synthesis, resize_pixels, to_images
 from striate.synthesis.pixel_search import Method, search_pixels
 from striate.synthesis.regularizers import total_variation
@@ -78,7 +78,7 @@ def transfer_style(
     fractions = _normalized(style_fractions, len(styles))
     layers = layers or choose_layers(model, content.shape[:2])
     images = to_images(content, device)
-    with borrowing(model), naming_small_pictures(content.shape[:2]):
+    with frozen_float32(model), naming_small_pictures(content.shape[:2]):
         loss_of = StyleLoss(model, images, [to_images(each, device) for each in styles], fractions, layers, config)
         begin = _start(images, init, config)
         return search_pixels(

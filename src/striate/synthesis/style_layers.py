@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from striate.errors import InputError
 from striate.networks.hooks import module_hooks
-from striate.synthesis.borrowing import borrowing, device_of
+from striate.synthesis.models import device_of, frozen_float32
 from striate.tasks.pixel_model import PixelModel
 
 _MOST_STYLE_LAYERS = 5
@@ -71,7 +71,7 @@ def _by_rule(model: nn.Module, size: tuple[int, int]) -> StyleLayers:
         if isinstance(output, Tensor) and output.ndim == 4 and min(output.shape[2:]) > 1:
             places.append((name, (output.shape[2], output.shape[3])))
 
-    with borrowing(model), torch.no_grad(), module_hooks(network, lambda _name, _args: None, after):
+    with frozen_float32(model), torch.no_grad(), module_hooks(network, lambda _name, _args: None, after):
         model(torch.full((1, 3, *size), 0.5, device=device_of(model)))
     names = [name for name, _ in places]
     places = [(name, shape) for name, shape in places if names.count(name) == 1]

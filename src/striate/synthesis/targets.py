@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from striate.errors import InputError
-from striate.synthesis.borrowing import Layers, logits_of
+from striate.synthesis.models import Layers, logits_of
 from striate.tasks.classification.class_lookup import find_class
 
 _UNIT = re.compile(r"(?P<layer>.+?):(?P<channel>\d+)(?::(?P<y>\d+),(?P<x>\d+))?")

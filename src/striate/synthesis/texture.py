@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from torch import nn
 
-from striate.synthesis.borrowing import borrowing, device_of
+from striate.synthesis.models import device_of, frozen_float32
 from striate.synthesis.pictures import Synthesis, check_size, resize_pixels, to_images
 from striate.synthesis.pixel_search import Method, search_pixels
 from striate.synthesis.style import StyleConfig, StyleLoss
@@ -47,7 +47,7 @@ def synthesize_texture(
     layers = layers or choose_layers(model, config.size)
     wanted = to_images(sample, device)
     style = StyleConfig(style_weight=1.0, total_variation=config.total_variation, num_steps=config.num_steps)
-    with borrowing(model), naming_small_pictures(config.size):
+    with frozen_float32(model), naming_small_pictures(config.size):
         loss_of = StyleLoss(
             model, None, [wanted], [1.0], layers, style, border="circular" if config.is_tileable else "reflect"
         )

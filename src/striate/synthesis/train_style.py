@@ -14,8 +14,8 @@ from striate.data.decoding import image_suffixes
 from striate.errors import InputError, ModelFileError
 from striate.networks.restore import keeping_randomness
 from striate.progress import Log, Track, log_nothing, track_silently
-from striate.synthesis.borrowing import Layers, borrowing, device_of, step_gradient
 from striate.synthesis.gram import fast_gram_dtype, gram_matrix
+from striate.synthesis.models import Layers, device_of, frozen_float32, step_gradient
 from striate.synthesis.pictures import read_picture, to_images, to_pixels
 from striate.synthesis.regularizers import total_variation
 from striate.synthesis.style_layers import StyleLayers, choose_layers
@@ -82,7 +82,7 @@ def train_style(
     losses: list[float] = []
     was_stopped = False
     kept_at = time.monotonic()
-    with borrowing(model):
+    with frozen_float32(model):
         loss_of = _Loss(model, to_images(style, device), layers, config)
         while state.step < config.num_steps:
             batch = _draw(photos, config, state.step).to(device).float() / 255

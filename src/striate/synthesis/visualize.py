@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from striate.errors import InputError
 from striate.networks.hooks import changing_activations
-from striate.synthesis.borrowing import borrowing, device_of, step_gradient
 from striate.synthesis.image_space import FourierSpace, PixelSpace, image_space
+from striate.synthesis.models import device_of, frozen_float32, step_gradient
 from striate.synthesis.pictures import Synthesis, check_size, to_pixels
 from striate.synthesis.regularizers import Regularizers, regularize, total_variation
 from striate.synthesis.targets import Objective, Target
@@ -69,7 +69,7 @@ def visualize(model: nn.Module, target: Target, config: AscentConfig, *, watch: 
     objective = Objective(model, target)
     losses: list[float] = []
     was_stopped = False
-    with borrowing(model), naming_small_pictures(config.size):
+    with frozen_float32(model), naming_small_pictures(config.size):
         for step in range(1, config.num_steps + 1):
             losses.append(_climb(space, objective, optimizer, generator, step, config))
             watch.on_step(step, config.num_steps, losses[-1], lambda: to_pixels(space.image()))

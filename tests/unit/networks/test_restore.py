@@ -1,4 +1,4 @@
-"""A network is borrowed and given back as it was."""
+"""A network is used and restored as it was."""
 
 import pytest
 import torch

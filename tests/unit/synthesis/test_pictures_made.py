@@ -6,10 +6,10 @@ import torch
 
 from striate.errors import InputError
 from striate.synthesis.answering import answer
-from striate.synthesis.borrowing import Layers, borrowing
 from striate.synthesis.dream import DreamConfig, dream, octave_sizes
 from striate.synthesis.fool import FoolConfig, fool, magnified_difference, noise_pixels
 from striate.synthesis.invert import InvertConfig, invert
+from striate.synthesis.models import Layers, frozen_float32
 from striate.synthesis.pictures import read_picture, resize_pixels, sheet, to_images, write_png
 from striate.synthesis.targets import ClassTarget, LayerTarget, Objective, UnitTarget
 from striate.synthesis.watching import Watch
@@ -25,7 +25,7 @@ def photo() -> np.ndarray:
 
 
 def value_of(network, target, pixels):
-    with borrowing(network), torch.no_grad():
+    with frozen_float32(network), torch.no_grad():
         return Objective(network, target)(to_images(pixels)).item()
 
 
@@ -117,7 +117,7 @@ def test_inversion_finds_the_layers_output_again(small, photo, parametrization):
     result = invert(small, photo, "conv1", config)
     assert result.losses[-1] < 0.3 * result.losses[0]
     layers = Layers(small, ("conv1",))
-    with borrowing(small), torch.no_grad():
+    with frozen_float32(small), torch.no_grad():
         wanted, found = (layers(to_images(each))["conv1"] for each in (photo, result.pixels))
     assert result.error == pytest.approx(((found - wanted).norm() / wanted.norm()).item(), rel=1e-4)
     assert_same_state(before, state_of(small))

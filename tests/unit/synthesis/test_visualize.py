@@ -6,8 +6,8 @@ import torch
 from torch import nn
 
 from striate.errors import InputError, NonFiniteLoss
-from striate.synthesis.borrowing import Layers, borrowing
 from striate.synthesis.image_space import FourierSpace, PixelSpace
+from striate.synthesis.models import Layers, frozen_float32
 from striate.synthesis.regularizers import Regularizers, gaussian_blur, regularize, total_variation
 from striate.synthesis.targets import ClassTarget, LayerTarget, Objective, UnitTarget, parse_unit
 from striate.synthesis.views import Views, random_view
@@ -156,7 +156,7 @@ def test_only_what_is_needed_runs(small):
     small.head.register_forward_hook(lambda *_: calls.append(1))
     layers = Layers(small, ("conv2", "conv1"))
     images = torch.rand(1, 3, 8, 8)
-    with borrowing(small):
+    with frozen_float32(small):
         layers(images)
         calls.clear()
         found = layers(images)

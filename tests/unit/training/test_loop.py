@@ -393,7 +393,8 @@ def test_recipes_that_cannot_be_run(tmp_path):
     ):
         train_tiny(tmp_path, tiny_recipe(schedule=ScheduleConfig("one_cycle", warmup=0.1)))
     with pytest.raises(
-        InputError, match=r"^lbfgs runs in one process and without 16-bit loss scaling; use adamw, or pre"
+        InputError,
+        match=r"^lbfgs runs in one process and without 16-bit loss scaling; use adamw, or --precision float32",
     ):
         train_tiny(tmp_path, tiny_recipe(optimizer=OptimizerConfig("lbfgs"), precision="16-mixed"))
     with pytest.raises(

@@ -1,4 +1,4 @@
-"""A network lent to an optimisation over pixels: its outputs and layers by name, nothing of it changed.
+"""Outputs and layers of a network during an optimisation over pixels; nothing of it is changed.
 
 N images, C channels, H x W pixels, K classes. A model here is any `nn.Module` from images (N, C, H, W) float in [0, 1];
 of a `PixelModel` the layers are those of the network inside.
@@ -13,13 +13,13 @@ from torch import Tensor, nn
 from striate.errors import InputError, NonFiniteLoss
 from striate.networks.auxiliary import WithAuxiliary
 from striate.networks.hooks import output_at, recording, replacing
-from striate.networks.restore import evaluating
+from striate.networks.restore import frozen
 from striate.tasks.classification.logits import class_logits
 from striate.tasks.pixel_model import PixelModel
 
 
 @contextmanager
-def borrowing(model: nn.Module) -> Iterator[None]:
+def frozen_float32(model: nn.Module) -> Iterator[None]:
     """Evaluation mode, no gradients for the weights, compiled parts as written; all as before afterwards, also after an error.
 
     Raises InputError for a network whose weights are not float32, which gives no useful gradient.
@@ -30,15 +30,8 @@ def borrowing(model: nn.Module) -> Iterator[None]:
     for name, module in model.named_modules():
         if type(module).__module__.startswith(("torch.ao.nn.quantized", "torch.nn.quantized", "torchao")):
             raise InputError(f"{name or 'the network'} is quantised and gives no gradient; use the float32 network")
-    required = [(parameter, parameter.requires_grad) for parameter in model.parameters()]
-    try:
-        for parameter, _ in required:
-            parameter.requires_grad_(False)
-        with evaluating(model), torch.enable_grad(), torch.compiler.set_stance("force_eager"):
-            yield
-    finally:
-        for parameter, was_required in required:
-            parameter.requires_grad_(was_required)
+    with frozen(model):
+        yield
 
 
 def device_of(model: nn.Module) -> torch.device:

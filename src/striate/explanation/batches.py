@@ -1,7 +1,6 @@
-"""A network borrowed for an explanation: in evaluation mode, frozen, uncompiled, and given back as it was. N images, H x W pixels."""
+"""Maps computed in batches that fit in memory, by a network in evaluation mode that comes back as it was. N images, H x W pixels."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -9,7 +8,7 @@ from torch import Tensor, nn
 
 from striate.errors import InputError, StriateError
 from striate.explanation.scores import Classes, check_classes
-from striate.networks.restore import evaluating
+from striate.networks.restore import frozen
 
 Part = Callable[[Tensor, Any], Tensor]
 """Takes some of the images (n, C, H, W) and their classes, gives their maps (n, ...)."""
@@ -18,40 +17,16 @@ _PIXELS_AT_ONCE = 16 * 224 * 224
 _MOST_AT_ONCE = 256
 
 
-@contextmanager
-def borrowed(network: nn.Module) -> Iterator[None]:
-    """The network in evaluation mode with frozen parameters, gradients enabled; afterwards all is as it was, also after an error.
-
-    No parameter gets a gradient, so that only what lies between the score and the images is kept. What torch.compile wraps
-    runs as it was written.
-    """
-    trainable = [param for param in network.parameters() if param.requires_grad]
-    is_compiled = any(hasattr(each, "_orig_mod") or each._compiled_call_impl for each in network.modules())
-    try:
-        for param in trainable:
-            param.requires_grad_(False)
-        with (
-            torch.inference_mode(False),
-            torch.enable_grad(),
-            evaluating(network),
-            torch.compiler.set_stance("force_eager") if is_compiled else nullcontext(),
-        ):
-            yield
-    finally:
-        for param in trainable:
-            param.requires_grad_(True)
-
-
 def map_in_parts(
     network: nn.Module, images: Tensor, classes: Classes, part: Part, *, batch_size: int | None = None
 ) -> Tensor:
-    """The maps of all images, (N, ...), computed `batch_size` images at a time by `part` while the network is borrowed.
+    """The maps of all images, (N, ...), computed `batch_size` images at a time by `part` while the network is frozen.
 
     By default as many at a time as have the pixels of 16 images of 224 x 224. Images are taken in the network's type of number; maps are
     float32, or float64 for a network of float64. Channels lie last in memory, which a CPU computes twice as fast, unless the network
     flattens its maps by a view that does not allow it. Raises InputError for images that are no float batch (N, C, H, W).
     """
-    with borrowed(network):
+    with frozen(network):
         images = check_images(network, images)
         chosen = check_classes(classes, len(images))
         size = num_at_once(images, batch_size)
