@@ -88,7 +88,9 @@ def compress(
     device: Device = "cpu",
     as_json: AsJson = False,
 ) -> None:
-    """Make a model smaller, step by step in the order given; every step stands in a ledger measured on this machine, from the file.
+    """Make a model smaller, step by step.
+
+    Steps are taken in the order given; every step is a row of a ledger measured on this machine, from the file.
 
     Example: striate compress runs/mnist-lenet_300_100-1 --deep --ratio 40 --out small.striate
     """
@@ -191,7 +193,9 @@ def ledger(
     device: Device = "cpu",
     as_json: AsJson = False,
 ) -> None:
-    """Compare models: bytes on disk, parameters, MACs, milliseconds in turns with the first, accuracy, agreement, energy.
+    """Compare models: bytes, MACs, milliseconds, accuracy.
+
+    Also parameters, agreement and energy; milliseconds are measured in turns with the first model.
 
     Example: striate ledger runs/mnist-lenet_300_100-1 small.striate
     """

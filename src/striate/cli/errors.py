@@ -59,7 +59,9 @@ def errors(
     device: Device = "auto",
     as_json: AsJson = False,
 ) -> None:
-    """Which labels are probably wrong, the least believable first, by confident learning on out-of-fold probabilities.
+    """Find labels that are probably wrong.
+
+    The least believable come first, by confident learning on out-of-fold probabilities.
 
     Example: striate errors photos/ --weights imagenet --html errors.html
     """
