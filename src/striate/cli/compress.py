@@ -139,6 +139,8 @@ def compress(
         raise InputError(
             "say what to do to the model: --deep (with --ratio 40), or single steps such as --prune 0.9 --share conv=8,dense=5"
         )
+    if deep and epochs is not None:
+        raise InputError("--epochs is for single steps; --deep retrains by its own schedule, so leave one of them out")
     if not deep and (ratio, budget, max_drop) != (None, None, None):
         raise InputError("--ratio, --budget and --max-drop are for --deep; single steps say themselves how far they go")
     if (ratio, budget, max_drop).count(None) < 2:
