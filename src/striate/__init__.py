@@ -27,6 +27,7 @@ _HOMES = {
     "FoolConfig": "striate.synthesis.fool",
     "InputError": "striate.errors",
     "InvertConfig": "striate.synthesis.invert",
+    "LabelErrors": "striate.evaluation.label_errors",
     "LayerDescription": "striate.inspection.layers",
     "LayerTarget": "striate.synthesis.targets",
     "Model": "striate.tasks.model",
@@ -68,6 +69,7 @@ _HOMES = {
     "evaluate": "striate.evaluation.evaluate_model",
     "explain": "striate.explanation.explain",
     "export_model": "striate.export.exporting",
+    "find_label_errors": "striate.evaluation.label_errors",
     "find_rate": "striate.recipes.train",
     "fool": "striate.synthesis.fool",
     "invert": "striate.synthesis.invert",
@@ -121,6 +123,8 @@ if TYPE_CHECKING:
     from striate.errors import StriateError as StriateError
     from striate.evaluation.evaluate_model import SourceEvaluation as SourceEvaluation
     from striate.evaluation.evaluate_model import evaluate as evaluate
+    from striate.evaluation.label_errors import LabelErrors as LabelErrors
+    from striate.evaluation.label_errors import find_label_errors as find_label_errors
     from striate.evaluation.temperature_scaling import Fit as TemperatureFit  # noqa: F401
     from striate.evaluation.temperature_scaling import calibrate as calibrate
     from striate.explanation.explain import explain as explain

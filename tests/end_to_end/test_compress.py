@@ -11,7 +11,10 @@ import torch
 
 import striate
 from striate.compression.compress import compress
+from striate.compression.deep import deep_steps, num_bytes_of, shared_bytes
+from striate.compression.images import open_images
 from striate.compression.steps import Prune, Share
+from striate.data.opening import Access
 from striate.errors import InputError
 
 STEPS = (Prune(0.7, rounds=2, epochs=1, last_epochs=2), Share(conv_bits=5, dense_bits=4, epochs=1))
@@ -68,6 +71,23 @@ def test_an_interrupted_compression_goes_on_bit_for_bit(digits_run, tmp_path):
     for path in (whole, broken):
         subprocess.run([*words, str(path)], env=environment, check=True, capture_output=True, timeout=300)
     assert whole.read_bytes() == broken.read_bytes()
+
+
+def test_a_budget_counts_the_bytes_that_the_file_will_have(digits_run):
+    """Pruning goes no further than the budget asks: the estimate leaves out what the compressed file leaves out."""
+    model = striate.load_model(digits_run)
+    images = open_images(model, "digits", Access())
+    steps = deep_steps(model, images, ratio=num_bytes_of(model) / 20_000)
+    sharing, sparsity = steps[-1], steps[0].sparsity
+    assert shared_bytes(model, sharing, sparsity) <= 20_000
+    assert shared_bytes(model, sharing, sparsity - 0.02) > 19_400
+    assert sparsity < 0.85
+
+
+def test_a_budget_of_time_and_ignored_epochs_are_refused(digits_run, striate_command):
+    words = ("compress", digits_run, "digits", "--deep")
+    assert "is '5ms'; for a faster model use --channels" in striate_command(*words, "--budget", "5ms").refused()
+    assert "--epochs is for single steps" in striate_command(*words, "--epochs", "1").refused()
 
 
 def test_bad_wishes_are_named(digits_run, tmp_path):

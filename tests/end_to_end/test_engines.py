@@ -43,11 +43,11 @@ def test_every_engine_answers_alike(trained, striate_command):
 def test_what_was_measured_answers_without_torch(trained, striate_command, tmp_path):
     run, folder = trained
     slow = striate_command("predict", run, folder, "--engine", "torch", "--json")
-    table = striate_command(
-        "bench", run, "--engine", "torch", "--engine", "onnxruntime", "--batch", "1,8", "--budget", "30"
-    )
+    # torch's own engines are as many as the processor can do, and not asked for: a slow machine's time is for this one
+    table = striate_command("bench", run, "--engine", "onnxruntime", "--batch", "1,8", "--budget", "300")
     assert table.code == 0
     assert "onnxruntime float32" in table.out
+    assert "skipped" not in table.out
     assert "auto at batch 1: " in table.out
     script = (
         "import sys\n"
@@ -57,7 +57,7 @@ def test_what_was_measured_answers_without_torch(trained, striate_command, tmp_p
         "assert 'torch' not in sys.modules\n"
     )
     environment = os.environ | {"STRIATE_CACHE": str(tmp_path / "cache")}
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, env=environment)
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=600, env=environment)
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)["predictions"]
     assert [each["classes"][0]["name"] for each in found] == [name for _, name, _ in answers(slow)]

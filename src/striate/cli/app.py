@@ -8,6 +8,7 @@ import signal
 import sys
 import traceback
 import warnings
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Annotated
 
@@ -22,22 +23,29 @@ from striate.cli import (
     compress,
     demo,
     describe,
+    dream,
+    errors,
     evaluate,
     explain,
     export,
+    fool,
+    invert,
     look,
     networks,
     predict,
     report,
     runs,
+    style,
     substitute,
+    texture,
     train,
+    visualize,
 )
 from striate.cli import data as data_command
 from striate.cli.console import complain, out
+from striate.cli.help_groups import GroupedCommands
 from striate.cli.memory import end_quickly, keep_freed_memory
 from striate.cli.surroundings import prepare_surroundings
-from striate.cli.synthesis_commands import add_synthesis_commands
 from striate.errors import StriateError
 from striate.training.distributed.launch import may_complain
 from striate.version import __version__
@@ -47,6 +55,7 @@ _BOXED_HELP_COLUMNS = 110
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 app = typer.Typer(
+    cls=GroupedCommands,
     help="The convnet workbench: from a folder of images to a model you understand, trust and can ship.",
     epilog="Exit codes: 0 done · 1 it ran, and the answer is no · 2 the request could not be met. "
     "Add --debug to any command for the traceback of an error.",
@@ -72,28 +81,51 @@ def main_options(
     """Options before any command."""
 
 
-app.command()(train.train)
-app.command()(evaluate.evaluate)
-app.command()(calibrate.calibrate)
-app.command()(predict.predict)
-app.command()(bench.bench)
-app.command()(attack.attack)
-app.command()(certify.certify)
-app.command()(substitute.substitute)
-app.command()(report.report)
-app.command()(export.export)
-app.command()(export.check)
-app.command()(explain.explain)
-app.command()(look.look)
-app.command()(compress.compress)
-app.command()(compress.ledger)
-app.command()(networks.networks)
-app.command()(describe.describe)
-app.command("data")(data_command.look_at_data)
-app.command()(runs.runs)
-app.command()(cache.cache)
-app.command()(demo.demo)
-add_synthesis_commands(app)
+_COMMANDS: dict[str, dict[str, Callable[..., object]]] = {
+    "Train and evaluate": {
+        "demo": demo.demo,
+        "data": data_command.look_at_data,
+        "train": train.train,
+        "evaluate": evaluate.evaluate,
+        "errors": errors.errors,
+        "predict": predict.predict,
+        "calibrate": calibrate.calibrate,
+        "report": report.report,
+        "runs": runs.runs,
+        "cache": cache.cache,
+    },
+    "Understand": {
+        "networks": networks.networks,
+        "describe": describe.describe,
+        "explain": explain.explain,
+        "look": look.look,
+    },
+    "Make pictures": {
+        "visualize": visualize.visualize,
+        "dream": dream.dream,
+        "fool": fool.fool,
+        "invert": invert.invert,
+        "texture": texture.texture,
+        "style": style.style,
+    },
+    "Attack and defend": {
+        "attack": attack.attack,
+        "certify": certify.certify,
+        "substitute": substitute.substitute,
+    },
+    "Compress": {
+        "compress": compress.compress,
+        "ledger": compress.ledger,
+    },
+    "Ship": {
+        "export": export.export,
+        "check": export.check,
+        "bench": bench.bench,
+    },
+}
+for _panel, _commands in _COMMANDS.items():
+    for _name, _command in _commands.items():
+        app.command(_name, rich_help_panel=_panel)(_command)
 
 
 def main() -> None:

@@ -75,7 +75,9 @@ def attack(
     device: Device = "auto",
     as_json: AsJson = False,
 ) -> None:
-    """Attack a model: clean and robust accuracy under one attack or a suite.
+    """Attack a model and measure its robust accuracy.
+
+    Clean accuracy, and robust accuracy under one attack or a suite.
 
     Example: striate attack runs/mine --suite standard --epsilon 8/255 --limit 500
     """

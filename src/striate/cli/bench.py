@@ -54,7 +54,7 @@ def bench(
     download: Download = False,
     as_json: AsJson = False,
 ) -> None:
-    """Measure every installed engine for a model on this machine; predict then uses the fastest by itself.
+    """Measure every installed engine; predict then uses the fastest.
 
     Only an engine that gives torch's answers is used: all best classes equal, and in float32 all probabilities within
     0.0001. Engines that compute in 16 bits can qualify only on SOURCE, with 200 held-back images.

@@ -17,7 +17,9 @@ def cache(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """What lies in the cache: decoded images, measurements, fetched weights and sets. All of it can be made or fetched again.
+    """Show what the cache holds, and clear it.
+
+    Decoded images, measurements, fetched weights and sets: all of it can be made or fetched again.
 
     It is in $STRIATE_CACHE, else $XDG_CACHE_HOME/striate, else ~/.cache/striate.
 

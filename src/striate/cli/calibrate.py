@@ -56,9 +56,10 @@ def calibrate(
     device: Device = "auto",
     as_json: AsJson = False,
 ) -> None:
-    """Fit a softmax temperature on the validation split, so that probabilities are calibrated.
+    """Calibrate a model's probabilities by one temperature.
 
-    No answer changes, only how sure it is. The temperature is kept in the model file; evaluate, predict and export heed it.
+    A softmax temperature is fitted on the validation split. No prediction changes, only its probability. The temperature is kept in
+    the model file; evaluate, predict and export use it.
 
     Example: striate calibrate runs/digits-digitnet-1
     """

@@ -30,9 +30,11 @@ def certify(
     device: Device = "auto",
     as_json: AsJson = False,
 ) -> None:
-    """Certified accuracy: within which `l2` radius no change at all can move the smoothed model's answer.
+    """Certify a model's predictions within l2 radii.
 
-    The model answers by vote over noisy copies (randomised smoothing). Train with noise or attacks for radii worth having.
+    Within the radius no change of the image at all can change what the smoothed model predicts.
+
+    The prediction is a vote over noisy copies (randomised smoothing). Train with noise or attacks for radii worth having.
 
     Example: striate certify runs/mine --sigma 0.25 --limit 100
     """

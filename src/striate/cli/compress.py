@@ -88,7 +88,9 @@ def compress(
     device: Device = "cpu",
     as_json: AsJson = False,
 ) -> None:
-    """Make a model smaller, step by step in the order given; every step stands in a ledger measured on this machine, from the file.
+    """Make a model smaller, step by step.
+
+    Steps are taken in the order given; every step is a row of a ledger measured on this machine, from the file.
 
     Example: striate compress runs/mnist-lenet_300_100-1 --deep --ratio 40 --out small.striate
     """
@@ -137,6 +139,8 @@ def compress(
         raise InputError(
             "say what to do to the model: --deep (with --ratio 40), or single steps such as --prune 0.9 --share conv=8,dense=5"
         )
+    if deep and epochs is not None:
+        raise InputError("--epochs is for single steps; --deep retrains by its own schedule, so leave one of them out")
     if not deep and (ratio, budget, max_drop) != (None, None, None):
         raise InputError("--ratio, --budget and --max-drop are for --deep; single steps say themselves how far they go")
     if (ratio, budget, max_drop).count(None) < 2:
@@ -189,7 +193,9 @@ def ledger(
     device: Device = "cpu",
     as_json: AsJson = False,
 ) -> None:
-    """Compare models: bytes on disk, parameters, MACs, milliseconds in turns with the first, accuracy, agreement, energy.
+    """Compare models: bytes, MACs, milliseconds, accuracy.
+
+    Also parameters, agreement and energy; milliseconds are measured in turns with the first model.
 
     Example: striate ledger runs/mnist-lenet_300_100-1 small.striate
     """

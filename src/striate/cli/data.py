@@ -49,7 +49,9 @@ def look_at_data(
     ] = 256,
     as_json: AsJson = False,
 ) -> None:
-    """Summarise a source: counts, sizes, unreadable files, duplicates and leakage. Every image is decoded to the end.
+    """Summarise images: counts, sizes, broken files, leaks.
+
+    Every image is decoded to the end.
 
     Example: striate data photos/
     """

@@ -27,8 +27,9 @@ def demo(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Train a small network on 1,797 real handwritten digits, predict five it has not seen, and show what to do next.
+    """Train on handwritten digits, predict, show what is next.
 
+    A small network, 1,797 real digits, five images that it has not seen.
     Takes seconds and fetches nothing.
 
     Example: striate demo

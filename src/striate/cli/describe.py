@@ -40,8 +40,9 @@ def describe(
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Describe a network layer by layer, in the order in which it runs.
+    """Describe a network layer by layer.
 
+    Layers stand in the order in which they run.
     For one image: output, parameters, multiply-adds, receptive field and its stride in pixels, memory of the outputs.
 
     Example: striate describe alexnet --input-size 3x227x227

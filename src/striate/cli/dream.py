@@ -39,7 +39,9 @@ def dream(
     device: Device = "auto",
     as_json: AsJson = False,
 ) -> None:
-    """Change a picture so that layers or units respond more, from coarse to fine; several have an equal say.
+    """Change a picture so that layers or units respond more.
+
+    From coarse to fine; several layers have an equal say.
 
     Example: striate dream photo.jpg --model runs/mine --layer features.9
     """

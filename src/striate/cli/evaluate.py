@@ -50,7 +50,9 @@ def evaluate(
     device: Device = "auto",
     as_json: AsJson = False,
 ) -> None:
-    """Evaluate a model: accuracy with 95 % interval, per-class metrics, calibration, worst mistakes.
+    """Evaluate a model: accuracy, per-class metrics, calibration.
+
+    Accuracy has its 95 % interval; the worst mistakes are named.
 
     Example: striate evaluate runs/digits-digitnet-1 --split test
     """

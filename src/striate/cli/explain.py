@@ -72,8 +72,9 @@ def explain(
     download: Download = False,
     as_json: AsJson = False,
 ) -> None:
-    """Explain a prediction: overlays as PNG, raw maps as npz, and a sheet where there are several.
+    """Explain predictions by maps over the image.
 
+    Overlays as PNG, raw maps as npz, and a sheet where there are several.
     Unreadable files are named and never stop the others; exit code 1 when there were any.
 
     Example: striate explain runs/flowers photo.jpg --method grad_cam --method saliency --top 3

@@ -43,8 +43,9 @@ def export(
     download: Download = False,
     as_json: AsJson = False,
 ) -> None:
-    """A model as one program for ONNX Runtime, OpenVINO or PyTorch: raw pixels in, probabilities out.
+    """Export a model for ONNX Runtime, OpenVINO or PyTorch.
 
+    One program from raw pixels to probabilities.
     It is compared with the model on real images; exit code 1, and nothing written, where they disagree.
 
     Example: striate export runs/digits-digitnet-1 --to onnx
@@ -95,7 +96,9 @@ def check(
     download: Download = False,
     as_json: AsJson = False,
 ) -> None:
-    """Whether an exported file still answers as its model does, on real images: exit code 0, or 1 where it does not.
+    """Check that an exported file still agrees with its model.
+
+    On real images: exit code 0, or 1 where it does not agree.
 
     Example: striate check runs/digits-digitnet-1 runs/digits-digitnet-1/exported/model.onnx photos/
     """

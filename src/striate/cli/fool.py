@@ -32,8 +32,9 @@ def fool(
     device: Device = "auto",
     as_json: AsJson = False,
 ) -> None:
-    """Change a picture as little as it takes for a model to answer another class; exit code 1 where it is not fooled.
+    """Find the least change that makes a model predict a class.
 
+    Exit code 1 where the class is not reached.
     The picture is first cut as the model's preprocessing says. The change survives rounding to 8 bits; a sheet shows the
     picture before, the difference magnified, and the picture after.
 

@@ -30,8 +30,9 @@ def invert(
     device: Device = "auto",
     as_json: AsJson = False,
 ) -> None:
-    """Find from noise a picture with the same output at a layer as IMAGE: what that layer still knows of it.
+    """Show what a layer still knows of a picture.
 
+    From noise a picture is found with the same output at the layer as IMAGE.
     IMAGE is cut as the model's preprocessing says. Each inversion is a PNG of its own, and a sheet shows them in order.
 
     Example: striate invert photo.jpg --model runs/mine --layer features.3 --layer features.9

@@ -50,9 +50,10 @@ def look(
     download: Download = False,
     as_json: AsJson = False,
 ) -> None:
-    """Look inside a network. Alone: its filters. With an image: what a layer gives for it. With a data set: how much every unit is used,
-    dead units, and the patches that excite units most; with --near the nearest neighbours in features and in pixels, with --map a
-    map of the whole set.
+    """Look inside a network: filters, activations, units.
+
+    Alone: its filters. With an image: what a layer gives for it. With a data set: how much every unit is used, dead units, and the
+    patches that excite units most; with --near the nearest neighbours in features and in pixels, with --map a map of the whole set.
 
     Example: striate look runs/flowers photos --layer features.4 --unit 7
     """
@@ -60,6 +61,8 @@ def look(
         from striate.explanation.look_files import write_filters
         from striate.tasks.model import load_model
 
+    if units and (near or as_map):
+        raise InputError("--unit shows patches, --near and --map the whole set: give one kind, then the other")
     loaded = load_model(model, device=device, download=download, log=log)
     document: dict[str, Any]
     if seen is None:

@@ -28,7 +28,9 @@ def networks(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """The networks in the catalogue, with their papers' figures.
+    """List the networks of the catalogue.
+
+    With year, input, parameters, MACs and the error that their papers print.
 
     Example: striate networks --max-params 5M --sort error
     """

@@ -68,10 +68,10 @@ def predict(
     download: Download = False,
     as_json: AsJson = False,
 ) -> None:
-    """Predict images. Unreadable files are named and never stop the others; exit code 1 when there were any, 2 when
-    nothing that was named exists.
+    """Predict the classes of images.
 
-    Answers appear as they come; folders of any size pass through in the same memory.
+    Unreadable files are named and never stop the others; exit code 1 when there were any, 2 when nothing that was named exists.
+    Results appear as they come; folders of any size pass through in the same memory.
 
     Example: striate predict runs/digits-digitnet-1 photo.jpg scans/ --top 3
     """

@@ -13,7 +13,9 @@ def report(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")],
     as_json: AsJson = False,
 ) -> None:
-    """Write a run's report.html anew from what lies in its folder.
+    """Write a run's report.html anew.
+
+    From what lies in the run's folder.
 
     Example: striate report runs/digits-digitnet-1
     """

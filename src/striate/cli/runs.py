@@ -21,7 +21,9 @@ def runs(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """The runs below a folder (runs/ by default), the newest first; or what differs between two.
+    """List runs, the newest first, or compare two.
+
+    Runs are looked for below a folder, runs/ by default. Two runs: what differs in their settings and figures.
 
     Example: striate runs runs/digits-digitnet-1 runs/digits-digitnet-2
     """

@@ -66,8 +66,9 @@ def style(
     device: Device = "auto",
     as_json: AsJson = False,
 ) -> None:
-    """Paint a photo in the style of a picture, or of several mixed.
+    """Paint a photo in the style of another picture.
 
+    Or of several pictures, mixed.
     The picture so far is written every few seconds; Ctrl-C keeps the best. A network trained once with --train paints any photo
     of any size in one pass; killed training goes on where it was when the same command is given again.
 

@@ -29,7 +29,9 @@ def substitute(
     device: Device = "auto",
     as_json: AsJson = False,
 ) -> None:
-    """Train a substitute from the classes a model names, nothing else: what fools it often fools the model.
+    """Train a substitute from a model's predictions alone.
+
+    It sees the classes that the model names, nothing else; what fools it often fools the model.
 
     Example: striate substitute runs/mine photos --queries 3000 && striate attack runs/mine --through substitute.safetensors
     """

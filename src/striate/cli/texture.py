@@ -47,7 +47,9 @@ def texture(
     device: Device = "auto",
     as_json: AsJson = False,
 ) -> None:
-    """Make a texture of any size like a small sample, tileable with Gram matrices.
+    """Make a texture of any size from a small sample.
+
+    Tileable with Gram matrices.
 
     Example: striate texture bread.png --size 512 --model runs/mine
     """

@@ -223,7 +223,9 @@ def train(
     cutout_px: Annotated[int | None, _option("--cutout", AUGMENTING, "Side of a square blanked out.", "PIXELS")] = None,
     mixup: Annotated[float | None, _option("--mixup", AUGMENTING, "Alpha of mixup.")] = None,
 ) -> None:
-    """Train a classifier, or with a box for each image a localiser: every choice you leave open is made from the data, and printed.
+    """Train a model on a source of images.
+
+    A classifier, or with a box for each image a localiser. Every choice you leave open is made from the data, and printed.
 
     Example: striate train photos/ --network squeezenet1_1 --weights imagenet
     """

@@ -62,8 +62,9 @@ def visualize(
     device: Device = "auto",
     as_json: AsJson = False,
 ) -> None:
-    """Make the picture that a class, channel, unit or layer answers most strongly, by gradient ascent from noise.
+    """Make the picture that a class or unit responds to most.
 
+    By gradient ascent from noise.
     The picture so far is written every few seconds; Ctrl-C keeps it. Classes are answered by the model afterwards.
 
     Example: striate visualize runs/flowers --class tulips --unit features.9:12

@@ -8,7 +8,7 @@ import dataclasses
 from striate.compression.allocate import allocate, loss_of, options_of, price_for
 from striate.compression.fisher import fisher_diagonal
 from striate.compression.images import CompressionImages
-from striate.compression.model_bytes import bytes_of
+from striate.compression.model_bytes import bytes_of, shortened
 from striate.compression.prune import prune, sparsity_of
 from striate.compression.share import by_kind, round_to_half, share
 from striate.compression.steps import Prune, Share, Step
@@ -105,7 +105,9 @@ def num_bytes_of(model: Model) -> int:
 
 def shared_bytes(model: Model, sharing: Share, sparsity: float) -> int:
     """Bytes of the file after pruning to `sparsity` and sharing, nothing retrained; the model stays as it is."""
-    trial = dataclasses.replace(model, network=copy.deepcopy(model.network))
+    trial = dataclasses.replace(
+        model, network=copy.deepcopy(model.network), provenance=shortened(model.provenance)
+    )  # as the file will have it: a run's own provenance can outweigh a small network
     prune(trial.network, sparsity)
     share_by(trial, sharing)
     round_to_half(trial.network)

@@ -56,6 +56,10 @@ class Frontier:
 
 def parse_size(text: str) -> int:
     """Bytes of "100kB", "1.5MB" or "4000"; InputError for anything else."""
+    if text.strip().endswith("s"):
+        raise InputError(
+            f"a budget is a size such as 100kB or 1.5MB, but is {text!r}; for a faster model use --channels 0.5; the ledger has its ms"
+        )
     number = text.strip().rstrip("BkKMi")
     unit = text.strip()[len(number) :] or "B"
     try:

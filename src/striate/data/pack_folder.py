@@ -24,6 +24,7 @@ import numpy as np
 from filelock import FileLock, Timeout
 
 from striate.data.cache import write_atomically
+from striate.data.stored_values import stored_count, stored_text
 from striate.progress import Log
 
 FORMAT = 1
@@ -88,7 +89,9 @@ def read_pack(folder: Path, num_rows: int, channels: int, *, check_pixels: bool 
         ((written["row"] >= 0) & (written["row"] < num_rows)).all()
         and len(np.unique(written["row"])) == len(written)
         and np.isin(written["state"], (_PACKED, _BROKEN)).all()
-        and (sizes[written["state"] == _PACKED] > 0).all()
+        and (np.minimum(written["height"], written["width"]) >= (written["state"] == _PACKED)).all()
+        and (sizes[written["state"] == _BROKEN] == 0).all()
+        and (sizes >= 0).all()
         and (np.cumsum(sizes) - sizes == written["offset"]).all()
         and sizes.sum() <= size_bytes
     )
@@ -237,7 +240,7 @@ def _check_summary(folder: Path, index: bytes, size_bytes: int) -> None:
     try:
         summary = json.loads((folder / "complete.json").read_bytes())
         promised = (summary["format"], summary["size_bytes"], summary["index_blake2b"])
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         raise DamagedPack("its summary cannot be read") from None
     if promised != (FORMAT, size_bytes, _digest(index)):
         raise DamagedPack("its files are not those that were finished")
@@ -271,8 +274,8 @@ def _read_reasons(folder: Path, records: np.ndarray) -> dict[int, str]:
         for line in (folder / "broken.jsonl").read_bytes().split(b"\n"):
             try:
                 entry = json.loads(line)
-                reasons[int(entry["row"])] = str(entry["reason"])
-            except (ValueError, KeyError, TypeError):
+                reasons[stored_count(entry["row"])] = stored_text(entry["reason"])
+            except (ValueError, KeyError, TypeError, RecursionError):
                 continue  # a torn line: its row was not recorded then, or is missed below
     if lost := set(rows.tolist()) - set(reasons):
         raise DamagedPack(f"the reasons of {len(lost)} broken images are lost")

@@ -185,14 +185,20 @@ def takes_turns(indices: np.ndarray, *, seed: int, epoch: int) -> np.ndarray:
     """Choose the images mirrored in `epoch`, (n,) bool: each begins as seed and image decide, half of them one way, and then
     takes turns, so that any two epochs show both (alternating flip; arXiv:2404.00498, section 3.6).
 
-    The bit is that of SplitMix64 (Steele, Lea & Flood 2014), so that a billion images need no memory for it.
+    The bit is that of SplitMix64 (Steele, Lea & Flood 2014), so that a billion images need no memory for it. The seed is mixed
+    before the images are counted from it: neighbouring seeds would give one pattern shifted by one image.
     """
-    bits = indices.astype(np.uint64) + np.uint64(seed)
-    bits *= np.uint64(0x9E3779B97F4A7C15)
+    start = _split_mix(np.array([seed], np.uint64))
+    begins = (_split_mix(indices.astype(np.uint64) + start) >> np.uint64(33)) & np.uint64(1)
+    return (begins + np.uint64(epoch)) % np.uint64(2) == 1
+
+
+def _split_mix(numbers: np.ndarray) -> np.ndarray:
+    """Output number n + 1 of SplitMix64 seeded with 0, for each n of an array of uint64."""
+    bits = (numbers + np.uint64(1)) * np.uint64(0x9E3779B97F4A7C15)
     for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
         bits = (bits ^ (bits >> np.uint64(shift))) * np.uint64(factor)
-    begins = (bits >> np.uint64(33)) & np.uint64(1)
-    return (begins + np.uint64(epoch)) % np.uint64(2) == 1
+    return np.asarray(bits ^ (bits >> np.uint64(31)))
 
 
 def random_crop_boxes(shapes: np.ndarray, scale: tuple[float, float], generator: torch.Generator) -> np.ndarray:

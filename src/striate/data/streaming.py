@@ -5,7 +5,6 @@ the first epoch, and a run sees the very images that a run on packed ones sees.
 """
 
 import io
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -156,10 +155,23 @@ def _look_at_all(job: Job, path: Path) -> _Found:
 def _recall(path: Path, num_rows: int) -> _Found | None:
     """Read what was kept before; None where there is nothing readable."""
     try:
-        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as kept:
-            shapes = kept["shapes"].astype(np.int64)
-            rows, reasons = kept["broken"].tolist(), kept["reasons"].tolist()
-            has_color = bool(kept["has_color"])
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        data = path.read_bytes()
+    except OSError:
         return None
-    return (shapes, has_color, dict(zip(rows, reasons, strict=True))) if shapes.shape == (num_rows, 2) else None
+    try:
+        with np.load(io.BytesIO(data), allow_pickle=False) as kept:
+            shapes, rows, reasons = kept["shapes"], kept["broken"], kept["reasons"]
+            has_color = kept["has_color"]
+        is_sound = (
+            (shapes.shape, shapes.dtype.kind) == ((num_rows, 2), "i")
+            and (rows.ndim, rows.dtype.kind) == (1, "i")
+            and (reasons.shape, reasons.dtype.kind) == (rows.shape, "U")
+            and (has_color.shape, has_color.dtype.kind) == ((), "b")
+            and ((rows >= 0) & (rows < num_rows)).all()
+            and (np.delete(shapes, rows, axis=0) > 0).all()
+        )
+    except Exception:  # damaged archives raise nearly anything
+        return None
+    if not is_sound:
+        return None
+    return shapes.astype(np.int64), bool(has_color), dict(zip(rows.tolist(), reasons.tolist(), strict=True))

@@ -6,6 +6,7 @@ from importlib.util import find_spec
 from typing import Any
 
 from striate.data.parallel import num_processors
+from striate.data.stored_values import stored_table, stored_text
 from striate.errors import InputError
 from striate.tasks.predictions import ForwardFn
 
@@ -56,8 +57,8 @@ class EngineKind:
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> "EngineKind":
-        """The inverse of `to_json`; InputError or TypeError for anything else."""
-        return cls(**values)
+        """The inverse of `to_json`; InputError, TypeError or ValueError for anything else."""
+        return cls(**{key: stored_text(value) for key, value in stored_table(values).items()})
 
 
 REFERENCE = EngineKind("torch", "float32", "plain")

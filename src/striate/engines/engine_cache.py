@@ -12,6 +12,7 @@ from typing import Any
 
 from striate.data.cache import cache_dir, write_atomically
 from striate.data.preprocessing import Preprocessing
+from striate.data.stored_values import stored_list, stored_table, stored_text
 from striate.engines.engine import EngineKind
 from striate.engines.hardware import machine_key, this_machine
 from striate.engines.measurement import Row
@@ -94,15 +95,17 @@ class EngineCache:
         if values is None:
             return None
         try:
-            for name, look in values["copies"].items():
+            copies = stored_table(values["copies"])
+            for name, look in copies.items():
                 if name not in (ONNX_FILE, INT8_FILE) or _look(self.folder / name) != look:
                     raise ValueError(f"{name} is not the copy that was written")
-            if ONNX_FILE not in values["copies"]:
+            if ONNX_FILE not in copies:
                 return None
-            names = tuple(str(name) for name in values["class_names"])
-            task = make_task(values.get("task", "classification"), names, values.get("task_settings"))
-            return About(str(values["network_name"]), Preprocessing.from_json(values["preprocessing"]), task)
-        except (AttributeError, KeyError, OSError, TypeError, ValueError, InputError) as error:
+            names = tuple(stored_text(name) for name in stored_list(values["class_names"]))
+            settings = stored_table(values.get("task_settings") or {})
+            task = make_task(stored_text(values.get("task", "classification")), names, settings)
+            return About(stored_text(values["network_name"]), Preprocessing.from_json(values["preprocessing"]), task)
+        except (AttributeError, KeyError, OSError, TypeError, ValueError, OverflowError, InputError) as error:
             log(_ignored(path, error))
             return None
 
@@ -120,7 +123,8 @@ class EngineCache:
         if values is None or values.get("machine") != machine:
             return None
         try:
-            return Measured(tuple(Row.from_json(row) for row in values["rows"]), str(values["images"]))
+            rows = tuple(Row.from_json(row) for row in stored_list(values["rows"]))
+            return Measured(rows, stored_text(values["images"]))
         except (AttributeError, KeyError, TypeError, ValueError, InputError) as error:
             log(_ignored(path, error))
             return None

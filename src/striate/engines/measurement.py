@@ -1,10 +1,13 @@
 """Measured figures of an engine, as plain values: speed, memory, agreement. Imports no torch."""
 
-import dataclasses
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, TypeVar
 
+from striate.data.stored_values import stored_count, stored_flag, stored_list, stored_number, stored_table, stored_text
 from striate.engines.engine import EngineKind
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -64,10 +67,36 @@ class Row:
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> "Row":
-        """The inverse of `to_json`; KeyError, TypeError or InputError where something else is given."""
-        names = {field.name for field in dataclasses.fields(Timing)}
-        timings = tuple(Timing(**{key: each[key] for key in names}) for each in values["timings"])
-        agreement = values["agreement"] and Agreement(**values["agreement"])
+        """The inverse of `to_json`; KeyError, TypeError, ValueError or InputError where something else is given."""
+        agreement, problem = values["agreement"], values["problem"]
         return cls(
-            **{**values, "kind": EngineKind.from_json(values["kind"]), "timings": timings, "agreement": agreement}
+            kind=EngineKind.from_json(values["kind"]),
+            open_s=_unless_none(values["open_s"], stored_number),
+            memory_bytes=_unless_none(values["memory_bytes"], stored_count),
+            timings=tuple(_timing(each) for each in stored_list(values["timings"])),
+            agreement=None if agreement is None else _agreement(stored_table(agreement)),
+            gap=_unless_none(values["gap"], stored_number),
+            accuracy=_unless_none(values["accuracy"], stored_number),
+            problem=_unless_none(problem, stored_text),
         )
+
+
+def _timing(values: Any) -> Timing:
+    return Timing(
+        batch_size=stored_count(values["batch_size"]),
+        milliseconds=stored_number(values["milliseconds"], above=0),
+        num_repeats=stored_count(values["num_repeats"]),
+    )
+
+
+def _agreement(values: dict[str, Any]) -> Agreement:
+    return Agreement(
+        num_images=stored_count(values["num_images"]),
+        num_equal=stored_count(values["num_equal"]),
+        max_difference=stored_number(values["max_difference"]),
+        is_on_own_images=stored_flag(values["is_on_own_images"]),
+    )
+
+
+def _unless_none(value: Any, check: Callable[[Any], T]) -> T | None:
+    return None if value is None else check(value)

@@ -58,11 +58,16 @@ def check_network(
 
     `network` and `input_size` (C, H, W) are as for `describe`; K must be `num_classes` where that is given. Exporting and
     compiling take seconds to minutes. Images are noise drawn with `seed`. Work is done on copies: the network comes
-    back as it was, and so do torch's random generators. One that cannot answer at all gets that one result. Raises
+    back as it was, and so do torch's random generators. One that cannot answer at all, or has lazy layers without
+    shapes, gets that one result.
+    Raises
     InputError for unknown names, illegal sizes and networks on the meta device.
     """
     network, size = network_and_size(network, input_size, has_values=True, log=log)
-    refuse_lazy(network)
+    try:
+        refuse_lazy(network)
+    except InputError as error:  # each copy would get weights of its own
+        return [NetworkCheck("logits", passed=False, detail=str(error))]
     if any(param.is_meta for param in network.parameters()):
         raise InputError('weights are needed for checks but are on the meta device; build without device="meta"')
     trial = _Trial(network, size, seed)

@@ -12,6 +12,7 @@ import torch
 
 from striate.data.cache import cache_dir, write_atomically
 from striate.data.parallel import num_processors
+from striate.data.stored_values import stored_count, stored_flag, stored_list, stored_number, stored_text
 from striate.errors import InputError
 from striate.processor import processor
 from striate.progress import Log, Track, track_silently
@@ -20,6 +21,7 @@ from striate.recipes.prepare import Prepared
 from striate.tasks.model import gpu_name
 from striate.training.loader import Loader
 from striate.training.precision import has_fast_bf16
+from striate.training.recipe import check_precision
 from striate.training.speed.autotune import (
     MakeFabric,
     Mode,
@@ -80,7 +82,7 @@ def with_fastest_mode(
     )
     num_images = len(loader.train) * recipe.epochs
     path = _memory_path(prepared, modes, device, num_images)
-    was_remembered, timings = True, _recall(path)
+    was_remembered, timings = True, _recall(path, modes)
     if timings is None:
         was_remembered = False
         timings = measure_modes(
@@ -138,19 +140,29 @@ def _memory_path(prepared: Prepared, modes: tuple[Mode, ...], device: torch.devi
     return cache_dir() / "modes" / f"{name}.json"
 
 
-def _recall(path: Path) -> tuple[ModeTiming, ...] | None:
-    """Read earlier measurements; None where there are none that can be read."""
+def _recall(path: Path, modes: tuple[Mode, ...]) -> tuple[ModeTiming, ...] | None:
+    """What was measured of these modes before; None where there is nothing that can be read, or something else."""
     try:
-        rows = json.loads(path.read_text(encoding="utf-8"))
-        return tuple(_timing(row) for row in rows) or None
-    except (OSError, ValueError, TypeError, KeyError, InputError):
+        rows = stored_list(json.loads(path.read_bytes()))
+        timings = tuple(_timing(row) for row in rows)
+    except (OSError, ValueError, TypeError, KeyError, RecursionError, InputError):
         return None
+    return timings if [timing.mode for timing in timings] == list(modes) else None
 
 
 def _timing(row: dict[str, Any]) -> ModeTiming:
-    fields = {field.name for field in dataclasses.fields(Mode)}
-    mode = Mode(**{name: row[name] for name in fields})
-    return ModeTiming(mode, row["images_per_s"], row["reason"])
+    mode = Mode(
+        precision=check_precision(row["precision"]),
+        use_channels_last=stored_flag(row["use_channels_last"]),
+        num_threads=stored_count(row["num_threads"]),
+        use_cuda_graphs=stored_flag(row["use_cuda_graphs"]),
+    )
+    images_per_s, reason = row["images_per_s"], row["reason"]
+    return ModeTiming(
+        mode,
+        None if images_per_s is None else stored_number(images_per_s, above=0),
+        None if reason is None else stored_text(reason),
+    )
 
 
 def _remember(path: Path, timings: tuple[ModeTiming, ...]) -> None:

@@ -331,10 +331,10 @@ def _choose_entry(choices: Choices, facts: DataFacts) -> Entry:
         return entry_for(choices.network)
     if choices.weights is None:
         return entry_for(default_network(facts))
-    return entry_for(_network_of(choices.weights))
+    return entry_for(network_of(choices.weights))
 
 
-def _network_of(weights: str) -> str:
+def network_of(weights: str) -> str:
     """The network that weights belong to, as far as they say."""
     if weights == PUBLISHED:
         return DEFAULT_PRETRAINED

@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import random
 import resource
 import signal
 import subprocess
@@ -17,6 +18,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from damaged_json import TEXTS, with_another_part
 from striate.data import pack_folder
 from striate.data.dataset import Dataset
 from striate.data.decoding import decode_image
@@ -540,3 +542,41 @@ def test_real_photos_are_packed_as_they_are_predicted(shared_data: Path, tmp_pat
     images = [path.read_bytes() for path in sorted((shared_data / "hymenoptera" / "val" / "ants").glob("*.jpg"))]
     for _ in range(2):
         assert_packed(pack(images, tmp_path), images)
+
+
+def test_a_damaged_pack_costs_only_packing_again(tmp_path: Path, seed: int) -> None:
+    """Whatever stands in a file of the cache: the images come out as they are, or a reason does that was written for one."""
+    images = [*some_files(4), b"no image"]
+    pack(images, tmp_path)
+    (folder,) = pack_folders(tmp_path)
+    whole = {path.name: path.read_bytes() for path in folder.iterdir()}
+    assert set(whole) == {"pixels", "index", "broken.jsonl", "complete.json"}
+    draw, num_packed_again = random.Random(seed), 0
+    for number in range(120):
+        if number == 60:  # the rest as if it had been killed before the end
+            del whole["complete.json"]
+        for path in folder.iterdir():
+            path.unlink()
+        for name, data in whole.items():
+            (folder / name).write_bytes(data)
+        name = draw.choice(sorted(whole))
+        (folder / name).write_bytes(changed(whole[name], name, draw))
+        told: list[str] = []
+        packed = pack(images, tmp_path, log=told.append)
+        assert_packed(packed, [*images[:4], None])
+        assert list(packed.broken) == [4]
+        num_packed_again += any("packing" in line for line in told)
+    assert num_packed_again > 60
+
+
+def changed(data: bytes, name: str, draw: random.Random) -> bytes:
+    """The file with a byte, a record or a part of its JSON that is another."""
+    if name.startswith("complete") and draw.random() < 0.8:
+        return json.dumps(with_another_part(json.loads(data), draw)).encode()
+    if name.startswith("broken") and draw.random() < 0.8:
+        return b"\n" + json.dumps(with_another_part(json.loads(data), draw)).encode()
+    if draw.random() < 0.2:
+        return draw.choice(TEXTS).encode()
+    place, kind = draw.randrange(len(data)), draw.randrange(3)
+    middle = [bytes([data[place] ^ 1 << draw.randrange(8)]), b"", draw.randbytes(40)][kind]
+    return data[:place] + middle + data[place + 1 :]

@@ -2,6 +2,7 @@
 
 import dataclasses
 import io
+import random
 from pathlib import Path
 from typing import Any
 
@@ -164,3 +165,48 @@ def test_a_limit_of_pixels_holds(photos: Path, tmp_path: Path) -> None:
     open_again = dataclasses.replace(streamed, broken={})
     with pytest.raises(DataError, match=r"huge\.png has .*though it could be read before"):
         open_again.image([dataset.images.name(index) for index in range(len(dataset))].index("class0/huge.png"))
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        {"shapes": np.zeros((12, 2), np.int32)},
+        {"shapes": np.full((12, 2), -5, np.int32)},
+        {"shapes": np.ones((12, 3), np.int32)},
+        {"shapes": np.array("none")},
+        {"has_color": np.array([True, False])},
+        {"has_color": np.array("yes")},
+        {"broken": np.array(3)},
+        {"broken": np.array([10**6, 1])},
+        {"broken": np.array([-1, 1])},
+        {"reasons": np.array([1, 2])},
+        {"reasons": np.array(["one"])},
+    ],
+    ids=str,
+)
+def test_sizes_of_other_types_are_looked_at_again(photos: Path, tmp_path: Path, part: dict[str, np.ndarray]) -> None:
+    dataset = read_folder(photos)
+    first = stream(dataset, tmp_path)
+    (path,) = (tmp_path / "sizes").iterdir()
+    with np.load(path) as kept:
+        values = {**kept} | part
+    with path.open("wb") as file:
+        np.savez(file, **values)
+    told: list[str] = []
+    again = stream(dataset, tmp_path, log=told.append)
+    assert "every image is decoded once" in told[0]
+    assert (again.shapes == first.shapes).all()
+    assert again.broken == first.broken
+
+
+def test_damaged_sizes_are_looked_at_again(photos: Path, tmp_path: Path, seed: int) -> None:
+    dataset, draw = read_folder(photos), random.Random(seed)
+    first = stream(dataset, tmp_path)
+    (path,) = (tmp_path / "sizes").iterdir()
+    whole = path.read_bytes()
+    for _ in range(40):
+        place = draw.randrange(len(whole))
+        path.write_bytes(whole[:place] + draw.choice([b"", b"\xff" * 8, b"\0", whole[:40]]) + whole[place + 1 :])
+        again = stream(dataset, tmp_path)
+        assert (again.shapes == first.shapes).all()
+        assert again.broken == first.broken

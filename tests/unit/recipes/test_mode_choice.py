@@ -1,17 +1,22 @@
 """A run in its fastest mode: said, stored, remembered, forced."""
 
 import json
+import random
+from collections import Counter
 
 import pytest
 import torch
 
+from damaged_json import TEXTS, with_another_part
 from striate.data.opening import Access
 from striate.errors import InputError
 from striate.recipes import mode_choice, prepare
 from striate.recipes import train as train_module
 from striate.recipes.choices import Choices
+from striate.recipes.mode_choice import ModeChoice
 from striate.recipes.train import train
 from striate.training.speed import autotune as modes
+from striate.training.speed.autotune import Mode, ModeTiming, choose_mode
 
 
 @pytest.fixture
@@ -89,3 +94,42 @@ def test_compiling_without_a_compiler_is_refused(monkeypatch):
     monkeypatch.setattr(train_module, "has_cpp_compiler", lambda: False)
     with pytest.raises(InputError, match="compiling needs a C\\+\\+ compiler and there is none here; install g\\+\\+"):
         train("digits", Choices(use_compile=True))
+
+
+MODES = (Mode("32-true", False, 1), Mode("bf16-mixed", True, 1))
+TIMINGS = (ModeTiming(MODES[0], 500.0), ModeTiming(MODES[1], None, "its loss is not finite"))
+
+
+def recalled(path):
+    """What is read back, used as a run would."""
+    found = mode_choice._recall(path, MODES)
+    if found:
+        mode = choose_mode(found, 1000)
+        mode_choice._line(mode, found, True)
+        assert (ModeChoice(mode, tuple(timing.to_json() for timing in found), True).image_s or 1.0) > 0
+        json.dumps([timing.to_json() for timing in found], allow_nan=False)
+    return found
+
+
+def test_measurements_of_any_json_are_read_or_passed_over(tmp_path, seed):
+    path, draw = tmp_path / "modes.json", random.Random(seed)
+    mode_choice._remember(path, TIMINGS)
+    assert recalled(path) == TIMINGS
+    whole, outcomes = json.loads(path.read_text()), Counter()
+    for _ in range(400):
+        path.write_text(json.dumps(with_another_part(whole, draw)))
+        outcomes[recalled(path) is None] += 1
+    assert outcomes[True] > 200
+    for text in TEXTS:
+        path.write_text(text)
+        assert recalled(path) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("images_per_s", "fast"), ("images_per_s", 0), ("num_threads", 1.0), ("use_channels_last", 0), ("reason", 3)],
+)
+def test_a_measurement_of_another_type_is_passed_over(tmp_path, name, value):
+    path = tmp_path / "modes.json"
+    path.write_text(json.dumps([TIMINGS[0].to_json() | {name: value}, TIMINGS[1].to_json()]))
+    assert recalled(path) is None

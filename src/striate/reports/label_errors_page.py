@@ -1,0 +1,69 @@
+"""The labels that are probably wrong, as one self-contained page and as a table to correct."""
+
+import base64
+import csv
+import io
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from striate.data.cache import write_atomically
+from striate.errors import InputError
+from striate.evaluation.label_errors import LabelErrors
+from striate.printable import spreadsheet_cell
+from striate.reports.page import page_environment
+from striate.version import __version__
+
+COLUMNS = ("path", "label", "given", "suggested", "self_confidence", "suggested_probability", "is_confident", "split")
+
+
+def label_errors_page(found: LabelErrors) -> str:
+    """The page as text, with as many images as there are thumbnails."""
+    environment = page_environment({"percent": lambda value: f"{100 * value:.1f} %"})
+    pictures = [jpeg_address(each) for each in found.thumbnails]
+    page: str = environment.get_template("label_errors.html.jinja").render(
+        found=found,
+        rows=[{"issue": issue, "picture": picture} for issue, picture in zip(found.issues, pictures, strict=False)],
+        num_listed=len(found.issues),
+        version=__version__,
+    )
+    return page
+
+
+def label_errors_table(found: LabelErrors) -> str:
+    """A CSV of all issues. `label` is empty: whoever agrees that a label is wrong writes the right one there."""
+    file = io.StringIO()
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    for issue in found.issues:
+        shares = (f"{issue.self_confidence:.4f}", f"{issue.suggested_probability:.4f}")
+        names = (spreadsheet_cell(issue.path), "", spreadsheet_cell(issue.given), spreadsheet_cell(issue.suggested))
+        writer.writerow([*names, *shares, "yes" if issue.is_confident else "no", issue.split])
+    return file.getvalue()
+
+
+def write_label_errors_page(found: LabelErrors, path: str | Path) -> Path:
+    """Write the page, replacing what is there, and give its path. InputError where it cannot be written."""
+    return _write(path, label_errors_page(found))
+
+
+def write_label_errors_table(found: LabelErrors, path: str | Path) -> Path:
+    """Write the table, replacing what is there, and give its path. InputError where it cannot be written."""
+    return _write(path, label_errors_table(found))
+
+
+def jpeg_address(pixels: np.ndarray) -> str:
+    """An image (h, w, 3) uint8 as the address of a JPEG."""
+    data = io.BytesIO()
+    Image.fromarray(np.ascontiguousarray(pixels)).save(data, "jpeg", quality=80)
+    return "data:image/jpeg;base64," + base64.b64encode(data.getvalue()).decode()
+
+
+def _write(path: str | Path, text: str) -> Path:
+    path = Path(path)
+    try:
+        write_atomically(path, text.encode("utf-8", "replace"))
+    except OSError as error:
+        raise InputError(f"{path} cannot be written: {error.strerror}; write it elsewhere") from None
+    return path
