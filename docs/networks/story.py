@@ -60,7 +60,7 @@ STORY = (
         "Scale, ReLU, dropout, two graphics cards",
         ("alexnet",),
         "Sixty million parameters, a million photos, a nonlinearity that does not saturate, and noise against "
-        "learning by heart. It halved the error of ImageNet and ended the age of hand-made features. The two "
+        "overfitting. It halved the error of ImageNet and ended the age of hand-made features. The two "
         "towers are two cards that could not hold it together.",
         "striate train photos --network alexnet",
     ),
@@ -244,7 +244,7 @@ def page() -> str:
         "[networks/story.py](networks/story.py).",
         "",
         "How ten of them do in equal time on an ordinary machine: [results/decades.md](results/decades.md). What the smallest of",
-        "every family promises, and how it learns 32 images by heart: [results/promises.md](results/promises.md).",
+        "every family promises, and how it overfits 32 images: [results/promises.md](results/promises.md).",
         "",
         "![Accuracy on CIFAR-10 against parameters and multiply-adds](results/decades.svg)",
     ]

@@ -11,7 +11,7 @@ GLOSSARY = {
     r"judge again|judged again": "re-evaluate",
     r"takes? up where": "resume",
     r"as sure as it is right": "calibrated",
-    r"learns? by heart": "overfits",
+    r"by heart": "overfits",
     r"near ties": "low-margin predictions",
     r"taken for what": "read as, confused with",
     r"tell_nobody|failing_together|one_a_node_first|own_place": "log_nothing, raise_on_all_ranks, rank_zero_first, current_rank",

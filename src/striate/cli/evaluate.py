@@ -81,7 +81,9 @@ def evaluate(
     if len(classes) <= _MOST_ROWS:
         out.print(_class_table(classes))
     for pair in figures["most_confused"][:5]:
-        out.print(f"{pair['count']:>5,} x {pair['label']} taken for {pair['predicted']}", markup=False, highlight=False)
+        out.print(
+            f"{pair['count']:>5,} x {pair['label']} predicted as {pair['predicted']}", markup=False, highlight=False
+        )
 
 
 def _figures_table(figures: dict) -> Table:

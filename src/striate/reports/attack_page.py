@@ -67,7 +67,7 @@ def _fooled(outcome: AttackOutcome) -> list[int]:
 
 
 def _pairs(outcome: AttackOutcome) -> list[dict[str, Any]]:
-    """The commonest changes of answer: label, what it was taken for, how often."""
+    """The commonest changes of answer: label, the new prediction, how often."""
     counts = Counter((int(outcome.labels[row]), int(outcome.after[row])) for row in _fooled(outcome))
     return [
         {"label": outcome.class_names[label], "after": outcome.class_names[after], "count": count}

@@ -51,7 +51,7 @@ class CheckResult:
 def run_checks(
     network: nn.Module, recipe: Recipe, loader: BatchSource, *, device: torch.device, head: str | None = None
 ) -> tuple[CheckResult, ...]:
-    """First loss, effect of regularisation, reach of the gradients, a handful of images learnt by heart.
+    """First loss, effect of regularisation, reach of the gradients, overfitting a handful of images.
 
     `network` must be on `device`. A failed check is a warning. Raises NonFiniteLoss when the first loss or gradient
     is not finite.

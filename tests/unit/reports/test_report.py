@@ -134,14 +134,14 @@ def test_everything_is_on_the_page(tmp_path: Path) -> None:
     for text in (
         "lenet5 on my photos",
         "75.0 %",
-        "Of 4 test images, which the network never saw while it was trained, it named 3 rightly",
+        "Of 4 test images, which the network never saw while it was trained, it predicted 3 correctly",
         "between 30.1 % and 95.4 %",
         "50.0 % by always the commonest answer",
         "1\N{NARROW NO-BREAK SPACE}234",
         "3 min 20 s",
         "61\N{NARROW NO-BREAK SPACE}706 parameters",
         "hardest class bee",
-        "is bee , taken for ant (70 % sure) photo 3.jpg",
+        "is bee , predicted ant (70 % confidence) photo 3.jpg",
         "✓ loss at start 2.3, near ln(10)",
         "✗ gradients conv1.bias has none",
         "3 copies were kept out of training",
@@ -217,9 +217,9 @@ def test_one_epoch_with_figures_missing(tmp_path: Path) -> None:
 def test_figures_from_validation_images_are_called_too_good(tmp_path: Path) -> None:
     run = add_evaluation(make_run(tmp_path / "run"), [0, 1], [0, 1], split="validation")
     page = Page(write_report(run))
-    assert "Of 2 validation images it named 2 rightly" in page.text
+    assert "Of 2 validation images it predicted 2 correctly" in page.text
     assert "There was no test part" in page.text
-    assert "None: every image was named rightly" in page.text
+    assert "None: every prediction was correct" in page.text
     assert "> 99.9 %" not in page.text
 
 
