@@ -31,7 +31,7 @@ from striate.inspection.layers import describe_network
 from striate.networks.restore import evaluating
 
 INSIDE_FILE, INSIDE_FOLDER = "inside.json", "inside"
-_MOST_SHOWN, _MOST_CHECKED, _SAMPLE, _BATCH = 8, 4, 256, 32
+_MOST_SHOWN, _MOST_CHECKED, _SAMPLE, _BATCH = 8, 4, 128, 32
 _LARGEST_FILTERS, _FEWEST_PLACES = 96, 16
 
 
@@ -46,7 +46,7 @@ def write_inside(
     mistakes: Sequence[int],
     name_of: Callable[[int], str],
 ) -> dict[str, Any]:
-    """Write and give the panel: for `mistakes` (places in the data set, worst first), and typical answers among up to 256 images
+    """Write and give the panel: for `mistakes` (places in the data set, worst first), and typical answers among up to 128 images
     of `indices`, those that cannot be read left out.
 
     `labels` (N,) are those of all images, as outputs of the network. What cannot be shown for this network is left out, with a

@@ -2,7 +2,6 @@
 
 import numpy as np
 import torch
-from sklearn.cluster import KMeans
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -16,6 +15,8 @@ def superpixels(image: Tensor, *, num_segments: int = 50) -> Tensor:
     k-means of colour (each channel by its own spread) and place (one spacing of the segments counts as much as one standard deviation
     of colour), started on an even grid, on the image reduced to 64 pixels. The same image gives the same segments.
     """
+    from sklearn.cluster import KMeans  # a second to import, which other methods need not pay
+
     height, width = image.shape[1:]
     small = _reduced(image)
     rows, columns = small.shape[1:]
