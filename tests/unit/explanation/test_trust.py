@@ -109,3 +109,12 @@ def test_every_method_says_how_its_maps_are_shown():
     for method in METHODS:
         plane = method.to_plane(np.array([[[1.0, -2.0]], [[-3.0, 1.0]]]))
         assert plane.tolist() == ([[-2, -1]] if method.plane == "sum" else [[3, 2]])
+
+
+def test_rank_correlation_is_scipys_with_ties() -> None:
+    from scipy.stats import spearmanr
+
+    rng = np.random.default_rng(3)
+    for places in (4, 30, 400):
+        one, other = rng.integers(0, places // 2, (2, places, 1)).astype(float)
+        assert rank_correlation(one, other) == pytest.approx(spearmanr(one.ravel(), other.ravel()).statistic, abs=1e-12)
