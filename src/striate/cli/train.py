@@ -49,7 +49,9 @@ def train(
     task: Annotated[
         str | None,
         typer.Option(
-            "--task", metavar="classification|localization", help="What to learn; by default the source tells."
+            "--task",
+            metavar="classification|localization|detection",
+            help="What to learn; by default the source tells.",
         ),
     ] = None,
     network: Annotated[
