@@ -148,7 +148,7 @@ def _compare(model: Model, runner: Runner, batch: ParityBatch) -> _Compared:
             f"{model.network_name} answers NaN, so that nothing can be compared with it; its weights may be damaged"
         )
     answered = runner.run(batch.images)
-    difference = float(np.abs(answered - expected).max()) if answered.shape == expected.shape else math.inf
+    difference = float(model.task.differences(answered, expected).max())
     difference = difference if math.isfinite(difference) else math.inf
     limit = RESIZED_TOLERANCE if batch.is_resized else TOLERANCE
     same = (

@@ -12,6 +12,7 @@ from torch.overrides import TorchFunctionMode
 
 from striate.errors import InputError
 from striate.networks.checking import check_size
+from striate.networks.composite import composite_entry, is_composite
 from striate.networks.entry import Entry
 from striate.networks.external import check_size_by_trying, external_entry, is_external
 from striate.networks.families import (
@@ -181,21 +182,30 @@ def _top1_error(entry: Entry) -> float | None:
 
 
 def entry_for(name: str) -> Entry:
-    """The entry called `name`, of the catalogue or as `timm:NAME` or `torchvision:NAME`; InputError with near misses
-    where there is none.
+    """The entry called `name`, of the catalogue or as `timm:NAME` or `torchvision:NAME`, or PART:BASE (composite.py); InputError with
+    near misses where there is none.
     """
+    if is_composite(name):
+        part, _, base = name.partition(":")
+        return composite_entry(part, entry_for(base))
     return external_entry(name) if is_external(name) else CATALOGUE.find(name)
 
 
 def names_network(reference: str) -> bool:
-    """Whether it has the form of a network's name, without weights: one of the catalogue, or any of a library's."""
+    """Whether it has the form of a network's name, without weights: one of the catalogue, any of a library's, or a part on either."""
+    if is_composite(reference):
+        return names_network(reference.partition(":")[2])
     return reference in CATALOGUE or (is_external(reference) and reference.count(":") == 1)
 
 
 def split_reference(reference: str) -> tuple[str, str]:
     """NETWORK and WEIGHTS of NETWORK:WEIGHTS, the latter empty where there are none; a library's names have a colon
-    of their own.
+    of their own, and so has a part on another network.
     """
+    if is_composite(reference):
+        part, _, rest = reference.partition(":")
+        base, weights = split_reference(rest)
+        return f"{part}:{base}", weights
     library, colon, rest = reference.partition(":") if is_external(reference) else ("", "", reference)
     name, _, weights = rest.partition(":")
     return library + colon + name, weights

@@ -50,7 +50,8 @@ class Entry:
     files have other parameter names, `rename(name)` gives a parameter's name here for that in the file. Other people's
     networks (external.py, given.py) may have no `year`; `has_norm` is false for those that normalise nothing inside, `is_shallow`
     holds for a network given from Python that has few layers, and `preprocessing`
-    is what their makers' weights expect, where there are no `weights` to say it.
+    is what their makers' weights expect, where there are no `weights` to say it. `kind` says what the network gives: a "classifier"
+    logits (N, K). A network on another's features has that one's entry as `base`, and its layers lie in the submodule "base".
     """
 
     name: str
@@ -77,6 +78,8 @@ class Entry:
     has_norm: bool = True
     is_shallow: bool = False
     preprocessing: Preprocessing | None = None
+    kind: str = "classifier"
+    base: "Entry | None" = None
 
     @property
     def usual_preprocessing(self) -> Preprocessing | None:

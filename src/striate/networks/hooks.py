@@ -95,6 +95,33 @@ def output_at(network: nn.Module, images: Tensor, name: str) -> Tensor:
     raise InputError(f"{name} does not run in a forward pass of {type(network).__name__}")
 
 
+def outputs_until(network: nn.Module, images: Tensor, names: Sequence[str]) -> list[Tensor]:
+    """What the modules `names` give for images (N, C, H, W), in one pass that ends with the last of them; differentiable.
+
+    Outputs are not copied: what a later layer does to one in place shows. InputError if one does not run.
+    """
+    found: dict[str, Tensor] = {}
+
+    def keep(name: str, output: Any) -> None:
+        found[name] = _as_tensor(name, output)
+        if len(found) == len(names):
+            raise _Reached(found[name])
+
+    handles = [
+        network.get_submodule(name).register_forward_hook(lambda _m, _a, output, name=name: keep(name, output))
+        for name in names
+    ]
+    try:
+        network(images)
+    except _Reached:
+        return [found[name] for name in names]
+    finally:
+        for handle in handles:
+            handle.remove()
+    missing = ", ".join(name for name in names if name not in found)
+    raise InputError(f"{missing} does not run in a forward pass of {type(network).__name__}")
+
+
 def input_of(network: nn.Module, images: Tensor, name: str) -> Any:
     """The first argument that the module `name` is given when it first runs; nothing from it on is run."""
 

@@ -20,6 +20,7 @@ from striate.data.splits import split_dataset
 from striate.data.statistics import measure_mean_image, measure_mean_std
 from striate.errors import DataError, InputError
 from striate.networks.catalogue import build_entry, check_input_size, entry_for
+from striate.networks.composite import PARTS
 from striate.networks.entry import Entry
 from striate.networks.given import GivenNetwork, given_entry
 from striate.progress import Log
@@ -89,12 +90,12 @@ def prepare(
         choices = dataclasses.replace(choices, weights=str(Path(choices.weights).absolute()))  # found from anywhere
     data = open_data(source, telling)
     task = task_for(data.dataset, choices.task, choices.loss)
-    choices = dataclasses.replace(choices, task=task.name)
+    choices = dataclasses.replace(choices, task=task.name, image_size=choices.image_size or task.usual_image_size)
     all_images = np.ones(len(data.dataset), bool)
     dry_splits = _split(data, all_images, choices, task)  # refuses hopeless data before any decoding
     facts = dataclasses.replace(_look(data.dataset, dry_splits, device), moves_targets=task.moves_targets)
     num_outputs = task.num_outputs(choices.output or "softmax")
-    entry = _choose_entry(choices, facts) if given is None else _given_entry(given, choices, facts, num_outputs)
+    entry = _choose_entry(choices, facts, task) if given is None else _given_entry(given, choices, facts, num_outputs)
     if choices.image_size is not None:
         check_input_size(entry, (choices.image_size, choices.image_size), training=True)
     seed = choices.seed or 0
@@ -325,13 +326,16 @@ def _given_entry(given: GivenNetwork, choices: Choices, facts: DataFacts, num_ou
     return given_entry(given, num_classes=num_outputs, in_channels=facts.channels, sizes=sizes, seed=choices.seed or 0)
 
 
-def _choose_entry(choices: Choices, facts: DataFacts) -> Entry:
-    """The network asked for, or the one that the weights belong to, or the default for such data."""
-    if choices.network is not None:
-        return entry_for(choices.network)
-    if choices.weights is None:
-        return entry_for(default_network(facts))
-    return entry_for(network_of(choices.weights))
+def _choose_entry(choices: Choices, facts: DataFacts, task: Task) -> Entry:
+    """The network asked for, or the one that the weights belong to, or the default for such data, as the task has it. A part alone is
+    put on the network that would be chosen without it.
+    """
+    name = choices.network
+    if name is None or name in PARTS:
+        usual = default_network(facts) if choices.weights is None else network_of(choices.weights)
+        base = entry_for(usual).base
+        name = usual if name is None else f"{name}:{base.name if base else usual}"
+    return entry_for(task.network_name(name))
 
 
 def network_of(weights: str) -> str:

@@ -39,9 +39,16 @@ def loss_curves(epochs: Sequence[dict[str, Any]], best_epoch: int | None) -> str
     return _curves(epochs, best_epoch, ("train_loss", "validation_loss"), is_share=False)
 
 
-def accuracy_curves(epochs: Sequence[dict[str, Any]], best_epoch: int | None, score_name: str = "accuracy") -> str:
+def accuracy_curves(
+    epochs: Sequence[dict[str, Any]],
+    best_epoch: int | None,
+    score_name: str = "accuracy",
+    train_score_name: str | None = None,
+) -> str:
     """Training and validation accuracy, or another score in [0, 1] by its name, by epoch, in percent."""
-    return _curves(epochs, best_epoch, (f"train_{score_name}", f"validation_{score_name}"), is_share=True)
+    return _curves(
+        epochs, best_epoch, (f"train_{train_score_name or score_name}", f"validation_{score_name}"), is_share=True
+    )
 
 
 def rate_curve(epochs: Sequence[dict[str, Any]]) -> str:

@@ -80,7 +80,7 @@ def _render(
     best_epoch = (run.get("best") or {}).get("epoch")
     charts = {
         "loss": Markup(figures.loss_curves(epochs, best_epoch)),
-        "accuracy": Markup(figures.accuracy_curves(epochs, best_epoch, task.score_name)),
+        "accuracy": Markup(figures.accuracy_curves(epochs, best_epoch, task.score_name, task.train_score_name)),
         "rate": Markup(figures.rate_curve(epochs)),
     }
     return environment.get_template("report.html.jinja").render(

@@ -153,6 +153,14 @@ class Task(ABC):
     """Whether the outputs are logits of classes and nothing else: what calibration and averaged views need."""
     sees_whole_image: ClassVar[bool] = False
     """Whether images are stretched so that all of each is seen, as where things lie must be."""
+    network_kind: ClassVar[str] = "classifier"
+    """What its networks are: the `kind` of their entries."""
+    usual_part: ClassVar[str] = ""
+    """What is put on a classifier's features where no other network is named: the PART of PART:BASE (networks/composite.py)."""
+    usual_image_size: ClassVar[int | None] = None
+    """Side of the square that the network sees, where that is not left to the network."""
+    train_score_name: ClassVar[str | None] = None
+    """What `Objective.score_sum` measures, where that is not the score."""
 
     @property
     def overfit_loss(self) -> float:
@@ -177,6 +185,31 @@ class Task(ABC):
         """The task by the loss of this name, the usual one for None. InputError for a loss of another task."""
         self.check_loss(loss)
         return self
+
+    @classmethod
+    def class_names_of(cls, dataset: "Dataset") -> tuple[str, ...]:
+        """The classes of a source."""
+        return dataset.class_names
+
+    def network_name(self, name: str) -> str:
+        """The network of this task that a name stands for: itself, or `usual_part` on a classifier of that name.
+
+        InputError where it is a network for another task.
+        """
+        from striate.networks.catalogue import entry_for
+        from striate.networks.composite import PARTS
+
+        if name in PARTS:
+            raise InputError(
+                f"{name} is built on the features of a network of the catalogue; name it too, as {name}:resnet18"
+            )
+        kind = entry_for(name).kind
+        if kind == self.network_kind:
+            return name
+        if kind == "classifier" and self.usual_part:
+            return f"{self.usual_part}:{name}"
+        wanted = f"such as {self.usual_part}:resnet18" if self.usual_part else "a classifier"
+        raise InputError(f"{name} is a {kind}, which {self.name} has no use for; name {wanted}")
 
     @abstractmethod
     def num_outputs(self, output: str) -> int:
@@ -244,6 +277,13 @@ class Task(ABC):
     @abstractmethod
     def margin(self, values: np.ndarray) -> float:
         """How far the values (D,) of one image are from saying something else, at most 1."""
+
+    def differences(self, values: np.ndarray, reference: np.ndarray) -> np.ndarray:
+        """The largest difference of a value of each image, (n,); infinite where there is none to compare."""
+        if values.shape != reference.shape:
+            return np.full(len(reference), np.inf)
+        result: np.ndarray = np.abs(values - reference).reshape(len(reference), -1).max(axis=1)
+        return result
 
     def correct(self, values: np.ndarray, labels: np.ndarray) -> np.ndarray | None:
         """Which of the values (n, D) are right by the labels (n,), (n,) bool; None where labels cannot tell."""

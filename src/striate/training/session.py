@@ -269,7 +269,8 @@ class Session:
             "epoch": progress.epoch + 1,
             "step": progress.step,
             "train_loss": sums.loss_sum / sums.weight,
-            f"train_{self.loader.task.score_name}": sums.score_sum / sums.num_images,
+            f"train_{self.loader.task.train_score_name or self.loader.task.score_name}": sums.score_sum
+            / sums.num_images,
             "validation_loss": found.loss,
             **{f"validation_{name}": value for name, value in found.summary().items()},
             "learning_rate": self._learning_rate(),

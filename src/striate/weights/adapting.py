@@ -21,6 +21,7 @@ from striate.networks.catalogue import CATALOGUE, build_network, entry_for
 from striate.networks.entry import Entry
 from striate.progress import Log, log_nothing
 from striate.weights.loading import load_weights
+from striate.weights.model_file import MODEL_FILE, is_model_file, read_header
 
 _NAMES_SHOWN = 3
 
@@ -54,6 +55,8 @@ def load_pretrained(
     A new head is drawn as by `build_network` with the same seed. Raises as `load_weights` and `fit_weights` do.
     """
     entry = entry_for(name)
+    if entry.base is not None and not _is_model_of(entry, spec):
+        return _on_base(entry, entry.base, spec, num_classes, in_channels, seed, download=download, log=log)
     weights = load_weights(entry, spec, download=download, log=log)
     state: Mapping[str, Tensor] = weights.state
     preprocessing = weights.preprocessing
@@ -69,6 +72,50 @@ def load_pretrained(
     return Pretrained(
         network, preprocessing, None if has_new_head else weights.class_names, has_new_head, weights.description
     )
+
+
+def _is_model_of(entry: Entry, spec: str | Path) -> bool:
+    """Whether weights are a model of the whole network, and not of its base."""
+    path = Path(spec).expanduser()
+    path = path / MODEL_FILE if path.is_dir() else path
+    return path.is_file() and is_model_file(path) and read_header(path)[0].network == entry.name
+
+
+def _on_base(
+    entry: Entry,
+    base: Entry,
+    spec: str | Path,
+    num_classes: int | None,
+    in_channels: int | None,
+    seed: int | None,
+    *,
+    download: bool,
+    log: Log,
+) -> Pretrained:
+    """The network with its base's weights in place and all else new."""
+    weights = load_weights(base, spec, download=download, log=log)
+    state: Mapping[str, Tensor] = weights.state
+    preprocessing = weights.preprocessing
+    counts = find_counts(base, state)
+    found = base.config.in_channels if counts is None else counts[0]
+    wanted = found if in_channels is None else in_channels
+    if preprocessing is not None and wanted != preprocessing.channels:
+        state, preprocessing = _to_rgb(base, state, preprocessing)
+        preprocessing = adapt_preprocessing(preprocessing, wanted)
+    network = build_network(entry.name, num_classes=num_classes, in_channels=wanted, seed=seed)
+    kept = network.get_submodule("base").state_dict()
+    fitted = {name: value for name, value in state.items() if name in kept}
+    for name, value in kept.items():
+        if name.endswith("num_batches_tracked"):
+            fitted.setdefault(name, value)
+    stem = f"{base.stem}.weight"
+    if found != wanted and stem in fitted:
+        fitted[stem] = adapt_channels(fitted[stem], found, wanted)
+        log(f"{base.name}: the {found} input channels of the first layer, {base.stem}, are made {wanted}")
+    _check_match(base, kept, fitted, state)
+    network.get_submodule("base").load_state_dict({name: fitted[name].to(kept[name].dtype) for name in kept})
+    log(f"{entry.name}: {len(fitted)} tensors of {base.name} are taken over, the layers behind them are new")
+    return Pretrained(network, preprocessing, None, True, weights.description)
 
 
 def fit_weights(
