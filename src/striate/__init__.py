@@ -13,6 +13,7 @@ _HOMES = {
     "AscentConfig": "striate.synthesis.visualize",
     "AttackRequest": "striate.robustness.attack_model",
     "Augmentation": "striate.data.augmentation",
+    "Baselines": "striate.baselines.baseline",
     "Bench": "striate.engines.benching",
     "CheckResult": "striate.training.checks",
     "Choices": "striate.recipes.choices",
@@ -56,6 +57,7 @@ _HOMES = {
     "TrainStyleConfig": "striate.synthesis.train_style",
     "UnitTarget": "striate.synthesis.targets",
     "attack": "striate.robustness.attack_model",
+    "baseline": "striate.baselines.baseline",
     "bench": "striate.engines.benching",
     "build_network": "striate.networks.catalogue",
     "calibrate": "striate.evaluation.temperature_scaling",
@@ -74,6 +76,7 @@ _HOMES = {
     "fool": "striate.synthesis.fool",
     "invert": "striate.synthesis.invert",
     "ledger": "striate.compression.compress",
+    "linear_model": "striate.baselines.linear_model",
     "list_networks": "striate.networks.catalogue",
     "list_runs": "striate.recipes.run_list",
     "load_model": "striate.tasks.model",
@@ -101,6 +104,9 @@ _HOMES = {
 __all__ = [*sorted(_HOMES), "__version__"]
 
 if TYPE_CHECKING:
+    from striate.baselines.baseline import Baselines as Baselines
+    from striate.baselines.baseline import baseline as baseline
+    from striate.baselines.linear_model import linear_model as linear_model
     from striate.compression.compress import compress as compress
     from striate.compression.compress import ledger as ledger
     from striate.data.augmentation import Augmentation as Augmentation

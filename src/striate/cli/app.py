@@ -16,6 +16,7 @@ import typer
 
 from striate.cli import (
     attack,
+    baseline,
     bench,
     cache,
     calibrate,
@@ -88,6 +89,7 @@ _COMMANDS: dict[str, dict[str, Callable[..., object]]] = {
         "train": train.train,
         "evaluate": evaluate.evaluate,
         "errors": errors.errors,
+        "baseline": baseline.baseline,
         "predict": predict.predict,
         "calibrate": calibrate.calibrate,
         "report": report.report,
