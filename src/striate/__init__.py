@@ -19,6 +19,7 @@ _HOMES = {
     "Choices": "striate.recipes.choices",
     "ClassProbability": "striate.tasks.classification.predictions",
     "ClassTarget": "striate.synthesis.targets",
+    "Comparison": "striate.evaluation.comparison",
     "DataError": "striate.errors",
     "DataSummary": "striate.data.summary",
     "Dataset": "striate.data.dataset",
@@ -65,6 +66,7 @@ _HOMES = {
     "certify_model": "striate.robustness.certify_model",
     "check_exported": "striate.export.exporting",
     "check_network": "striate.inspection.check_network",
+    "compare": "striate.evaluation.comparison",
     "compress": "striate.compression.compress",
     "describe": "striate.inspection.describe",
     "dream": "striate.synthesis.dream",
@@ -104,6 +106,8 @@ _HOMES = {
 __all__ = [*sorted(_HOMES), "__version__"]
 
 if TYPE_CHECKING:
+    from striate.evaluation.comparison import Comparison as Comparison
+    from striate.evaluation.comparison import compare as compare
     from striate.baselines.baseline import Baselines as Baselines
     from striate.baselines.baseline import baseline as baseline
     from striate.baselines.linear_model import linear_model as linear_model
