@@ -106,8 +106,6 @@ _HOMES = {
 __all__ = [*sorted(_HOMES), "__version__"]
 
 if TYPE_CHECKING:
-    from striate.evaluation.comparison import Comparison as Comparison
-    from striate.evaluation.comparison import compare as compare
     from striate.baselines.baseline import Baselines as Baselines
     from striate.baselines.baseline import baseline as baseline
     from striate.baselines.linear_model import linear_model as linear_model
@@ -131,6 +129,8 @@ if TYPE_CHECKING:
     from striate.errors import NonFiniteLoss as NonFiniteLoss
     from striate.errors import RunError as RunError
     from striate.errors import StriateError as StriateError
+    from striate.evaluation.comparison import Comparison as Comparison
+    from striate.evaluation.comparison import compare as compare
     from striate.evaluation.evaluate_model import SourceEvaluation as SourceEvaluation
     from striate.evaluation.evaluate_model import evaluate as evaluate
     from striate.evaluation.label_errors import LabelErrors as LabelErrors

@@ -23,7 +23,9 @@ def folder(tmp_path):
 
 def test_by_folder_class_split_and_pattern(folder):
     names = [folder.images.name(index) for index in range(4)]
-    found = {by: dict(zip(names, image_groups(folder, by), strict=True)) for by in ("folder", "class", "split", r"/(p\d)_")}
+    found = {
+        by: dict(zip(names, image_groups(folder, by), strict=True)) for by in ("folder", "class", "split", r"/(p\d)_")
+    }
     assert found["folder"]["train/a/p1_0.png"] == "train/a"
     assert found["class"]["test/b/x.png"] == "b"
     assert found["split"]["test/b/x.png"] == "test"
