@@ -90,6 +90,13 @@ def train(
         bool,
         typer.Option("--measure/--no-measure", help="Before a long run, find how this machine computes it fastest."),
     ] = True,
+    robustness: Annotated[
+        bool,
+        typer.Option(
+            "--robustness/--no-robustness",
+            help="Tell in the report how small a change of the pixels fools the network.",
+        ),
+    ] = True,
     as_json: AsJson = False,
     weights: Annotated[
         str | None,
@@ -299,6 +306,7 @@ def train(
             run=run,
             run_checks=checks,
             measure=measure,
+            robustness=robustness,
             device=device,
             shard_weights=shard_weights,
             access=access,

@@ -6,6 +6,7 @@ needs no script and no network, and follows light, dark, phone and print.
 
 import base64
 import json
+import math
 import shlex
 from collections.abc import Callable
 from pathlib import Path
@@ -94,6 +95,8 @@ def _render(
         mistakes=_mistakes(run_dir, evaluation) if evaluation else [],
         **(_TASK_VALUES.get(task.name, _no_values)(evaluation) if evaluation else {}),
         inside=_inside(run_dir),
+        robustness=_robustness(run_dir),
+        without_network=_without_network(run_dir),
         counts=_counts(run),
         unusual=_unusual_settings(run["recipe"]),
         max_matrix_classes=MAX_MATRIX_CLASSES,
@@ -180,6 +183,24 @@ def _mistakes(run_dir: Path, evaluation: dict[str, Any]) -> list[dict[str, Any]]
         {**mistake, "uri": _picture(run_dir, "mistakes", mistake.get("picture", ""))}
         for mistake in evaluation.get("mistakes", [])
     ]
+
+
+def _robustness(run_dir: Path) -> dict[str, Any] | None:
+    """What robustness/run_panel.py wrote, with its chart; None for a run without it."""
+    panel = _read_json(run_dir, "robustness.json")
+    if panel is None or not panel.get("curve"):
+        return panel
+    points = [(255 * point["epsilon"], point["accuracy"]) for point in panel["curve"]]
+    return {**panel, "chart": Markup(figures.robustness_curve(points, math.nan))}
+
+
+def _without_network(run_dir: Path) -> dict[str, Any] | None:
+    """The best of what baselines/run_panel.py wrote, with how many images it was fitted on; None for a run without it."""
+    panel = _read_json(run_dir, "baselines.json")
+    if panel is None or not panel.get("baselines"):
+        return None
+    best = max(panel["baselines"], key=lambda each: each["accuracy"])
+    return {**panel, "best": best}
 
 
 def _inside(run_dir: Path) -> dict[str, Any] | None:

@@ -42,7 +42,7 @@ from striate.data.readers.columns import (
 )
 from striate.data.readers.folder_walk import is_image
 from striate.data.readers.split_names import split_of
-from striate.errors import DataError
+from striate.errors import DataError, InputError
 
 NO_COLUMNS = Columns()
 """Asks for none."""
@@ -124,6 +124,7 @@ def read_table(path: Path, wanted: Columns = NO_COLUMNS) -> Dataset:
     )
 
 
+<<<<<<< HEAD
 def _label(fields: list[str], chosen: ChosenColumns, where: str) -> str:
     """The class of a line, which only a line with neither class nor box, for an image without objects, may leave empty."""
     has_box = chosen.box is not None and any(fields[k] for k in chosen.box)
@@ -143,6 +144,25 @@ def _objects(every: list[_Row], found: list[_Row], class_names: Sequence[str] | 
             name = row.label if number is None else class_names[number] if class_names and known else ""
             per_image[row.path].append(ListedObject(name, (x1, y1, x2, y2)))
     return gather(list(per_image.values()), class_names)
+=======
+def read_column(path: str | Path, column: str, wanted: Columns = NO_COLUMNS) -> dict[str, str]:
+    """What a column of a CSV says of each image, by the name that `read_table` gives it; the first of its rows counts.
+
+    InputError for a column that is not there; otherwise raises as `read_table` does.
+    """
+    path = Path(path)
+    columns, rows = _read_rows(path)
+    if column.lower() not in columns:
+        raise InputError(f"{path} has no column {column!r}; its columns are {', '.join(columns)}")
+    place = columns.index(column.lower())
+    chosen = choose_columns(path, columns, [fields for _, fields in rows], wanted)
+    values = {line: fields[place] for line, fields in rows}
+    listed = [
+        _Row(line, _required(fields[chosen.path], f"{path}, line {line}: no path"), "", NO_SPLIT)
+        for line, fields in rows
+    ]
+    return {row.path: values[row.line] for row in reversed(_find_files(path, listed))}
+>>>>>>> main
 
 
 def _row_number_notices(column: str, rows: list[_Row]) -> tuple[str, ...]:
