@@ -124,7 +124,6 @@ def read_table(path: Path, wanted: Columns = NO_COLUMNS) -> Dataset:
     )
 
 
-<<<<<<< HEAD
 def _label(fields: list[str], chosen: ChosenColumns, where: str) -> str:
     """The class of a line, which only a line with neither class nor box, for an image without objects, may leave empty."""
     has_box = chosen.box is not None and any(fields[k] for k in chosen.box)
@@ -144,7 +143,8 @@ def _objects(every: list[_Row], found: list[_Row], class_names: Sequence[str] | 
             name = row.label if number is None else class_names[number] if class_names and known else ""
             per_image[row.path].append(ListedObject(name, (x1, y1, x2, y2)))
     return gather(list(per_image.values()), class_names)
-=======
+
+
 def read_column(path: str | Path, column: str, wanted: Columns = NO_COLUMNS) -> dict[str, str]:
     """What a column of a CSV says of each image, by the name that `read_table` gives it; the first of its rows counts.
 
@@ -162,7 +162,6 @@ def read_column(path: str | Path, column: str, wanted: Columns = NO_COLUMNS) -> 
         for line, fields in rows
     ]
     return {row.path: values[row.line] for row in reversed(_find_files(path, listed))}
->>>>>>> main
 
 
 def _row_number_notices(column: str, rows: list[_Row]) -> tuple[str, ...]:
