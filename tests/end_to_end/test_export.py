@@ -8,9 +8,10 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
-from PIL import Image
+from PIL import ExifTags, Image
 
 from end_to_end.conftest import striped
+from striate.data.decoding import decode_image
 
 
 @pytest.fixture
@@ -67,17 +68,45 @@ def test_onnx_from_a_run_and_back(run, striate_command, stripes):
     assert "is not as an export of striate left it" in refused
 
 
-def test_the_example_of_the_document_runs(run, striate_command, monkeypatch, capsys):
+def photos_of_every_kind() -> dict[str, tuple[Image.Image, dict]]:
+    """Images that naive decoding gets wrong, and how to save them."""
+    photo = striped(50, 40, True, 5, 3)
+    grey = striped(50, 40, True, 6, 1)
+    ramp = np.tile(np.linspace(0, 255, 40, dtype=np.uint8), (50, 1))
+    seen_through = photo.copy()
+    seen_through.putalpha(Image.fromarray(ramp))
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6
+    palette = photo.quantize(16)
+    return {
+        "plain": (photo, {"format": "JPEG"}),
+        "turned": (photo, {"format": "JPEG", "exif": exif}),
+        "transparent": (seen_through, {"format": "PNG"}),
+        "transparent grey": (Image.merge("LA", (grey, Image.fromarray(ramp))), {"format": "PNG"}),
+        "transparent palette": (palette, {"format": "PNG", "transparency": 3}),
+        "palette": (palette, {"format": "GIF"}),
+        "16 bits": (Image.fromarray(np.asarray(grey).astype(np.uint16) * 257 - 40), {"format": "PNG"}),
+        "black and white": (grey.convert("1"), {"format": "PNG"}),
+        "four inks": (photo.convert("CMYK"), {"format": "JPEG"}),
+    }
+
+
+def test_the_example_of_the_document_decodes_and_answers_as_predict_does(run, striate_command, monkeypatch, capsys):
     text = (Path(__file__).resolve().parents[2] / "docs" / "export.md").read_text(encoding="utf-8")
     (code,) = re.findall(r"^```python\n(.*?)^```", text, flags=re.MULTILINE | re.DOTALL)
     assert striate_command("export", run, "--to", "onnx").code == 0
     monkeypatch.chdir(run / "exported")
-    striped(50, 40, True, 5, 3).save("photo.jpg")
-    exec(compile(code, "export.md", "exec"), {})
-    name, probability = capsys.readouterr().out.split()
-    (predicted,) = striate_command("predict", run, "photo.jpg", "--json").json["predictions"]
-    assert name == predicted["classes"][0]["name"]
-    assert float(probability) == pytest.approx(predicted["classes"][0]["probability"], abs=5e-3)
+    for kind, (image, options) in photos_of_every_kind().items():
+        image.save("photo.jpg", **options)  # whatever its ending says
+        example: dict = {}
+        exec(compile(code, "export.md", "exec"), example)
+        for channels in (1, 3):
+            ours = decode_image(Path("photo.jpg").read_bytes(), channels)
+            assert np.array_equal(example["decode"]("photo.jpg", channels)[0], ours), (kind, channels)
+        name, probability = capsys.readouterr().out.split()
+        (predicted,) = striate_command("predict", run, "photo.jpg", "--json").json["predictions"]
+        assert name == predicted["classes"][0]["name"], kind
+        assert float(probability) == pytest.approx(predicted["classes"][0]["probability"], abs=5e-3), kind
 
 
 def test_torch_and_openvino(run, striate_command):

@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 from safetensors.torch import load_file
 
+from striate import load_model
+
 LAUNCH = (sys.executable, "-m", "striate", "train")
 # everything random at once: augmentation, mixup, dropout of the network, momentum, moving average, several batches an update
 OPTIONS = (
@@ -176,3 +178,62 @@ def test_a_finished_run_says_so_and_a_damaged_neighbour_stops_nobody(tmp_path, m
 def test_freezing_without_weights_is_told(striate_command):
     done = striate_command("train", "digits", "--network", "lenet5", "--epochs", 1, "--no-checks", "--freeze", "base")
     assert "without weights keeps the others at their random first values" in done.err
+
+
+@pytest.mark.parametrize(
+    ("stored", "pixels", "line"),
+    [
+        (
+            {"pillow": "9.9.9"},
+            "0" * 32,
+            "began under pillow 9.9.9 (now {pillow}), and its images now come out with other",
+        ),
+        (
+            {"torch": "2.0", "striate": "0.0.1"},
+            None,
+            "began under striate 0.0.1 (now {striate}), torch 2.0 (now {torch}); its",
+        ),
+        ({}, "0" * 32, "come out with other pixels than when it began, under the same versions"),
+        ({}, None, None),
+    ],
+)
+def test_a_run_resumed_under_other_versions_says_so_and_keeps_it(
+    striate_command, stripes, tmp_path, stored, pixels, line
+):
+    run = tmp_path / "run"
+    options = ("--network", "lenet5", "--epochs", 1, "--no-checks", "--no-measure", "--run", run)
+    assert striate_command("train", stripes, *options).code == 0
+    shutil.rmtree(run / "checkpoint")
+    described = json.loads((run / "run.json").read_text())
+    now = {"striate": described["striate"], **described["versions"]}
+    before = now | stored
+    data = described["data"] | ({} if pixels is None else {"pixels": pixels})
+    changed = {"striate": before["striate"], "versions": {name: before[name] for name in described["versions"]}}
+    (run / "run.json").write_text(json.dumps(described | changed | {"status": "running", "data": data}))
+    again = striate_command("train", "--resume", run)
+    assert again.code == 0, again.err
+    resumed = json.loads((run / "run.json").read_text())
+    assert {"striate": resumed["striate"], **resumed["versions"]} == now
+    assert resumed["data"]["pixels"] == described["data"]["pixels"]
+    if line is None:
+        assert "resumed" not in resumed
+        assert "began" not in again.err
+        return
+    assert line.format(**now) in again.err
+    assert line.format(**now) in " ".join(resumed["notices"])
+    (entry,) = resumed["resumed"]
+    assert (entry["versions_before"], entry["pixels_changed"]) == (before, pixels is not None)
+    provenance = load_model(run).provenance
+    assert (provenance["versions"], provenance["resumed"]) == (resumed["versions"], resumed["resumed"])
+
+
+def test_images_that_only_another_version_reads_are_not_taken_for_other_images(striate_command, stripes, tmp_path):
+    run = tmp_path / "run"
+    options = ("--network", "lenet5", "--epochs", 1, "--no-checks", "--no-measure", "--run", run)
+    assert striate_command("train", stripes, *options).code == 0
+    described = json.loads((run / "run.json").read_text())
+    described["data"]["splits"]["digest"] = "other"
+    described["versions"]["pillow"] = "9.9.9"
+    (run / "run.json").write_text(json.dumps(described))
+    line = striate_command("train", "--resume", run).refused()
+    assert f"can be read than when {run} was started (pillow 9.9.9 (now " in line

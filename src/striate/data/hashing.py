@@ -5,10 +5,12 @@ import hashlib
 import numpy as np
 
 from striate.data.dataset import Dataset
+from striate.data.packed import PreparedImages
 from striate.data.parallel import map_in_order
 from striate.progress import Track, track_silently
 
 HASH_BYTES = 16
+_SAMPLED = 64
 
 
 def hash_images(dataset: Dataset, *, track: Track = track_silently, num_workers: int | None = None) -> np.ndarray:
@@ -51,6 +53,18 @@ def fingerprint(dataset: Dataset, hashes: np.ndarray) -> str:
     if dataset.masks is not None:
         digest.update(repr(dataset.class_names).encode())
         digest.update(dataset.masks.digest().encode())
+    return digest.hexdigest()
+
+
+def pixel_fingerprint(images: PreparedImages, indices: np.ndarray) -> str:
+    """32 hexadecimal digits that change with the prepared pixels of these images: of all their sizes, and of the pixels of up to
+    `_SAMPLED` images spread evenly, so that a collection of any size takes a moment. Broken images are left out.
+    """
+    usable = indices[images.usable[indices]]
+    digest = hashlib.blake2b(digest_size=HASH_BYTES)
+    digest.update(np.ascontiguousarray(images.shapes[usable], dtype="<i8").data)
+    for place in np.unique(np.linspace(0, len(usable) - 1, min(_SAMPLED, len(usable))).astype(int)):
+        digest.update(np.ascontiguousarray(images.image(int(usable[place]))).data)
     return digest.hexdigest()
 
 

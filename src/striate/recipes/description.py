@@ -6,7 +6,6 @@ import platform
 import sys
 from dataclasses import asdict
 from datetime import datetime
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -20,14 +19,14 @@ from striate.data.sketch import make_sketch
 from striate.data.splits import digest
 from striate.networks.given import EXTERNAL, digest_of
 from striate.processor import processor
+from striate.recipes.changed_versions import pixels_of
 from striate.recipes.mode_choice import ModeChoice
 from striate.recipes.prepare import Prepared
 from striate.recipes.run_folder import FORMAT, SPLITS_FILE
+from striate.recipes.versions import PACKAGES, installed_versions
 from striate.tasks.model import gpu_name
 from striate.training.distributed.launch import Rank, launch_identity, rendezvous_folder
 from striate.version import __version__
-
-_VERSIONS = ("torch", "torchvision", "lightning-fabric", "numpy", "pillow", "safetensors")
 
 
 def describe_run(
@@ -41,7 +40,7 @@ def describe_run(
 ) -> dict[str, Any]:
     """The first run.json."""
     dataset, recipe, packed = prepared.data.dataset, prepared.recipe, prepared.packed
-    packages = (*_VERSIONS, "timm") if prepared.entry.family == "timm" else _VERSIONS
+    versions = installed_versions((*PACKAGES, "timm") if prepared.entry.family == "timm" else PACKAGES)
     data_notices = [*dataset.notices, *prepared.splits.notices]
     is_given = prepared.entry.name == EXTERNAL
     config = asdict(prepared.entry.config) | {
@@ -50,7 +49,7 @@ def describe_run(
     }
     return {
         "format": FORMAT,
-        "striate": __version__,
+        "striate": versions.pop("striate"),
         "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
         "source": _lasting_source(dataset),
         "recipe": recipe.to_json(),
@@ -66,6 +65,7 @@ def describe_run(
         "preprocessing": prepared.preprocessing.to_json(),
         "data": {
             "fingerprint": prepared.data.fingerprint,
+            "pixels": pixels_of(prepared),
             "data_dir": None if access.data_dir is None else str(Path(access.data_dir).absolute()),
             "max_pixels": access.max_pixels,
             "columns": access.columns.to_json() if access.columns else None,
@@ -82,7 +82,7 @@ def describe_run(
             },
             "notices": data_notices,
         },
-        "versions": {"python": platform.python_version(), **{name: version(name) for name in packages}},
+        "versions": versions,
         "machine": {
             "system": platform.platform(),
             "processor": processor()[0],

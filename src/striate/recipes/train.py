@@ -29,6 +29,7 @@ from striate.networks.entry import Entry
 from striate.networks.given import EXTERNAL, GivenNetwork, NetworkSource, digest_of, given_entry
 from striate.notebook import Shown
 from striate.processor import has_cpp_compiler
+from striate.recipes.changed_versions import note_changed_versions, other_readable_images
 from striate.recipes.choices import Choices
 from striate.recipes.defaults import default_num_threads
 from striate.recipes.description import describe_run, processes_lines, split_names, summary_line, what_must_agree
@@ -292,6 +293,8 @@ def resume(
             if fabric.is_global_zero:  # a kill may have come before it was written
                 write_json(run_dir / SPLITS_FILE, split_names(prepared))
         stack.enter_context(_locked(run_dir, fabric))
+        if described["status"] != "finished":
+            note_changed_versions(described, prepared, access.log)
         has_yet_to_check = described.get("checks") == [] and not has_checkpoint
         return _run(
             run_dir, described, prepared, fabric, access, observer, is_resumed=True, run_checks=has_yet_to_check
@@ -371,9 +374,14 @@ def _prepared_again(
         access,
         has_checkpoint=has_checkpoint,
     )
-    if prepared.data.fingerprint != stored["fingerprint"] or digest(prepared.splits) != stored["splits"]["digest"]:
+    if prepared.data.fingerprint != stored["fingerprint"]:
         raise RunError(
             f"the images of {source} are not those that {run_dir} was started with; put them back or start a new run"
+        )
+    if digest(prepared.splits) != stored["splits"]["digest"]:
+        raise RunError(
+            f"other images of {source} can be read than when {run_dir} was started{other_readable_images(described)}; "
+            "go back to the versions and permissions of then, or start a new run"
         )
     start = described["network"].get("start")
     if start is not None and not has_checkpoint and digest_of(prepared.network) != start:
@@ -523,6 +531,7 @@ class _Keeper(SilentObserver):
             "versions": described["versions"],
             "started_at": described["started_at"],
             "data": described["data"] | {"source": described["source"]},
+            "resumed": described.get("resumed", []),
             "recipe": described["recipe"],
             "epoch": epoch,
             "validation": {

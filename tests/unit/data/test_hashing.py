@@ -4,7 +4,8 @@ import hashlib
 import numpy as np
 
 from striate.data.dataset import Dataset
-from striate.data.hashing import fingerprint, hash_image, hash_images
+from striate.data.hashing import fingerprint, hash_image, hash_images, pixel_fingerprint
+from striate.data.packed import PackedImages
 from striate.data.readers.access import ArrayImages, FileImages
 
 PIXELS = np.arange(4 * 2 * 3, dtype=np.uint8).reshape(4, 2, 3)
@@ -74,3 +75,17 @@ def test_the_fingerprint_does_not_change_with_the_order_of_classes_or_where_the_
     hashes = hash_images(dataset)
     swapped = dataclasses.replace(dataset, class_names=("b", "a"), labels=1 - dataset.labels, source="there")
     assert fingerprint(swapped, hashes) == fingerprint(dataset, hashes)
+
+
+def test_the_pixels_fingerprint_changes_with_any_size_and_with_sampled_pixels():
+    rng = np.random.default_rng(0)
+    images = [rng.integers(0, 256, (4, 5, 3), np.uint8) for _ in range(70)]
+    everything = np.arange(70)
+    found = pixel_fingerprint(PackedImages.from_images(images), everything)
+    assert len(found) == 32
+    assert found == pixel_fingerprint(PackedImages.from_images([image.copy() for image in images]), everything)
+    assert found != pixel_fingerprint(PackedImages.from_images(images), everything[:-1])
+    changed = [*images[:-1], images[-1] ^ 1]
+    assert found != pixel_fingerprint(PackedImages.from_images(changed), everything)
+    turned = [images[0].reshape(5, 4, 3), *images[1:]]
+    assert found != pixel_fingerprint(PackedImages.from_images(turned), everything)
