@@ -63,9 +63,13 @@ class Augmentation:
                 f"crop_scale must be two shares of the area, 0 < low <= high <= 1, but is {self.crop_scale}"
             )
         if self.crop_size is not None and (
-            self.crop_scale is None or len(self.crop_size) != 2 or not all(type(side) is int and side >= 1 for side in self.crop_size)
+            self.crop_scale is None
+            or len(self.crop_size) != 2
+            or not all(type(side) is int and side >= 1 for side in self.crop_size)
         ):
-            raise InputError(f"crop_size must be a height and a width in pixels, beside a crop_scale, but is {self.crop_size}")
+            raise InputError(
+                f"crop_size must be a height and a width in pixels, beside a crop_scale, but is {self.crop_size}"
+            )
         for name in ("shift_px", "brightness", "contrast", "saturation", "pca_color", "cutout_px", "mixup"):
             if not 0 <= getattr(self, name) < math.inf:
                 raise InputError(f"{name} must be at least 0 and finite but is {getattr(self, name)}")

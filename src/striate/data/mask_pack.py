@@ -94,7 +94,9 @@ def _write(masks: Masks, size: tuple[int, int], folder: Path, key: str) -> Packe
             np.lib.format.write_array_header_1_0(file, header)
             for start in range(0, len(masks), _CHUNK):
                 indices = range(start, min(len(masks), start + _CHUNK))
-                for index, (classes, unknown, reason) in zip(indices, map_in_order(partial(_one, masks, size), indices), strict=True):
+                for index, (classes, unknown, reason) in zip(
+                    indices, map_in_order(partial(_one, masks, size), indices), strict=True
+                ):
                     file.write(np.ascontiguousarray(classes).tobytes())
                     undeclared.update(unknown)
                     if reason:
@@ -103,7 +105,9 @@ def _write(masks: Masks, size: tuple[int, int], folder: Path, key: str) -> Packe
         write_atomically(about, json.dumps(facts).encode())
     except OSError as error:
         reason = error.strerror or error
-        raise RunError(f"packed masks cannot be kept in {folder}: {reason}; set STRIATE_CACHE to another folder") from error
+        raise RunError(
+            f"packed masks cannot be kept in {folder}: {reason}; set STRIATE_CACHE to another folder"
+        ) from error
     packed = _read(folder, key, (len(masks), *size))
     if packed is None:
         raise RunError(f"the packed masks in {folder} are gone; run again")

@@ -36,7 +36,10 @@ class MaskCodes:
         """Values (H, W) int -> classes (H, W) uint8 with IGNORED, and how many pixels had each undeclared value."""
         if self.kind == "instances":
             return (values > 0).astype(np.uint8), {}
-        known = {**dict.fromkeys(self.ignored, IGNORED), **{value: k for value, k in self.classes if value not in self.ignored}}
+        known = {
+            **dict.fromkeys(self.ignored, IGNORED),
+            **{value: k for value, k in self.classes if value not in self.ignored},
+        }
         present, inverse = np.unique(values, return_inverse=True)
         table = np.array([known.get(int(value), IGNORED) for value in present], np.uint8)
         undeclared = [place for place, value in enumerate(present.tolist()) if value not in known]
@@ -110,7 +113,9 @@ def mask_values(data: bytes, *, as_color: bool, max_pixels: int = MAX_PIXELS) ->
         red, green, blue = (pixels[..., channel].astype(np.int32) for channel in range(3))
         return (red << 16) | (green << 8) | blue
     if not (pixels[..., :1] == pixels).all():
-        raise InputError("is in colour where class numbers are expected; list the colours in classes.csv: index,name,r,g,b")
+        raise InputError(
+            "is in colour where class numbers are expected; list the colours in classes.csv: index,name,r,g,b"
+        )
     return np.asarray(pixels[..., 0], np.int32)
 
 

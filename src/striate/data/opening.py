@@ -26,8 +26,8 @@ class Access:
     """Access to data, as against which data: nothing here changes what is read, unless it is refused.
 
     `data_dir` is where named sets lie, `download` allows them to be fetched, `max_pixels` refuses larger images. `tell` and
-    `track` hear what happens; nothing is printed otherwise. `columns` are those of a CSV that are asked for. `task` says which annotations to read where there are
-    several kinds, and `ignore_index` which value of masks counts for nothing.
+    `track` hear what happens; nothing is printed otherwise. `columns` are those of a CSV that are asked for. `task` says which annotations
+    to read where there are several kinds, and `ignore_index` which value of masks counts for nothing.
     """
 
     data_dir: str | Path | None = None

@@ -41,7 +41,8 @@ class Preprocessing:
     """The preprocessing from image to network input.
 
     `resize` brings the short side ("short_side", aspect kept) or both sides ("stretch") to `resize_size` pixels, or the whole image
-    to `crop_size` ("fit"), antialiased; then the centre of `crop_size` (height, width) is cut out. Pixels 0..255 are multiplied by `scale`, put
+    to `crop_size` ("fit"), antialiased; then the centre of `crop_size` (height, width) is cut out. Pixels 0..255 are
+    multiplied by `scale`, put
     in `channel_order`, and `mean` is subtracted and `std` divided by, one number a channel, in the units after scaling
     and the order after ordering. `mean_image`, a PNG in base64 of `crop_size` and `channels` (see data.mean_image), is
     subtracted from the pixels before all that. Raises InputError when the parts do not fit together.

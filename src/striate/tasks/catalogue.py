@@ -7,9 +7,10 @@ from striate.data.dataset import Dataset
 from striate.errors import DataError, InputError
 from striate.tasks.classification.task import Classification
 from striate.tasks.localization.task import Localization
+from striate.tasks.segmentation.task import Segmentation
 from striate.tasks.task import Task
 
-TASKS: dict[str, type[Task]] = {each.name: each for each in (Classification, Localization)}
+TASKS: dict[str, type[Task]] = {each.name: each for each in (Classification, Localization, Segmentation)}
 
 
 def make_task(name: str, class_names: tuple[str, ...], settings: dict[str, Any] | None = None) -> Task:
@@ -37,4 +38,6 @@ def task_for(dataset: Dataset, wanted: str | None, loss: str | None = None) -> T
 
 def _told_by(dataset: Dataset) -> str:
     """The richest task that the annotations suit."""
+    if not Segmentation.problem_with(dataset):
+        return Segmentation.name
     return Classification.name if Localization.problem_with(dataset) else Localization.name

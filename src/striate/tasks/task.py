@@ -156,12 +156,16 @@ class Task(ABC):
     """Whether images are stretched so that all of each is seen, as where things lie must be."""
     labels_pixels: ClassVar[bool] = False
     """Whether every pixel has a target: networks then give maps, images keep their aspect, and figures are made of whole ones."""
+    picture_px: ClassVar[int] = 192
+    """Longest side of the pictures of mistakes."""
     most_at_once: ClassVar[int] = 256
     """At most so many images are computed at once where nothing is trained."""
     network_kind: ClassVar[str] = "classifier"
     """What its networks are: the `kind` of their entries."""
     usual_part: ClassVar[str] = ""
     """What is put on a classifier's features where no other network is named: the PART of PART:BASE (networks/composite.py)."""
+    usual_network: ClassVar[str | None] = None
+    """The network to train from scratch where none is named, where that is not a classifier's or built on one."""
     usual_image_size: ClassVar[int | None] = None
     """Side of the square that the network sees, where that is not left to the network."""
     train_score_name: ClassVar[str | None] = None
@@ -203,8 +207,9 @@ class Task(ABC):
         """
         from striate.networks.catalogue import entry_for
         from striate.networks.composite import PARTS
+        from striate.networks.segmenters.catalogue import SEGMENTERS
 
-        if name in PARTS:
+        if name in PARTS and name not in SEGMENTERS:
             raise InputError(
                 f"{name} is built on the features of a network of the catalogue; name it too, as {name}:resnet18"
             )
@@ -215,6 +220,11 @@ class Task(ABC):
             return f"{self.usual_part}:{name}"
         wanted = f"such as {self.usual_part}:resnet18" if self.usual_part else "a classifier"
         raise InputError(f"{name} is a {kind}, which {self.name} has no use for; name {wanted}")
+
+    def image_counts(self, annotations: Annotations, indices: np.ndarray) -> dict[str, int]:
+        """How many of these images have each class, by name."""
+        counts = np.bincount(annotations.labels[indices], minlength=len(self.class_names))
+        return dict(zip(self.class_names, counts.tolist(), strict=True))
 
     @abstractmethod
     def num_outputs(self, output: str) -> int:

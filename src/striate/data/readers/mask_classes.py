@@ -18,7 +18,9 @@ VOC_CLASSES = (
 )  # fmt: skip
 """Pascal VOC's classes in the order of their numbers; 255 is the border between objects."""
 VOID = 255
-VOID_NAMES = frozenset({"void", "unlabelled", "unlabeled", "ignore", "ignored", "ignoreregion", "dontcare", "unknown", "none"})
+VOID_NAMES = frozenset(
+    {"void", "unlabelled", "unlabeled", "ignore", "ignored", "ignoreregion", "dontcare", "unknown", "none"}
+)
 LISTS = ("classes.csv", "class_dict.csv", "classes.txt", "codes.txt", "label_colors.txt", "labels.txt")
 MAX_LIST_BYTES = 1_000_000
 _NUMBERS = ("index", "id", "value", "category_id", "class_id", "label_id", "class")
@@ -56,7 +58,9 @@ def read_class_list(folder: Path) -> tuple[str, list[ListedClass]] | None:
     return None
 
 
-def codes_of_list(classes: Sequence[ListedClass], kind: Kind, ignore_index: int | None) -> tuple[tuple[str, ...], MaskCodes]:
+def codes_of_list(
+    classes: Sequence[ListedClass], kind: Kind, ignore_index: int | None
+) -> tuple[tuple[str, ...], MaskCodes]:
     """Names of the classes that count, in the order of the list, and what values mean. DataError for no class or too many."""
     voids = [each for each in classes if each.is_void]
     counted = [each for each in classes if not each.is_void and (kind == "color" or each.value != ignore_index)]
@@ -69,7 +73,9 @@ def codes_of_list(classes: Sequence[ListedClass], kind: Kind, ignore_index: int 
     return tuple(each.name for each in counted), MaskCodes(kind, tuple(pairs), tuple(sorted(ignored)))
 
 
-def codes_of_values(values: Iterable[int], kind: Kind, ignore_index: int | None) -> tuple[tuple[str, ...], MaskCodes, str]:
+def codes_of_values(
+    values: Iterable[int], kind: Kind, ignore_index: int | None
+) -> tuple[tuple[str, ...], MaskCodes, str]:
     """Names, meaning, and a line on it, from the values that masks hold. DataError where these are no classes."""
     found = sorted(set(values))
     ignored = () if ignore_index is None else (ignore_index,)
@@ -88,7 +94,11 @@ def codes_of_values(values: Iterable[int], kind: Kind, ignore_index: int | None)
     left_out = f"; {', '.join(map(str, ignored))} counts for nothing" if ignored else ""
     words = ", ".join(f"{_shown(value, kind)} {name}" for value, name in list(zip(found, names, strict=True))[:4])
     more = ", ..." if len(found) > 4 else ""
-    return names, codes, f"no list of classes beside the masks: their values are taken for classes ({words}{more}){left_out}"
+    return (
+        names,
+        codes,
+        f"no list of classes beside the masks: their values are taken for classes ({words}{more}){left_out}",
+    )
 
 
 def voc_colors() -> np.ndarray:
@@ -142,7 +152,9 @@ def _from_lines(path: Path) -> list[ListedClass]:
     for place, line in enumerate(filter(None, map(str.strip, text.splitlines()))):
         colored = re.fullmatch(r"(\d{1,3})\s+(\d{1,3})\s+(\d{1,3})\s+(\S.*)", line)
         if colored:
-            classes.append(ListedClass(colored[4], place, _color(list(colored.groups()[:3]), f"{path}, line {place + 1}")))
+            classes.append(
+                ListedClass(colored[4], place, _color(list(colored.groups()[:3]), f"{path}, line {place + 1}"))
+            )
         else:
             classes.append(ListedClass(line, place))
     return classes

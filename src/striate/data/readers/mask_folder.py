@@ -26,14 +26,30 @@ from striate.data.readers.mask_classes import codes_of_list, codes_of_values, re
 from striate.data.readers.split_names import splits_of
 from striate.errors import DataError, InputError
 
-IMAGE_WORDS = frozenset({"images", "image", "imgs", "img", "jpegimages", "photos", "pictures", "inputs", "input", "frames", "rgb", "leftimgbit"})
+IMAGE_WORDS = frozenset(
+    {
+        "images",
+        "image",
+        "imgs",
+        "img",
+        "jpegimages",
+        "photos",
+        "pictures",
+        "inputs",
+        "input",
+        "frames",
+        "rgb",
+        "leftimgbit",
+    }
+)
 MASK_WORDS = (
     "masks", "mask", "segmentationclass", "semantic", "segmentation", "segmentations", "labels", "label", "annotations", "annotation",
     "targets", "target", "gt", "groundtruth", "gtfine",
 )  # fmt: skip
 """Names of folders, letters only and in lower case; of masks the first that holds any counts."""
 _MASK_ENDS = re.compile(
-    r"[_\-. ]?(?:gtfine[_-])?(?:label(?:s|ids|trainids)?|masks?|segmentation|seg|gt|ground[_-]?truth|annot(?:ation)?s?|[LP])$", re.IGNORECASE
+    r"[_\-. ]?(?:gtfine[_-])?(?:label(?:s|ids|trainids)?|masks?|segmentation|seg|gt|ground[_-]?truth|annot(?:ation)?s?|[LP])$",
+    re.IGNORECASE,
 )
 _IMAGE_ENDS = re.compile(r"[_\-. ](?:leftimg8bit|image|img|rgb|sat)$", re.IGNORECASE)
 _BESIDE = re.compile(r"[_\-]?(?:annot(?:ation)?s?|labels?|masks?|gt)$", re.IGNORECASE)
@@ -93,15 +109,21 @@ def read_mask_folder(folder: Path, *, ignore_index: int | None = None) -> Datase
     fits = list(map_in_order(partial(_fit, folder), pairs))
     bad = [f"{pair.mask} {fit.problem}" for pair, fit in zip(pairs, fits, strict=True) if fit.problem]
     if bad:
-        notices.append(f"masks that do not fit their images, left out with these: {'; '.join(bad[:3])}{' and more' * (len(bad) > 3)}")
+        notices.append(
+            f"masks that do not fit their images, left out with these: {'; '.join(bad[:3])}{' and more' * (len(bad) > 3)}"
+        )
     kept = [(pair, fit) for pair, fit in zip(pairs, fits, strict=True) if not fit.problem]
     if not kept:
         raise DataError(f"{folder}: none of its {len(pairs)} masks fits its image; the first, {bad[0] if bad else ''}")
     turned = [pair.mask for pair, fit in kept if fit.turn != 1]
     if turned:
-        notices.append(f"photos turned by their EXIF orientation whose masks are not: the masks are turned with them: {listed(turned)}")
+        notices.append(
+            f"photos turned by their EXIF orientation whose masks are not: the masks are turned with them: {listed(turned)}"
+        )
     files = FileImages(folder, [pair.mask for pair, _ in kept])
-    names, codes, line = _classes(folder, files, is_voc=places[0].masks == "SegmentationClass", ignore_index=ignore_index)
+    names, codes, line = _classes(
+        folder, files, is_voc=places[0].masks == "SegmentationClass", ignore_index=ignore_index
+    )
     splits = np.array([pair.split for pair, _ in kept], np.int8)
     if places[0].images == "JPEGImages":
         splits = _voc_splits(folder, [pair.image for pair, _ in kept], splits)
@@ -218,10 +240,16 @@ def _classes(
         names, codes = codes_of_list(classes, "index" if kind == "instances" else kind, ignore_index)
         void = [each.name for each in classes if each.is_void]
         how = "colour" if kind == "color" else "number"
-        return names, codes, f"masks of {len(names)} classes by {how}, from {source}" + f"; {', '.join(void)} ignored" * bool(void)
+        return (
+            names,
+            codes,
+            f"masks of {len(names)} classes by {how}, from {source}" + f"; {', '.join(void)} ignored" * bool(void),
+        )
     if kind == "instances":
-        return ("background", "object"), MaskCodes("instances", ()), (
-            "16-bit masks without a list of classes: 0 is taken for background, every other value for an object"
+        return (
+            ("background", "object"),
+            MaskCodes("instances", ()),
+            ("16-bit masks without a list of classes: 0 is taken for background, every other value for an object"),
         )
     return codes_of_values(_values(files, kind), kind, ignore_index)
 

@@ -49,7 +49,8 @@ def open_source(
     Names: "digits" (built in), mnist, fashion-mnist, cifar10, cifar100. These are looked for in `data_dir` (its
     folder of that name, the folders that torchvision uses, then itself) and in striate's cache; only with `download`
     are they fetched into the cache, with a line to `tell` and their length and checksum verified. Paths: a folder of
-    IDX files, of CIFAR's binary files, of shards, with masks beside images, with a subfolder for each class, or with `labels.csv`; an `.npz` file; a CSV
+    IDX files, of CIFAR's binary files, of shards, with masks beside images, with a subfolder for each class, or with
+    `labels.csv`; an `.npz` file; a CSV
     file, whose `columns` can be named; which was read as what goes to `log`. Where a folder has annotations of several kinds, those that
     `task` wants are read; `ignore_index` is a value of masks that counts for nothing. Raises DataError when there is no such source or it
     cannot serve.

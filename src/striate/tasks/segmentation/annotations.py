@@ -49,6 +49,17 @@ class MaskAnnotations:
             where += np.where(counts > 0, counts.sum(), 0)
         return pixels, where
 
+    def image_counts(self, indices: np.ndarray, num_classes: int) -> np.ndarray:
+        """How many of these images have a pixel of each class, (K,) int64."""
+        counts = np.zeros(256, np.int64)
+        for index in indices.tolist():
+            counts[
+                np.unique(
+                    self.outputs[np.flatnonzero(np.bincount(self.packed.classes[index].reshape(-1), minlength=256))]
+                )
+            ] += 1
+        return counts[:num_classes]
+
     def digest_parts(self) -> list[bytes]:
         """The masks, by the key of their pack, and what their classes are to the network."""
         return [self.packed.key.encode(), self.outputs.tobytes()]
@@ -89,7 +100,9 @@ def _part(mask: np.ndarray, geometry: Geometry, place: int, size: tuple[int, int
     if geometry.crops is None:
         return mask[center(mask.shape, size)]
     top, left, height, width = geometry.crops[place].tolist()
-    return mask[top : top + height, left : left + width][nearest_places(height, size[0])][:, nearest_places(width, size[1])]
+    return mask[top : top + height, left : left + width][nearest_places(height, size[0])][
+        :, nearest_places(width, size[1])
+    ]
 
 
 def _changed(masks: "Tensor", changes: "Changes | None") -> "Tensor":

@@ -11,7 +11,9 @@ TOLERANCE = 0.0075
 """How far a border may be off, in parts of the image's diagonal, as in that paper."""
 
 
-def boundary_scores(predicted: np.ndarray, true: np.ndarray, num_classes: int, *, tolerance: float = TOLERANCE) -> np.ndarray:
+def boundary_scores(
+    predicted: np.ndarray, true: np.ndarray, num_classes: int, *, tolerance: float = TOLERANCE
+) -> np.ndarray:
     """The F of each class in one image, (K,) float64: NaN for classes that its true mask lacks.
 
     Masks (H, W) uint8; where `true` is IGNORED nothing counts. F is the harmonic mean of the fraction of predicted border pixels that

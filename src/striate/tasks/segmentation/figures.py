@@ -125,7 +125,12 @@ class SegmentationAccumulator:
     """Gathers counts of each image; with `is_final` boundary F and the worst masks too, which take longer."""
 
     def __init__(
-        self, class_names: tuple[str, ...], *, is_final: bool = False, resolution: tuple[int, int] = (0, 0), parts: Sequence[Counts] = ()
+        self,
+        class_names: tuple[str, ...],
+        *,
+        is_final: bool = False,
+        resolution: tuple[int, int] = (0, 0),
+        parts: Sequence[Counts] = (),
     ) -> None:
         self.class_names = class_names
         self.is_final = is_final
@@ -208,7 +213,9 @@ def figures_of(
     num_pixels = max(1, int(pixels_of_image.sum()))
     low, high = _bootstrap(counts)
     has_boundary = np.isfinite(counts.boundary)
-    of_image = [float(row[known].mean()) for row, known in zip(counts.boundary, has_boundary, strict=True) if known.any()]
+    of_image = [
+        float(row[known].mean()) for row, known in zip(counts.boundary, has_boundary, strict=True) if known.any()
+    ]
     return SegmentationEvaluation(
         class_names=class_names,
         num_images=len(counts.hits),

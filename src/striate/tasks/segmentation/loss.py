@@ -81,7 +81,9 @@ def dice_loss(logits: Tensor, classes: Tensor) -> Tensor:
     num_classes = logits.shape[1]
     counted = (classes != IGNORED).unsqueeze(1)
     probabilities = logits.softmax(dim=1) * counted
-    one_hot = F.one_hot(classes.clamp(max=num_classes), num_classes + 1)[..., :num_classes].permute(0, 3, 1, 2) * counted
+    one_hot = (
+        F.one_hot(classes.clamp(max=num_classes), num_classes + 1)[..., :num_classes].permute(0, 3, 1, 2) * counted
+    )
     shared = (probabilities * one_hot).sum(dim=(0, 2, 3))
     sizes = probabilities.sum(dim=(0, 2, 3)) + one_hot.sum(dim=(0, 2, 3))
     dice = (2 * shared + SMOOTH) / (sizes + SMOOTH)
@@ -96,7 +98,10 @@ def overlap_counts(predicted: Tensor, targets: Tensor, num_classes: int) -> tupl
     offsets = torch.arange(n, device=targets.device).view(-1, 1, 1) * num_classes
     true = (targets.long() + offsets)[counted]
     given = (predicted.long() + offsets)[counted]
-    counts = [torch.bincount(each, minlength=n * num_classes).view(n, num_classes) for each in (true[true == given], given, true)]
+    counts = [
+        torch.bincount(each, minlength=n * num_classes).view(n, num_classes)
+        for each in (true[true == given], given, true)
+    ]
     return counts[0], counts[1], counts[2]
 
 

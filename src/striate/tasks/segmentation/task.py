@@ -36,7 +36,11 @@ class Segmentation(Task):
     score_label: ClassVar[str] = "mean IoU"
     losses: ClassVar[tuple[str, ...]] = ("cross_entropy", "dice", "cross_entropy_dice")
     least_classes: ClassVar[int] = 1
+    network_kind: ClassVar[str] = "segmenter"
+    usual_part: ClassVar[str] = "unet"
+    usual_network: ClassVar[str | None] = "unet_small"
     labels_pixels: ClassVar[bool] = True
+    picture_px: ClassVar[int] = 400
     most_at_once: ClassVar[int] = 4
 
     def __post_init__(self) -> None:
@@ -66,8 +70,16 @@ class Segmentation(Task):
     def problem_with(cls, dataset: "Dataset") -> str | None:
         """None where there are masks."""
         if dataset.masks is None:
-            return "it has no masks; give a folder with images/ and masks/ (or labels/), whose files have the same names"
+            return (
+                "it has no masks; give a folder with images/ and masks/ (or labels/), whose files have the same names"
+            )
         return None
+
+    def image_counts(self, annotations: Annotations, indices: np.ndarray) -> dict[str, int]:
+        """How many of these images have a pixel of each class."""
+        packed: Any = annotations
+        counts = packed.image_counts(indices, len(self.class_names))
+        return dict(zip(self.class_names, counts.tolist(), strict=True))
 
     def num_outputs(self, output: str) -> int:
         """K."""
