@@ -43,7 +43,6 @@ class Augmentation:
     """
 
     crop_scale: tuple[float, float] | None = None
-    crop_size: tuple[int, int] | None = None
     flip: bool = False
     shift_px: int = 0
     rotation_degrees: float = 0.0
@@ -54,6 +53,7 @@ class Augmentation:
     pca_color: float = 0.0
     cutout_px: int = 0
     mixup: float = 0.0
+    crop_size: tuple[int, int] | None = None
 
     def __post_init__(self) -> None:
         if self.crop_scale is not None and not (

@@ -104,9 +104,8 @@ def _write(masks: Masks, size: tuple[int, int], folder: Path, key: str) -> Packe
         facts = {"broken": broken, "undeclared": {str(value): count for value, count in undeclared.items()}}
         write_atomically(about, json.dumps(facts).encode())
     except OSError as error:
-        reason = error.strerror or error
         raise RunError(
-            f"packed masks cannot be kept in {folder}: {reason}; set STRIATE_CACHE to another folder"
+            f"packed masks cannot be kept in {folder}: {error.strerror or error}; set STRIATE_CACHE to another folder"
         ) from error
     packed = _read(folder, key, (len(masks), *size))
     if packed is None:

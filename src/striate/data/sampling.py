@@ -231,7 +231,8 @@ def random_crop_boxes(
     first = np.arange(len(shapes)), fits.argmax(1)
     boxes = np.stack([each[first] for each in tries], 1).astype(np.int64)
     for place in np.flatnonzero(~fits[first]).tolist():
-        boxes[place] = _widest_box(*shapes[place].tolist(), aspect)
+        height, width = shapes[place].tolist()
+        boxes[place] = _widest_box(height, width, aspect)
     return boxes
 
 

@@ -51,8 +51,11 @@ def read_class_list(folder: Path) -> tuple[str, list[ListedClass]] | None:
         classes = _from_table(path) if path.suffix == ".csv" else _from_lines(path)
         if not classes:
             continue
-        for what, values in (("number", [each.value for each in classes]), ("name", [each.name for each in classes])):
-            if twice := sorted({str(value) for value in values if values.count(value) > 1}):
+        for what, values in (
+            ("number", [str(each.value) for each in classes]),
+            ("name", [each.name for each in classes]),
+        ):
+            if twice := sorted({value for value in values if values.count(value) > 1}):
                 raise DataError(f"{path}: the {what} {twice[0]} is there twice")
         return name, classes
     return None

@@ -159,8 +159,8 @@ def _places(folder: Path) -> list[_Place]:
         return placed
     for name in names:
         stem = _BESIDE.sub("", name)
-        if stem != name and stem in names and (split := splits_of([stem]).get(stem)) is not None:
-            placed.append(_Place(stem, name, SPLITS.index(split)))
+        if stem != name and stem in names and (split_name := splits_of([stem]).get(stem)) is not None:
+            placed.append(_Place(stem, name, SPLITS.index(split_name)))
     return placed
 
 

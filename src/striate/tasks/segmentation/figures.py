@@ -154,7 +154,9 @@ class SegmentationAccumulator:
                 boundary[place] = boundary_scores(mask, truth, num_classes)
                 self._keep(float(_mean_iou(*(each[place] for each in counts))), mask, truth)
                 self.num_seen += 1
-        self.parts.append(Counts(*counts, torch.stack(losses).cpu().numpy().astype(np.float64), boundary))
+        hits, given_counts, true = counts
+        of_loss = torch.stack(losses).cpu().numpy().astype(np.float64)
+        self.parts.append(Counts(hits, given_counts, true, of_loss, boundary))
 
     def _keep(self, score: float, predicted: np.ndarray, true: np.ndarray) -> None:
         """Remember the masks where the image is among the worst so far."""
