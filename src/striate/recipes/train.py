@@ -15,6 +15,7 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor
 
+from striate.baselines.run_panel import write_baselines
 from striate.data.dataset import SPLITS
 from striate.data.opening import Access
 from striate.data.preprocessing import Preprocessing
@@ -629,6 +630,15 @@ def _evaluate(
             prepared.task.class_names,
             [mistake.index for mistake in evaluation.mistakes],
             images.name,
+        )
+        write_baselines(
+            run_dir,
+            prepared.packed,
+            prepared.splits.train,
+            prepared.splits[split],
+            prepared.annotations.labels,
+            prepared.task.class_names,
+            seed=prepared.recipe.seed,
         )
         if described.get("robustness", False):
             write_robustness(

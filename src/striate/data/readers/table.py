@@ -40,7 +40,7 @@ from striate.data.readers.columns import (
 )
 from striate.data.readers.folder_walk import is_image
 from striate.data.readers.split_names import split_of
-from striate.errors import DataError
+from striate.errors import DataError, InputError
 
 NO_COLUMNS = Columns()
 """Asks for none."""
@@ -107,6 +107,25 @@ def read_table(path: Path, wanted: Columns = NO_COLUMNS) -> Dataset:
         root=path.parent,
         boxes=None if chosen.box is None else np.array([row.box or _NO_BOX for row in found], float).reshape(-1, 4),
     )
+
+
+def read_column(path: str | Path, column: str, wanted: Columns = NO_COLUMNS) -> dict[str, str]:
+    """What a column of a CSV says of each image, by the name that `read_table` gives it; the first of its rows counts.
+
+    InputError for a column that is not there; otherwise raises as `read_table` does.
+    """
+    path = Path(path)
+    columns, rows = _read_rows(path)
+    if column.lower() not in columns:
+        raise InputError(f"{path} has no column {column!r}; its columns are {', '.join(columns)}")
+    place = columns.index(column.lower())
+    chosen = choose_columns(path, columns, [fields for _, fields in rows], wanted)
+    values = {line: fields[place] for line, fields in rows}
+    listed = [
+        _Row(line, _required(fields[chosen.path], f"{path}, line {line}: no path"), "", NO_SPLIT)
+        for line, fields in rows
+    ]
+    return {row.path: values[row.line] for row in reversed(_find_files(path, listed))}
 
 
 def _row_number_notices(column: str, rows: list[_Row]) -> tuple[str, ...]:
