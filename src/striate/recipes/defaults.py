@@ -177,7 +177,7 @@ def default_recipe(facts: DataFacts, entry: Entry, choices: Choices) -> Recipe:
     """
     recipe = _from_weights(facts, entry, choices) if choices.weights else _from_scratch(facts, entry, choices)
     if facts.labels_pixels:
-        recipe = pixel_recipe(recipe, facts.num_train, (facts.height, facts.width), choices)
+        recipe = pixel_recipe(recipe, facts.num_train, (facts.height, facts.width), entry.min_size, choices)
     stream_images = STREAM_IMAGES if choices.stream else 0
     recipe = dataclasses.replace(
         recipe,

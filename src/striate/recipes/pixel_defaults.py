@@ -24,33 +24,36 @@ MULTIPLE = 16
 """Sides of training crops are multiples of it, so that maps of most strides divide them."""
 
 
-def image_size_for(height: int, width: int, short_side: int | None) -> tuple[int, int]:
-    """(height, width) at which images of this typical size are seen: their own, or smaller by the limit, or of this short side."""
+def image_size_for(height: int, width: int, short_side: int | None, least: tuple[int, int]) -> tuple[int, int]:
+    """(height, width) at which images of this typical size are seen: their own, or smaller by the limit, or of this short side, and not
+    below what the network takes at `least`.
+    """
     largest = math.sqrt(MOST_PX / (height * width))
     factor = min(1.0, largest) if short_side is None else short_side / min(height, width)
-    if factor == 1:
-        return height, width
-    return max(MULTIPLE, _rounded(height * factor)), max(MULTIPLE, _rounded(width * factor))
+    factor = max(factor, least[0] / height, least[1] / width)
+    return (height, width) if factor == 1 else (_rounded(height * factor), _rounded(width * factor))
 
 
-def training_size(size: tuple[int, int]) -> tuple[int, int]:
+def training_size(size: tuple[int, int], least: tuple[int, int]) -> tuple[int, int]:
     """(height, width) of what training sees of images of this size."""
-    factor = math.sqrt(CROP_PX / (size[0] * size[1]))
+    factor = max(math.sqrt(CROP_PX / (size[0] * size[1])), least[0] / size[0], least[1] / size[1])
     return size if factor >= 1 else (_rounded(size[0] * factor), _rounded(size[1] * factor))
 
 
 def whole_image_preprocessing(
-    preprocessing: Preprocessing, height: int, width: int, short_side: int | None
+    preprocessing: Preprocessing, height: int, width: int, short_side: int | None, least: tuple[int, int]
 ) -> Preprocessing:
     """The same preprocessing for whole images of this typical (height, width), their aspect kept."""
-    size = image_size_for(height, width, short_side)
+    size = image_size_for(height, width, short_side, least)
     return dataclasses.replace(preprocessing, resize="fit", crop_size=size, resize_size=max(size), mean_image=None)
 
 
-def pixel_recipe(recipe: Recipe, num_train: int, image_size: tuple[int, int], choices: Choices) -> Recipe:
+def pixel_recipe(
+    recipe: Recipe, num_train: int, image_size: tuple[int, int], least: tuple[int, int], choices: Choices
+) -> Recipe:
     """The recipe made one for labelled pixels: crops of images at varied scales, classes weighed by their pixels, AdamW."""
-    size = image_size_for(*image_size, choices.image_size)
-    crop = training_size(size)
+    size = image_size_for(*image_size, choices.image_size, least)
+    crop = training_size(size, least)
     fraction = crop[0] * crop[1] / (size[0] * size[1])
     low, high = min(1.0, fraction / ZOOM[1] ** 2), min(1.0, fraction / ZOOM[0] ** 2)
     optimizer = recipe.optimizer
@@ -75,4 +78,4 @@ def pixel_recipe(recipe: Recipe, num_train: int, image_size: tuple[int, int], ch
 
 
 def _rounded(side: float) -> int:
-    return max(1, round(side / MULTIPLE)) * MULTIPLE
+    return max(1, math.ceil(side / MULTIPLE - 0.5)) * MULTIPLE

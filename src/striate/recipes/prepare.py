@@ -126,7 +126,9 @@ def prepare(
     if task.sees_whole_image:
         preprocessing = dataclasses.replace(preprocessing, resize="stretch", resize_size=max(preprocessing.crop_size))
     if task.labels_pixels:
-        preprocessing = whole_image_preprocessing(preprocessing, facts.height, facts.width, choices.image_size)
+        preprocessing = whole_image_preprocessing(
+            preprocessing, facts.height, facts.width, choices.image_size, entry.min_size
+        )
     check_input_size(entry, preprocessing.crop_size, training=True)
     _check_task(choices, task)
     _check_recipe(default_recipe(facts, entry, choices), entry, network, preprocessing)  # before any decoding

@@ -115,7 +115,7 @@ def read_column(path: str | Path, column: str, wanted: Columns = NO_COLUMNS) -> 
     InputError for a column that is not there; otherwise raises as `read_table` does.
     """
     path = Path(path)
-    columns, rows = _read_rows(path)
+    columns, rows = read_rows(path)
     if column.lower() not in columns:
         raise InputError(f"{path} has no column {column!r}; its columns are {', '.join(columns)}")
     place = columns.index(column.lower())

@@ -5,7 +5,7 @@ counts for nothing.
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, Self
 
 import numpy as np
@@ -59,8 +59,8 @@ class MaskMistake:
     index: int
     mean_iou: float
     worst_class: str
-    predicted: np.ndarray
-    true: np.ndarray
+    predicted: np.ndarray = field(repr=False)
+    true: np.ndarray = field(repr=False)
 
     def to_json(self) -> dict[str, Any]:
         """Plain values, without the masks."""
