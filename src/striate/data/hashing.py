@@ -38,7 +38,7 @@ def hash_image(data: bytes | np.ndarray) -> bytes:
 
 
 def fingerprint(dataset: Dataset, hashes: np.ndarray) -> str:
-    """64 hexadecimal digits that change with any image's name, bytes, class name, given split or box, and nothing else."""
+    """64 hexadecimal digits that change with any image's name, bytes, class name, given split, box or mask, and nothing else."""
     digest = hashlib.sha256()
     rows = sorted(
         (dataset.images.name(i), dataset.class_names[dataset.labels[i]], int(dataset.given_splits[i]), bytes(hashes[i]))
@@ -58,6 +58,9 @@ def fingerprint(dataset: Dataset, hashes: np.ndarray) -> str:
             digest.update(
                 f"{name}\0{objects.labels[k]}\0{objects.boxes[k].tolist()}\0{objects.are_ignored[k]}\0".encode()
             )
+    if dataset.masks is not None:
+        digest.update(repr(dataset.class_names).encode())
+        digest.update(dataset.masks.digest().encode())
     return digest.hexdigest()
 
 

@@ -9,7 +9,6 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from lightning_fabric import Fabric
 
@@ -69,6 +68,7 @@ def describe_run(
             "data_dir": None if access.data_dir is None else str(Path(access.data_dir).absolute()),
             "max_pixels": access.max_pixels,
             "columns": access.columns.to_json() if access.columns else None,
+            "ignore_index": access.ignore_index,
             "train_sketch": make_sketch(prepared.data.hashes[prepared.splits.train]),
             "num_images": len(dataset),
             "counts": {name: _count_classes(prepared, name) for name in SPLITS},
@@ -105,9 +105,7 @@ def describe_run(
 
 
 def _count_classes(prepared: Prepared, split: str) -> dict[str, int]:
-    names = prepared.task.class_names
-    counts = np.bincount(prepared.annotations.labels[prepared.splits[split]], minlength=len(names))
-    return dict(zip(names, counts.tolist(), strict=True))
+    return prepared.task.image_counts(prepared.annotations, prepared.splits[split])
 
 
 def split_names(prepared: Prepared) -> dict[str, list[str]]:

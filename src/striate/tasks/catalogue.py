@@ -10,9 +10,10 @@ from striate.errors import DataError, InputError
 from striate.tasks.classification.task import Classification
 from striate.tasks.detection.task import Detection
 from striate.tasks.localization.task import Localization
+from striate.tasks.segmentation.task import Segmentation
 from striate.tasks.task import Task
 
-TASKS: dict[str, type[Task]] = {each.name: each for each in (Classification, Localization, Detection)}
+TASKS: dict[str, type[Task]] = {each.name: each for each in (Classification, Localization, Detection, Segmentation)}
 
 
 def make_task(name: str, class_names: tuple[str, ...], settings: dict[str, Any] | None = None) -> Task:
@@ -41,6 +42,8 @@ def task_for(dataset: Dataset, wanted: str | None, loss: str | None = None) -> T
 
 def _told_by(dataset: Dataset) -> str:
     """The richest task that the annotations suit."""
+    if not Segmentation.problem_with(dataset):
+        return Segmentation.name
     if dataset.objects is not None and len(dataset.objects) > len(np.unique(dataset.objects.images)):
         return Detection.name
     return Classification.name if Localization.problem_with(dataset) else Localization.name

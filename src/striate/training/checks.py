@@ -57,7 +57,7 @@ def run_checks(
     is not finite.
     """
     with preserved_randomness(device):
-        batch = loader.plain_batch(_pick(loader, NUM_IMAGES), device)
+        batch = loader.plain_batch(_pick(loader, min(NUM_IMAGES, loader.task.most_at_once)), device)
         trainee = copy.deepcopy(network)
         groups = layer_groups(trainee, head=head)
         open_groups(trainee, groups, num_open_groups(recipe.freeze, 0, recipe.epochs, len(groups)))

@@ -78,7 +78,7 @@ def read_table(path: Path, wanted: Columns = NO_COLUMNS) -> Dataset:
     Raises DataError with the line of what is wrong, the first file that is missing, or the question which column is the class;
     InputError for a column that is not there.
     """
-    columns, rows = _read_rows(path)
+    columns, rows = read_rows(path)
     chosen = choose_columns(path, columns, [fields for _, fields in rows], wanted)
     chosen = dataclasses.replace(chosen, box=find_box(path, columns))
     listed = [
@@ -151,7 +151,7 @@ def read_column(path: str | Path, column: str, wanted: Columns = NO_COLUMNS) -> 
     InputError for a column that is not there; otherwise raises as `read_table` does.
     """
     path = Path(path)
-    columns, rows = _read_rows(path)
+    columns, rows = read_rows(path)
     if column.lower() not in columns:
         raise InputError(f"{path} has no column {column!r}; its columns are {', '.join(columns)}")
     place = columns.index(column.lower())
@@ -184,7 +184,7 @@ def is_table(path: Path) -> bool:
     return len(columns) > 1 and any(column.strip(' "\r\n').lower() in PATH_COLUMNS for column in columns)
 
 
-def _read_rows(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
+def read_rows(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
     """(column names in lower case, [(line number, fields)]), all stripped of blanks around them."""
     try:
         data = read_regular_file(path, MAX_TABLE_BYTES)
@@ -356,7 +356,7 @@ def read_class_names(path: Path) -> tuple[str, ...]:
 
     A name that occurs more than once gets its wnid (or id, or index) in brackets: "crane (n02012849)".
     """
-    columns, rows = _read_rows(path)
+    columns, rows = read_rows(path)
     index_column = _find_column(columns, INDEX_COLUMNS)
     name_column = _find_column(columns, ("name", *LABEL_COLUMNS))
     if index_column is None or name_column is None:

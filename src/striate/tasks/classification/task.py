@@ -76,6 +76,7 @@ class Classification(Task):
         *,
         log: Log = log_nothing,  # noqa: ARG002
         labels: np.ndarray | None = None,
+        preprocessing: Preprocessing | None = None,  # noqa: ARG002
     ) -> ClassLabels:
         """The class of each image."""
         return ClassLabels(dataset.labels if labels is None else labels)

@@ -39,6 +39,8 @@ class Detection(Task):
     least_classes: ClassVar[int] = 1
     sees_whole_image: ClassVar[bool] = True
     network_kind: ClassVar[str] = "detector"
+    most_at_once: ClassVar[int] = 32
+    picture_px: ClassVar[int] = 320
     usual_part: ClassVar[str] = "fcos"
     usual_image_size: ClassVar[int | None] = 320
 
@@ -66,6 +68,13 @@ class Detection(Task):
         """All images alike: each has objects of several classes."""
         return replace(dataset, class_names=("images",), labels=np.zeros(len(dataset), np.int64))
 
+    def image_counts(self, annotations: Any, indices: np.ndarray) -> dict[str, int]:
+        """How many objects of each class these images have."""
+        objects = annotations.objects
+        chosen = np.isin(objects.images, indices) & ~objects.are_ignored & (objects.labels >= 0)
+        counts = np.bincount(objects.labels[chosen], minlength=len(self.class_names))
+        return dict(zip(self.class_names, counts.tolist(), strict=True))
+
     def num_outputs(self, output: str) -> int:
         """K."""
         return num_outputs(self.name, len(self.class_names), output)
@@ -76,6 +85,7 @@ class Detection(Task):
         *,
         log: Log = log_nothing,
         labels: np.ndarray | None = None,  # noqa: ARG002 - classes travel by name
+        preprocessing: Preprocessing | None = None,  # noqa: ARG002
     ) -> Annotations:
         """All objects of each image."""
         from striate.tasks.detection.annotations import read_objects
