@@ -56,6 +56,16 @@ def predict(
     csv: Annotated[
         Path | None, typer.Option("--csv", metavar="FILE", help="Also write a table: path, class, probability.")
     ] = None,
+    boxes: Annotated[
+        Path | None,
+        typer.Option(
+            "--boxes", metavar="PATH", help="Also write a detector's boxes: FILE.csv, FILE.json (COCO), a folder."
+        ),
+    ] = None,
+    boxes_format: Annotated[
+        str | None,
+        typer.Option("--boxes-format", metavar="csv|coco|yolo|voc", help="Of --boxes; by its ending where it has one."),
+    ] = None,
     sort_into: Annotated[
         Path | None, typer.Option("--sort-into", metavar="DIR", help="Also copy each image into DIR/CLASS.")
     ] = None,
@@ -98,6 +108,11 @@ def predict(
     if sort_into is not None:
         check_sorting_folder(sort_into)
     with importing():
+        from striate.tasks.detection.prediction_files import format_of, writing_boxes
+    if boxes_format is not None and boxes is None:
+        raise InputError("--boxes-format says how boxes are written; say where with --boxes PATH")
+    boxes_as = None if boxes is None else format_of(boxes, boxes_format)
+    with importing():
         from striate.engines.predicting import EngineRequest, count_images, make_ready
         from striate.tasks.overlays import write_drawings
 
@@ -105,14 +120,23 @@ def predict(
     request = EngineRequest(engine, precision, batch_size, num_images, device, download)
     predictor = make_ready(model, request, log=log)
     log(predictor.line)
+    task = predictor.about.task
+    if boxes is not None and task.name != "detection":
+        raise InputError(f"--boxes writes what a detector finds, and {model} is for {task.name}; leave it out")
+    if task.name == "detection" and (csv or sort_into or uncertain):
+        raise InputError(
+            "--csv, --sort-into and --uncertain are for one class an image; a detector's boxes go to --boxes PATH"
+        )
     answers = predictor.answer_each(images, top=top, batch_size=batch_size, log=log)
     explained: list[dict[str, Any]] = []
     if explain is not None:
         out_dir = Path("explained") if out_dir is None else out_dir
         explained = write_maps(model, images, explain, out_dir, device=device, download=download)
     elif out_dir is not None:
-        answers = write_drawings(answers, predictor.about.task, out_dir, log=log)
+        answers = write_drawings(answers, task, out_dir, log=log)
     with ExitStack() as stack:
+        if boxes is not None and boxes_as is not None:
+            answers = stack.enter_context(writing_boxes(answers, boxes, boxes_as, task.class_names))
         if csv is not None:
             answers = stack.enter_context(writing_csv(answers, csv))
         if sort_into is not None:
@@ -129,7 +153,7 @@ def predict(
     if not as_json:
         for each in explained:
             log(f"{each['method']} for {each['class']}: {each['overlay']}")
-    for made in (csv, sort_into):
+    for made in (csv, boxes, sort_into):
         if made is not None:
             log(f"wrote {made}")
     if has_errors:

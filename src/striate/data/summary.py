@@ -11,6 +11,7 @@ import numpy as np
 from striate.data.dataset import NO_SPLIT, SPLITS, Dataset
 from striate.data.decoding import MAX_PIXELS, ImageFacts, decode_image, image_facts
 from striate.data.hashing import HASH_BYTES, fingerprint, hash_image
+from striate.data.objects import Objects, settle
 from striate.data.parallel import map_in_order
 from striate.data.splits import find_copies
 from striate.errors import InputError
@@ -46,7 +47,9 @@ class DataSummary:
     or not; only splits that occur, and every class. `modes` and `formats` count what Pillow calls them. `broken`
     holds (name, reason). `copies` are groups of byte-identical images; `leaks` are those that lie in more than one
     split, `conflicts` those with more than one class. `missing_classes`: split -> classes without an image in it.
-    `sizes` is None when no image can be read.
+    `sizes` is None when no image can be read. Where the source has many objects an image, an image counts for each class it has an object
+    of, `objects_per_class` counts the objects themselves, `num_empty` is how many images have none, `num_ignored` how many objects are
+    crowds or marked difficult, and `flaws` has a line for each box that was put right or left out; else they are None, 0 and ().
     """
 
     source: str
@@ -64,6 +67,10 @@ class DataSummary:
     conflicts: tuple[tuple[str, ...], ...]
     missing_classes: dict[str, tuple[str, ...]]
     notices: tuple[str, ...]
+    objects_per_class: dict[str, dict[str, int]] | None = None
+    num_empty: int = 0
+    num_ignored: int = 0
+    flaws: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """A dictionary of plain values."""
@@ -97,12 +104,13 @@ def summarize(
     def named(groups: Iterable[np.ndarray]) -> tuple[tuple[str, ...], ...]:
         return tuple(tuple(names[index] for index in group) for group in groups)
 
-    images_per_class = _count_classes(dataset)
+    objects = _settled(dataset, seen)
+    images_per_class = _count_classes(dataset) if objects is None else _count_images_with(dataset, objects[0])
     return DataSummary(
         source=dataset.source,
         kind=dataset.kind,
         num_images=len(dataset),
-        num_classes=len(dataset.class_names),
+        num_classes=len(dataset.class_names if objects is None else objects[0].class_names),
         fingerprint=fingerprint(dataset, hashes),
         images_per_class=images_per_class,
         sizes=_summarize_sizes(facts),
@@ -111,10 +119,53 @@ def summarize(
         broken=tuple((name, look.reason) for name, look in zip(names, seen, strict=True) if look.facts is None),
         copies=named(copies),
         leaks=named(group for group in copies if len(np.unique(dataset.given_splits[group])) > 1),
-        conflicts=named(group for group in copies if len(np.unique(dataset.labels[group])) > 1),
+        conflicts=()
+        if objects is not None
+        else named(group for group in copies if len(np.unique(dataset.labels[group])) > 1),
         missing_classes=_missing_classes(images_per_class),
         notices=dataset.notices,
+        **_object_facts(dataset, *objects) if objects is not None else {},
     )
+
+
+def _settled(dataset: Dataset, seen: "list[_Look]") -> tuple[Objects, tuple[str, ...]] | None:
+    """The objects that can be used and the flaws of the others, where the source has several an image."""
+    if dataset.objects is None:
+        return None
+    sizes = np.array([(0, 0) if look.facts is None else (look.facts.height, look.facts.width) for look in seen])
+    return settle(dataset.objects, sizes.reshape(-1, 2), dataset.images.name)
+
+
+def _object_facts(dataset: Dataset, objects: Objects, flaws: tuple[str, ...]) -> dict[str, Any]:
+    """What a summary says of objects."""
+    return {
+        "objects_per_class": {
+            split: _by_name(objects, objects.labels[among[objects.images] & ~objects.are_ignored])
+            for split, among in _splits_of(dataset)
+        },
+        "num_empty": len(dataset) - len(np.unique(objects.images)),
+        "num_ignored": int(objects.are_ignored.sum()),
+        "flaws": flaws,
+    }
+
+
+def _count_images_with(dataset: Dataset, objects: Objects) -> dict[str, dict[str, int]]:
+    """Split -> class -> number of images with an object of it."""
+    real = ~objects.are_ignored & (objects.labels >= 0)
+    pairs = np.unique(np.stack([objects.images[real], objects.labels[real]]), axis=1)
+    return {split: _by_name(objects, pairs[1][among[pairs[0]]]) for split, among in _splits_of(dataset)}
+
+
+def _by_name(objects: Objects, labels: np.ndarray) -> dict[str, int]:
+    numbers = np.bincount(labels[labels >= 0], minlength=len(objects.class_names))
+    return {name: int(number) for name, number in zip(objects.class_names, numbers, strict=True)}
+
+
+def _splits_of(dataset: Dataset) -> list[tuple[str, np.ndarray]]:
+    """The splits that occur, each with the images that are in it, (N,) bool."""
+    named = [*enumerate(SPLITS), (NO_SPLIT, UNASSIGNED)]
+    among = [(name, dataset.given_splits == number) for number, name in named]
+    return [(name, chosen) for name, chosen in among if chosen.any()]
 
 
 def _look(dataset: Dataset, index: int, max_pixels: int) -> _Look:
