@@ -54,6 +54,7 @@ from striate.networks.families import (
     xception,
     zfnet,
 )
+from striate.networks.detectors.catalogue import DETECTORS
 from striate.networks.segmenters.catalogue import SEGMENTERS
 from striate.registry import Registry
 
@@ -189,8 +190,9 @@ def entry_for(name: str) -> Entry:
     if is_composite(name):
         part, _, base = name.partition(":")
         return composite_entry(part, entry_for(base))
-    if name in SEGMENTERS:
-        return SEGMENTERS[name]
+    for others in (SEGMENTERS, DETECTORS):
+        if name in others:
+            return others[name]
     return external_entry(name) if is_external(name) else CATALOGUE.find(name)
 
 
@@ -198,7 +200,8 @@ def names_network(reference: str) -> bool:
     """Whether it has the form of a network's name, without weights: one of the catalogue, any of a library's, or a part on either."""
     if is_composite(reference):
         return names_network(reference.partition(":")[2])
-    return reference in CATALOGUE or reference in SEGMENTERS or (is_external(reference) and reference.count(":") == 1)
+    is_own = reference in CATALOGUE or reference in SEGMENTERS or reference in DETECTORS
+    return is_own or (is_external(reference) and reference.count(":") == 1)
 
 
 def split_reference(reference: str) -> tuple[str, str]:

@@ -13,3 +13,13 @@ class DenseBoxes(NamedTuple):
     logits: Tensor
     boxes: Tensor
     places: Tensor
+
+
+class AnchorBoxes(NamedTuple):
+    """A change of every anchor. `logits` (N, A, K + 1) are of one class, the first being the background; `deltas` (N, A, 4) are what
+    `box_coding.decode` makes boxes of, with its usual weights; `anchors` (A, 4) are (x1, y1, x2, y2) as fractions of what the network sees.
+    """
+
+    logits: Tensor
+    deltas: Tensor
+    anchors: Tensor

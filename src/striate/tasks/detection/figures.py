@@ -19,7 +19,7 @@ from striate.tasks.detection.average_precision import (
     voc_average_precision,
 )
 from striate.tasks.detection.decode import detections
-from striate.tasks.detection.loss import DenseLoss
+from striate.tasks.detection.loss import DetectionLoss
 from striate.tasks.detection.mistakes import ImageMistakes, sort_mistakes
 from striate.tasks.detection.values import Found, read_values
 from striate.tasks.intervals import Fraction
@@ -233,6 +233,6 @@ def _loss_and_weight(outputs: Any, targets: Any, image: int) -> Tensor:
     """The summed loss of one image, and what it is divided by: (2,)."""
     only = type(outputs)(*(part[image : image + 1] if part.ndim == 3 else part for part in outputs))
     own = {name: tensor[image : image + 1] for name, tensor in targets.items()}
-    objective = DenseLoss()
+    objective = DetectionLoss()
     weight = objective.weight(own)
     return torch.stack([objective(only, own) * weight, weight.to(torch.float32)])
