@@ -13,6 +13,7 @@ from torch.overrides import TorchFunctionMode
 from striate.errors import InputError
 from striate.networks.checking import check_size
 from striate.networks.composite import composite_entry, is_composite
+from striate.networks.detectors.catalogue import DETECTORS
 from striate.networks.entry import Entry
 from striate.networks.external import check_size_by_trying, external_entry, is_external
 from striate.networks.families import (
@@ -54,7 +55,6 @@ from striate.networks.families import (
     xception,
     zfnet,
 )
-from striate.networks.detectors.catalogue import DETECTORS
 from striate.networks.segmenters.catalogue import SEGMENTERS
 from striate.registry import Registry
 

@@ -6,11 +6,16 @@ A part is a function from the base's entry to the entry of the whole.
 from collections.abc import Callable
 from functools import lru_cache
 
-from striate.networks.detectors import fcos, ssd
+from striate.networks.detectors import faster_rcnn, fcos, ssd
 from striate.networks.entry import Entry
 from striate.networks.segmenters import unet
 
-PARTS: dict[str, Callable[[Entry], Entry]] = {"fcos": fcos.fcos_on, "ssd": ssd.ssd_on, "unet": unet.unet_on}
+PARTS: dict[str, Callable[[Entry], Entry]] = {
+    "fcos": fcos.fcos_on,
+    "ssd": ssd.ssd_on,
+    "faster_rcnn": faster_rcnn.faster_rcnn_on,
+    "unet": unet.unet_on,
+}
 
 
 def is_composite(reference: str) -> bool:

@@ -1,8 +1,8 @@
 """SSD: at each place of several maps, changes of default boxes of several shapes (Liu et al. 2016, arXiv:1512.02325): SSD300 on VGG-16, and
 a light one on any network of the catalogue. N images, C channels, K classes, A default boxes.
 
-SSD300's parameters have torchvision's names, so that its published weights load. Departures: pool3 rounds its size up, as the authors' Caffe
-network does; the light one takes the base's own maps of strides 8 to 32, each normalised, and halves the last until five are there.
+SSD300's parameters have torchvision's names, so that its published weights load. Departures: pool3 rounds its size up, as the authors'
+Caffe network does; the light one takes the base's own maps of strides 8 to 32, each normalised, and halves the last until five are there.
 """
 
 import math
@@ -75,7 +75,7 @@ class SsdHead(nn.Module):
 
 
 class VggMaps(nn.Module):
-    """VGG-16 to conv4_3, whose features are brought to a learnt length, then fc6 and fc7 as convolutions and four more stages (figure 2)."""
+    """VGG-16 to conv4_3, whose features are brought to a learnt length, then fc6 and fc7 as convolutions, then four stages (figure 2)."""
 
     def __init__(self, in_channels: int) -> None:
         super().__init__()

@@ -9,9 +9,10 @@ from torch.nn import functional as F
 from torchvision.ops import box_iou
 
 from striate.networks.detectors.box_coding import decode
-from striate.networks.detectors.boxes import AnchorBoxes, DenseBoxes
+from striate.networks.detectors.boxes import AnchorBoxes, AnyBoxes, DenseBoxes, ProposalBoxes
 from striate.tasks.detection.assignment import Assigned, assign
 from striate.tasks.detection.multibox import are_objects, matches, multibox_sum, places_and_owners
+from striate.tasks.detection.two_stage import objects_of, proposals_found, two_stage_sum
 from striate.tasks.localization.boxes import generalized_box_iou
 
 BOX_WEIGHT = 2.0
@@ -27,8 +28,7 @@ class DetectionLoss:
 
     def __call__(self, outputs: Any, targets: Any) -> Tensor:
         """The mean, a scalar."""
-        sums = multibox_sum(outputs, targets) if isinstance(outputs, AnchorBoxes) else dense_sum(outputs, targets)
-        return sums / self.weight(targets)
+        return _sum_of(outputs, targets) / self.weight(targets)
 
     def weight(self, targets: Any) -> Tensor:
         """The number of boxes and images: an image without any has something to teach, too."""
@@ -36,7 +36,12 @@ class DetectionLoss:
 
     @torch.no_grad()
     def score_sum(self, outputs: Any, targets: Any) -> Tensor:
-        """The fraction of each image's boxes that are found by the place surest of their class among those that answer for them."""
+        """The fraction of each image's boxes that are found by the place surest of their class among those that answer for them; of
+        detectors in two stages, that a proposal overlaps by half.
+        """
+        if isinstance(outputs, ProposalBoxes):
+            own = [proposals_found(outputs, image, boxes) for image, (boxes, _, _) in enumerate(objects_of(targets))]
+            return torch.tensor(sum(own), dtype=torch.float32, device=outputs.objectness.device)
         total = outputs.logits.new_zeros((), dtype=torch.float32)
         for image, (boxes, labels, places, owners) in enumerate(_answering(outputs, targets)):
             if len(boxes) == 0:
@@ -49,6 +54,12 @@ class DetectionLoss:
             fits = box_iou(found, boxes).gather(1, owners[:, None])[:, 0] >= FOUND_IOU
             total += owners[is_best & fits].unique().numel() / len(boxes)
         return total
+
+
+def _sum_of(outputs: AnyBoxes, targets: Any) -> Tensor:
+    if isinstance(outputs, ProposalBoxes):
+        return two_stage_sum(outputs, targets)
+    return multibox_sum(outputs, targets) if isinstance(outputs, AnchorBoxes) else dense_sum(outputs, targets)
 
 
 def dense_sum(outputs: DenseBoxes, targets: Any) -> Tensor:

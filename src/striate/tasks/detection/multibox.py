@@ -39,13 +39,13 @@ def match(anchors: Tensor, boxes: Tensor) -> Tensor:
 
 
 def matches(outputs: AnchorBoxes, targets: Any) -> list[tuple[Tensor, Tensor, Tensor, Tensor]]:
-    """Of each image its boxes (g, 4), their classes (g,), what each anchor fits (A,), and which anchors lie in ignored regions (A,) bool."""
+    """Of each image its boxes (g, 4), their classes (g,), what each anchor fits (A,), and which anchors lie in ignored regions (A,)."""
     real, result = are_objects(targets), []
     for image in range(len(real)):
         own = real[image]
         boxes, labels = targets["boxes"][image][own], targets["labels"][image][own]
         ignored = targets["boxes"][image][targets["are_ignored"][image]]
-        inside = _middles_inside(outputs.anchors, ignored)
+        inside = middles_inside(outputs.anchors, ignored)
         result.append((boxes, labels, match(outputs.anchors, boxes), inside))
     return result
 
@@ -84,7 +84,7 @@ def multibox_of_image(
     return box_loss, losses[places].sum() + hardest.sum()
 
 
-def _middles_inside(anchors: Tensor, regions: Tensor) -> Tensor:
-    """(A,) bool: whether an anchor's middle lies in one of the regions (R, 4)."""
+def middles_inside(anchors: Tensor, regions: Tensor) -> Tensor:
+    """(A,) bool: whether the middle of an anchor (A, 4) lies in one of the regions (R, 4)."""
     x, y = (anchors[:, None, 0] + anchors[:, None, 2]) / 2, (anchors[:, None, 1] + anchors[:, None, 3]) / 2
     return ((x > regions[:, 0]) & (x < regions[:, 2]) & (y > regions[:, 1]) & (y < regions[:, 3])).any(dim=1)
