@@ -20,12 +20,15 @@ _HOMES = {
     "ClassProbability": "striate.tasks.classification.predictions",
     "ClassTarget": "striate.synthesis.targets",
     "Comparison": "striate.evaluation.comparison",
+    "ConformalFit": "striate.evaluation.conformal",
     "DataError": "striate.errors",
     "DataSummary": "striate.data.summary",
     "Dataset": "striate.data.dataset",
     "DreamConfig": "striate.synthesis.dream",
     "Evaluation": "striate.tasks.classification.figures",
     "Exported": "striate.export.exporting",
+    "Familiarity": "striate.tasks.classification.predictions",
+    "FamiliarityFit": "striate.evaluation.familiarity",
     "FoolConfig": "striate.synthesis.fool",
     "InputError": "striate.errors",
     "InvertConfig": "striate.synthesis.invert",
@@ -50,12 +53,14 @@ _HOMES = {
     "Run": "striate.recipes.train",
     "RunError": "striate.errors",
     "ScheduleConfig": "striate.training.recipe",
+    "SetFigures": "striate.evaluation.conformal",
     "SourceEvaluation": "striate.evaluation.evaluate_model",
     "StriateError": "striate.errors",
     "StyleConfig": "striate.synthesis.style",
     "TemperatureFit": "striate.evaluation.temperature_scaling:Fit",
     "TextureConfig": "striate.synthesis.texture",
     "TrainStyleConfig": "striate.synthesis.train_style",
+    "TrustRequest": "striate.evaluation.trusted_predictions",
     "UnitTarget": "striate.synthesis.targets",
     "attack": "striate.robustness.attack_model",
     "baseline": "striate.baselines.baseline",
@@ -71,10 +76,13 @@ _HOMES = {
     "describe": "striate.inspection.describe",
     "dream": "striate.synthesis.dream",
     "evaluate": "striate.evaluation.evaluate_model",
+    "evaluate_sets": "striate.evaluation.conformal",
     "explain": "striate.explanation.explain",
     "export_model": "striate.export.exporting",
     "find_label_errors": "striate.evaluation.label_errors",
     "find_rate": "striate.recipes.train",
+    "fit_conformal": "striate.evaluation.conformal",
+    "fit_familiarity": "striate.evaluation.familiarity",
     "fool": "striate.synthesis.fool",
     "invert": "striate.synthesis.invert",
     "ledger": "striate.compression.compress",
@@ -87,6 +95,7 @@ _HOMES = {
     "open_source": "striate.data.readers.sources",
     "plan_run": "striate.recipes.train",
     "predict": "striate.engines.predicting",
+    "predict_trusted": "striate.evaluation.trusted_predictions",
     "report": "striate.reports.report:write_report",
     "resume": "striate.recipes.train",
     "save_model": "striate.tasks.model",
@@ -106,6 +115,15 @@ _HOMES = {
 __all__ = [*sorted(_HOMES), "__version__"]
 
 if TYPE_CHECKING:
+    from striate.tasks.classification.predictions import Familiarity as Familiarity
+    from striate.evaluation.trusted_predictions import TrustRequest as TrustRequest
+    from striate.evaluation.trusted_predictions import predict_trusted as predict_trusted
+    from striate.evaluation.familiarity import FamiliarityFit as FamiliarityFit
+    from striate.evaluation.familiarity import fit_familiarity as fit_familiarity
+    from striate.evaluation.conformal import SetFigures as SetFigures
+    from striate.evaluation.conformal import evaluate_sets as evaluate_sets
+    from striate.evaluation.conformal import fit_conformal as fit_conformal
+    from striate.evaluation.conformal import ConformalFit as ConformalFit
     from striate.baselines.baseline import Baselines as Baselines
     from striate.baselines.baseline import baseline as baseline
     from striate.baselines.linear_model import linear_model as linear_model

@@ -86,8 +86,20 @@ def _rows(path: str, prediction: "Prediction", widths: list[int], bar_cells: int
         box = getattr(prediction, "box_xyxy", None)
         if box is not None and place == 0:
             bar = f"{bar}  box {' '.join(f'{value:.0f}' for value in box)}"
+        bar += _remark(prediction) if place == 0 else ""
         line = f" {start}  {_pad(printable(guess.name), widths[1])}  {100 * guess.probability:5.1f} % {bar}"
         yield Text(line, style="" if place == 0 else "dim")
+
+
+def _remark(prediction: "Prediction") -> str:
+    """What tells how far to believe a prediction, where that was asked for."""
+    words = ""
+    class_set, familiarity = getattr(prediction, "class_set", None), getattr(prediction, "familiarity", None)
+    if class_set is not None:
+        words += f"  set: {', '.join(map(printable, class_set))}"
+    if familiarity is not None and familiarity.is_unfamiliar:
+        words += "  UNFAMILIAR"
+    return words
 
 
 def _pad(text: str, width: int) -> str:
