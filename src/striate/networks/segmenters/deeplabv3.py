@@ -4,6 +4,8 @@ builds it. N images, C channels, H x W pixels, K classes. Parameter names are to
 Departures from the paper: an auxiliary head in training (fcn_resnet.py), a 3x3 convolution before the last layer, and dropout.
 """
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -57,10 +59,10 @@ def deeplabv3_resnet(config: DilatedConfig) -> FcnResNet:
     return FcnResNet(config, classifier)
 
 
-_COMMON = {
+_COMMON: dict[str, Any] = {
     "family": "deeplab", "year": 2017, "title": "Rethinking Atrous Convolution for Semantic Image Segmentation",
-    "paper": "arXiv:1706.05587", "build": deeplabv3_resnet, "stem": "backbone.conv1", "head": "classifier.4", "kind": KIND, "input_size": (3, 520, 520),
-    "min_size": MIN_SIZE, "auxiliary_heads": ("aux_classifier.4",), "num_auxiliary_params": 2_365_205,
+    "paper": "arXiv:1706.05587", "build": deeplabv3_resnet, "stem": "backbone.conv1", "head": "classifier.4", "kind": KIND,
+    "input_size": (3, 520, 520), "min_size": MIN_SIZE, "auxiliary_heads": ("aux_classifier.4",), "num_auxiliary_params": 2_365_205,
 }  # fmt: skip
 
 ENTRIES = (
@@ -70,7 +72,7 @@ ENTRIES = (
         num_params=39_638_869,
         macs=168_731_205_888,
         weights=(voc_weights("deeplabv3_resnet50_coco-cd0a2569.pth", size_mib=160.515, mean_iou=0.664),),
-        **_COMMON,  # type: ignore[arg-type]
+        **_COMMON,
     ),
     Entry(
         name="deeplabv3_resnet101",
@@ -78,6 +80,6 @@ ENTRIES = (
         num_params=58_630_997,
         macs=248_752_300_288,
         weights=(voc_weights("deeplabv3_resnet101_coco-586e9e4e.pth", size_mib=233.217, mean_iou=0.674),),
-        **_COMMON,  # type: ignore[arg-type]
+        **_COMMON,
     ),
 )

@@ -6,6 +6,7 @@ an auxiliary head on the third stage, which counts half.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -70,7 +71,7 @@ def fcn_head(in_channels: int, num_classes: int) -> nn.Sequential:
     )
 
 
-_COMMON = {
+_COMMON: dict[str, Any] = {
     "family": "fcn", "year": 2014, "title": "Fully Convolutional Networks for Semantic Segmentation", "paper": "arXiv:1411.4038",
     "build": fcn_resnet, "stem": "backbone.conv1", "head": "classifier.4", "kind": KIND, "input_size": (3, 520, 520), "min_size": MIN_SIZE,
     "auxiliary_heads": ("aux_classifier.4",), "num_auxiliary_params": 2_365_205,
@@ -83,7 +84,7 @@ ENTRIES = (
         num_params=32_957_013,
         macs=142_725_772_800,
         weights=(voc_weights("fcn_resnet50_coco-1167a1af.pth", size_mib=135.009, mean_iou=0.605),),
-        **_COMMON,  # type: ignore[arg-type]
+        **_COMMON,
     ),
     Entry(
         name="fcn_resnet101",
@@ -91,6 +92,6 @@ ENTRIES = (
         num_params=51_949_141,
         macs=222_746_867_200,
         weights=(voc_weights("fcn_resnet101_coco-7ecb50ca.pth", size_mib=207.711, mean_iou=0.637),),
-        **_COMMON,  # type: ignore[arg-type]
+        **_COMMON,
     ),
 )

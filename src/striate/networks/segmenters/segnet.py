@@ -7,6 +7,7 @@ is lost; in training the paper normalises contrast beforehand, which is left to 
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -91,7 +92,7 @@ def unpooled(maps: Tensor, indices: Tensor, height: int, width: int) -> Tensor:
     return flat.scatter(2, indices.flatten(2), maps.flatten(2)).unflatten(2, (height, width))
 
 
-_COMMON = {
+_COMMON: dict[str, Any] = {
     "family": "segnet", "year": 2015, "title": "SegNet: A Deep Convolutional Encoder-Decoder Architecture for Image Segmentation",
     "paper": "arXiv:1511.00561", "build": SegNet, "stem": "down.0.0", "head": "classify", "kind": KIND, "input_size": (3, 360, 480),
 }  # fmt: skip
@@ -99,13 +100,13 @@ _COMMON = {
 ENTRIES = (
     Entry(
         name="segnet", config=SegNetConfig(), num_params=29_472_779, macs=112_109_322_240, min_size=(32, 32), **_COMMON
-    ),  # type: ignore[arg-type]
+    ),
     Entry(
         name="segnet_basic",
         config=SegNetConfig(stages=BASIC, kernel_size=7, has_decoder_rectifiers=False),
         num_params=1_416_075,
         macs=59_188_838_400,
         min_size=(16, 16),
-        **_COMMON,  # type: ignore[arg-type]
+        **_COMMON,
     ),
 )

@@ -54,7 +54,7 @@ class SlidingWindow(nn.Module):
         self.hidden = nn.Conv2d(config.widths[-1], config.hidden_width, 3)
         self.classify = nn.Conv2d(config.hidden_width, config.num_classes, 1)
         for layer in (*self.convs, self.hidden):
-            nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")  # type: ignore[arg-type]
+            nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
 
     def forward(self, images: Tensor) -> Tensor:
         """All windows at once, by dilation."""
