@@ -50,7 +50,7 @@ def train(
         str | None,
         typer.Option(
             "--task",
-            metavar="classification|localization|segmentation",
+            metavar="classification|localization|detection|segmentation",
             help="What to learn; by default the source tells.",
         ),
     ] = None,

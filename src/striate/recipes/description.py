@@ -60,7 +60,7 @@ def describe_run(
             **({"label": prepared.entry.title, "start": digest_of(prepared.network)} if is_given else {}),
         },
         "task": {"name": prepared.task.name, "settings": prepared.task.settings()},
-        "class_names": list(dataset.class_names),
+        "class_names": list(prepared.task.class_names),
         "preprocessing": prepared.preprocessing.to_json(),
         "data": {
             "fingerprint": prepared.data.fingerprint,
@@ -137,7 +137,7 @@ def summary_line(prepared: Prepared, device: torch.device) -> str:
     changes = [name for name, value in asdict(recipe.augmentation).items() if value]
     name = f"{prepared.entry.title} ({EXTERNAL})" if recipe.network == EXTERNAL else recipe.network
     return (
-        f"{name} at {size}{frozen} on {sizes} images of {len(prepared.data.dataset.class_names)} classes: "
+        f"{name} at {size}{frozen} on {sizes} images of {len(prepared.task.class_names)} classes: "
         f"{epochs} in batches of {recipe.batch_size}, {recipe.optimizer.name} at {recipe.optimizer.learning_rate:.3g}, "
         f"{recipe.schedule.name}{arithmetic}{on_gpu}; augmentation: {', '.join(changes) or 'none'}"
     )

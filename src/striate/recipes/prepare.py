@@ -318,7 +318,7 @@ def _resized(preprocessing: Preprocessing, image_size: int | None) -> Preprocess
 
 def _split(data: OpenedData, usable: np.ndarray, choices: Choices, task: Task) -> Splits:
     return split_dataset(
-        data.dataset,
+        task.for_splits(data.dataset),
         data.hashes,
         usable & task.usable(data.dataset),
         seed=choices.seed or 0,

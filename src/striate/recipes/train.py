@@ -245,7 +245,7 @@ def plan_run(
         network=prepared.entry.name,
         num_params=sum(param.numel() for param in prepared.network.parameters()),
         image_size=(height, width),
-        class_names=prepared.data.dataset.class_names,
+        class_names=prepared.task.class_names,
         num_images={name: len(prepared.splits[name]) for name in SPLITS},
         epochs=prepared.recipe.epochs,
         batch_size=prepared.recipe.batch_size,

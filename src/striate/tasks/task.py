@@ -172,8 +172,8 @@ class Task(ABC):
     """What `Objective.score_sum` measures, where that is not the score."""
 
     @property
-    def overfit_loss(self) -> float:
-        """A loss this small on a handful of images says that the network has fitted them."""
+    def overfit_loss(self) -> float | None:
+        """A loss this small on a handful of images says that the network has fitted them; None where the loss cannot say it."""
         return 0.1
 
     @property
@@ -189,6 +189,10 @@ class Task(ABC):
     def usable(self, dataset: "Dataset") -> np.ndarray:
         """(N,) bool: the images whose annotations serve."""
         return np.ones(len(dataset), bool)
+
+    def for_splits(self, dataset: "Dataset") -> "Dataset":
+        """The source with the labels by which images are drawn into splits."""
+        return dataset
 
     def with_loss(self, loss: str | None) -> "Task":
         """The task by the loss of this name, the usual one for None. InputError for a loss of another task."""

@@ -76,15 +76,27 @@ def run_checks(
             *first,
             check_regularization(trainee, loss.item(), recipe.optimizer.weight_decay),
             check_gradients(trainee),
-            check_overfitting(
-                network,
-                _handful(loader, device),
-                objective,
-                seed=recipe.seed,
-                small_loss=loader.task.overfit_loss,
-                rates=HEAD_RATES if isinstance(network, TrainableTail) and recipe.freeze == "base" else OVERFIT_RATES,
-            ),
+            *_overfitting(network, recipe, loader, objective, device),
         )
+
+
+def _overfitting(
+    network: nn.Module, recipe: Recipe, loader: BatchSource, objective: Objective, device: torch.device
+) -> tuple[CheckResult, ...]:
+    """The check of a handful, where the task's loss can tell."""
+    small_loss = loader.task.overfit_loss
+    if small_loss is None:
+        return ()
+    return (
+        check_overfitting(
+            network,
+            _handful(loader, device),
+            objective,
+            seed=recipe.seed,
+            small_loss=small_loss,
+            rates=HEAD_RATES if isinstance(network, TrainableTail) and recipe.freeze == "base" else OVERFIT_RATES,
+        ),
+    )
 
 
 def plain_objective(loader: BatchSource, recipe: Recipe, device: torch.device) -> Objective:

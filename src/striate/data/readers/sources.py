@@ -11,16 +11,19 @@ from striate.data.dataset import Dataset
 from striate.data.files import open_file
 from striate.data.readers.cifar import holds_cifar, read_cifar_folder
 from striate.data.readers.class_spelling import spelling_notices
+from striate.data.readers.coco import holds_coco, is_coco, read_coco
 from striate.data.readers.columns import Columns
 from striate.data.readers.digits import read_digits
 from striate.data.readers.folder import num_class_folders, read_folder
 from striate.data.readers.idx import holds_idx, read_idx_folder
+from striate.data.readers.kitti import holds_kitti, read_kitti
 from striate.data.readers.mask_folder import holds_masks, read_mask_folder
 from striate.data.readers.npz import read_npz
 from striate.data.readers.shard_reader import holds_shards, read_shards
 from striate.data.readers.standard import STANDARD_SETS, StandardSet, fetch
 from striate.data.readers.table import NO_COLUMNS, is_table, read_table
 from striate.data.readers.voc import holds_voc, read_voc
+from striate.data.readers.yolo import holds_yolo, read_yolo
 from striate.data.shards import is_text
 from striate.errors import DataError, InputError
 from striate.progress import Log, Track, log_nothing, track_silently
@@ -131,6 +134,12 @@ def _open_folder(folder: Path, columns: Columns, task: str | None, ignore_index:
         return read_cifar_folder(folder)
     if holds_voc(folder):
         return read_voc(folder)
+    if holds_kitti(folder):
+        return read_kitti(folder)
+    if holds_coco(folder):
+        return read_coco(folder)
+    if holds_yolo(folder):
+        return read_yolo(folder)
     if labels.is_file() and num_class_folders(folder) < 2:  # one folder of images is where they lie, not what they are
         return dataclasses.replace(read_table(labels), source=str(folder))
     if task in (None, MASKS_TASK) and holds_masks(folder):
@@ -144,6 +153,9 @@ def _open_file(path: Path, columns: Columns) -> Dataset:
     if beginning[:2] == b"PK":
         _refuse_columns(columns, str(path))
         return read_npz(path)
+    if path.suffix.lower() == ".json" and is_coco(path):
+        _refuse_columns(columns, str(path))
+        return read_coco(path)
     if path.suffix.lower() in (".csv", ".tsv", ".txt") or columns:
         return read_table(path, columns)
     if holds_idx(path.parent) or holds_cifar(path.parent):
