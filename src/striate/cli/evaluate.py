@@ -67,6 +67,9 @@ def evaluate(
     label_column: LabelColumn = None,
     path_column: PathColumn = None,
     split_column: SplitColumn = None,
+    ignore_index: Annotated[
+        int | None, typer.Option("--ignore-index", metavar="VALUE", help="A value of masks that counts for nothing.")
+    ] = None,
     data_dir: DataDir = None,
     download: Download = False,
     device: Device = "auto",
@@ -86,7 +89,9 @@ def evaluate(
 
     loaded = load_model(model, device=device, download=download, log=log)
     columns = Columns(path_column, label_column, split_column)
-    access = Access(data_dir=data_dir, download=download, log=log, track=track, columns=columns)
+    access = Access(
+        data_dir=data_dir, download=download, log=log, track=track, columns=columns, ignore_index=ignore_index
+    )
     result = evaluate_source(loaded, source, split=split, average=average, batch_size=batch_size, access=access)
     figures = result.to_json()
     if allowed_error is not None:

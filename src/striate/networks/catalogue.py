@@ -54,6 +54,7 @@ from striate.networks.families import (
     xception,
     zfnet,
 )
+from striate.networks.segmenters.catalogue import SEGMENTERS
 from striate.registry import Registry
 
 CATALOGUE: Registry[Entry] = Registry(
@@ -113,6 +114,7 @@ _DATASETS = ("CIFAR-100", "CIFAR-10", "ImageNet", "ILSVRC", "MNIST", "SVHN")
 
 def list_networks(
     *,
+    kind: str = "classifier",
     family: str | None = None,
     since: int | None = None,
     until: int | None = None,
@@ -121,7 +123,8 @@ def list_networks(
     only_with_weights: bool = False,
     sort: Sort | str | None = None,
 ) -> list[dict[str, Any]]:
-    """The catalogue as rows of plain values: all, or those of one family, of the years from `since` to `until`, with at
+    """The catalogue as rows of plain values: all of a `kind`, "classifier" or "segmenter", or
+    those of one family, of the years from `since` to `until`, with at
     most so many parameters or multiply-adds, or with published weights.
 
     In the order of their years, or by `sort`: year, name, params, macs or error (top-1; those without come last), smallest
@@ -129,14 +132,17 @@ def list_networks(
     published (null, or source, top1_error and top5_error as fractions), weights (their names). InputError for an unknown
     family or order, naming the known ones.
     """
-    families = dict.fromkeys(entry.family for entry in CATALOGUE.values())
+    tables = {"classifier": CATALOGUE, "segmenter": SEGMENTERS}
+    if kind not in tables:
+        raise InputError(f"networks are of the kind {' or '.join(tables)}, but not {kind!r}")
+    families = dict.fromkeys(entry.family for entry in tables[kind].values())
     if family is not None and family not in families:
         raise InputError(f"no family is called {family!r}; there are: {', '.join(families)}")
     if sort is not None and sort not in _SORT_KEYS:
         raise InputError(f"networks are sorted by {', '.join(_SORT_KEYS)} but not by {sort!r}")
     chosen = [
         entry
-        for entry in CATALOGUE.values()
+        for entry in tables[kind].values()
         if family in (None, entry.family)
         and (since is None or (entry.year or 0) >= since)
         and (until is None or (entry.year or 0) <= until)
@@ -188,6 +194,8 @@ def entry_for(name: str) -> Entry:
     if is_composite(name):
         part, _, base = name.partition(":")
         return composite_entry(part, entry_for(base))
+    if name in SEGMENTERS:
+        return SEGMENTERS[name]
     return external_entry(name) if is_external(name) else CATALOGUE.find(name)
 
 
@@ -195,7 +203,7 @@ def names_network(reference: str) -> bool:
     """Whether it has the form of a network's name, without weights: one of the catalogue, any of a library's, or a part on either."""
     if is_composite(reference):
         return names_network(reference.partition(":")[2])
-    return reference in CATALOGUE or (is_external(reference) and reference.count(":") == 1)
+    return reference in CATALOGUE or reference in SEGMENTERS or (is_external(reference) and reference.count(":") == 1)
 
 
 def split_reference(reference: str) -> tuple[str, str]:

@@ -245,7 +245,7 @@ def plan_run(
         network=prepared.entry.name,
         num_params=sum(param.numel() for param in prepared.network.parameters()),
         image_size=(height, width),
-        class_names=prepared.data.dataset.class_names,
+        class_names=prepared.task.class_names,
         num_images={name: len(prepared.splits[name]) for name in SPLITS},
         epochs=prepared.recipe.epochs,
         batch_size=prepared.recipe.batch_size,
@@ -337,7 +337,10 @@ def _access_of_run(described: dict[str, Any], access: Access) -> Access:
     if access.data_dir is None and stored["data_dir"] is not None:
         access = dataclasses.replace(access, data_dir=stored["data_dir"])
     return dataclasses.replace(
-        access, max_pixels=stored["max_pixels"], columns=access.columns or columns_from_json(stored.get("columns"))
+        access,
+        max_pixels=stored["max_pixels"],
+        columns=access.columns or columns_from_json(stored.get("columns")),
+        ignore_index=stored.get("ignore_index"),
     )
 
 
