@@ -115,15 +115,6 @@ _HOMES = {
 __all__ = [*sorted(_HOMES), "__version__"]
 
 if TYPE_CHECKING:
-    from striate.tasks.classification.predictions import Familiarity as Familiarity
-    from striate.evaluation.trusted_predictions import TrustRequest as TrustRequest
-    from striate.evaluation.trusted_predictions import predict_trusted as predict_trusted
-    from striate.evaluation.familiarity import FamiliarityFit as FamiliarityFit
-    from striate.evaluation.familiarity import fit_familiarity as fit_familiarity
-    from striate.evaluation.conformal import SetFigures as SetFigures
-    from striate.evaluation.conformal import evaluate_sets as evaluate_sets
-    from striate.evaluation.conformal import fit_conformal as fit_conformal
-    from striate.evaluation.conformal import ConformalFit as ConformalFit
     from striate.baselines.baseline import Baselines as Baselines
     from striate.baselines.baseline import baseline as baseline
     from striate.baselines.linear_model import linear_model as linear_model
@@ -149,12 +140,20 @@ if TYPE_CHECKING:
     from striate.errors import StriateError as StriateError
     from striate.evaluation.comparison import Comparison as Comparison
     from striate.evaluation.comparison import compare as compare
+    from striate.evaluation.conformal import ConformalFit as ConformalFit
+    from striate.evaluation.conformal import SetFigures as SetFigures
+    from striate.evaluation.conformal import evaluate_sets as evaluate_sets
+    from striate.evaluation.conformal import fit_conformal as fit_conformal
     from striate.evaluation.evaluate_model import SourceEvaluation as SourceEvaluation
     from striate.evaluation.evaluate_model import evaluate as evaluate
+    from striate.evaluation.familiarity import FamiliarityFit as FamiliarityFit
+    from striate.evaluation.familiarity import fit_familiarity as fit_familiarity
     from striate.evaluation.label_errors import LabelErrors as LabelErrors
     from striate.evaluation.label_errors import find_label_errors as find_label_errors
     from striate.evaluation.temperature_scaling import Fit as TemperatureFit  # noqa: F401
     from striate.evaluation.temperature_scaling import calibrate as calibrate
+    from striate.evaluation.trusted_predictions import TrustRequest as TrustRequest
+    from striate.evaluation.trusted_predictions import predict_trusted as predict_trusted
     from striate.explanation.explain import explain as explain
     from striate.export.exporting import Exported as Exported
     from striate.export.exporting import check_exported as check_exported
@@ -203,6 +202,7 @@ if TYPE_CHECKING:
     from striate.synthesis.visualize import visualize as visualize
     from striate.tasks.classification.figures import Evaluation as Evaluation
     from striate.tasks.classification.predictions import ClassProbability as ClassProbability
+    from striate.tasks.classification.predictions import Familiarity as Familiarity
     from striate.tasks.classification.predictions import Prediction as Prediction
     from striate.tasks.model import Model as Model
     from striate.tasks.model import load_model as load_model
