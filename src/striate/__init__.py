@@ -21,6 +21,7 @@ _HOMES = {
     "ClassTarget": "striate.synthesis.targets",
     "Comparison": "striate.evaluation.comparison",
     "ConformalFit": "striate.evaluation.conformal",
+    "CorruptedEvaluation": "striate.evaluation.corrupted",
     "DataError": "striate.errors",
     "DataSummary": "striate.data.summary",
     "Dataset": "striate.data.dataset",
@@ -76,6 +77,7 @@ _HOMES = {
     "describe": "striate.inspection.describe",
     "dream": "striate.synthesis.dream",
     "evaluate": "striate.evaluation.evaluate_model",
+    "evaluate_corrupted": "striate.evaluation.corrupted",
     "evaluate_sets": "striate.evaluation.conformal",
     "explain": "striate.explanation.explain",
     "export_model": "striate.export.exporting",
@@ -115,6 +117,8 @@ _HOMES = {
 __all__ = [*sorted(_HOMES), "__version__"]
 
 if TYPE_CHECKING:
+    from striate.evaluation.corrupted import CorruptedEvaluation as CorruptedEvaluation
+    from striate.evaluation.corrupted import evaluate_corrupted as evaluate_corrupted
     from striate.baselines.baseline import Baselines as Baselines
     from striate.baselines.baseline import baseline as baseline
     from striate.baselines.linear_model import linear_model as linear_model
