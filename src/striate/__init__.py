@@ -117,8 +117,6 @@ _HOMES = {
 __all__ = [*sorted(_HOMES), "__version__"]
 
 if TYPE_CHECKING:
-    from striate.evaluation.corrupted import CorruptedEvaluation as CorruptedEvaluation
-    from striate.evaluation.corrupted import evaluate_corrupted as evaluate_corrupted
     from striate.baselines.baseline import Baselines as Baselines
     from striate.baselines.baseline import baseline as baseline
     from striate.baselines.linear_model import linear_model as linear_model
@@ -148,6 +146,8 @@ if TYPE_CHECKING:
     from striate.evaluation.conformal import SetFigures as SetFigures
     from striate.evaluation.conformal import evaluate_sets as evaluate_sets
     from striate.evaluation.conformal import fit_conformal as fit_conformal
+    from striate.evaluation.corrupted import CorruptedEvaluation as CorruptedEvaluation
+    from striate.evaluation.corrupted import evaluate_corrupted as evaluate_corrupted
     from striate.evaluation.evaluate_model import SourceEvaluation as SourceEvaluation
     from striate.evaluation.evaluate_model import evaluate as evaluate
     from striate.evaluation.familiarity import FamiliarityFit as FamiliarityFit
