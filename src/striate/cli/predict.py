@@ -50,9 +50,15 @@ def predict(
         typer.Option(
             "--out",
             metavar="DIR",
-            help="Write images with their boxes drawn there; with --explain, its maps [explained].",
+            help="Write images with boxes or masks drawn there, and masks; with --explain, its maps [explained].",
         ),
     ] = None,
+    tiles: Annotated[
+        bool,
+        typer.Option(
+            "--tiles", help="Segmentation: at the image's own resolution, in overlapping tiles, however large it is."
+        ),
+    ] = False,
     csv: Annotated[
         Path | None, typer.Option("--csv", metavar="FILE", help="Also write a table: path, class, probability.")
     ] = None,
@@ -105,7 +111,14 @@ def predict(
     request = EngineRequest(engine, precision, batch_size, num_images, device, download)
     predictor = make_ready(model, request, log=log)
     log(predictor.line)
-    answers = predictor.answer_each(images, top=top, batch_size=batch_size, log=log)
+    if predictor.about.task.labels_pixels and (csv or sort_into or uncertain):
+        raise InputError(
+            "--csv, --sort-into and --uncertain are for one class an image; masks are written to a folder by --out"
+        )
+    if tiles:
+        answers = predictor.answer_in_tiles(images, log=log)
+    else:
+        answers = predictor.answer_each(images, top=top, batch_size=batch_size, log=log)
     explained: list[dict[str, Any]] = []
     if explain is not None:
         out_dir = Path("explained") if out_dir is None else out_dir

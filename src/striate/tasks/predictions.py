@@ -133,12 +133,27 @@ def read_pixels(name: str, image: ImageLike, preprocessing: Preprocessing) -> tu
     return read if isinstance(read, PredictionError) else (read.name, read.pixels)
 
 
+def decode_named(name: str, image: ImageLike, channels: int) -> np.ndarray | PredictionError:
+    """The pixels (H, W, channels) uint8 of one image at its own size, or why there are none."""
+    decoded = _reading(name, lambda: np.asarray(_decode(image, channels)))
+    return decoded if isinstance(decoded, PredictionError) else decoded.reshape(*decoded.shape[:2], channels)
+
+
 def read_image(name: str, image: ImageLike, preprocessing: Preprocessing) -> ReadImage | PredictionError:
     """One image as the network wants it, or why there is none."""
-    try:
+
+    def read() -> ReadImage:
         decoded = _decode(image, preprocessing.channels)
         size = (decoded.height, decoded.width) if isinstance(decoded, Image.Image) else decoded.shape[:2]
         return ReadImage(name, preprocessing.to_pixels(decoded), (size[0], size[1]))
+
+    return _reading(name, read)
+
+
+def _reading(name: str, read: Callable[[], T]) -> T | PredictionError:
+    """What `read` gives, or why it gives nothing."""
+    try:
+        return read()
     except InputError as error:
         return PredictionError(name, str(error))
     except FileNotFoundError:
