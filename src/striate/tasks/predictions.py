@@ -133,10 +133,9 @@ def read_pixels(name: str, image: ImageLike, preprocessing: Preprocessing) -> tu
     return read if isinstance(read, PredictionError) else (read.name, read.pixels)
 
 
-def decode_named(name: str, image: ImageLike, channels: int) -> np.ndarray | PredictionError:
-    """The pixels (H, W, channels) uint8 of one image at its own size, or why there are none."""
-    decoded = _reading(name, lambda: np.asarray(_decode(image, channels)))
-    return decoded if isinstance(decoded, PredictionError) else decoded.reshape(*decoded.shape[:2], channels)
+def read_picture(name: str, image: ImageLike, channels: int) -> np.ndarray | Image.Image | PredictionError:
+    """One image as it is, decoded: (H, W, channels) uint8 or Pillow's, or why there is none."""
+    return _or_error(name, lambda: _decode(image, channels))
 
 
 def read_image(name: str, image: ImageLike, preprocessing: Preprocessing) -> ReadImage | PredictionError:
@@ -147,11 +146,11 @@ def read_image(name: str, image: ImageLike, preprocessing: Preprocessing) -> Rea
         size = (decoded.height, decoded.width) if isinstance(decoded, Image.Image) else decoded.shape[:2]
         return ReadImage(name, preprocessing.to_pixels(decoded), (size[0], size[1]))
 
-    return _reading(name, read)
+    return _or_error(name, read)
 
 
-def _reading(name: str, read: Callable[[], T]) -> T | PredictionError:
-    """What `read` gives, or why it gives nothing."""
+def _or_error(name: str, read: Callable[[], T]) -> T | PredictionError:
+    """What `read` gives, or what is wrong with the image of this name."""
     try:
         return read()
     except InputError as error:

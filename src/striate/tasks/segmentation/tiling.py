@@ -28,13 +28,15 @@ def predict_in_tiles(
     run: "ForwardFn",
 ) -> Iterator[Any]:
     """The mask of each image at its own resolution, or a PredictionError, in order."""
-    from striate.tasks.predictions import PredictionError, decode_named
+    from striate.tasks.predictions import PredictionError, read_picture
 
     for name, image in named:
-        pixels = decode_named(name, image, preprocessing.channels)
-        if isinstance(pixels, PredictionError):
-            yield pixels
+        picture = read_picture(name, image, preprocessing.channels)
+        if isinstance(picture, PredictionError):
+            yield picture
         else:
+            decoded = np.asarray(picture)
+            pixels = decoded.reshape(*decoded.shape[:2], preprocessing.channels)
             mask, confidence = tiled_mask(run, pixels, preprocessing.crop_size, len(class_names))
             yield mask_prediction(name, mask, confidence, class_names)
 
