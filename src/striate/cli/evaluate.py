@@ -13,6 +13,7 @@ from striate.cli.console import (
     Download,
     LabelColumn,
     PathColumn,
+    Root,
     SplitColumn,
     log,
     out,
@@ -45,6 +46,7 @@ def evaluate(
     label_column: LabelColumn = None,
     path_column: PathColumn = None,
     split_column: SplitColumn = None,
+    root: Root = None,
     data_dir: DataDir = None,
     download: Download = False,
     device: Device = "auto",
@@ -63,7 +65,7 @@ def evaluate(
         from striate.tasks.model import load_model
 
     loaded = load_model(model, device=device, download=download, log=log)
-    columns = Columns(path_column, label_column, split_column)
+    columns = Columns(path_column, label_column, split_column, root)
     access = Access(data_dir=data_dir, download=download, log=log, track=track, columns=columns)
     result = evaluate_source(loaded, source, split=split, average=average, batch_size=batch_size, access=access)
     if as_json:
