@@ -13,11 +13,13 @@ _HOMES = {
     "AscentConfig": "striate.synthesis.visualize",
     "AttackRequest": "striate.robustness.attack_model",
     "Augmentation": "striate.data.augmentation",
+    "Baselines": "striate.baselines.baseline",
     "Bench": "striate.engines.benching",
     "CheckResult": "striate.training.checks",
     "Choices": "striate.recipes.choices",
     "ClassProbability": "striate.tasks.classification.predictions",
     "ClassTarget": "striate.synthesis.targets",
+    "Comparison": "striate.evaluation.comparison",
     "DataError": "striate.errors",
     "DataSummary": "striate.data.summary",
     "Dataset": "striate.data.dataset",
@@ -56,6 +58,7 @@ _HOMES = {
     "TrainStyleConfig": "striate.synthesis.train_style",
     "UnitTarget": "striate.synthesis.targets",
     "attack": "striate.robustness.attack_model",
+    "baseline": "striate.baselines.baseline",
     "bench": "striate.engines.benching",
     "build_network": "striate.networks.catalogue",
     "calibrate": "striate.evaluation.temperature_scaling",
@@ -63,6 +66,7 @@ _HOMES = {
     "certify_model": "striate.robustness.certify_model",
     "check_exported": "striate.export.exporting",
     "check_network": "striate.inspection.check_network",
+    "compare": "striate.evaluation.comparison",
     "compress": "striate.compression.compress",
     "describe": "striate.inspection.describe",
     "dream": "striate.synthesis.dream",
@@ -74,6 +78,7 @@ _HOMES = {
     "fool": "striate.synthesis.fool",
     "invert": "striate.synthesis.invert",
     "ledger": "striate.compression.compress",
+    "linear_model": "striate.baselines.linear_model",
     "list_networks": "striate.networks.catalogue",
     "list_runs": "striate.recipes.run_list",
     "load_model": "striate.tasks.model",
@@ -101,6 +106,9 @@ _HOMES = {
 __all__ = [*sorted(_HOMES), "__version__"]
 
 if TYPE_CHECKING:
+    from striate.baselines.baseline import Baselines as Baselines
+    from striate.baselines.baseline import baseline as baseline
+    from striate.baselines.linear_model import linear_model as linear_model
     from striate.compression.compress import compress as compress
     from striate.compression.compress import ledger as ledger
     from striate.data.augmentation import Augmentation as Augmentation
@@ -121,6 +129,8 @@ if TYPE_CHECKING:
     from striate.errors import NonFiniteLoss as NonFiniteLoss
     from striate.errors import RunError as RunError
     from striate.errors import StriateError as StriateError
+    from striate.evaluation.comparison import Comparison as Comparison
+    from striate.evaluation.comparison import compare as compare
     from striate.evaluation.evaluate_model import SourceEvaluation as SourceEvaluation
     from striate.evaluation.evaluate_model import evaluate as evaluate
     from striate.evaluation.label_errors import LabelErrors as LabelErrors

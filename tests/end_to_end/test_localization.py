@@ -15,6 +15,7 @@ from PIL import Image
 from safetensors.torch import load_file
 
 import striate
+from striate.data.objects import settle
 from striate.data.readers.sources import open_source
 from striate.errors import InputError
 from striate.tasks.localization.task import Localization
@@ -139,7 +140,7 @@ def test_other_tools_say_that_they_are_for_classifiers(trained, striate_command)
         (("--loss", "l3"), "the loss of localization must be l2 or smooth_l1 or giou but is 'l3'"),
         (("--mixup", "0.2"), "images cannot be mixed in localization"),
         (("--class-weights",), "class weights are for classification"),
-        (("--task", "locate"), "the task must be classification or localization but is 'locate'"),
+        (("--task", "locate"), "but is 'locate'"),
         (("--output", "sigmoid"), "a single sigmoid output tells two classes apart but the task is localization"),
     ],
 )
@@ -256,7 +257,11 @@ def test_voc_folders_of_real_cells(shared_data):
     dataset = open_source(shared_data / "bccd")
     assert len(dataset) == 292
     assert set(dataset.class_names) <= {"RBC", "WBC", "Platelets"}
-    assert any("without an area" in notice for notice in dataset.notices)
+    _, flaws = settle(dataset.objects, np.full((len(dataset), 2), (480, 640)), dataset.images.name)
+    assert [flaw.split(".jpg, ")[1] for flaw in flaws] == [
+        "object 13: no area, left out",
+        "object 4: no area, left out",
+    ]
     task = Localization(dataset.class_names)
     annotations = task.annotations(dataset)
     assert (annotations.sizes == (480, 640)).all()

@@ -63,7 +63,7 @@ def write_table(answers: "Iterable[Prediction | PredictionError]") -> bool:
             has_errors = True
             continue
         is_first = widths == [0, 0]
-        names = [printable(guess.name) for guess in answer.classes]
+        names = [printable(name) for name, _, _ in _lines_of(answer)]
         widths[1] = max(widths[1], min(_WIDEST_NAME, max(len("class"), *(cell_len(name) for name in names))))
         bar_cells = _BAR_CELLS if out.width >= _WIDE else _BAR_CELLS // 2
         room = out.width - widths[1] - bar_cells - len("   100.0 % ") - 4
@@ -80,14 +80,22 @@ def write_table(answers: "Iterable[Prediction | PredictionError]") -> bool:
 
 
 def _rows(path: str, prediction: "Prediction", widths: list[int], bar_cells: int) -> Iterator[Text]:
-    for place, guess in enumerate(prediction.classes):
-        bar = "█" * round(bar_cells * guess.probability)
+    for place, (name, probability, note) in enumerate(_lines_of(prediction)):
         start = _pad(path if place == 0 else "", widths[0])
-        box = getattr(prediction, "box_xyxy", None)
-        if box is not None and place == 0:
-            bar = f"{bar}  box {' '.join(f'{value:.0f}' for value in box)}"
-        line = f" {start}  {_pad(printable(guess.name), widths[1])}  {100 * guess.probability:5.1f} % {bar}"
+        line = f" {start}  {_pad(printable(name), widths[1])}"
+        if probability is not None:
+            line += f"  {100 * probability:5.1f} % {'█' * round(bar_cells * probability)}{'  ' * bool(note)}{note}"
         yield Text(line, style="" if place == 0 else "dim")
+
+
+def _lines_of(prediction: Any) -> list[tuple[str, float | None, str]]:
+    """Name, probability and a note of each row of an image: the task's own, or a row a class."""
+    if hasattr(prediction, "rows"):
+        rows: list[tuple[str, float | None, str]] = prediction.rows()
+        return rows
+    box = getattr(prediction, "box_xyxy", None)
+    note = "" if box is None else f"box {' '.join(f'{value:.0f}' for value in box)}"
+    return [(guess.name, guess.probability, "" if k else note) for k, guess in enumerate(prediction.classes)]
 
 
 def _pad(text: str, width: int) -> str:

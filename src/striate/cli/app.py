@@ -16,10 +16,12 @@ import typer
 
 from striate.cli import (
     attack,
+    baseline,
     bench,
     cache,
     calibrate,
     certify,
+    compare,
     compress,
     demo,
     describe,
@@ -87,7 +89,9 @@ _COMMANDS: dict[str, dict[str, Callable[..., object]]] = {
         "data": data_command.look_at_data,
         "train": train.train,
         "evaluate": evaluate.evaluate,
+        "compare": compare.compare,
         "errors": errors.errors,
+        "baseline": baseline.baseline,
         "predict": predict.predict,
         "calibrate": calibrate.calibrate,
         "report": report.report,

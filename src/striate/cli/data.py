@@ -49,6 +49,13 @@ def look_at_data(
     shard_mb: Annotated[
         int, typer.Option("--shard-mb", min=1, metavar="MB", help="Millions of bytes in one shard.")
     ] = 256,
+    ignore_index: Annotated[
+        int | None, typer.Option("--ignore-index", metavar="VALUE", help="A value of masks that counts for nothing.")
+    ] = None,
+    task: Annotated[
+        str | None,
+        typer.Option("--task", metavar="TASK", help="Whose annotations to read, where there are several kinds."),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Summarise images: counts, sizes, broken files, leaks.
@@ -67,6 +74,8 @@ def look_at_data(
         download=download,
         log=log,
         columns=Columns(path_column, label_column, split_column, root),
+        task=task,
+        ignore_index=ignore_index,
     )
     if shards is not None:
         _write_shards(dataset, shards, shard_mb, as_json=as_json)

@@ -112,17 +112,17 @@ def frozen_network(
     from striate.recipes.prepare import network_of
     from striate.tasks.model import load_model
 
-    is_run = _is_model(Path(source))
+    is_run = is_model(Path(source))
     if weights is None and network is not None:
         raise InputError("a network without weights gives features of nothing; add --weights, or leave --network out")
     if weights is None:
         return (load_model(source, device=device, log=log), None) if is_run else (None, source)
-    is_whole = network is None and _is_model(Path(weights))
+    is_whole = network is None and is_model(Path(weights))
     ref = weights if is_whole else f"{network or network_of(weights)}:{weights}"
     return load_model(ref, device=device, download=download, log=log), None if is_run else source
 
 
-def _is_model(path: Path) -> bool:
+def is_model(path: Path) -> bool:
     """Whether a path is a run with a model in it, or a model's file."""
     from striate.weights.compressed_file import is_compressed_file
     from striate.weights.model_file import MODEL_FILE, is_model_file

@@ -47,6 +47,9 @@ def evaluate(
     path_column: PathColumn = None,
     split_column: SplitColumn = None,
     root: Root = None,
+    ignore_index: Annotated[
+        int | None, typer.Option("--ignore-index", metavar="VALUE", help="A value of masks that counts for nothing.")
+    ] = None,
     data_dir: DataDir = None,
     download: Download = False,
     device: Device = "auto",
@@ -66,7 +69,9 @@ def evaluate(
 
     loaded = load_model(model, device=device, download=download, log=log)
     columns = Columns(path_column, label_column, split_column, root)
-    access = Access(data_dir=data_dir, download=download, log=log, track=track, columns=columns)
+    access = Access(
+        data_dir=data_dir, download=download, log=log, track=track, columns=columns, ignore_index=ignore_index
+    )
     result = evaluate_source(loaded, source, split=split, average=average, batch_size=batch_size, access=access)
     if as_json:
         show_json(result.to_json())

@@ -43,19 +43,29 @@ def train(
         typer.Argument(
             metavar="SOURCE",
             help="digits, mnist, fashion-mnist, cifar10, cifar100, or a path: a folder with a subfolder "
-            "per class, a CSV, IDX files, CIFAR binary files, an .npz.",
+            "per class or with masks beside images, a CSV, IDX files, CIFAR binary files, an .npz.",
             show_default=False,
         ),
     ] = None,
     task: Annotated[
         str | None,
         typer.Option(
-            "--task", metavar="classification|localization", help="What to learn; by default the source tells."
+            "--task",
+            metavar="classification|localization|detection|segmentation",
+            help="What to learn; by default the source tells.",
         ),
     ] = None,
     network: Annotated[
         str | None,
         typer.Option("--network", "-n", metavar="NAME", help="See `striate networks`; or timm:NAME, torchvision:NAME."),
+    ] = None,
+    encoder: Annotated[
+        str | None,
+        typer.Option(
+            "--encoder",
+            metavar="NAME[:WEIGHTS]",
+            help="The network on whose features --network is built, such as unet's.",
+        ),
     ] = None,
     epochs: Annotated[int | None, typer.Option("--epochs", "-e", help="Passes over the training images.")] = None,
     run: Annotated[
@@ -141,6 +151,9 @@ def train(
         int,
         typer.Option("--max-pixels", min=1, help="Refuse images with more pixels than this.", rich_help_panel=DATA),
     ] = 100_000_000,
+    ignore_index: Annotated[
+        int | None, _option("--ignore-index", DATA, "A value of masks that counts for nothing.", "VALUE")
+    ] = None,
     stream: Annotated[
         bool,
         typer.Option(
@@ -174,7 +187,13 @@ def train(
         float | None, _option("--warmup", OPTIMISING, "Share of the run in which the rate rises.")
     ] = None,
     loss: Annotated[
-        str | None, _option("--loss", OPTIMISING, "Of the box, in localization. [default: l2]", "l2|smooth_l1|giou")
+        str | None,
+        _option(
+            "--loss",
+            OPTIMISING,
+            "Of the box, in localization (default l2); of pixels, in segmentation (default cross_entropy).",
+            "l2|smooth_l1|giou|cross_entropy|dice|cross_entropy_dice",
+        ),
     ] = None,
     label_smoothing: Annotated[float | None, _option("--label-smoothing", OPTIMISING, "In [0, 1].")] = None,
     class_weights: Annotated[
@@ -261,7 +280,7 @@ def train(
         from striate.robustness.request import parse_fraction
 
     choices = Choices(
-        task=task, loss=loss, network=network, weights=weights,
+        task=task, loss=loss, network=network, encoder=encoder, weights=weights,
         image_size=image_size, subtract=subtract, output=output, epochs=epochs, batch_size=batch_size,
         optimizer=optimizer, learning_rate=learning_rate, momentum=momentum, weight_decay=weight_decay,
         schedule=schedule, warmup=warmup, label_smoothing=label_smoothing, use_class_weights=class_weights,
@@ -277,7 +296,15 @@ def train(
     )  # fmt: skip
     display = LiveDisplay()
     columns = Columns(path_column, label_column, split_column, root)
-    access = Access(data_dir=data_dir, download=download, max_pixels=max_pixels, log=log, track=track, columns=columns)
+    access = Access(
+        data_dir=data_dir,
+        download=download,
+        max_pixels=max_pixels,
+        log=log,
+        track=track,
+        columns=columns,
+        ignore_index=ignore_index,
+    )
     if resume is not None:
         if epochs is not None:
             raise InputError(

@@ -32,7 +32,8 @@ class Augmentation:
     """Random augmentation of training images; off by default. InputError for values out of range.
 
     `crop_scale` (low, high): random resized crop of that share of the area, aspect 3/4 to 4/3; None for the centre
-    crop. `flip`: left and right change places in half of the images; while training, in each image every other
+    crop. `crop_size` (height, width): what training sees, where that is less than what evaluation does; random crops then keep
+    its aspect to within an eighth. `flip`: left and right change places in half of the images; while training, in each image every other
     epoch. `shift_px`: largest shift in each direction, the border filled by reflection. `rotation_degrees`: largest
     turn either way. `brightness`, `contrast`, `saturation`: largest relative change; `hue` in turns of the colour
     circle (<= 0.5). `pca_color`: standard deviation of AlexNet's noise along the principal colours (0.1 in the
@@ -52,6 +53,7 @@ class Augmentation:
     pca_color: float = 0.0
     cutout_px: int = 0
     mixup: float = 0.0
+    crop_size: tuple[int, int] | None = None
 
     def __post_init__(self) -> None:
         if self.crop_scale is not None and not (
@@ -59,6 +61,14 @@ class Augmentation:
         ):
             raise InputError(
                 f"crop_scale must be two shares of the area, 0 < low <= high <= 1, but is {self.crop_scale}"
+            )
+        if self.crop_size is not None and (
+            self.crop_scale is None
+            or len(self.crop_size) != 2
+            or not all(type(side) is int and side >= 1 for side in self.crop_size)
+        ):
+            raise InputError(
+                f"crop_size must be a height and a width in pixels, beside a crop_scale, but is {self.crop_size}"
             )
         for name in ("shift_px", "brightness", "contrast", "saturation", "pca_color", "cutout_px", "mixup"):
             if not 0 <= getattr(self, name) < math.inf:
@@ -282,15 +292,20 @@ def shift(images: Tensor, down: Tensor, right: Tensor) -> Tensor:
     return moved.gather(3, columns[:, None, None, :].expand(shape))
 
 
-def rotate(images: Tensor, degrees: Tensor) -> Tensor:
-    """Turned counter-clockwise about the centre by `degrees` (N,), bilinear, corners filled by reflection: float32."""
+def rotate(images: Tensor, degrees: Tensor, *, interpolation: str = "bilinear") -> Tensor:
+    """Turned counter-clockwise about the centre by `degrees` (N,), corners filled by reflection: float32.
+
+    `interpolation` is "bilinear", or "nearest" for images whose values are numbers of classes.
+    """
     height, width = images.shape[2:]
     angles = torch.deg2rad(degrees)
     cos, sin, zero = angles.cos(), angles.sin(), torch.zeros_like(angles)
     # from output to input, in coordinates that run from -1 to 1 along both sides
     rows = [torch.stack([cos, -sin * (height / width), zero], 1), torch.stack([sin * (width / height), cos, zero], 1)]
     grid = functional.affine_grid(torch.stack(rows, 1), list(images.shape), align_corners=False)
-    return functional.grid_sample(images.to(torch.float32), grid, padding_mode="reflection", align_corners=False)
+    return functional.grid_sample(
+        images.to(torch.float32), grid, mode=interpolation, padding_mode="reflection", align_corners=False
+    )
 
 
 def change_brightness(images: Tensor, factors: Tensor) -> Tensor:

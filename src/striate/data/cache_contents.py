@@ -10,6 +10,7 @@ from striate.errors import InputError
 
 KINDS = {
     "packs": "decoded images",
+    "masks": "decoded masks",
     "sizes": "sizes of streamed images",
     "modes": "ways of computing that were measured",
     "engines": "engines that were measured, with exported copies",

@@ -2,9 +2,13 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from striate.data.masks import Masks
+    from striate.data.objects import Objects
 
 SPLITS = ("train", "validation", "test")
 NO_SPLIT = -1
@@ -32,7 +36,9 @@ class Dataset:
     `has_index_labels`: the source names its classes only by number (a CSV with an index column), so that for a model with other
     names the numbers are its output indices. `notices` are lines that the user should see (files passed over and why).
     `columns` is the line that says which column of a table was read as what. `boxes` (N, 4) float64, where the source has them, are
-    (x1, y1, x2, y2) of one object an image, in pixels of the image as it is shown; NaN for an image without one.
+    (x1, y1, x2, y2) of one object an image, in pixels of the image as it is shown; NaN for an image without one. `objects`, where the
+    source has several an image, are all of them, with classes of their own numbering; labels and boxes are then those of the largest.
+    `masks`, where the source has them, say the class of every pixel; `labels` then are all 0.
     """
 
     source: str
@@ -46,6 +52,8 @@ class Dataset:
     root: Path | None = None
     columns: str | None = None
     boxes: np.ndarray | None = None
+    objects: "Objects | None" = None
+    masks: "Masks | None" = None
 
     def __len__(self) -> int:
         return len(self.labels)

@@ -112,6 +112,32 @@ def image_pixels(image: Image.Image, channels: int, *, max_pixels: int = MAX_PIX
 
 
 @contextmanager
+def opened_as_stored(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Iterator[Image.Image]:
+    """Pillow's image of a file, neither turned nor converted, only its header read: for files whose numbers are no colours.
+
+    Whatever goes wrong inside the block with a damaged file is an InputError like those of `decode_image`.
+    """
+    with _costing_the_image(), _strict_pillow:
+        image = _open(data)
+        _check_size(image.size, max_pixels)
+        try:
+            yield image
+        except InputError:
+            raise
+        except Exception as error:  # Pillow's readers raise nearly anything on damaged files
+            raise InputError(_damage(error)) from error
+
+
+def stored_orientation(data: bytes) -> int:
+    """The EXIF orientation of an encoded image, 1 to 8; 1 where it has none or cannot be read."""
+    try:
+        with opened_as_stored(data) as image:
+            return _orientation(image)
+    except InputError:
+        return 1
+
+
+@contextmanager
 def _costing_the_image() -> Iterator[None]:
     """Too little memory for an image costs that image, like any other reason."""
     try:

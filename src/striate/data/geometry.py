@@ -21,18 +21,19 @@ class Geometry:
     """How n images were moved, `packed_shapes` (n, 2) being their (height, width) in the pack; nothing is computed until it is asked.
 
     `crops` (n, 4) are random crops as (top, left, height, width) in packed pixels, None for the centre; `changes` those drawn for
-    these images, None for none.
+    these images, None for none. `view_size` (height, width) is what the network sees, where that is not the preprocessing's crop.
     """
 
     preprocessing: Preprocessing
     packed_shapes: np.ndarray
     crops: np.ndarray | None = None
     changes: "Changes | None" = None
+    view_size: tuple[int, int] | None = None
 
     @property
     def size(self) -> tuple[int, int]:
         """(height, width) of what the network sees."""
-        return self.preprocessing.crop_size
+        return self.view_size or self.preprocessing.crop_size
 
     def matrices(self, original_shapes: np.ndarray) -> np.ndarray:
         """(n, 2, 3) float64: (x, y, 1) in the original images, of these (height, width) (n, 2), to (x, y) in what the network sees."""

@@ -38,7 +38,7 @@ def hash_image(data: bytes | np.ndarray) -> bytes:
 
 
 def fingerprint(dataset: Dataset, hashes: np.ndarray) -> str:
-    """64 hexadecimal digits that change with any image's name, bytes, class name, given split or box, and nothing else."""
+    """64 hexadecimal digits that change with any image's name, bytes, class name, given split, box or mask, and nothing else."""
     digest = hashlib.sha256()
     rows = sorted(
         (dataset.images.name(i), dataset.class_names[dataset.labels[i]], int(dataset.given_splits[i]), bytes(hashes[i]))
@@ -50,6 +50,17 @@ def fingerprint(dataset: Dataset, hashes: np.ndarray) -> str:
     if dataset.boxes is not None:
         for name, box in sorted((dataset.images.name(i), dataset.boxes[i].tolist()) for i in range(len(dataset))):
             digest.update(f"{name}\0{box}\0".encode())
+    if (objects := dataset.objects) is not None:
+        places = range(len(objects))
+        listed = sorted((dataset.images.name(int(objects.images[k])), int(objects.numbers[k]), k) for k in places)
+        digest.update(repr((objects.class_names, objects.are_fractions)).encode())
+        for name, _, k in listed:
+            digest.update(
+                f"{name}\0{objects.labels[k]}\0{objects.boxes[k].tolist()}\0{objects.are_ignored[k]}\0".encode()
+            )
+    if dataset.masks is not None:
+        digest.update(repr(dataset.class_names).encode())
+        digest.update(dataset.masks.digest().encode())
     return digest.hexdigest()
 
 

@@ -26,7 +26,8 @@ class Access:
     """Access to data, as against which data: nothing here changes what is read, unless it is refused.
 
     `data_dir` is where named sets lie, `download` allows them to be fetched, `max_pixels` refuses larger images. `tell` and
-    `track` hear what happens; nothing is printed otherwise. `columns` are those of a CSV that are asked for.
+    `track` hear what happens; nothing is printed otherwise. `columns` are those of a CSV that are asked for. `task` says which annotations
+    to read where there are several kinds, and `ignore_index` which value of masks counts for nothing.
     """
 
     data_dir: str | Path | None = None
@@ -36,6 +37,8 @@ class Access:
     log: Log = log_nothing
     track: Track = track_silently
     columns: Columns = NO_COLUMNS
+    task: str | None = None
+    ignore_index: int | None = None
 
 
 @dataclass(frozen=True)
@@ -50,7 +53,15 @@ class OpenedData:
 def open_data(source: str | Path, access: Access) -> OpenedData:
     """Scan a source and hash its images; what the scan noticed is told. Raises DataError."""
     data_dir = None if access.data_dir is None else Path(access.data_dir)
-    dataset = open_source(source, data_dir=data_dir, download=access.download, log=access.log, columns=access.columns)
+    dataset = open_source(
+        source,
+        data_dir=data_dir,
+        download=access.download,
+        log=access.log,
+        columns=access.columns,
+        task=access.task,
+        ignore_index=access.ignore_index,
+    )
     for notice in dataset.notices:
         access.log(notice)
     hashes = hash_images(dataset, track=access.track, num_workers=access.num_workers)

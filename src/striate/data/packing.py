@@ -148,6 +148,7 @@ def pack_key(unique_hashes: np.ndarray, preprocessing: Preprocessing, max_pixels
         "resize": preprocessing.resize,
         "resize_size": preprocessing.resize_size,
         "interpolation": preprocessing.interpolation,
+        **({"fit": preprocessing.crop_size} if preprocessing.resize == "fit" else {}),
     }
     digest = hashlib.blake2b(json.dumps(how, sort_keys=True).encode(), digest_size=16)
     digest.update(np.ascontiguousarray(unique_hashes).data)

@@ -40,8 +40,9 @@ MAX_ASPECT = 2
 class Preprocessing:
     """The preprocessing from image to network input.
 
-    `resize` brings the short side ("short_side", aspect kept) or both sides ("stretch") to `resize_size` pixels,
-    antialiased; then the centre of `crop_size` (height, width) is cut out. Pixels 0..255 are multiplied by `scale`, put
+    `resize` brings the short side ("short_side", aspect kept) or both sides ("stretch") to `resize_size` pixels, or the whole image
+    to `crop_size` ("fit"), antialiased; then the centre of `crop_size` (height, width) is cut out. Pixels 0..255 are
+    multiplied by `scale`, put
     in `channel_order`, and `mean` is subtracted and `std` divided by, one number a channel, in the units after scaling
     and the order after ordering. `mean_image`, a PNG in base64 of `crop_size` and `channels` (see data.mean_image), is
     subtracted from the pixels before all that. Raises InputError when the parts do not fit together.
@@ -52,7 +53,7 @@ class Preprocessing:
     crop_size: tuple[int, int]
     mean: tuple[float, ...]
     std: tuple[float, ...]
-    resize: Literal["short_side", "stretch"] = "short_side"
+    resize: Literal["short_side", "stretch", "fit"] = "short_side"
     interpolation: Interpolation = "bilinear"
     channel_order: Literal["RGB", "BGR"] = "RGB"
     scale: float = 1 / 255
@@ -76,10 +77,10 @@ class Preprocessing:
                 f"preprocessing needs one mean and one std a channel but has {self.channels} channels, "
                 f"{len(self.mean)} means and {len(self.std)} stds"
             )
-        if self.resize not in ("short_side", "stretch") or self.interpolation not in _FILTERS:
+        if self.resize not in ("short_side", "stretch", "fit") or self.interpolation not in _FILTERS:
             raise InputError(
                 f"preprocessing cannot resize by {self.resize!r} with {self.interpolation!r} interpolation; "
-                f"it knows short_side and stretch with {', '.join(_FILTERS)}"
+                f"it knows short_side, stretch and fit with {', '.join(_FILTERS)}"
             )
         if self.channel_order not in ("RGB", "BGR") or (self.channel_order == "BGR" and self.channels != 3):
             raise InputError(f"channel order {self.channel_order!r} does not fit {self.channels} channels")
@@ -119,6 +120,8 @@ class Preprocessing:
     def resized_size(self, height: int, width: int) -> tuple[int, int]:
         """(height, width) after resizing, before anything is cut; torchvision's rounding."""
         size = self.resize_size
+        if self.resize == "fit":
+            return self.crop_size
         if self.resize == "stretch":
             return size, size
         if height <= width:

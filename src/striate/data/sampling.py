@@ -18,6 +18,8 @@ from striate.errors import InputError
 
 CROP_ASPECT = (3 / 4, 4 / 3)
 """Smallest and largest width : height of a random crop."""
+ASPECT_CHANGE = 9 / 8
+"""By so much at most the aspect of a random crop differs from that of what it is resized to, where crops keep aspects."""
 _CROP_TRIES = 10
 # what PyTorch's `interpolate` calls, which itself has no `out`
 _resize: Callable[..., Tensor] = torch._C._nn._upsample_bilinear2d_aa
@@ -201,11 +203,17 @@ def _split_mix(numbers: np.ndarray) -> np.ndarray:
     return np.asarray(bits ^ (bits >> np.uint64(31)))
 
 
-def random_crop_boxes(shapes: np.ndarray, scale: tuple[float, float], generator: torch.Generator) -> np.ndarray:
+def random_crop_boxes(
+    shapes: np.ndarray,
+    scale: tuple[float, float],
+    generator: torch.Generator,
+    *,
+    aspect: tuple[float, float] = CROP_ASPECT,
+) -> np.ndarray:
     """(top, left, height, width), int64 (n, 4), of a random part of each image of `shapes` (n, 2) (height, width).
 
     As in Inception's training (arXiv:1409.4842, section 6) and torchvision's RandomResizedCrop: the area is uniform in
-    `scale`, the logarithm of the aspect uniform in that of `CROP_ASPECT`; the first of ten tries that fits into the
+    `scale`, the logarithm of the aspect, width : height, uniform in that of `aspect`; the first of ten tries that fits into the
     image is placed uniformly. Where none fits, the whole image is taken, its overlong ends cut.
     """
     shapes = np.asarray(shapes, np.int64)
@@ -213,7 +221,7 @@ def random_crop_boxes(shapes: np.ndarray, scale: tuple[float, float], generator:
     draws = torch.rand(num_draws, generator=generator, device=generator.device, dtype=torch.float32)
     of_area, of_aspect, of_top, of_left = draws.cpu().to(torch.float64).numpy()
     heights, widths = shapes[:, :1], shapes[:, 1:]
-    low, high = map(math.log, CROP_ASPECT)
+    low, high = map(math.log, aspect)
     areas = heights * widths * (scale[0] + (scale[1] - scale[0]) * of_area)
     aspects = np.exp(low + (high - low) * of_aspect)
     crop_heights, crop_widths = np.rint(np.sqrt(areas / aspects)), np.rint(np.sqrt(areas * aspects))
@@ -223,14 +231,15 @@ def random_crop_boxes(shapes: np.ndarray, scale: tuple[float, float], generator:
     first = np.arange(len(shapes)), fits.argmax(1)
     boxes = np.stack([each[first] for each in tries], 1).astype(np.int64)
     for place in np.flatnonzero(~fits[first]).tolist():
-        boxes[place] = _widest_box(*shapes[place].tolist())
+        height, width = shapes[place].tolist()
+        boxes[place] = _widest_box(height, width, aspect)
     return boxes
 
 
-def _widest_box(height: int, width: int) -> tuple[int, int, int, int]:
+def _widest_box(height: int, width: int, aspect: tuple[float, float]) -> tuple[int, int, int, int]:
     """The whole image, its overlong ends cut."""
-    crop_height = min(height, max(1, round(width / CROP_ASPECT[0])))
-    crop_width = min(width, max(1, round(height * CROP_ASPECT[1])))
+    crop_height = min(height, max(1, round(width / aspect[0])))
+    crop_width = min(width, max(1, round(height * aspect[1])))
     return (height - crop_height) // 2, (width - crop_width) // 2, crop_height, crop_width
 
 

@@ -220,7 +220,9 @@ def _check_training(dataset: Dataset, assigned: np.ndarray) -> None:
 
 
 def _missing_class_notices(dataset: Dataset, assigned: np.ndarray) -> list[str]:
-    """A line for each split that lacks classes: training of all, the others of those trained on."""
+    """A line for each split that lacks classes: training of all, the others of those trained on; none where pixels have them."""
+    if dataset.masks is not None:
+        return []
     trained = np.unique(dataset.labels[assigned == _TRAIN])
     all_classes = np.arange(len(dataset.class_names))
     notices = []

@@ -21,7 +21,7 @@ from striate.notebook import Shown
 from striate.tasks.classification.logits import tempered
 from striate.tasks.labels import map_labels
 from striate.tasks.model import Model, load_model
-from striate.tasks.task import Annotations, Figures
+from striate.tasks.task import Annotations, Figures, Task
 
 ALL = "all"
 
@@ -167,6 +167,7 @@ def open_parts(model: Model, source: str | Path | None, access: Access) -> Parts
 
     Raises as `evaluate` does.
     """
+    access = dataclasses.replace(access, task=model.task.name)
     trained_on = own_data(model.provenance)
     data = _open_own(trained_on, access) if source is None else open_data(source, access)
     is_own = trained_on is not None and data.fingerprint == trained_on["fingerprint"]
@@ -177,14 +178,16 @@ def open_parts(model: Model, source: str | Path | None, access: Access) -> Parts
         )
     if problem := model.task.problem_with(data.dataset):
         raise DataError(f"{data.dataset.source} cannot serve for {model.task.name}: {problem}")
-    labels = map_labels(data.dataset, model.class_names, log=access.log)
-    annotations = model.task.annotations(data.dataset, log=access.log, labels=labels)
+    labels = None  # of many objects an image the task matches the classes itself
+    if model.task.class_names_of(data.dataset) == data.dataset.class_names or data.dataset.objects is None:
+        labels = map_labels(data.dataset, model.class_names, log=access.log)
+    annotations = model.task.annotations(data.dataset, log=access.log, labels=labels, preprocessing=model.preprocessing)
     if is_own and trained_on:
         access = dataclasses.replace(access, max_pixels=trained_on["max_pixels"])  # the same images could be read then
     packed = pack_data(data, model.preprocessing, access)
     serves = model.task.usable(data.dataset)
     parts = (
-        _own_parts(data, packed.usable & serves, trained_on, model.task.least_classes)
+        _own_parts(data, packed.usable & serves, trained_on, model.task)
         if is_own and trained_on
         else _given_parts(data.dataset)
     )
@@ -254,22 +257,24 @@ def _open_own(trained_on: dict[str, Any] | None, access: Access) -> OpenedData:
     access.log(f"reading {source}, which the model was trained on")
     data_dir = trained_on["data_dir"] if access.data_dir is None else access.data_dir
     columns = access.columns or columns_from_json(trained_on.get("columns"))
-    return open_data(source, dataclasses.replace(access, data_dir=data_dir, columns=columns))
+    ignore_index = trained_on.get("ignore_index") if access.ignore_index is None else access.ignore_index
+    if not isinstance(ignore_index, int | None):
+        raise InputError(f"the model's ignore_index is {ignore_index!r}, no whole number; name a SOURCE to evaluate on")
+    asked = dataclasses.replace(access, data_dir=data_dir, columns=columns, ignore_index=ignore_index)
+    return open_data(source, asked)
 
 
-def _own_parts(
-    data: OpenedData, usable: np.ndarray, trained_on: dict[str, Any], least_classes: int
-) -> dict[str, np.ndarray]:
+def _own_parts(data: OpenedData, usable: np.ndarray, trained_on: dict[str, Any], task: Task) -> dict[str, np.ndarray]:
     """The splits of the training run, made again and compared with its digest."""
     settings = trained_on["splits"]
     splits = split_dataset(
-        data.dataset,
+        task.for_splits(data.dataset),
         data.hashes,
         usable,
         seed=settings["seed"],
         validation_fraction=settings["validation_fraction"],
         test_fraction=settings["test_fraction"],
-        least_classes=least_classes,
+        least_classes=task.least_classes,
     )
     if digest(splits) != settings["digest"]:
         raise DataError(

@@ -47,9 +47,10 @@ def evaluate(
         raise InputError(
             f"labels must lie in [0, {len(task.class_names) - 1}] but run from {labels.min()} to {labels.max()}"
         )
+    batch_size = min(batch_size, task.most_at_once)
     batches = plain_batches(packed, indices, preprocessing, batch_size, torch.device(device))
     tracked = track(batches, "evaluating", -(-len(indices) // batch_size))
-    accumulator = task.accumulator()
+    accumulator = task.final_accumulator()
     targets = partial(plain_targets, annotations, packed, preprocessing)
     accumulate(accumulator, network, tracked, indices, targets, autocast_dtype=autocast_dtype)
     return accumulator.result(indices)

@@ -14,8 +14,6 @@ from striate.data.preprocessing import Preprocessing, crop_center
 from striate.errors import RunError
 from striate.tasks.task import Mistake, Task
 
-MAX_PICTURE_PX = 192
-
 
 def write_mistakes(
     run_dir: Path,
@@ -29,7 +27,7 @@ def write_mistakes(
     evaluation.json.
 
     An entry is {"picture", "name", ...} with what the task says of the mistake; `name_of(index)` is what the user calls the
-    image. Pictures longer than 192 pixels are made smaller; those of an earlier evaluation go. RunError where writing fails.
+    image. Pictures longer than `task.picture_px` are made smaller; those of an earlier evaluation go. RunError where writing fails.
     """
     folder = run_dir / "mistakes"
     try:
@@ -37,7 +35,7 @@ def write_mistakes(
             old.unlink()
         for place, mistake in enumerate(mistakes):
             pixels = task.picture(crop_center(packed.image(mistake.index), preprocessing.crop_size), mistake)
-            write_atomically(folder / f"{place}.png", _png_of(pixels))
+            write_atomically(folder / f"{place}.png", _png_of(pixels, task.picture_px))
     except OSError as error:
         raise RunError(f"{folder} cannot be written: {error.strerror}; free some space and evaluate again") from None
     return [
@@ -50,10 +48,10 @@ def write_mistakes(
     ]
 
 
-def _png_of(pixels: np.ndarray) -> bytes:
+def _png_of(pixels: np.ndarray, longest_px: int) -> bytes:
     """A PNG of pixels (h, w, C): colour where C is 3, else the first channel as grey."""
     picture = Image.fromarray(np.ascontiguousarray(pixels if pixels.shape[2] == 3 else pixels[..., 0]))
-    picture.thumbnail((MAX_PICTURE_PX, MAX_PICTURE_PX))
+    picture.thumbnail((longest_px, longest_px))
     file = io.BytesIO()
     picture.save(file, "PNG")
     return file.getvalue()

@@ -67,6 +67,7 @@ class ResizeAndCrop(nn.Module):
         self.resize_size = preprocessing.resize_size
         self.keeps_aspect = preprocessing.resize == "short_side"
         self.crop_size = preprocessing.crop_size
+        self.fits = preprocessing.resize == "fit"
         self.interpolation: Interpolation = preprocessing.interpolation
 
     def forward(self, images: Tensor) -> Tensor:
@@ -98,6 +99,9 @@ class ResizeAndCrop(nn.Module):
 
     def _resized_size(self, height: int, width: int) -> tuple[Tensor, Tensor]:
         """Preprocessing.resized_size of a size that is known only when the graph runs, as whole scalars."""
+        if self.fits:
+            fitted_height, fitted_width = (torch.scalar_tensor(side, dtype=torch.int64) for side in self.crop_size)
+            return fitted_height, fitted_width
         size = torch.scalar_tensor(self.resize_size, dtype=torch.int64)
         if not self.keeps_aspect:
             return size, size

@@ -54,6 +54,7 @@ from striate.networks.families import (
     xception,
     zfnet,
 )
+from striate.networks.segmenters.catalogue import SEGMENTERS
 from striate.registry import Registry
 
 CATALOGUE: Registry[Entry] = Registry(
@@ -188,6 +189,8 @@ def entry_for(name: str) -> Entry:
     if is_composite(name):
         part, _, base = name.partition(":")
         return composite_entry(part, entry_for(base))
+    if name in SEGMENTERS:
+        return SEGMENTERS[name]
     return external_entry(name) if is_external(name) else CATALOGUE.find(name)
 
 
@@ -195,7 +198,7 @@ def names_network(reference: str) -> bool:
     """Whether it has the form of a network's name, without weights: one of the catalogue, any of a library's, or a part on either."""
     if is_composite(reference):
         return names_network(reference.partition(":")[2])
-    return reference in CATALOGUE or (is_external(reference) and reference.count(":") == 1)
+    return reference in CATALOGUE or reference in SEGMENTERS or (is_external(reference) and reference.count(":") == 1)
 
 
 def split_reference(reference: str) -> tuple[str, str]:

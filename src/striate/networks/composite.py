@@ -8,8 +8,9 @@ from functools import lru_cache
 
 from striate.networks.detectors import fcos
 from striate.networks.entry import Entry
+from striate.networks.segmenters import unet
 
-PARTS: dict[str, Callable[[Entry], Entry]] = {"fcos": fcos.fcos_on}
+PARTS: dict[str, Callable[[Entry], Entry]] = {"fcos": fcos.fcos_on, "unet": unet.unet_on}
 
 
 def is_composite(reference: str) -> bool:

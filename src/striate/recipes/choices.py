@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from striate.errors import InputError
+from striate.networks.catalogue import split_reference
+from striate.networks.composite import PARTS
 from striate.training.recipe import Recipe, check_whole
 
 FREEZE_WORDS = {"all": "nothing", "head": "base", "last-third": "lower"}
@@ -19,12 +21,14 @@ class Choices:
 
     `freeze`: also by what is trained, "all", "head", "last-third" or "gradual"; `precision`: also "float32", "bfloat16" or
     "float16". `image_size`: height and width in pixels that the network sees. `subtract`: "channel_mean", one number a channel (the
-    default), or "mean_image", one a pixel. `stream`: decode images when they are needed, and keep none decoded.
+    default), or "mean_image", one a pixel. `encoder`: NAME or NAME:WEIGHTS, the network on whose features
+    `network` is built. `stream`: decode images when they are needed, and keep none decoded.
     """
 
     task: str | None = None
     loss: str | None = None
     network: str | None = None
+    encoder: str | None = None
     weights: str | None = None
     image_size: int | None = None
     subtract: str | None = None
@@ -80,6 +84,18 @@ class Choices:
             check_whole("batch_size", self.batch_size, 1)
         if self.subtract not in (None, "channel_mean", "mean_image"):
             raise InputError(f"subtract must be channel_mean or mean_image but is {self.subtract!r}")
+
+    def with_encoder_named(self) -> "Choices":
+        """The same choices with the encoder in `network` (PART:BASE) and `weights`. InputError where these say something else."""
+        if self.encoder is None:
+            return self
+        base, weights = split_reference(self.encoder)
+        if self.weights is not None and weights:
+            raise InputError(f"both the encoder and weights name weights, {weights} and {self.weights}; name them once")
+        part = self.network or "unet"
+        if part not in PARTS:
+            raise InputError(f"{part} is built on no encoder; use one of {', '.join(PARTS)}, or leave --encoder out")
+        return dataclasses.replace(self, encoder=None, network=f"{part}:{base}", weights=weights or self.weights)
 
     def applied_to(self, recipe: Recipe) -> Recipe:
         """The recipe with every explicit wish in place of the default."""

@@ -20,6 +20,7 @@ from striate.networks.entry import Entry
 from striate.networks.external import LIBRARIES
 from striate.networks.given import EXTERNAL
 from striate.recipes.choices import Choices
+from striate.recipes.pixel_defaults import pixel_recipe
 from striate.training.recipe import (
     KEEPS_FEATURES,
     Freeze,
@@ -91,7 +92,7 @@ class DataFacts:
     """Facts about the data that defaults follow from: sizes in pixels are medians of a sample, `is_grey` holds for all of it.
 
     `has_fast_bf16`: the device computes bfloat16 natively. `has_graphs`: it is a CUDA device. `moves_targets`: where
-    something lies in an image is to be learnt, too.
+    something lies in an image is to be learnt, too; `labels_pixels`: and of every pixel.
     """
 
     num_train: int
@@ -102,6 +103,7 @@ class DataFacts:
     has_fast_bf16: bool = False
     has_graphs: bool = False
     moves_targets: bool = False
+    labels_pixels: bool = False
 
     @property
     def is_small(self) -> bool:
@@ -174,6 +176,8 @@ def default_recipe(facts: DataFacts, entry: Entry, choices: Choices) -> Recipe:
     Raises InputError when a choice is out of range or the batch is larger than the training part.
     """
     recipe = _from_weights(facts, entry, choices) if choices.weights else _from_scratch(facts, entry, choices)
+    if facts.labels_pixels:
+        recipe = pixel_recipe(recipe, facts.num_train, (facts.height, facts.width), entry.min_size, choices)
     stream_images = STREAM_IMAGES if choices.stream else 0
     recipe = dataclasses.replace(
         recipe,

@@ -9,7 +9,6 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from lightning_fabric import Fabric
 
@@ -61,7 +60,7 @@ def describe_run(
             **({"label": prepared.entry.title, "start": digest_of(prepared.network)} if is_given else {}),
         },
         "task": {"name": prepared.task.name, "settings": prepared.task.settings()},
-        "class_names": list(dataset.class_names),
+        "class_names": list(prepared.task.class_names),
         "preprocessing": prepared.preprocessing.to_json(),
         "data": {
             "fingerprint": prepared.data.fingerprint,
@@ -69,6 +68,7 @@ def describe_run(
             "data_dir": None if access.data_dir is None else str(Path(access.data_dir).absolute()),
             "max_pixels": access.max_pixels,
             "columns": access.columns.to_json() if access.columns else None,
+            "ignore_index": access.ignore_index,
             "train_sketch": make_sketch(prepared.data.hashes[prepared.splits.train]),
             "num_images": len(dataset),
             "counts": {name: _count_classes(prepared, name) for name in SPLITS},
@@ -105,9 +105,7 @@ def describe_run(
 
 
 def _count_classes(prepared: Prepared, split: str) -> dict[str, int]:
-    names = prepared.data.dataset.class_names
-    counts = np.bincount(prepared.data.dataset.labels[prepared.splits[split]], minlength=len(names))
-    return dict(zip(names, counts.tolist(), strict=True))
+    return prepared.task.image_counts(prepared.annotations, prepared.splits[split])
 
 
 def split_names(prepared: Prepared) -> dict[str, list[str]]:
@@ -139,7 +137,7 @@ def summary_line(prepared: Prepared, device: torch.device) -> str:
     changes = [name for name, value in asdict(recipe.augmentation).items() if value]
     name = f"{prepared.entry.title} ({EXTERNAL})" if recipe.network == EXTERNAL else recipe.network
     return (
-        f"{name} at {size}{frozen} on {sizes} images of {len(prepared.data.dataset.class_names)} classes: "
+        f"{name} at {size}{frozen} on {sizes} images of {len(prepared.task.class_names)} classes: "
         f"{epochs} in batches of {recipe.batch_size}, {recipe.optimizer.name} at {recipe.optimizer.learning_rate:.3g}, "
         f"{recipe.schedule.name}{arithmetic}{on_gpu}; augmentation: {', '.join(changes) or 'none'}"
     )

@@ -23,6 +23,7 @@ from striate.networks.catalogue import build_entry, check_input_size, entry_for
 from striate.networks.composite import PARTS
 from striate.networks.entry import Entry
 from striate.networks.given import GivenNetwork, given_entry
+from striate.networks.segmenters.catalogue import SEGMENTERS
 from striate.progress import Log
 from striate.recipes.choices import Choices
 from striate.recipes.defaults import (
@@ -34,6 +35,7 @@ from striate.recipes.defaults import (
     resized_preprocessing,
     sizes_to_try,
 )
+from striate.recipes.pixel_defaults import whole_image_preprocessing
 from striate.tasks.catalogue import task_for
 from striate.tasks.task import Annotations, Task
 from striate.training.frozen.layer_groups import layer_groups, num_open_groups
@@ -80,20 +82,25 @@ def prepare(
     Raises DataError, InputError or ModelFileError with one line when they do not fit together.
     """
     notices: list[str] = []
+    choices = choices.with_encoder_named()
 
     def log(line: str) -> None:
         notices.append(line)
         access.log(line)
 
+    access = dataclasses.replace(access, task=choices.task)
     telling = dataclasses.replace(access, log=log)
     if choices.weights is not None and Path(choices.weights).exists():
         choices = dataclasses.replace(choices, weights=str(Path(choices.weights).absolute()))  # found from anywhere
     data = open_data(source, telling)
     task = task_for(data.dataset, choices.task, choices.loss)
-    choices = dataclasses.replace(choices, task=task.name, image_size=choices.image_size or task.usual_image_size)
+    image_size = task.usual_image_size if choices.image_size is None else choices.image_size
+    choices = dataclasses.replace(choices, task=task.name, image_size=image_size)
     all_images = np.ones(len(data.dataset), bool)
     dry_splits = _split(data, all_images, choices, task)  # refuses hopeless data before any decoding
-    facts = dataclasses.replace(_look(data.dataset, dry_splits, device), moves_targets=task.moves_targets)
+    facts = dataclasses.replace(
+        _look(data.dataset, dry_splits, device), moves_targets=task.moves_targets, labels_pixels=task.labels_pixels
+    )
     num_outputs = task.num_outputs(choices.output or "softmax")
     entry = _choose_entry(choices, facts, task) if given is None else _given_entry(given, choices, facts, num_outputs)
     if choices.image_size is not None:
@@ -119,6 +126,10 @@ def prepare(
                 )
     if task.sees_whole_image:
         preprocessing = dataclasses.replace(preprocessing, resize="stretch", resize_size=max(preprocessing.crop_size))
+    if task.labels_pixels:
+        preprocessing = whole_image_preprocessing(
+            preprocessing, facts.height, facts.width, choices.image_size, entry.min_size
+        )
     check_input_size(entry, preprocessing.crop_size, training=True)
     _check_task(choices, task)
     _check_recipe(default_recipe(facts, entry, choices), entry, network, preprocessing)  # before any decoding
@@ -134,7 +145,7 @@ def prepare(
         if not facts.is_small and len(splits.train) < MANY_IMAGES:
             log(offer_of_weights(entry, len(splits.train)))
     recipe = _with_possible_views(recipe, entry, network, preprocessing, splits, choices, log)
-    annotations = task.annotations(data.dataset, log=log)
+    annotations = task.annotations(data.dataset, log=log, preprocessing=preprocessing)
     return Prepared(data, packed, splits, entry, network, preprocessing, recipe, tuple(notices), task, annotations)
 
 
@@ -142,6 +153,7 @@ def prepare_again(
     source: str, recipe: Recipe, preprocessing: Preprocessing, entry: Entry, access: Access, *, has_checkpoint: bool
 ) -> Prepared:
     """The same run from what its folder says. Weights are read again only where no checkpoint holds them already."""
+    access = dataclasses.replace(access, task=recipe.task)
     data = open_data(source, access)
     packed = pack_data(data, preprocessing, access, stream=recipe.stream_images > 0)
     choices = Choices(
@@ -157,7 +169,7 @@ def prepare_again(
         _initialize_from_images(entry, network, packed, splits, preprocessing)
     else:
         network, _ = _load_weights(entry, recipe.weights, task, num_outputs, channels, recipe.seed, access)
-    annotations = task.annotations(data.dataset, log=access.log)
+    annotations = task.annotations(data.dataset, log=access.log, preprocessing=preprocessing)
     return Prepared(data, packed, splits, entry, network, preprocessing, recipe, (), task, annotations)
 
 
@@ -215,8 +227,10 @@ def _check_task(choices: Choices, task: Task) -> None:
     """Raise InputError for choices that the task has no use for."""
     if choices.mixup and not task.can_mix:
         raise InputError(f"images cannot be mixed in {task.name}; leave --mixup out")
-    if choices.use_class_weights and not task.has_probabilities:
+    if choices.use_class_weights and not (task.has_probabilities or task.labels_pixels):
         raise InputError(f"class weights are for classification, and the task is {task.name}; use --balanced-sampling")
+    if task.labels_pixels and choices.subtract == "mean_image":
+        raise InputError(f"{task.name} sees parts of images, which no mean image fits; use --subtract channel_mean")
     if choices.views and task.moves_targets:
         raise InputError(
             f"features are kept of views whose targets do not move, and those of {task.name} do; use --views 0"
@@ -305,7 +319,7 @@ def _resized(preprocessing: Preprocessing, image_size: int | None) -> Preprocess
 
 def _split(data: OpenedData, usable: np.ndarray, choices: Choices, task: Task) -> Splits:
     return split_dataset(
-        data.dataset,
+        task.for_splits(data.dataset),
         data.hashes,
         usable & task.usable(data.dataset),
         seed=choices.seed or 0,
@@ -331,6 +345,10 @@ def _choose_entry(choices: Choices, facts: DataFacts, task: Task) -> Entry:
     put on the network that would be chosen without it.
     """
     name = choices.network
+    if name in (None, task.usual_network) and task.usual_network and choices.weights is None:
+        return entry_for(task.usual_network)
+    if name in SEGMENTERS and choices.weights is None:
+        return entry_for(str(name))
     if name is None or name in PARTS:
         usual = default_network(facts) if choices.weights is None else network_of(choices.weights)
         base = entry_for(usual).base

@@ -15,6 +15,7 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor
 
+from striate.baselines.run_panel import write_baselines
 from striate.data.dataset import SPLITS
 from striate.data.opening import Access
 from striate.data.preprocessing import Preprocessing
@@ -244,7 +245,7 @@ def plan_run(
         network=prepared.entry.name,
         num_params=sum(param.numel() for param in prepared.network.parameters()),
         image_size=(height, width),
-        class_names=prepared.data.dataset.class_names,
+        class_names=prepared.task.class_names,
         num_images={name: len(prepared.splits[name]) for name in SPLITS},
         epochs=prepared.recipe.epochs,
         batch_size=prepared.recipe.batch_size,
@@ -336,7 +337,10 @@ def _access_of_run(described: dict[str, Any], access: Access) -> Access:
     if access.data_dir is None and stored["data_dir"] is not None:
         access = dataclasses.replace(access, data_dir=stored["data_dir"])
     return dataclasses.replace(
-        access, max_pixels=stored["max_pixels"], columns=access.columns or columns_from_json(stored.get("columns"))
+        access,
+        max_pixels=stored["max_pixels"],
+        columns=access.columns or columns_from_json(stored.get("columns")),
+        ignore_index=stored.get("ignore_index"),
     )
 
 
@@ -626,6 +630,15 @@ def _evaluate(
             prepared.task.class_names,
             [mistake.index for mistake in evaluation.mistakes],
             images.name,
+        )
+        write_baselines(
+            run_dir,
+            prepared.packed,
+            prepared.splits.train,
+            prepared.splits[split],
+            prepared.annotations.labels,
+            prepared.task.class_names,
+            seed=prepared.recipe.seed,
         )
         if described.get("robustness", False):
             write_robustness(

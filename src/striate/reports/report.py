@@ -96,6 +96,7 @@ def _render(
         **(_TASK_VALUES.get(task.name, _no_values)(evaluation) if evaluation else {}),
         inside=_inside(run_dir),
         robustness=_robustness(run_dir),
+        without_network=_without_network(run_dir),
         counts=_counts(run),
         unusual=_unusual_settings(run["recipe"]),
         max_matrix_classes=MAX_MATRIX_CLASSES,
@@ -191,6 +192,15 @@ def _robustness(run_dir: Path) -> dict[str, Any] | None:
         return panel
     points = [(255 * point["epsilon"], point["accuracy"]) for point in panel["curve"]]
     return {**panel, "chart": Markup(figures.robustness_curve(points, math.nan))}
+
+
+def _without_network(run_dir: Path) -> dict[str, Any] | None:
+    """The best of what baselines/run_panel.py wrote, with how many images it was fitted on; None for a run without it."""
+    panel = _read_json(run_dir, "baselines.json")
+    if panel is None or not panel.get("baselines"):
+        return None
+    best = max(panel["baselines"], key=lambda each: each["accuracy"])
+    return {**panel, "best": best}
 
 
 def _inside(run_dir: Path) -> dict[str, Any] | None:

@@ -3,13 +3,17 @@
 import difflib
 from typing import Any
 
+import numpy as np
+
 from striate.data.dataset import Dataset
 from striate.errors import DataError, InputError
 from striate.tasks.classification.task import Classification
+from striate.tasks.detection.task import Detection
 from striate.tasks.localization.task import Localization
+from striate.tasks.segmentation.task import Segmentation
 from striate.tasks.task import Task
 
-TASKS: dict[str, type[Task]] = {each.name: each for each in (Classification, Localization)}
+TASKS: dict[str, type[Task]] = {each.name: each for each in (Classification, Localization, Detection, Segmentation)}
 
 
 def make_task(name: str, class_names: tuple[str, ...], settings: dict[str, Any] | None = None) -> Task:
@@ -17,7 +21,7 @@ def make_task(name: str, class_names: tuple[str, ...], settings: dict[str, Any] 
     if name not in TASKS:
         near = difflib.get_close_matches(name, TASKS, n=1, cutoff=0.5)
         hint = f"; did you mean {near[0]}?" if near else ""
-        raise InputError(f"the task must be {' or '.join(TASKS)} but is {name!r}{hint}")
+        raise InputError(f"the task must be one of {', '.join(TASKS)} but is {name!r}{hint}")
     try:
         return TASKS[name](class_names, **(settings or {}))
     except TypeError:
@@ -29,7 +33,8 @@ def task_for(dataset: Dataset, wanted: str | None, loss: str | None = None) -> T
 
     DataError where they do not suit, InputError for a loss or a task that there is not.
     """
-    task = make_task(wanted or _told_by(dataset), dataset.class_names)
+    name = wanted or _told_by(dataset)
+    task = make_task(name, TASKS[name].class_names_of(dataset) if name in TASKS else dataset.class_names)
     if problem := task.problem_with(dataset):
         raise DataError(f"{dataset.source} cannot serve for {task.name}: {problem}")
     return task.with_loss(loss)
@@ -37,4 +42,8 @@ def task_for(dataset: Dataset, wanted: str | None, loss: str | None = None) -> T
 
 def _told_by(dataset: Dataset) -> str:
     """The richest task that the annotations suit."""
+    if not Segmentation.problem_with(dataset):
+        return Segmentation.name
+    if dataset.objects is not None and len(dataset.objects) > len(np.unique(dataset.objects.images)):
+        return Detection.name
     return Classification.name if Localization.problem_with(dataset) else Localization.name

@@ -7,6 +7,10 @@ from PIL import Image, ImageDraw, ImageFont
 
 ANSWER, TRUTH = (230, 97, 0), (26, 133, 255)
 """Orange for what a model says, blue for what is so."""
+CLASS_COLORS = (
+    ANSWER, (0, 158, 115), (204, 121, 167), (240, 180, 0), (86, 60, 180), (200, 30, 30), (0, 190, 220), (120, 90, 40),
+)  # fmt: skip
+"""For what a model says of several classes, told apart also without colour vision (after Okabe & Ito)."""
 
 
 def draw_box(pixels: np.ndarray, box_xyxy: Sequence[float], color: tuple[int, int, int], words: str = "") -> np.ndarray:

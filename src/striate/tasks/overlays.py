@@ -27,8 +27,11 @@ def write_drawings(answers: Iterable[Any], task: Task, folder: Path, *, log: Log
         if not isinstance(answer, PredictionError):
             path = folder / _free_name(Path(answer.path).stem, taken)
             drawn = task.draw(decode_image(Path(answer.path).read_bytes(), 3), answer)
+            mask = task.mask_file(answer)
             try:
                 Image.fromarray(drawn).save(path)
+                if mask is not None:
+                    mask.save(path.with_name(f"{path.stem}_mask.png"))
             except OSError as error:
                 raise InputError(
                     f"{path} cannot be written: {error.strerror}; name another folder with --out"

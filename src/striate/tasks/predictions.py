@@ -103,6 +103,7 @@ def answer_each(
     """
     if top < 1 or batch_size < 1:
         raise InputError(f"top and batch_size must be at least 1 but are {top} and {batch_size}")
+    batch_size = min(batch_size, task.most_at_once)
     thunks = (partial(read_image, name, image, preprocessing) for name, image in named)
     num_workers = min(8, os.cpu_count() or 1)
     with closing(prefetch(thunks, depth=2 * batch_size, num_workers=num_workers)) as pixels:
@@ -168,7 +169,7 @@ def _answer(
     if not readable:
         return list(batch)
     values = run(np.stack([each.pixels for each in readable]))
-    is_sound = np.asarray(np.isfinite(values).all(axis=1))
+    is_sound = np.asarray(np.isfinite(values.reshape(len(values), -1)).all(axis=1))
     paths = [each.name for each, sound in zip(readable, is_sound, strict=True) if sound]
     sizes = np.array([each.size for each in readable])
     answers = iter(task.answers(paths, values[is_sound], sizes[is_sound], preprocessing, top))

@@ -16,6 +16,7 @@ from striate.errors import InputError
 
 if TYPE_CHECKING:
     import torch
+    from PIL import Image
     from torch import Tensor, nn
 
     from striate.data.dataset import Dataset
@@ -153,18 +154,26 @@ class Task(ABC):
     """Whether the outputs are logits of classes and nothing else: what calibration and averaged views need."""
     sees_whole_image: ClassVar[bool] = False
     """Whether images are stretched so that all of each is seen, as where things lie must be."""
+    labels_pixels: ClassVar[bool] = False
+    """Whether every pixel has a target: networks then give maps, images keep their aspect, and figures are made of whole ones."""
+    picture_px: ClassVar[int] = 192
+    """Longest side of the pictures of mistakes."""
+    most_at_once: ClassVar[int] = 256
+    """At most so many images are computed at once where nothing is trained."""
     network_kind: ClassVar[str] = "classifier"
     """What its networks are: the `kind` of their entries."""
     usual_part: ClassVar[str] = ""
     """What is put on a classifier's features where no other network is named: the PART of PART:BASE (networks/composite.py)."""
+    usual_network: ClassVar[str | None] = None
+    """The network to train from scratch where none is named, where that is not a classifier's or built on one."""
     usual_image_size: ClassVar[int | None] = None
     """Side of the square that the network sees, where that is not left to the network."""
     train_score_name: ClassVar[str | None] = None
     """What `Objective.score_sum` measures, where that is not the score."""
 
     @property
-    def overfit_loss(self) -> float:
-        """A loss this small on a handful of images says that the network has fitted them."""
+    def overfit_loss(self) -> float | None:
+        """A loss this small on a handful of images says that the network has fitted them; None where the loss cannot say it."""
         return 0.1
 
     @property
@@ -180,6 +189,10 @@ class Task(ABC):
     def usable(self, dataset: "Dataset") -> np.ndarray:
         """(N,) bool: the images whose annotations serve."""
         return np.ones(len(dataset), bool)
+
+    def for_splits(self, dataset: "Dataset") -> "Dataset":
+        """The source with the labels by which images are drawn into splits."""
+        return dataset
 
     def with_loss(self, loss: str | None) -> "Task":
         """The task by the loss of this name, the usual one for None. InputError for a loss of another task."""
@@ -198,8 +211,9 @@ class Task(ABC):
         """
         from striate.networks.catalogue import entry_for
         from striate.networks.composite import PARTS
+        from striate.networks.segmenters.catalogue import SEGMENTERS
 
-        if name in PARTS:
+        if name in PARTS and name not in SEGMENTERS:
             raise InputError(
                 f"{name} is built on the features of a network of the catalogue; name it too, as {name}:resnet18"
             )
@@ -210,6 +224,11 @@ class Task(ABC):
             return f"{self.usual_part}:{name}"
         wanted = f"such as {self.usual_part}:resnet18" if self.usual_part else "a classifier"
         raise InputError(f"{name} is a {kind}, which {self.name} has no use for; name {wanted}")
+
+    def image_counts(self, annotations: Annotations, indices: np.ndarray) -> dict[str, int]:
+        """How many of these images have each class, by name."""
+        counts = np.bincount(annotations.labels[indices], minlength=len(self.class_names))
+        return dict(zip(self.class_names, counts.tolist(), strict=True))
 
     @abstractmethod
     def num_outputs(self, output: str) -> int:
@@ -223,8 +242,18 @@ class Task(ABC):
         """Change the fresh weights of a network's last layer, in place, where the task knows a better start."""
 
     @abstractmethod
-    def annotations(self, dataset: "Dataset", *, log: "Log", labels: np.ndarray | None = None) -> Annotations:
-        """What the source says of its images; `labels` (N,) are its classes as this task's, where they have other numbers."""
+    def annotations(
+        self,
+        dataset: "Dataset",
+        *,
+        log: "Log",
+        labels: np.ndarray | None = None,
+        preprocessing: "Preprocessing | None" = None,
+    ) -> Annotations:
+        """What the source says of its images; `labels` (N,) are its classes as this task's, where they have other numbers.
+
+        `preprocessing` is that of the packed images, which annotations of pixels are packed by.
+        """
 
     @abstractmethod
     def objective(
@@ -247,13 +276,20 @@ class Task(ABC):
     def accumulator(self) -> Accumulator:
         """An empty one."""
 
+    def final_accumulator(self) -> Accumulator:
+        """An empty one for the figures of a finished model, which may take longer than those that follow every epoch."""
+        return self.accumulator()
+
     @abstractmethod
     def picture(self, pixels: np.ndarray, mistake: Any) -> np.ndarray:
         """What the network saw of a mistake, pixels (h, w, C) uint8, with whatever belongs on it drawn."""
 
     @abstractmethod
     def readout(self, outputs: Outputs, temperature: float) -> "Tensor":
-        """What a network gives, as D values of each image in [0, 1]: (n, D) float32. Exported programs end with it."""
+        """What a network gives, as D values of each image in [0, 1]: (n, D) float32, or (n, K, h, w) where pixels are labelled.
+
+        Exported programs end with it.
+        """
 
     @property
     @abstractmethod
@@ -292,6 +328,10 @@ class Task(ABC):
     def draw(self, image: np.ndarray, answer: Any) -> np.ndarray:
         """An answer drawn on its image (H, W, C) uint8; InputError where there is nothing to draw."""
         raise InputError(f"the answers of {self.name} are names, which nothing is drawn for; leave --out out")
+
+    def mask_file(self, answer: Any) -> "Image.Image | None":
+        """An answer's mask as a picture to be written beside the drawing; None where it has none."""
+        return None
 
     @property
     @abstractmethod

@@ -57,7 +57,7 @@ def run_checks(
     is not finite.
     """
     with preserved_randomness(device):
-        batch = loader.plain_batch(_pick(loader, NUM_IMAGES), device)
+        batch = loader.plain_batch(_pick(loader, min(NUM_IMAGES, loader.task.most_at_once)), device)
         trainee = copy.deepcopy(network)
         groups = layer_groups(trainee, head=head)
         open_groups(trainee, groups, num_open_groups(recipe.freeze, 0, recipe.epochs, len(groups)))
@@ -76,15 +76,27 @@ def run_checks(
             *first,
             check_regularization(trainee, loss.item(), recipe.optimizer.weight_decay),
             check_gradients(trainee),
-            check_overfitting(
-                network,
-                _handful(loader, device),
-                objective,
-                seed=recipe.seed,
-                small_loss=loader.task.overfit_loss,
-                rates=HEAD_RATES if isinstance(network, TrainableTail) and recipe.freeze == "base" else OVERFIT_RATES,
-            ),
+            *_overfitting(network, recipe, loader, objective, device),
         )
+
+
+def _overfitting(
+    network: nn.Module, recipe: Recipe, loader: BatchSource, objective: Objective, device: torch.device
+) -> tuple[CheckResult, ...]:
+    """The check of a handful, where the task's loss can tell."""
+    small_loss = loader.task.overfit_loss
+    if small_loss is None:
+        return ()
+    return (
+        check_overfitting(
+            network,
+            _handful(loader, device),
+            objective,
+            seed=recipe.seed,
+            small_loss=small_loss,
+            rates=HEAD_RATES if isinstance(network, TrainableTail) and recipe.freeze == "base" else OVERFIT_RATES,
+        ),
+    )
 
 
 def plain_objective(loader: BatchSource, recipe: Recipe, device: torch.device) -> Objective:

@@ -29,6 +29,8 @@ from striate.data.parallel import compute_alone, num_processors, prefetch
 from striate.data.preprocessing import Preprocessing
 from striate.data.resident import ResidentImages, place_on, room_on
 from striate.data.sampling import (
+    ASPECT_CHANGE,
+    CROP_ASPECT,
     BatchSlice,
     batch_bounds,
     batch_slice,
@@ -183,13 +185,16 @@ class Loader:
         pixels = read_batch(self.packed, indices, self.preprocessing.crop_size).to(device)
         return Batch(self.preprocessing.normalize(pixels), _sent(self.plain_targets(indices), device))
 
-    def _targets(self, indices: np.ndarray, draws: Draws, places: Tensor | slice) -> Targets:
+    def _targets(self, recipe: Recipe, indices: np.ndarray, draws: Draws, places: Tensor | slice) -> Targets:
         """The targets of the images `indices`, which are at `places` of a batch, moved as these are; on the CPU."""
         crops = None if draws.boxes is None else draws.boxes[places if isinstance(places, slice) else places.numpy()]
         changes = draws.changes.of(places)
-        return self.annotations.targets(
-            indices, Geometry(self.preprocessing, self.packed.shapes[indices], crops, changes)
-        )
+        geometry = Geometry(self.preprocessing, self.packed.shapes[indices], crops, changes, self.size(recipe))
+        return self.annotations.targets(indices, geometry)
+
+    def size(self, recipe: Recipe) -> tuple[int, int]:
+        """(height, width) of what the network sees in training."""
+        return recipe.augmentation.crop_size or self.preprocessing.crop_size
 
     def bounds(self, recipe: Recipe, world_size: int) -> list[tuple[int, int]]:
         """(start, stop) of each batch of an epoch."""
@@ -217,14 +222,14 @@ class Loader:
         free for it. The result gives the batch: of the images `indices`, those that are the process's share.
         """
         draws = self._draw(recipe, indices, epoch, generator)
-        is_large = are_large((self.packed.channels, *self.preprocessing.crop_size), device)
+        is_large = are_large((self.packed.channels, *self.size(recipe)), device)
         if draws.boxes is not None and draws.partners is None and is_large:
             crops = self._crops_one_by_one(recipe, indices, draws, share)
             return lambda: crops
         own = torch.arange(share.start, share.stop)
         needed = own if draws.partners is None else torch.cat([own, draws.partners[own]]).unique()
         own_indices, resident = indices[needed.numpy()], self._resident.get(device)
-        targets = self._targets(own_indices, draws, needed)
+        targets = self._targets(recipe, own_indices, draws, needed)
         pixels: Callable[[], Tensor]
         if resident is None or draws.boxes is not None:
             read = self._read(recipe, own_indices, draws.boxes, needed)
@@ -239,10 +244,14 @@ class Loader:
 
     def _draw(self, recipe: Recipe, indices: np.ndarray, epoch: int, generator: torch.Generator) -> Draws:
         """Every random choice for the images of a batch; mirror images take turns from epoch to epoch."""
-        size, augmentation = self.preprocessing.crop_size, recipe.augmentation
+        size, augmentation = self.size(recipe), recipe.augmentation
         boxes = None
         if augmentation.crop_scale is not None:
-            boxes = random_crop_boxes(self.packed.shapes[indices], augmentation.crop_scale, generator)
+            aspect = CROP_ASPECT
+            if augmentation.crop_size is not None:
+                aspect = (size[1] / size[0] / ASPECT_CHANGE, size[1] / size[0] * ASPECT_CHANGE)
+            shapes = self.packed.shapes[indices]
+            boxes = random_crop_boxes(shapes, augmentation.crop_scale, generator, aspect=aspect)
         changes = draw_changes((len(indices), self.preprocessing.channels, *size), augmentation, generator)
         if augmentation.flip:
             mirrored = takes_turns(indices, seed=seed_for(recipe.seed, "mirror"), epoch=epoch)
@@ -254,7 +263,7 @@ class Loader:
 
     def _read(self, recipe: Recipe, indices: np.ndarray, boxes: np.ndarray | None, places: Tensor) -> Tensor:
         """Pixels (n, C, H, W) uint8 on the CPU; of `boxes`, those at `places` are the images' crops."""
-        size = self.preprocessing.crop_size
+        size = self.size(recipe)
         if boxes is None:
             return read_batch(self.packed, indices, size)
         return read_crops(self.packed, indices, size, boxes[places.numpy()], layout(recipe))
@@ -265,17 +274,17 @@ class Loader:
         """
         assert draws.boxes is not None
         own = slice(share.start, share.stop)
-        crops = each_crop(self.packed, indices[own], self.preprocessing.crop_size, draws.boxes[own])
-        shape = (share.stop - share.start, self.packed.channels, *self.preprocessing.crop_size)
+        crops = each_crop(self.packed, indices[own], self.size(recipe), draws.boxes[own])
+        shape = (share.stop - share.start, self.packed.channels, *self.size(recipe))
         images = torch.empty(shape, dtype=torch.float32, memory_format=layout(recipe))
         with torch.inference_mode():  # `images`, made before it, are none of its own and may be trained on
             changed = changed_one_by_one(crops, draws.changes.of(own), recipe.augmentation)
             self.preprocessing.normalize_one_by_one(changed, images)
-        return Batch(images, self._targets(indices[own], draws, own), share)
+        return Batch(images, self._targets(recipe, indices[own], draws, own), share)
 
     def random_images(self, recipe: Recipe, indices: np.ndarray, generator: torch.Generator) -> Tensor:
         """These images changed at random as in training, mixup aside, as the network gets them: (n, C, H, W) float32."""
-        size, scale = self.preprocessing.crop_size, recipe.augmentation.crop_scale
+        size, scale = self.size(recipe), recipe.augmentation.crop_scale
         if scale is None:
             pixels = read_batch(self.packed, indices, size)
         else:

@@ -29,7 +29,7 @@ def validate(
         indices = np.concatenate([indices, loader.validation[:1].repeat(len(parts[0]) - len(indices))])
     with raise_on_all_ranks(fabric):
         if len(indices):
-            batch_size = max(batch_size, SMALLEST_BATCH)
+            batch_size = min(max(batch_size, SMALLEST_BATCH), loader.task.most_at_once)
             num_batches = -(-len(indices) // batch_size)
             batches = track(loader.validation_batches(indices, batch_size, fabric.device), "evaluating", num_batches)
             accumulate(

@@ -2,7 +2,7 @@
 
 from striate.errors import InputError
 
-TASKS = ("classification", "localization", "detection")
+TASKS = ("classification", "localization", "detection", "segmentation")
 """The tasks that a model file may be for."""
 NUM_BOX_OUTPUTS = 4
 
@@ -10,7 +10,7 @@ NUM_BOX_OUTPUTS = 4
 def num_outputs(task: str, num_classes: int, output: str = "softmax") -> int:
     """Outputs for so many classes: K for their scores (one for two classes with "sigmoid"), and four for a box.
 
-    With a box a single class needs no score; a detector has a score for each.
+    With a box a single class needs no score; a detector has a score for each, and a segmenter.
     InputError for a single sigmoid with other than two classes, or with a box.
     """
     if output == "sigmoid" and (task != "classification" or num_classes != 2):
@@ -18,7 +18,7 @@ def num_outputs(task: str, num_classes: int, output: str = "softmax") -> int:
         raise InputError(f"a single sigmoid output tells two classes apart but {reason}; use softmax")
     if task == "classification":
         return 1 if output == "sigmoid" else num_classes
-    if task == "detection":
+    if task in ("detection", "segmentation"):
         return num_classes
     return NUM_BOX_OUTPUTS + (num_classes if num_classes > 1 else 0)
 

@@ -224,9 +224,9 @@ def test_json_and_back(preprocessing: Preprocessing) -> None:
         ({"std": (0.0,)}, "scale and every std must be above 0 but they are 0.00392156862745098 and (0.0,)"),
         ({"scale": 0.0}, "scale and every std must be above 0 but they are 0.0 and (0.25,)"),
         (
-            {"resize": "fit"},
-            "preprocessing cannot resize by 'fit' with 'bilinear' interpolation; "
-            "it knows short_side and stretch with bilinear, bicubic, lanczos",
+            {"resize": "pad"},
+            "preprocessing cannot resize by 'pad' with 'bilinear' interpolation; "
+            "it knows short_side, stretch and fit with bilinear, bicubic, lanczos",
         ),
         ({"channel_order": "BGR"}, "channel order 'BGR' does not fit 1 channels"),
     ],

@@ -37,7 +37,12 @@ def test_wishes_reach_every_part():
 def test_every_wish_but_those_of_data_belongs_to_a_part_of_the_recipe():
     parts = (Recipe, OptimizerConfig, ScheduleConfig, Augmentation)
     known = {field.name for part in parts for field in dataclasses.fields(part)}
-    assert {field.name for field in dataclasses.fields(Choices)} - known == {"image_size", "subtract", "stream"}
+    assert {field.name for field in dataclasses.fields(Choices)} - known == {
+        "image_size",
+        "subtract",
+        "stream",
+        "encoder",
+    }
 
 
 def test_a_recipe_survives_json():

@@ -153,8 +153,8 @@ def test_what_is_no_plain_json_cannot_be_provenance(tmp_path: Path) -> None:
     [
         ({"network": "lenet_5"}, "the network is 'lenet_5', which this version of striate does not have"),
         (
-            {"task": "detection"},
-            "the task is 'detection' but this version of striate knows classification, localization",
+            {"task": "telepathy"},
+            "the task is 'telepathy' but this version of striate knows classification, localization",
         ),
         ({"class_names": NAMES[:9]}, "there are 9 class names for 10 outputs"),
         ({"class_names": (*NAMES[:9], "")}, "a class name is empty or not a string"),

@@ -11,23 +11,29 @@ from striate.data.dataset import Dataset
 from striate.data.files import open_file
 from striate.data.readers.cifar import holds_cifar, read_cifar_folder
 from striate.data.readers.class_spelling import spelling_notices
+from striate.data.readers.coco import holds_coco, is_coco, read_coco
 from striate.data.readers.columns import Columns
 from striate.data.readers.digits import read_digits
 from striate.data.readers.folder import num_class_folders, read_folder
 from striate.data.readers.folder_walk import folders_in
 from striate.data.readers.idx import holds_idx, read_idx_folder
+from striate.data.readers.kitti import holds_kitti, read_kitti
+from striate.data.readers.mask_folder import holds_masks, read_mask_folder
 from striate.data.readers.npz import read_npz
 from striate.data.readers.shard_reader import holds_shards, read_shards
 from striate.data.readers.split_names import splits_of
 from striate.data.readers.standard import STANDARD_SETS, StandardSet, fetch
 from striate.data.readers.table import NO_COLUMNS, is_table, read_table
 from striate.data.readers.voc import holds_voc, read_voc
+from striate.data.readers.yolo import holds_yolo, read_yolo
 from striate.data.shards import is_text
 from striate.errors import DataError, InputError
 from striate.progress import Log, Track, log_nothing, track_silently
 from striate.registry import Registry
 
 DIGITS = "digits"
+MASKS_TASK = "segmentation"
+"""The task that wants the masks of a folder that has other annotations too."""
 _MOST_NEIGHBOURS, _MOST_LOOKED_INTO = 10_000, 200
 
 
@@ -40,21 +46,25 @@ def open_source(
     track: Track = track_silently,
     standard_sets: Registry[StandardSet] = STANDARD_SETS,
     columns: Columns = NO_COLUMNS,
+    task: str | None = None,
+    ignore_index: int | None = None,
 ) -> Dataset:
     """The data set that a path or the name of a standard set stands for; a path that exists comes before a name.
 
     Names: "digits" (built in), mnist, fashion-mnist, cifar10, cifar100. These are looked for in `data_dir` (its
     folder of that name, the folders that torchvision uses, then itself) and in striate's cache; only with `download`
     are they fetched into the cache, with a line to `tell` and their length and checksum verified. Paths: a folder of
-    IDX files, of CIFAR's binary files, of shards, with a subfolder for each class, or with `labels.csv`; an `.npz` file; a CSV
-    file, whose `columns` can be named; which was read as what goes to `log`. Raises DataError when there is no such source or it
+    IDX files, of CIFAR's binary files, of shards, with masks beside images, with a subfolder for each class, or with
+    `labels.csv`; an `.npz` file; a CSV
+    file, whose `columns` can be named; which was read as what goes to `log`. Where a folder has annotations of several kinds, those that
+    `task` wants are read; `ignore_index` is a value of masks that counts for nothing. Raises DataError when there is no such source or it
     cannot serve.
     """
     if not str(source):
         raise DataError("no source of images is named; give a file, a folder or the name of a data set")
     path = Path(os.path.expanduser(source))
     if os.path.exists(path):  # unlike Path.exists, also for a name too long to be one
-        dataset = open_path(path, columns)
+        dataset = open_path(path, columns, task=task, ignore_index=ignore_index)
         if dataset.columns is not None:
             log(dataset.columns)
         return dataset
@@ -103,10 +113,12 @@ def _what_it_holds(path: Path) -> str:
     return f" it holds {num_classes} class folders" if num_classes > 1 else ""
 
 
-def open_path(path: Path, columns: Columns = NO_COLUMNS) -> Dataset:
+def open_path(
+    path: Path, columns: Columns = NO_COLUMNS, *, task: str | None = None, ignore_index: int | None = None
+) -> Dataset:
     """The data set in a file or folder. Raises DataError when its content is none that striate reads."""
     try:
-        dataset = _open_folder(path, columns) if path.is_dir() else _open_file(path, columns)
+        dataset = _open_folder(path, columns, task, ignore_index) if path.is_dir() else _open_file(path, columns)
     except PermissionError as error:
         raise DataError(f"{error.filename or path} may not be read: {error.strerror}") from error
     except OSError as error:  # such as a name that is too long, a disk that fails, a pipe in a file's place
@@ -115,6 +127,8 @@ def open_path(path: Path, columns: Columns = NO_COLUMNS) -> Dataset:
         raise DataError(f"{path} needs more memory than there is") from None
     if not all(is_text(name) for name in dataset.class_names):
         raise DataError(f"{path} has a class whose name is no text that can be written; give it another")
+    if ignore_index is not None and dataset.masks is None:
+        raise InputError(f"--ignore-index is a value of masks, and {path} has none; leave it out")
     spelling = spelling_notices(dataset.class_names, dataset.labels)
     return dataclasses.replace(dataset, notices=(*dataset.notices, *spelling)) if spelling else dataset
 
@@ -126,11 +140,13 @@ def _refuse_columns(columns: Columns, source: str) -> None:
         )
 
 
-def _open_folder(folder: Path, columns: Columns) -> Dataset:
+def _open_folder(folder: Path, columns: Columns, task: str | None, ignore_index: int | None) -> Dataset:
     labels = folder / "labels.csv"
     if columns and labels.is_file():
         return dataclasses.replace(read_table(labels, columns), source=str(folder))
     _refuse_columns(columns, str(folder))
+    if task == MASKS_TASK and holds_masks(folder):
+        return read_mask_folder(folder, ignore_index=ignore_index)
     if holds_idx(folder):
         return read_idx_folder(folder)
     if holds_shards(folder):
@@ -139,8 +155,16 @@ def _open_folder(folder: Path, columns: Columns) -> Dataset:
         return read_cifar_folder(folder)
     if holds_voc(folder):
         return read_voc(folder)
+    if holds_kitti(folder):
+        return read_kitti(folder)
+    if holds_coco(folder):
+        return read_coco(folder)
+    if holds_yolo(folder):
+        return read_yolo(folder)
     if labels.is_file() and num_class_folders(folder) < 2:  # one folder of images is where they lie, not what they are
         return dataclasses.replace(read_table(labels), source=str(folder))
+    if task in (None, MASKS_TASK) and holds_masks(folder):
+        return read_mask_folder(folder, ignore_index=ignore_index)
     return read_folder(folder)
 
 
@@ -150,6 +174,9 @@ def _open_file(path: Path, columns: Columns) -> Dataset:
     if beginning[:2] == b"PK":
         _refuse_columns(columns, str(path))
         return read_npz(path)
+    if path.suffix.lower() == ".json" and is_coco(path):
+        _refuse_columns(columns, str(path))
+        return read_coco(path)
     if path.suffix.lower() in (".csv", ".tsv", ".txt") or columns:
         return read_table(path, columns)
     if holds_idx(path.parent) or holds_cifar(path.parent):

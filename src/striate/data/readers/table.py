@@ -27,11 +27,13 @@ import numpy as np
 
 from striate.data.dataset import NO_SPLIT, SPLITS, Dataset
 from striate.data.files import read_regular_file
+from striate.data.objects import ListedObject, Objects, gather
 from striate.data.readers.access import FileImages, natural_order, printable
 from striate.data.readers.columns import (
     INDEX_COLUMNS,
     LABEL_COLUMNS,
     PATH_COLUMNS,
+    ChosenColumns,
     Columns,
     choose_columns,
     find_box,
@@ -40,7 +42,7 @@ from striate.data.readers.columns import (
 )
 from striate.data.readers.folder_walk import is_image
 from striate.data.readers.split_names import split_of
-from striate.errors import DataError
+from striate.errors import DataError, InputError
 from striate.printable import excerpt
 
 NO_COLUMNS = Columns()
@@ -64,8 +66,11 @@ class _Row:
 
     @property
     def area(self) -> float:
-        """Of the box; -1 where there is none."""
-        return -1.0 if self.box is None else (self.box[2] - self.box[0]) * (self.box[3] - self.box[1])
+        """Of the box; -1 where there is none, or it has none."""
+        if self.box is None:
+            return -1.0
+        width, height = self.box[2] - self.box[0], self.box[3] - self.box[1]
+        return width * height if width > 0 and height > 0 else -1.0
 
 
 def read_table(path: Path, wanted: Columns = NO_COLUMNS) -> Dataset:
@@ -74,14 +79,14 @@ def read_table(path: Path, wanted: Columns = NO_COLUMNS) -> Dataset:
     Raises DataError with the line of what is wrong, the first file that is missing, or the question which column is the class;
     InputError for a column that is not there.
     """
-    columns, rows = _read_rows(path)
+    columns, rows = read_rows(path)
     chosen = choose_columns(path, columns, [fields for _, fields in rows], wanted)
     chosen = dataclasses.replace(chosen, box=find_box(path, columns))
     listed = [
         _Row(
             line=line,
             path=_required(fields[chosen.path], f"{path}, line {line}: no path"),
-            label=unicodedata.normalize("NFC", _required(fields[chosen.label], f"{path}, line {line}: no class")),
+            label=_label(fields, chosen, f"{path}, line {line}"),
             split=NO_SPLIT if chosen.split is None else _split_number(fields[chosen.split], f"{path}, line {line}"),
             box=None if chosen.box is None else _box([fields[k] for k in chosen.box], f"{path}, line {line}"),
         )
@@ -90,12 +95,21 @@ def read_table(path: Path, wanted: Columns = NO_COLUMNS) -> Dataset:
     if not listed:
         raise DataError(f"{path} lists no images below its first line")
     root = _root(path, wanted)
-    found, notices = _drop_repeats(path, _find_files(path, root, listed), has_boxes=chosen.box is not None)
+    every = _find_files(path, root, listed)
+    found, notices = _drop_repeats(path, every, has_boxes=chosen.box is not None)
     notices += _outside_notices(path, root, found)
     classes = path.with_name("classes.csv")
-    has_numbers = all(row.label.isdecimal() for row in found)
+    labelled = [row for row in found if row.label]
+    if not labelled:
+        raise DataError(f"{path} names no class in any line")
+    has_numbers = all(row.label.isdecimal() for row in labelled)
     has_index_labels = chosen.is_index or (classes.is_file() and has_numbers)
-    class_names, labels = _number_classes(path, found, classes) if has_index_labels else _collect_classes(found)
+    class_names, known = _number_classes(path, labelled, classes) if has_index_labels else _collect_classes(labelled)
+    labels = np.zeros(len(found), np.int64)
+    labels[[bool(row.label) for row in found]] = known
+    objects = None
+    if chosen.box is not None:
+        objects = _objects(every, found, class_names if has_index_labels else None)
     return Dataset(
         source=str(path),
         kind="csv",
@@ -108,7 +122,48 @@ def read_table(path: Path, wanted: Columns = NO_COLUMNS) -> Dataset:
         columns=line_of(columns, chosen),
         root=root,
         boxes=None if chosen.box is None else np.array([row.box or _NO_BOX for row in found], float).reshape(-1, 4),
+        objects=objects,
     )
+
+
+def _label(fields: list[str], chosen: ChosenColumns, where: str) -> str:
+    """The class of a line, which only a line with neither class nor box, for an image without objects, may leave empty."""
+    has_box = chosen.box is not None and any(fields[k] for k in chosen.box)
+    if chosen.box is not None and not has_box and not fields[chosen.label]:
+        return ""
+    return unicodedata.normalize("NFC", _required(fields[chosen.label], f"{where}: no class"))
+
+
+def _objects(every: list[_Row], found: list[_Row], class_names: Sequence[str] | None) -> Objects:
+    """The objects of all lines, by the images `found`; `class_names` where the table has their numbers."""
+    per_image: dict[str, list[ListedObject]] = {row.path: [] for row in found}
+    for row in every:
+        if row.box is not None:
+            x1, y1, x2, y2 = row.box
+            number = None if class_names is None else int(row.label)
+            known = number is None or number < len(class_names or ())
+            name = row.label if number is None else class_names[number] if class_names and known else ""
+            per_image[row.path].append(ListedObject(name, (x1, y1, x2, y2)))
+    return gather(list(per_image.values()), class_names)
+
+
+def read_column(path: str | Path, column: str, wanted: Columns = NO_COLUMNS) -> dict[str, str]:
+    """What a column of a CSV says of each image, by the name that `read_table` gives it; the first of its rows counts.
+
+    InputError for a column that is not there; otherwise raises as `read_table` does.
+    """
+    path = Path(path)
+    columns, rows = read_rows(path)
+    if column.lower() not in columns:
+        raise InputError(f"{path} has no column {column!r}; its columns are {', '.join(columns)}")
+    place = columns.index(column.lower())
+    chosen = choose_columns(path, columns, [fields for _, fields in rows], wanted)
+    values = {line: fields[place] for line, fields in rows}
+    listed = [
+        _Row(line, _required(fields[chosen.path], f"{path}, line {line}: no path"), "", NO_SPLIT)
+        for line, fields in rows
+    ]
+    return {row.path: values[row.line] for row in reversed(_find_files(path, _root(path, wanted), listed))}
 
 
 def _row_number_notices(column: str, rows: list[_Row]) -> tuple[str, ...]:
@@ -131,7 +186,7 @@ def is_table(path: Path) -> bool:
     return len(columns) > 1 and any(column.strip(' "\r\n').lower() in PATH_COLUMNS for column in columns)
 
 
-def _read_rows(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
+def read_rows(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
     """(column names in lower case, [(line number, fields)]), all stripped of blanks around them."""
     try:
         data = read_regular_file(path, MAX_TABLE_BYTES)
@@ -245,16 +300,12 @@ def _box(fields: list[str], where: str) -> tuple[float, ...] | None:
     if not any(fields):
         return None
     try:
-        x1, y1, x2, y2 = box = tuple(float(field) for field in fields)
+        x1, y1, x2, y2 = (float(field) for field in fields)
     except ValueError:
         raise DataError(
             f"{where}: the box {excerpt(', '.join(fields))} should be four numbers, or four empty fields"
         ) from None
-    if not (all(map(math.isfinite, box)) and x2 > x1 and y2 > y1):
-        raise DataError(
-            f"{where}: the box {excerpt(', '.join(fields))} has no area; it should be left, top, right and lower border in pixels"
-        )
-    return box
+    return x1, y1, x2, y2
 
 
 def _outside_notices(table: Path, folder: Path, rows: list[_Row]) -> tuple[str, ...]:
@@ -279,12 +330,8 @@ def _largest(table: Path, rows: list[_Row]) -> tuple[list[_Row], tuple[str, ...]
             )
         kept[row.path] = max(first, row, key=lambda each: each.area)
     num_more = len(rows) - len(kept)
-    notices = (
-        (f"{table.name} lists {num_more} more objects of images than one: the largest of each counts",)
-        if num_more
-        else ()
-    )
-    return list(kept.values()), notices
+    notices = (f"{table.name} lists {num_more} more objects of images than one",) if num_more else ()
+    return [row if row.area > 0 else dataclasses.replace(row, box=None) for row in kept.values()], notices
 
 
 def _drop_repeats(table: Path, rows: list[_Row], *, has_boxes: bool = False) -> tuple[list[_Row], tuple[str, ...]]:
@@ -335,7 +382,7 @@ def read_class_names(path: Path) -> tuple[str, ...]:
 
     A name that occurs more than once gets its wnid (or id, or index) in brackets: "crane (n02012849)".
     """
-    columns, rows = _read_rows(path)
+    columns, rows = read_rows(path)
     index_column = _find_column(columns, INDEX_COLUMNS)
     name_column = _find_column(columns, ("name", *LABEL_COLUMNS))
     if index_column is None or name_column is None:

@@ -1,7 +1,8 @@
 """A folder as Pascal VOC lays it out (Everingham et al. 2010, IJCV 88:303-338): `JPEGImages/`, `Annotations/NAME.xml`, and lists of
 names for each split in `ImageSets/Main/{train,val,test}.txt`, where there are any.
 
-An image's label and box are those of its largest object. Pixels are counted from 1 there and both borders belong to the box, so that
+An image's label and box are those of its largest object; all of them are its objects.
+Pixels are counted from 1 there and both borders belong to the box, so that
 xmin 1, xmax 640 is the whole width of 640 pixels: here (0, 640).
 """
 
@@ -16,8 +17,9 @@ import numpy as np
 
 from striate.data.dataset import NO_SPLIT, SPLITS, Dataset
 from striate.data.files import read_regular_file
+from striate.data.objects import ListedObject, gather, largest_of
 from striate.data.parallel import map_in_order
-from striate.data.readers.access import FileImages, natural_order
+from striate.data.readers.access import FileImages
 from striate.errors import DataError
 from striate.printable import excerpt
 
@@ -34,6 +36,7 @@ class VocObject:
 
     name: str
     box: tuple[float, float, float, float]
+    is_difficult: bool = False
 
     @property
     def area(self) -> float:
@@ -57,10 +60,9 @@ def holds_voc(folder: Path) -> bool:
 
 
 def read_voc(folder: Path) -> Dataset:
-    """The data set of a VOC folder: every annotated image with the class and the box of its largest object.
+    """The data set of a VOC folder: every annotated image with its objects, and the class and the box of its largest one.
 
-    Images without an object with an area are left out, with a notice, as are those whose file is missing. Raises DataError for
-    annotations that are no VOC XML, with the file.
+    Images whose file is missing are left out, with a notice. Raises DataError for annotations that are no VOC XML, with the file.
     """
     files = sorted(
         path for path in (folder / ANNOTATIONS).iterdir() if path.suffix.lower() == ".xml" and path.name[0] != "."
@@ -68,32 +70,27 @@ def read_voc(folder: Path) -> Dataset:
     if not files:
         raise DataError(f"{folder / ANNOTATIONS} holds no .xml file")
     annotated = list(map_in_order(read_annotation, files))
-    found, lost, empty = [], [], []
-    num_flat = sum(each.area <= 0 for image in annotated for each in image.objects)
-    for image in annotated:
-        path = _image_path(folder, image)
-        largest = max(image.objects, key=lambda each: each.area, default=None)
-        if path is None:
-            lost.append(image.stem)
-        elif largest is None or largest.area <= 0:
-            empty.append(image.stem)
-        else:
-            found.append((image.stem, path, largest))
-    if not found:
+    located = [(image, _image_path(folder, image)) for image in annotated]
+    found = [(image, path) for image, path in located if path is not None]
+    lost = [image.stem for image, path in located if path is None]
+    if not any(each.area > 0 for image, _ in found for each in image.objects):
         raise DataError(f"{folder}: none of its {len(annotated)} annotations has both an image and an object")
-    class_names = natural_order(sorted({largest.name for _, _, largest in found}))
-    place_of = {name: place for place, name in enumerate(class_names)}
-    splits, list_notices = _given_splits(folder, [stem for stem, _, _ in found])
+    objects = gather(
+        [[ListedObject(each.name, each.box, each.is_difficult) for each in image.objects] for image, _ in found]
+    )
+    class_names, labels, boxes = largest_of(objects, len(found))
+    splits, list_notices = _given_splits(folder, [image.stem for image, _ in found])
     return Dataset(
         source=str(folder),
         kind="voc",
-        class_names=tuple(class_names),
-        images=FileImages(folder, [path for _, path, _ in found]),
-        labels=np.array([place_of[largest.name] for _, _, largest in found], np.int64),
+        class_names=class_names,
+        images=FileImages(folder, [path for _, path in found]),
+        labels=labels,
         given_splits=splits,
-        notices=(*_notices(lost, empty, num_flat), *list_notices),
+        notices=(*_notices(lost), *list_notices),
         root=folder,
-        boxes=np.array([largest.box for _, _, largest in found], np.float64),
+        boxes=boxes,
+        objects=objects,
     )
 
 
@@ -127,9 +124,14 @@ def _object(element: ElementTree.Element, path: Path, number: int) -> VocObject:
         ) from None
     if not name or not all(map(math.isfinite, borders)):
         raise DataError(f"{path}, object {number}: it has no {'finite box' if name else 'name'}")
-    if xmax <= xmin or ymax <= ymin:  # no area as the file counts, though both borders belong to a box
-        return VocObject(name, (xmin, ymin, xmin, ymin))
-    return VocObject(name, (max(0.0, xmin - 1), max(0.0, ymin - 1), xmax, ymax))
+    is_difficult = (element.findtext("difficult") or "").strip() == "1"
+    if max(borders) <= 1 and min(borders) >= 0:  # fractions, which is told when the image's size is known
+        return VocObject(name, (xmin, ymin, xmax, ymax), is_difficult)
+    if xmax == xmin or ymax == ymin:  # no area as the file counts, though both borders belong to a box
+        return VocObject(name, (xmin, ymin, xmin, ymin), is_difficult)
+    left, right = (xmin - 1, xmax) if xmax > xmin else (xmin, xmax - 1)
+    top, bottom = (ymin - 1, ymax) if ymax > ymin else (ymin, ymax - 1)
+    return VocObject(name, (left, top, right, bottom), is_difficult)
 
 
 def _image_path(folder: Path, image: VocImage) -> str | None:
@@ -161,16 +163,10 @@ def _given_splits(folder: Path, stems: Sequence[str]) -> tuple[np.ndarray, tuple
     return splits, notices if num_twice else ()
 
 
-def _notices(lost: list[str], empty: list[str], num_flat: int) -> list[str]:
-    """Lines on what was left out."""
-    notices = []
-    for stems, what in ((lost, f"has no image in {IMAGES}"), (empty, "has no object with an area")):
-        if stems:
-            named = ", ".join(stems[:_NAMED]) + (", ..." if len(stems) > _NAMED else "")
-            plural = what if len(stems) == 1 else what.replace("has", "have", 1)
-            notices.append(f"left out {len(stems)} annotation{'s' * (len(stems) > 1)} that {plural}: {named}")
-    if num_flat:
-        notices.append(
-            f"{num_flat} box{'es' * (num_flat > 1)} without an area {'are' if num_flat > 1 else 'is'} passed over"
-        )
-    return notices
+def _notices(lost: list[str]) -> list[str]:
+    """A line on what was left out."""
+    if not lost:
+        return []
+    named = ", ".join(lost[:_NAMED]) + (", ..." if len(lost) > _NAMED else "")
+    has = "has" if len(lost) == 1 else "have"
+    return [f"left out {len(lost)} annotation{'s' * (len(lost) > 1)} that {has} no image in {IMAGES}: {named}"]

@@ -59,6 +59,13 @@ class Classification(Task):
         """None: every source names a class for each image."""
         return None
 
+    def usable(self, dataset: "Dataset") -> np.ndarray:
+        """(N,) bool: all images, but those without an object where the source names classes of objects."""
+        if dataset.objects is None:
+            return np.ones(len(dataset), bool)
+        result: np.ndarray = np.isin(np.arange(len(dataset)), dataset.objects.images[dataset.objects.labels >= 0])
+        return result
+
     def num_outputs(self, output: str) -> int:
         """One a class, or a single one for two with a sigmoid."""
         return num_outputs(self.name, len(self.class_names), output)
@@ -69,6 +76,7 @@ class Classification(Task):
         *,
         log: Log = log_nothing,  # noqa: ARG002
         labels: np.ndarray | None = None,
+        preprocessing: Preprocessing | None = None,  # noqa: ARG002
     ) -> ClassLabels:
         """The class of each image."""
         return ClassLabels(dataset.labels if labels is None else labels)

@@ -59,7 +59,10 @@ def read_boxes(dataset: Dataset, labels: np.ndarray) -> BoxAnnotations:
     """
     assert dataset.boxes is not None
     sizes = np.array(list(map_in_order(partial(_size, dataset), range(len(dataset)))), np.int64).reshape(-1, 2)
-    boxes = clip_boxes(dataset.boxes, sizes)
+    given = dataset.boxes
+    if dataset.objects is not None and dataset.objects.are_fractions:
+        given = given * sizes[:, [1, 0, 1, 0]]
+    boxes = clip_boxes(given, sizes)
     is_lost = (sizes > 0).all(axis=1) & (_areas(boxes) <= 0)
     if is_lost.any():
         first = int(np.flatnonzero(is_lost)[0])

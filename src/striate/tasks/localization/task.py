@@ -88,6 +88,7 @@ class Localization(Task):
         *,
         log: Log = log_nothing,
         labels: np.ndarray | None = None,
+        preprocessing: Preprocessing | None = None,  # noqa: ARG002
     ) -> Annotations:
         """The class and the box of each image."""
         from striate.tasks.localization.annotations import read_boxes

@@ -1,0 +1,1 @@
+"""Classifiers without a network, to hold a network against."""

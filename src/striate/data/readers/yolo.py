@@ -1,0 +1,214 @@
+"""YOLO's text files: for each image a file of the same name, a line an object: class number, then centre x, centre y, width and height
+as fractions of the image.
+
+Text files lie beside the images, or in a folder that stands in the place of `images` in the image's path (`labels`, `boxes`). Classes are
+named by `data.yaml` (or another .yaml with `names`), `classes.txt`, `obj.names` or a `classes.csv`; without any of these they go by number.
+An image with an empty file, or none where others have one, has no objects.
+"""
+
+import os
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from striate.data.dataset import NO_SPLIT, SPLITS, Dataset
+from striate.data.files import open_file, read_regular_file
+from striate.data.objects import ListedObject, gather, largest_of
+from striate.data.parallel import map_in_order
+from striate.data.readers.access import FileImages
+from striate.data.readers.folder_walk import Findings, is_image, walk_files
+from striate.data.readers.split_names import split_of
+from striate.data.readers.table import read_class_names
+from striate.errors import DataError
+
+IMAGES, LABELS = "images", ("labels", "boxes")
+MAX_TEXT_BYTES = 10_000_000
+_NOT_LABELS = {"classes.txt", "readme.txt", "train.txt", "val.txt", "test.txt", "obj.names"}
+_LINE = re.compile(r"\s*\d+(\s+[-+.\deE]+){4,5}\s*")
+_NUMBERS_OF_A_BOX = 4
+_TRIED = 50
+_NAMED = 3
+
+
+def holds_yolo(folder: Path) -> bool:
+    """Whether a folder has text files of boxes: in `labels` or `boxes` beside `images`, or beside the images themselves."""
+    return _labels_folder(folder) is not None or _beside(folder)
+
+
+def read_yolo(folder: Path) -> Dataset:
+    """The data set of a folder with YOLO's text files. Raises DataError, with file and line, for a line that is none of theirs."""
+    findings = Findings()
+    labels = _labels_folder(folder)
+    below = IMAGES if labels else ""
+    paths = sorted(path for path in walk_files(folder / below if below else folder, below, findings) if is_image(path))
+    texts = [_text_of(path, labels) for path in paths]
+    if not paths:
+        raise DataError(f"{folder} holds no image beside its text files of boxes")
+    class_names, has_names = _class_names(folder)
+    listed = list(map_in_order(lambda text: _read(folder / text, text), texts))
+    found = [rows or [] for rows in listed]
+    num_classes = 1 + max((number for rows in found for number, _ in rows), default=0)
+    names = class_names or tuple(str(number) for number in range(min(num_classes, 10_000)))
+    objects = gather(
+        [[ListedObject(names[number] if number < len(names) else "", box) for number, box in rows] for rows in found],
+        names,
+        are_fractions=True,
+    )
+    own_names, own_labels, boxes = largest_of(objects, len(paths))
+    notices = list(findings.notices())
+    lacking = [path for path, rows in zip(paths, listed, strict=True) if rows is None]
+    if lacking:
+        more = ", ..." if len(lacking) > _NAMED else ""
+        notices.append(
+            f"{len(lacking)} image{'s' * (len(lacking) > 1)} without a text file count as images without objects: "
+            f"{', '.join(lacking[:_NAMED])}{more}"
+        )
+    if not has_names:
+        notices.append(f"{folder} names no classes (data.yaml, classes.txt or classes.csv): they go by number")
+    return Dataset(
+        source=str(folder),
+        kind="yolo",
+        class_names=own_names or names[:1],
+        images=FileImages(folder, paths),
+        labels=own_labels,
+        given_splits=splits_of_paths(paths),
+        has_index_labels=not has_names,
+        notices=tuple(notices),
+        root=folder,
+        boxes=boxes,
+        objects=objects,
+    )
+
+
+def splits_of_paths(paths: Sequence[str]) -> np.ndarray:
+    """The split that a folder of each path is called by: (N,) int8, NO_SPLIT where none is."""
+    found = []
+    for path in paths:
+        splits = [split for part in path.split("/")[:-1] if (split := split_of(part)) is not None]
+        found.append(SPLITS.index(splits[0]) if splits else NO_SPLIT)
+    return np.array(found, np.int8)
+
+
+def _labels_folder(folder: Path) -> str | None:
+    """The folder of text files beside `images`."""
+    if not (folder / IMAGES).is_dir():
+        return None
+    return next((name for name in LABELS if (folder / name).is_dir() and _has_boxes(folder / name)), None)
+
+
+def _beside(folder: Path) -> bool:
+    """Whether text files of boxes lie beside images of the same name, in the folder or one below."""
+    for place in (folder, *(each for each in sorted(folder.iterdir()) if each.is_dir())):
+        names = [entry.name for entry in os.scandir(place) if entry.is_file()]
+        stems = {os.path.splitext(name)[0] for name in names if is_image(name)}
+        texts = [name for name in names if name.endswith(".txt") and name[:-4] in stems]
+        if texts and all(_is_boxes(place / name) for name in texts[:_TRIED]):
+            return True
+    return False
+
+
+def _has_boxes(folder: Path) -> bool:
+    """Whether the first text files below a folder are all of boxes, one of them at least with a line."""
+    paths = []
+    for path in walk_files(folder, "", Findings()):
+        if path.endswith(".txt") and os.path.basename(path).lower() not in _NOT_LABELS:
+            paths.append(folder / path)
+        if len(paths) == _TRIED:
+            break
+    return bool(paths) and all(_is_boxes(path) for path in paths)
+
+
+def _is_boxes(path: Path) -> bool:
+    """Whether every line of the beginning of a file is a box's."""
+    if not path.is_file():
+        return False
+    with open_file(path) as file:
+        lines = file.read(4096).decode("utf-8", "replace").splitlines()
+    whole = lines[:-1] if len(lines) > 1 else lines
+    return all(_LINE.fullmatch(line) for line in whole if line.strip())
+
+
+def _text_of(path: str, labels: str | None) -> str:
+    """The text file of an image, below the folder."""
+    stem = os.path.splitext(path)[0]
+    return f"{labels}{stem.removeprefix(IMAGES)}.txt" if labels else f"{stem}.txt"
+
+
+def _read(path: Path, name: str) -> list[tuple[int, tuple[float, float, float, float]]] | None:
+    """(class number, box as fractions) of each line; None where there is no file."""
+    if not path.is_file():
+        return None
+    rows = []
+    for number, line in enumerate(read_regular_file(path, MAX_TEXT_BYTES).decode("utf-8", "replace").splitlines(), 1):
+        fields = line.split()
+        if not fields:
+            continue
+        try:
+            if len(fields) not in (_NUMBERS_OF_A_BOX + 1, _NUMBERS_OF_A_BOX + 2) or not fields[0].isdecimal():
+                raise ValueError
+            x, y, width, height = (float(field) for field in fields[1:5])
+        except ValueError:
+            raise DataError(
+                f"{name}, line {number}: {line[:80]!r} should be a class number and four numbers: centre x, centre y, width, height"
+            ) from None
+        rows.append((int(fields[0][:9]), (x - width / 2, y - height / 2, x + width / 2, y + height / 2)))
+    return rows
+
+
+def _class_names(folder: Path) -> tuple[tuple[str, ...], bool]:
+    """The names in the order of their numbers, and whether there are any."""
+    for path in sorted([*folder.glob("*.yaml"), *folder.glob("*.yml")]):
+        if names := _yaml_names(read_regular_file(path, MAX_TEXT_BYTES).decode("utf-8", "replace")):
+            return names, True
+    for name in ("classes.txt", "obj.names", "labels/classes.txt"):
+        if (folder / name).is_file():
+            lines = read_regular_file(folder / name, MAX_TEXT_BYTES).decode("utf-8", "replace").splitlines()
+            if names := tuple(line.strip() for line in lines if line.strip()):
+                return names, True
+    if (folder / "classes.csv").is_file() and (names := _csv_names(folder / "classes.csv")):
+        return names, True
+    return (), False
+
+
+def _csv_names(path: Path) -> tuple[str, ...]:
+    """The names of a table with the columns index and name, or class (a number, or nothing) and name."""
+    lines = [
+        line.split(",") for line in read_regular_file(path, MAX_TEXT_BYTES).decode("utf-8", "replace").splitlines()
+    ]
+    columns = [column.strip().lower() for column in lines[0]] if lines else []
+    if "index" in columns:
+        return read_class_names(path)
+    if not {"class", "name"} <= set(columns):
+        return ()
+    number, name = columns.index("class"), columns.index("name")
+    by_number = {row[number].strip(): row[name].strip() for row in lines[1:] if len(row) == len(columns)}
+    found: list[str] = []
+    while str(len(found)) in by_number:
+        found.append(by_number[str(len(found))])
+    return tuple(found)
+
+
+def _yaml_names(text: str) -> tuple[str, ...]:
+    """What stands under `names:` in a file of YOLO's settings: a list in brackets, one of dashes, or numbers with names."""
+    match = re.search(r"^names\s*:[ \t]*(.*)$", text, re.MULTILINE)
+    if match is None:
+        return ()
+    first = match[1].split("#")[0].strip()
+    if first.startswith("["):
+        rest = text[match.start(1) :]
+        return tuple(_unquoted(part) for part in rest[1 : rest.find("]")].split(",") if part.strip())
+    names: list[str] = []
+    for line in text[match.end() :].splitlines():
+        if not line.strip() or line.lstrip().startswith("#"):
+            continue
+        item = re.fullmatch(r"\s*(?:-\s+|(\d+)\s*:\s*)(.+)", line)
+        if item is None or (item[1] is not None and int(item[1]) != len(names)):
+            break
+        names.append(_unquoted(item[2].split(" #")[0]))
+    return tuple(names)
+
+
+def _unquoted(text: str) -> str:
+    return text.strip().strip("'\"").strip()

@@ -1,0 +1,41 @@
+"""Models beside each other as one self-contained page: figures, differences, groups, and images on which they disagree."""
+
+from pathlib import Path
+
+from striate.data.cache import write_atomically
+from striate.errors import InputError
+from striate.evaluation.comparison import Comparison
+from striate.reports.label_errors_page import jpeg_address
+from striate.reports.page import page_environment
+from striate.version import __version__
+
+MOST_GROUPS = 40
+
+
+def comparison_page(found: Comparison) -> str:
+    """The page as text, with as many images as there are thumbnails."""
+    environment = page_environment(
+        {
+            "percent": lambda value: f"{100 * value:.1f} %",
+            "points": lambda value: f"{100 * value:+.2f}",
+            "p": lambda value: "< 0.0001" if value < 1e-4 else f"= {value:.2g}",
+        }
+    )
+    pictures = [jpeg_address(each) for each in found.thumbnails]
+    page: str = environment.get_template("comparison.html.jinja").render(
+        found=found,
+        rows=list(zip(found.disagreements, pictures, strict=False)),
+        most_groups=MOST_GROUPS,
+        version=__version__,
+    )
+    return page
+
+
+def write_comparison_page(found: Comparison, path: str | Path) -> Path:
+    """Write the page, replacing what is there, and give its path. InputError where it cannot be written."""
+    path = Path(path)
+    try:
+        write_atomically(path, comparison_page(found).encode("utf-8", "replace"))
+    except OSError as error:
+        raise InputError(f"{path} cannot be written: {error.strerror}; write it elsewhere") from None
+    return path

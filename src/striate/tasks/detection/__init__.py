@@ -1,0 +1,1 @@
+"""Detection: every object of an image, its class and the box about it."""

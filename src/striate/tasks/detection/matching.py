@@ -1,0 +1,50 @@
+"""Whether two lists of detections say the same, whatever their order. n images. Nothing here imports torch."""
+
+import numpy as np
+
+from striate.tasks.detection.mistakes import pairwise_iou
+from striate.tasks.detection.values import Found, read_values
+
+SAME_IOU = 0.95
+"""Boxes that overlap by so much say the same."""
+
+
+def same_detections(values: np.ndarray, reference: np.ndarray, num_classes: int, least_score: float) -> np.ndarray:
+    """(n,) bool: whether each detection of at least this score has one of its class and place in the other list, both ways."""
+    pairs = zip(read_values(values, num_classes), read_values(reference, num_classes), strict=True)
+    return np.array(
+        [
+            _has_all(one.above(least_score), other) and _has_all(other.above(least_score), one)
+            for one, other in _near(pairs, least_score)
+        ],
+        bool,
+    )
+
+
+def largest_differences(values: np.ndarray, reference: np.ndarray, num_classes: int, least_score: float) -> np.ndarray:
+    """(n,) the largest difference of a border or score of the reference's detections of at least this score to their nearest of the same
+    class; 1 where there is none.
+    """
+    if values.shape != reference.shape:
+        return np.full(len(reference), np.inf)
+    differences = []
+    for one, other in zip(read_values(values, num_classes), read_values(reference, num_classes), strict=True):
+        own = other.above(least_score)
+        worst = 0.0
+        for box, score, label in zip(own.boxes, own.scores, own.labels, strict=True):
+            alike = one.labels == label
+            apart = np.maximum(np.abs(one.boxes[alike] - box).max(axis=1, initial=0), np.abs(one.scores[alike] - score))
+            worst = max(worst, float(apart.min(initial=1.0)))
+        differences.append(worst)
+    return np.array(differences)
+
+
+def _near(pairs: "zip[tuple[Found, Found]]", least_score: float) -> list[tuple[Found, Found]]:
+    """Both lists down to half the score, so that one just below it can be the other's counterpart."""
+    return [(one.above(least_score / 2), other.above(least_score / 2)) for one, other in pairs]
+
+
+def _has_all(wanted: Found, there: Found) -> bool:
+    ious = pairwise_iou(wanted.boxes, there.boxes)
+    alike = wanted.labels[:, None] == there.labels[None]
+    return bool((np.where(alike, ious, 0).max(axis=1, initial=0) >= SAME_IOU).all())

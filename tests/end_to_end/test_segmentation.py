@@ -1,0 +1,127 @@
+"""Segmentation from a folder of masks to a model that is evaluated, predicts, exports and resumes: by the commands of all tasks."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from striate.recipes.choices import Choices
+from striate.recipes.train import Run, train
+
+SHAPES = ("nothing", "square", "disc")
+
+
+def draw(folder: Path, name: str, seed: int, size: tuple[int, int] = (48, 64)) -> None:
+    """A photo with a bright square and a dark disc, and its mask."""
+    rng = np.random.default_rng(seed)
+    pixels = rng.integers(90, 120, (*size, 3)).astype(np.uint8)
+    mask = np.zeros(size, np.uint8)
+    y, x = np.mgrid[: size[0], : size[1]]
+    top, left = rng.integers(0, size[0] - 20), rng.integers(0, size[1] // 2 - 20)
+    mask[top : top + 20, left : left + 20] = 1
+    center = rng.integers(10, size[0] - 10), rng.integers(size[1] // 2 + 10, size[1] - 10)
+    mask[(y - center[0]) ** 2 + (x - center[1]) ** 2 < 81] = 2
+    pixels[mask == 1] = (230, 200, 60)
+    pixels[mask == 2] = (20, 30, 90)
+    for below, picture in (("images", pixels), ("masks", mask)):
+        path = folder / below / f"{name}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(picture).save(path)
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("shapes")
+    for place in range(40):
+        draw(folder, f"{'val' if place >= 32 else 'train'}/{place:02}", place)
+    (folder / "classes.csv").write_text("index,name\n" + "".join(f"{k},{name}\n" for k, name in enumerate(SHAPES)))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def run(source, tmp_path_factory) -> Run:
+    choices = Choices(epochs=12, precision="32-true", use_channels_last=False)
+    place = tmp_path_factory.mktemp("runs") / "run"
+    return train(source, choices, run=place, run_checks=False, measure=False, progress=False)
+
+
+def test_a_network_from_scratch_learns_shapes(run):
+    assert run.status == "finished"
+    assert run.evaluation is not None
+    assert run.evaluation.score > 0.75
+    assert "boundary F" in run.report_path.read_text(encoding="utf-8")
+    described = json.loads((run.path / "run.json").read_text())
+    assert described["task"]["name"] == "segmentation"
+    assert described["recipe"]["use_class_weights"]
+    assert described["data"]["counts"]["train"] == dict.fromkeys(SHAPES, 32)
+
+
+def test_evaluate_gives_the_keys_that_are_promised(run, source, striate_command):
+    figures = striate_command("evaluate", run.path, source, "--split", "validation", "--json").json
+    assert figures["mean_iou"] == pytest.approx(run.evaluation.score, abs=1e-3)
+    assert {"pixel_accuracy", "per_class", "boundary_f", "mean_iou_interval"} <= set(figures)
+    assert [each["name"] for each in figures["per_class"]] == list(SHAPES)
+
+
+def test_predict_writes_masks_in_the_images_own_pixels(run, tmp_path, striate_command):
+    draw(tmp_path, "large", 99, size=(96, 150))
+    image = tmp_path / "images/large.png"
+    words = ("predict", run.path, image, "--out", tmp_path / "out", "--engine", "torch", "--json")
+    (answer,) = striate_command(*words).json["predictions"]
+    assert answer["size"] == [96, 150]
+    assert sum(each["fraction"] for each in answer["classes"]) == pytest.approx(1)
+    with Image.open(tmp_path / "out/large_mask.png") as mask, Image.open(tmp_path / "masks/large.png") as truth:
+        assert (mask.mode, mask.size) == ("P", (150, 96))
+        assert (np.asarray(mask) == np.asarray(truth)).mean() > 0.9
+    with Image.open(tmp_path / "out/large.png") as overlay:
+        assert overlay.size == (150, 96)
+
+
+def test_resuming_gives_the_weights_of_the_run_that_was_never_stopped(source, tmp_path):
+    from striate.recipes.train import resume
+    from striate.training.observer import SilentObserver
+
+    class Stop(SilentObserver):
+        def on_epoch(self, record):
+            if record["epoch"] == 1:
+                raise KeyboardInterrupt
+
+    choices = Choices(epochs=2, precision="32-true", network="unet", encoder="squeezenet1_1")
+    whole = train(source, choices, run=tmp_path / "whole", run_checks=False, measure=False, progress=False)
+    with pytest.raises(KeyboardInterrupt):
+        train(source, choices, run=tmp_path / "cut", run_checks=False, measure=False, observer=Stop())
+    cut = resume(tmp_path / "cut", progress=False)
+    assert cut.model_path.read_bytes()[-1000:] == whole.model_path.read_bytes()[-1000:]
+    assert cut.evaluation.to_json() == whole.evaluation.to_json()
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--network", "resnet18", "--encoder", "resnet18"], "resnet18 is built on no encoder"),
+        (["--network", "unet", "--encoder", "rasnet18"], "did you mean resnet18"),
+        (["--network", "fcos:resnet18"], "is a detector, which segmentation has no use for"),
+        (["--subtract", "mean_image"], "no mean image fits"),
+        (["--mixup", "0.2"], "images cannot be mixed in segmentation"),
+        (["--loss", "l2"], "the loss of segmentation must be"),
+    ],
+)
+def test_what_cannot_be_met_is_one_line(source, words, message, striate_command):
+    assert message in striate_command("train", source, *words, "--dry-run").refused()
+
+
+def test_a_source_without_masks_cannot_be_segmented(tmp_path, striate_command):
+    for name in ("cats", "dogs"):
+        (tmp_path / name).mkdir()
+        for place in range(8):
+            Image.fromarray(np.full((8, 8, 3), 10 * place, np.uint8)).save(tmp_path / name / f"{place}.png")
+    refused = striate_command("train", tmp_path, "--task", "segmentation").refused()
+    assert "it has no masks; give a folder with images/ and masks/" in refused
+
+
+def test_the_data_are_told_with_their_classes(source, striate_command):
+    summary = striate_command("data", source, "--json").json
+    assert summary["kind"] == "masks"
+    assert summary["num_classes"] == 3
