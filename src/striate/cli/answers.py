@@ -94,8 +94,17 @@ def _lines_of(prediction: Any) -> list[tuple[str, float | None, str]]:
         rows: list[tuple[str, float | None, str]] = prediction.rows()
         return rows
     box = getattr(prediction, "box_xyxy", None)
-    note = "" if box is None else f"box {' '.join(f'{value:.0f}' for value in box)}"
+    note = _remark(prediction) if box is None else f"box {' '.join(f'{value:.0f}' for value in box)}"
     return [(guess.name, guess.probability, "" if k else note) for k, guess in enumerate(prediction.classes)]
+
+
+def _remark(prediction: Any) -> str:
+    """What tells how far to believe a prediction, where that was asked for."""
+    class_set, familiarity = getattr(prediction, "class_set", None), getattr(prediction, "familiarity", None)
+    words = [] if class_set is None else [f"set: {', '.join(map(printable, class_set))}"]
+    if familiarity is not None and familiarity.is_unfamiliar:
+        words.append("UNFAMILIAR")
+    return "  ".join(words)
 
 
 def _pad(text: str, width: int) -> str:
