@@ -15,6 +15,7 @@ from striate.cli.console import (
     Download,
     LabelColumn,
     PathColumn,
+    Root,
     SplitColumn,
     log,
     out,
@@ -67,6 +68,7 @@ def evaluate(
     label_column: LabelColumn = None,
     path_column: PathColumn = None,
     split_column: SplitColumn = None,
+    root: Root = None,
     ignore_index: Annotated[
         int | None, typer.Option("--ignore-index", metavar="VALUE", help="A value of masks that counts for nothing.")
     ] = None,
@@ -88,7 +90,7 @@ def evaluate(
         from striate.tasks.model import load_model
 
     loaded = load_model(model, device=device, download=download, log=log)
-    columns = Columns(path_column, label_column, split_column)
+    columns = Columns(path_column, label_column, split_column, root)
     access = Access(
         data_dir=data_dir, download=download, log=log, track=track, columns=columns, ignore_index=ignore_index
     )
