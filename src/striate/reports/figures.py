@@ -97,6 +97,25 @@ def reliability_chart(bins: Sequence[dict[str, Any]]) -> str:
         return _svg(figure, "reliability")
 
 
+def risk_coverage_chart(curve: Sequence[Sequence[float]]) -> str:
+    """Error rate among the images answered against the fraction answered, the most certain first: points (coverage, risk, confidence)."""
+    with drawing_settings(_SETTINGS):
+        figure = Figure(figsize=(3.5, 2.7))
+        figure.subplots_adjust(left=0.17, right=0.97, bottom=0.18, top=0.95)
+        axes = figure.add_subplot()
+        coverages, risks = [point[0] for point in curve], [point[1] for point in curve]
+        axes.plot(
+            coverages, risks, color=VALIDATION, linewidth=1.8, marker="o" if len(curve) < 3 else None, markersize=4
+        )
+        axes.set(xlim=(0, 1), ylim=(0, max(0.01, 1.1 * max(risks))), xlabel="images answered", ylabel="of them wrong")
+        for axis in (axes.xaxis, axes.yaxis):
+            axis.set_major_formatter(PercentFormatter(1))
+        axes.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
+        axes.grid(axis="y", linewidth=0.6)
+        axes.tick_params(length=0)
+        return _svg(figure, "risk")
+
+
 def robustness_curve(points: Sequence[tuple[float, float]], epsilon: float) -> str:
     """Accuracy against the size of the change allowed, equally spaced steps from nothing to the largest; `epsilon` is marked."""
     with drawing_settings(_SETTINGS):

@@ -127,12 +127,19 @@ def _classification_values(evaluation: dict[str, Any]) -> dict[str, Any]:
     """What the partials of classification show beside the figures themselves."""
     return {
         "reliability": Markup(figures.reliability_chart(evaluation["calibration"])),
+        "selective_chart": _selective_chart(evaluation),
         "baseline": _baseline(evaluation),
         "chance": _chance(evaluation),
         "matrix": _matrix(evaluation),
         "confusions": evaluation["most_confused"][:NUM_CONFUSIONS],
         "weakest": _weakest(evaluation),
     }
+
+
+def _selective_chart(evaluation: dict[str, Any]) -> Markup | None:
+    """The risk-coverage curve of an evaluation that has one."""
+    selective = evaluation.get("selective")
+    return Markup(figures.risk_coverage_chart(selective["curve"])) if selective else None
 
 
 def _no_values(evaluation: dict[str, Any]) -> dict[str, Any]:  # noqa: ARG001
