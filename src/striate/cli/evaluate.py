@@ -16,6 +16,7 @@ from striate.cli.console import (
     Download,
     LabelColumn,
     PathColumn,
+    Root,
     SplitColumn,
     log,
     out,
@@ -77,6 +78,7 @@ def evaluate(
     label_column: LabelColumn = None,
     path_column: PathColumn = None,
     split_column: SplitColumn = None,
+    root: Root = None,
     ignore_index: Annotated[
         int | None, typer.Option("--ignore-index", metavar="VALUE", help="A value of masks that counts for nothing.")
     ] = None,
@@ -101,7 +103,7 @@ def evaluate(
     if corruptions or corruption:
         check_corruptions(tuple(corruption) if corruption else CORRUPTIONS)  # refused before anything slow
     loaded = load_model(model, device=device, download=download, log=log)
-    columns = Columns(path_column, label_column, split_column)
+    columns = Columns(path_column, label_column, split_column, root)
     access = Access(
         data_dir=data_dir, download=download, log=log, track=track, columns=columns, ignore_index=ignore_index
     )

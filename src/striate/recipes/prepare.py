@@ -94,7 +94,8 @@ def prepare(
         choices = dataclasses.replace(choices, weights=str(Path(choices.weights).absolute()))  # found from anywhere
     data = open_data(source, telling)
     task = task_for(data.dataset, choices.task, choices.loss)
-    choices = dataclasses.replace(choices, task=task.name, image_size=choices.image_size or task.usual_image_size)
+    image_size = task.usual_image_size if choices.image_size is None else choices.image_size
+    choices = dataclasses.replace(choices, task=task.name, image_size=image_size)
     all_images = np.ones(len(data.dataset), bool)
     dry_splits = _split(data, all_images, choices, task)  # refuses hopeless data before any decoding
     facts = dataclasses.replace(
