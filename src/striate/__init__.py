@@ -20,12 +20,16 @@ _HOMES = {
     "ClassProbability": "striate.tasks.classification.predictions",
     "ClassTarget": "striate.synthesis.targets",
     "Comparison": "striate.evaluation.comparison",
+    "ConformalFit": "striate.evaluation.conformal",
+    "CorruptedEvaluation": "striate.evaluation.corrupted",
     "DataError": "striate.errors",
     "DataSummary": "striate.data.summary",
     "Dataset": "striate.data.dataset",
     "DreamConfig": "striate.synthesis.dream",
     "Evaluation": "striate.tasks.classification.figures",
     "Exported": "striate.export.exporting",
+    "Familiarity": "striate.tasks.classification.predictions",
+    "FamiliarityFit": "striate.evaluation.familiarity",
     "FoolConfig": "striate.synthesis.fool",
     "InputError": "striate.errors",
     "InvertConfig": "striate.synthesis.invert",
@@ -50,12 +54,14 @@ _HOMES = {
     "Run": "striate.recipes.train",
     "RunError": "striate.errors",
     "ScheduleConfig": "striate.training.recipe",
+    "SetFigures": "striate.evaluation.conformal",
     "SourceEvaluation": "striate.evaluation.evaluate_model",
     "StriateError": "striate.errors",
     "StyleConfig": "striate.synthesis.style",
     "TemperatureFit": "striate.evaluation.temperature_scaling:Fit",
     "TextureConfig": "striate.synthesis.texture",
     "TrainStyleConfig": "striate.synthesis.train_style",
+    "TrustRequest": "striate.evaluation.trusted_predictions",
     "UnitTarget": "striate.synthesis.targets",
     "attack": "striate.robustness.attack_model",
     "baseline": "striate.baselines.baseline",
@@ -71,10 +77,14 @@ _HOMES = {
     "describe": "striate.inspection.describe",
     "dream": "striate.synthesis.dream",
     "evaluate": "striate.evaluation.evaluate_model",
+    "evaluate_corrupted": "striate.evaluation.corrupted",
+    "evaluate_sets": "striate.evaluation.conformal",
     "explain": "striate.explanation.explain",
     "export_model": "striate.export.exporting",
     "find_label_errors": "striate.evaluation.label_errors",
     "find_rate": "striate.recipes.train",
+    "fit_conformal": "striate.evaluation.conformal",
+    "fit_familiarity": "striate.evaluation.familiarity",
     "fool": "striate.synthesis.fool",
     "invert": "striate.synthesis.invert",
     "ledger": "striate.compression.compress",
@@ -87,6 +97,7 @@ _HOMES = {
     "open_source": "striate.data.readers.sources",
     "plan_run": "striate.recipes.train",
     "predict": "striate.engines.predicting",
+    "predict_trusted": "striate.evaluation.trusted_predictions",
     "report": "striate.reports.report:write_report",
     "resume": "striate.recipes.train",
     "save_model": "striate.tasks.model",
@@ -131,12 +142,22 @@ if TYPE_CHECKING:
     from striate.errors import StriateError as StriateError
     from striate.evaluation.comparison import Comparison as Comparison
     from striate.evaluation.comparison import compare as compare
+    from striate.evaluation.conformal import ConformalFit as ConformalFit
+    from striate.evaluation.conformal import SetFigures as SetFigures
+    from striate.evaluation.conformal import evaluate_sets as evaluate_sets
+    from striate.evaluation.conformal import fit_conformal as fit_conformal
+    from striate.evaluation.corrupted import CorruptedEvaluation as CorruptedEvaluation
+    from striate.evaluation.corrupted import evaluate_corrupted as evaluate_corrupted
     from striate.evaluation.evaluate_model import SourceEvaluation as SourceEvaluation
     from striate.evaluation.evaluate_model import evaluate as evaluate
+    from striate.evaluation.familiarity import FamiliarityFit as FamiliarityFit
+    from striate.evaluation.familiarity import fit_familiarity as fit_familiarity
     from striate.evaluation.label_errors import LabelErrors as LabelErrors
     from striate.evaluation.label_errors import find_label_errors as find_label_errors
     from striate.evaluation.temperature_scaling import Fit as TemperatureFit  # noqa: F401
     from striate.evaluation.temperature_scaling import calibrate as calibrate
+    from striate.evaluation.trusted_predictions import TrustRequest as TrustRequest
+    from striate.evaluation.trusted_predictions import predict_trusted as predict_trusted
     from striate.explanation.explain import explain as explain
     from striate.export.exporting import Exported as Exported
     from striate.export.exporting import check_exported as check_exported
@@ -185,6 +206,7 @@ if TYPE_CHECKING:
     from striate.synthesis.visualize import visualize as visualize
     from striate.tasks.classification.figures import Evaluation as Evaluation
     from striate.tasks.classification.predictions import ClassProbability as ClassProbability
+    from striate.tasks.classification.predictions import Familiarity as Familiarity
     from striate.tasks.classification.predictions import Prediction as Prediction
     from striate.tasks.model import Model as Model
     from striate.tasks.model import load_model as load_model

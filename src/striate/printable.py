@@ -19,6 +19,11 @@ def printable(text: str, *, keep_newlines: bool = False) -> str:
     return (_FIND_BUT_NEWLINE if keep_newlines else _FIND).sub(_escaped, text)
 
 
+def excerpt(text: str, most: int = 200) -> str:
+    """The text, or its beginning and "..." where it is longer than `most`: what a stranger's file holds may fill many screens."""
+    return text if len(text) <= most else f"{text[:most]}..."
+
+
 def json_safe(text: str) -> str:
     """A JSON document without unsafe characters: inside its strings they become \\u escapes, which parse as the same text."""
     return _FIND_BUT_NEWLINE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)

@@ -125,3 +125,37 @@ def test_the_data_are_told_with_their_classes(source, striate_command):
     summary = striate_command("data", source, "--json").json
     assert summary["kind"] == "masks"
     assert summary["num_classes"] == 3
+
+
+def test_predict_tells_pixels_of_each_class_and_refuses_what_is_for_one_class(run, tmp_path, striate_command):
+    draw(tmp_path, "one", 98)
+    image = tmp_path / "images/one.png"
+    shown = striate_command("predict", run.path, image, "--engine", "torch")
+    assert shown.code == 0
+    assert "nothing" in shown.out
+    assert "of 64 x 48 pixels" in shown.out
+    refused = striate_command("predict", run.path, image, "--csv", tmp_path / "a.csv").refused()
+    assert "are for one class an image; masks are written to a folder by --out" in refused
+
+
+def test_tiles_see_an_image_at_its_own_resolution(run, tmp_path, striate_command):
+    rng = np.random.default_rng(5)
+    pixels, mask = rng.integers(90, 120, (150, 230, 3)).astype(np.uint8), np.zeros((150, 230), np.uint8)
+    for top, left in rng.integers(0, (130, 210), (6, 2)):
+        mask[top : top + 20, left : left + 20] = 1
+    pixels[mask == 1] = (230, 200, 60)
+    Image.fromarray(pixels).save(tmp_path / "wide.png")
+    words = ("predict", run.path, tmp_path / "wide.png", "--tiles", "--out", tmp_path / "out", "--engine", "torch")
+    assert striate_command(*words).code == 0
+    with Image.open(tmp_path / "out/wide_mask.png") as found:
+        assert (np.asarray(found) == mask).mean() > 0.9
+    assert (
+        "model is for classification"
+        in striate_command("predict", "lenet5:mnist", image_of(tmp_path), "--tiles").refused()
+    )
+
+
+def image_of(folder: Path) -> Path:
+    """A small grey picture."""
+    Image.fromarray(np.zeros((28, 28), np.uint8)).save(folder / "grey.png")
+    return folder / "grey.png"

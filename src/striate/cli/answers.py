@@ -72,7 +72,8 @@ def write_table(answers: "Iterable[Prediction | PredictionError]") -> bool:
             path = _shortened(path, max(_NARROWEST_PATH, room))
         widths[0] = max(widths[0], min(_WIDEST_PATH, max(len("image"), cell_len(path))))
         if is_first:
-            heading = f" {_pad('image', widths[0])}  {_pad('class', widths[1])}  probability"
+            measure = getattr(answer, "measure", "probability")
+            heading = f" {_pad('image', widths[0])}  {_pad('class', widths[1])}  {measure}"
             out.print(Text(heading, style="bold"), soft_wrap=True)
         for row in _rows(path, answer, widths, bar_cells):
             out.print(row, soft_wrap=True)
@@ -94,8 +95,17 @@ def _lines_of(prediction: Any) -> list[tuple[str, float | None, str]]:
         rows: list[tuple[str, float | None, str]] = prediction.rows()
         return rows
     box = getattr(prediction, "box_xyxy", None)
-    note = "" if box is None else f"box {' '.join(f'{value:.0f}' for value in box)}"
+    note = _remark(prediction) if box is None else f"box {' '.join(f'{value:.0f}' for value in box)}"
     return [(guess.name, guess.probability, "" if k else note) for k, guess in enumerate(prediction.classes)]
+
+
+def _remark(prediction: Any) -> str:
+    """What tells how far to believe a prediction, where that was asked for."""
+    class_set, familiarity = getattr(prediction, "class_set", None), getattr(prediction, "familiarity", None)
+    words = [] if class_set is None else [f"set: {', '.join(map(printable, class_set))}"]
+    if familiarity is not None and familiarity.is_unfamiliar:
+        words.append("UNFAMILIAR")
+    return "  ".join(words)
 
 
 def _pad(text: str, width: int) -> str:

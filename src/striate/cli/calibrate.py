@@ -15,6 +15,7 @@ from striate.cli.console import (
     Download,
     LabelColumn,
     PathColumn,
+    Root,
     SplitColumn,
     log,
     out,
@@ -51,6 +52,7 @@ def calibrate(
     label_column: LabelColumn = None,
     path_column: PathColumn = None,
     split_column: SplitColumn = None,
+    root: Root = None,
     data_dir: DataDir = None,
     download: Download = False,
     device: Device = "auto",
@@ -68,7 +70,7 @@ def calibrate(
         from striate.data.readers.columns import Columns
         from striate.recipes.calibrate import calibrate_file
 
-    columns = Columns(path_column, label_column, split_column)
+    columns = Columns(path_column, label_column, split_column, root)
     access = Access(data_dir=data_dir, download=download, log=log, track=track, columns=columns)
     result = calibrate_file(model, source, split=split, temperature=temperature, out=to, device=device, access=access)
     if as_json:

@@ -104,6 +104,9 @@ PathColumn = Annotated[
 SplitColumn = Annotated[
     str | None, typer.Option("--split-column", metavar="NAME", help="The column of a CSV that is the split.")
 ]
+Root = Annotated[
+    str | None, typer.Option("--root", metavar="DIR", help="Where paths in a CSV begin; its own folder by default.")
+]
 Device = Annotated[str, typer.Option("--device", metavar="auto|cpu|cuda|mps", help="Where to compute.")]
 
 

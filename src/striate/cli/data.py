@@ -13,6 +13,7 @@ from striate.cli.console import (
     Download,
     LabelColumn,
     PathColumn,
+    Root,
     SplitColumn,
     log,
     out,
@@ -36,6 +37,7 @@ def look_at_data(
     label_column: LabelColumn = None,
     path_column: PathColumn = None,
     split_column: SplitColumn = None,
+    root: Root = None,
     data_dir: DataDir = None,
     download: Download = False,
     max_pixels: Annotated[
@@ -71,7 +73,7 @@ def look_at_data(
         data_dir=None if data_dir is None else Path(data_dir),
         download=download,
         log=log,
-        columns=Columns(path_column, label_column, split_column),
+        columns=Columns(path_column, label_column, split_column, root),
         task=task,
         ignore_index=ignore_index,
     )

@@ -14,6 +14,7 @@ from striate.cli.console import (
     Download,
     LabelColumn,
     PathColumn,
+    Root,
     SplitColumn,
     log,
     out,
@@ -54,6 +55,7 @@ def errors(
     label_column: LabelColumn = None,
     path_column: PathColumn = None,
     split_column: SplitColumn = None,
+    root: Root = None,
     data_dir: DataDir = None,
     download: Download = False,
     device: Device = "auto",
@@ -76,7 +78,7 @@ def errors(
         download=download,
         log=log,
         track=track,
-        columns=Columns(path_column, label_column, split_column),
+        columns=Columns(path_column, label_column, split_column, root),
     )
     found = find_label_errors(
         images,

@@ -1,6 +1,9 @@
 """`striate evaluate`: how right a model is."""
 
-from typing import Annotated
+from collections.abc import Iterator
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.table import Table
@@ -13,6 +16,7 @@ from striate.cli.console import (
     Download,
     LabelColumn,
     PathColumn,
+    Root,
     SplitColumn,
     log,
     out,
@@ -20,6 +24,12 @@ from striate.cli.console import (
     track,
 )
 from striate.cli.memory import importing
+
+if TYPE_CHECKING:
+    from striate.data.opening import Access
+    from striate.evaluation.evaluate_model import SourceEvaluation
+    from striate.tasks.classification.selective import Threshold
+    from striate.tasks.model import Model
 
 _MOST_ROWS = 40
 
@@ -38,13 +48,37 @@ def evaluate(
     average: Annotated[
         str | None,
         typer.Option(
-            "--average", metavar="mirror|six", help="Average the answers over two or six views of each image."
+            "--average",
+            metavar="mirror|six|ten_crop|five_scales",
+            help="Average the answers over views of each image.",
         ),
+    ] = None,
+    coverage: Annotated[
+        float | None,
+        typer.Option("--coverage", metavar="0.9", help="Also sets of classes that hold the right one so often."),
+    ] = None,
+    allowed_error: Annotated[
+        float | None,
+        typer.Option("--allowed-error", metavar="0.01", help="Also the confidence above which errors stay so rare."),
+    ] = None,
+    corruptions: Annotated[
+        bool, typer.Option("--corruptions", help="Also on corrupted images: noise, blur, weather, movement, ...")
+    ] = False,
+    corruption: Annotated[
+        list[str] | None, typer.Option("--corruption", metavar="NAME", help="Only these, such as shift; repeatable.")
+    ] = None,
+    corrupted_images: Annotated[
+        int, typer.Option("--corrupted-images", min=1, metavar="N", help="At most so many images are corrupted.")
+    ] = 100,
+    calibrate_on: Annotated[
+        str | None,
+        typer.Option("--calibrate-on", metavar="SOURCE", help="Images for --coverage; its validation part by default."),
     ] = None,
     batch_size: Annotated[int, typer.Option("--batch-size", min=1, help="Images computed at once.")] = 256,
     label_column: LabelColumn = None,
     path_column: PathColumn = None,
     split_column: SplitColumn = None,
+    root: Root = None,
     ignore_index: Annotated[
         int | None, typer.Option("--ignore-index", metavar="VALUE", help="A value of masks that counts for nothing.")
     ] = None,
@@ -62,19 +96,54 @@ def evaluate(
     with importing():
         from striate.data.opening import Access
         from striate.data.readers.columns import Columns
+        from striate.evaluation.corruptions import CORRUPTIONS, check_corruptions
         from striate.evaluation.evaluate_model import evaluate as evaluate_source
         from striate.tasks.model import load_model
 
+    if corruptions or corruption:
+        check_corruptions(tuple(corruption) if corruption else CORRUPTIONS)  # refused before anything slow
     loaded = load_model(model, device=device, download=download, log=log)
-    columns = Columns(path_column, label_column, split_column)
+    columns = Columns(path_column, label_column, split_column, root)
     access = Access(
         data_dir=data_dir, download=download, log=log, track=track, columns=columns, ignore_index=ignore_index
     )
     result = evaluate_source(loaded, source, split=split, average=average, batch_size=batch_size, access=access)
-    if as_json:
-        show_json(result.to_json())
-        return
     figures = result.to_json()
+    if allowed_error is not None:
+        figures["threshold"] = asdict(_threshold(loaded, result, source, allowed_error, batch_size, access))
+    if coverage is not None:
+        from striate.evaluation.conformal import evaluate_sets, fit_conformal, stored_conformal
+
+        quiet = replace(access, log=lambda line: None)  # noqa: ARG005 - all was told above
+        fit = stored_conformal(loaded, coverage) if calibrate_on is None else None
+        fit = fit or fit_conformal(loaded, coverage, calibrate_on, batch_size=batch_size, access=quiet)
+        figures["sets"] = evaluate_sets(
+            loaded, fit, source, split=result.split, batch_size=batch_size, access=quiet
+        ).to_json()
+    if corruptions or corruption:
+        from striate.evaluation.corrupted import evaluate_corrupted
+
+        quiet = replace(access, log=lambda line: None)  # noqa: ARG005
+        chosen = tuple(corruption) if corruption else CORRUPTIONS
+        corrupted = evaluate_corrupted(
+            loaded,
+            source,
+            corruptions=chosen,
+            split=result.split,
+            limit=corrupted_images,
+            batch_size=batch_size,
+            access=quiet,
+        )
+        figures["corruptions"] = corrupted.to_json()
+        if source is None and (Path(model) / "run.json").is_file():
+            from striate.reports.corruptions_panel import write_corruptions
+            from striate.reports.report import write_report
+
+            write_corruptions(Path(model), corrupted)
+            log(f"the curve and examples are in {write_report(Path(model))}")
+    if as_json:
+        show_json(figures)
+        return
     out.print(Text.assemble((f"{result.split}", "bold"), f" part of {result.source}, {figures['num_images']:,} images"))
     classes = figures["per_class"]
     if not loaded.task.has_probabilities:
@@ -83,6 +152,10 @@ def evaluate(
             out.print(_any_class_table(classes))
         return
     out.print(_figures_table(figures))
+    for line in _trust_lines(figures):
+        out.print(Text(line), soft_wrap=True)
+    if "corruptions" in figures:
+        out.print(_corruption_table(figures["corruptions"]))
     if len(classes) <= _MOST_ROWS:
         out.print(_class_table(classes))
     for pair in figures["most_confused"][:5]:
@@ -100,10 +173,77 @@ def _figures_table(figures: dict) -> Table:
                 name, f"{_percent(figures[f'{key}_accuracy'])}  (95 % interval {_percent(low)} to {_percent(high)})"
             )
     table.add_row("negative log-likelihood", f"{figures['negative_log_likelihood']:.4f} nats")
-    table.add_row("calibration error", _percent(figures["calibration_error"]))
+    table.add_row("calibration error", _calibration(figures))
+    if figures["brier_score"] is not None:
+        table.add_row("Brier score", f"{figures['brier_score']:.4f}")
     if figures["temperature"] != 1:
         table.add_row("temperature", f"{figures['temperature']:.3f}, by striate calibrate")
     return table
+
+
+def _corruption_table(figures: dict) -> Table:
+    """Accuracy by corruption and severity."""
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    table.add_column(f"{figures['num_images']:,} images, corrupted")
+    for severity in range(1, 6):
+        table.add_column(f"{severity}", justify="right")
+    table.add_row("as they are", f"{100 * figures['clean']:.1f} %", "", "", "", "", style="dim")
+    for name in dict.fromkeys(row["corruption"] for row in figures["rows"]):
+        own = [row for row in figures["rows"] if row["corruption"] == name]
+        table.add_row(name.replace("_", " "), *(f"{100 * row['accuracy']:.1f} %" for row in own))
+    table.add_row("mean", f"{100 * (1 - figures['mean_error']):.1f} %", "", "", "", "", style="bold")
+    return table
+
+
+def _calibration(figures: dict) -> str:
+    """The three calibration errors: bins of equal width, of equal counts, and over classes."""
+    others = [
+        f"{_percent(figures[key])} {words}"
+        for key, words in (
+            ("adaptive_calibration_error", "by bins of equally many images"),
+            ("classwise_calibration_error", "by class"),
+        )
+        if figures[key] is not None
+    ]
+    own = _percent(figures["calibration_error"])
+    return f"{own}  ({', '.join(others)})" if others else own
+
+
+def _threshold(
+    model: "Model", result: "SourceEvaluation", source: str | None, allowed: float, batch_size: int, access: "Access"
+) -> "Threshold":
+    """The confidence for an allowed error rate, on the images that were evaluated."""
+    from striate.evaluation.class_probabilities import class_probabilities_of
+    from striate.evaluation.evaluate_model import choose_part
+    from striate.tasks.classification.selective import threshold_for
+
+    part = choose_part(model, source, result.split, replace(access, log=lambda line: None), prefer=())  # noqa: ARG005
+    indices = part.indices[part.packed.usable[part.indices]]
+    probabilities = class_probabilities_of(model, part.packed, indices, batch_size=batch_size)
+    return threshold_for(probabilities.max(axis=1), probabilities.argmax(axis=1) == part.labels[indices], allowed)
+
+
+def _trust_lines(figures: dict) -> Iterator[str]:
+    """Sentences on the threshold and the sets, where they were asked for."""
+    found, sets = figures.get("threshold"), figures.get("sets")
+    if found is not None and found["confidence"] is None:
+        yield (
+            f"no confidence keeps errors below {_percent(found['allowed_error'])} with a certainty of 95 %, as far as these images "
+            "tell: name more images, or a higher rate"
+        )
+    elif found is not None:
+        yield (
+            f"answers with a confidence of {_percent(found['confidence'])} or more are wrong at most "
+            f"{_percent(found['allowed_error'])} of the time (certainty 95 %): {_percent(found['coverage'])} of these images, "
+            f"{_percent(found['error'])} of them wrongly"
+        )
+    if sets is not None:
+        fit, (low, high) = sets["fit"], sets["covered"]["interval"]
+        yield (
+            f"sets for a coverage of {_percent(fit['coverage'])}, calibrated on {fit['num_images']:,} {fit['split']} images, hold "
+            f"the right class of {_percent(sets['covered']['value'])} ({_percent(low)} to {_percent(high)}); "
+            f"{sets['mean_size']:.2f} classes on average, {_percent(sets['fraction_single'])} a single one"
+        )
 
 
 def _lines_table(lines: list[tuple[str, str]]) -> Table:

@@ -13,6 +13,9 @@ from striate.reports.units import short_count
 
 
 def networks(
+    kind: Annotated[
+        str, typer.Option("--kind", metavar="classifier|segmenter", help="What networks give.")
+    ] = "classifier",
     family: Annotated[str | None, typer.Option("--family", help="Only this family, such as resnet.")] = None,
     since: Annotated[int | None, typer.Option("--since", metavar="YEAR", help="Only of this year or later.")] = None,
     until: Annotated[int | None, typer.Option("--until", metavar="YEAR", help="Only of this year or earlier.")] = None,
@@ -38,6 +41,7 @@ def networks(
         from striate.networks.catalogue import list_networks
 
     rows = list_networks(
+        kind=kind,
         family=family,
         since=since,
         until=until,

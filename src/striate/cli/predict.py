@@ -1,6 +1,7 @@
 """`striate predict`: what a model sees in images."""
 
 import os
+from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated, Any
@@ -50,9 +51,15 @@ def predict(
         typer.Option(
             "--out",
             metavar="DIR",
-            help="Write images with their boxes drawn there; with --explain, its maps [explained].",
+            help="Write images with boxes or masks drawn there, and masks; with --explain, its maps [explained].",
         ),
     ] = None,
+    tiles: Annotated[
+        bool,
+        typer.Option(
+            "--tiles", help="Segmentation: at the image's own resolution, in overlapping tiles, however large it is."
+        ),
+    ] = False,
     csv: Annotated[
         Path | None, typer.Option("--csv", metavar="FILE", help="Also write a table: path, class, probability.")
     ] = None,
@@ -73,6 +80,25 @@ def predict(
     uncertain: Annotated[
         int | None,
         typer.Option("--uncertain", min=1, metavar="N", help="Show only the N images it is least certain of."),
+    ] = None,
+    coverage: Annotated[
+        float | None,
+        typer.Option("--coverage", metavar="0.9", help="Sets of classes that hold the right one so often."),
+    ] = None,
+    flag_unfamiliar: Annotated[
+        bool, typer.Option("--flag-unfamiliar", help="Flag images unlike those the model was trained on.")
+    ] = False,
+    average: Annotated[
+        str | None,
+        typer.Option("--average", metavar="mirror|six|ten_crop|five_scales", help="Average over views of each image."),
+    ] = None,
+    calibrate_on: Annotated[
+        str | None,
+        typer.Option(
+            "--calibrate-on",
+            metavar="SOURCE",
+            help="Labelled images for --coverage and --flag-unfamiliar; its own by default.",
+        ),
     ] = None,
     device: Device = "auto",
     download: Download = False,
@@ -116,27 +142,55 @@ def predict(
         from striate.engines.predicting import EngineRequest, count_images, make_ready
         from striate.tasks.overlays import write_drawings
 
-    num_images = count_images(images)
-    request = EngineRequest(engine, precision, batch_size, num_images, device, download)
-    predictor = make_ready(model, request, log=log)
-    log(predictor.line)
-    task = predictor.about.task
-    if boxes is not None and task.name != "detection":
-        raise InputError(f"--boxes writes what a detector finds, and {model} is for {task.name}; leave it out")
-    if task.name == "detection" and (csv or sort_into or uncertain):
-        raise InputError(
-            "--csv, --sort-into and --uncertain are for one class an image; a detector's boxes go to --boxes PATH"
+    head: dict[str, Any]
+    class_names: tuple[str, ...] = ()
+    if coverage is not None or flag_unfamiliar or average is not None:
+        if engine not in ("auto", "torch") or precision not in (None, "float32"):
+            raise InputError(
+                "--coverage, --flag-unfamiliar and --average need PyTorch in float32; leave --engine and --precision out"
+            )
+        if boxes is not None:
+            raise InputError(
+                "--boxes writes what a detector finds, and the other options are for classifiers; leave it out"
+            )
+        if tiles:
+            raise InputError("--tiles are for segmentation, and the other options for classifiers; leave it out")
+        if out_dir is not None and explain is None:
+            raise InputError("--out draws boxes, which a classifier has none of; leave it out")
+        answers, head = _trusted(
+            model, images, coverage, flag_unfamiliar, average, calibrate_on, top, batch_size, device, download
         )
-    answers = predictor.answer_each(images, top=top, batch_size=batch_size, log=log)
+    else:
+        num_images = count_images(images)
+        request = EngineRequest(engine, precision, batch_size, num_images, device, download)
+        predictor = make_ready(model, request, log=log)
+        log(predictor.line)
+        task = predictor.about.task
+        if boxes is not None and task.name != "detection":
+            raise InputError(f"--boxes writes what a detector finds, and {model} is for {task.name}; leave it out")
+        if task.name == "detection" and (csv or sort_into or uncertain):
+            raise InputError(
+                "--csv, --sort-into and --uncertain are for one class an image; a detector's boxes go to --boxes PATH"
+            )
+        class_names = task.class_names
+        if task.labels_pixels and (csv or sort_into or uncertain):
+            raise InputError(
+                "--csv, --sort-into and --uncertain are for one class an image; masks are written to a folder by --out"
+            )
+        if tiles:
+            answers = predictor.answer_in_tiles(images, log=log)
+        else:
+            answers = predictor.answer_each(images, top=top, batch_size=batch_size, log=log)
+        head = {"engine": predictor.engine.kind.to_json(), "engine_line": predictor.line}
+        if out_dir is not None and explain is None:
+            answers = write_drawings(answers, predictor.about.task, out_dir, log=log)
     explained: list[dict[str, Any]] = []
     if explain is not None:
         out_dir = Path("explained") if out_dir is None else out_dir
         explained = write_maps(model, images, explain, out_dir, device=device, download=download)
-    elif out_dir is not None:
-        answers = write_drawings(answers, task, out_dir, log=log)
     with ExitStack() as stack:
         if boxes is not None and boxes_as is not None:
-            answers = stack.enter_context(writing_boxes(answers, boxes, boxes_as, task.class_names))
+            answers = stack.enter_context(writing_boxes(answers, boxes, boxes_as, class_names))
         if csv is not None:
             answers = stack.enter_context(writing_csv(answers, csv))
         if sort_into is not None:
@@ -144,7 +198,6 @@ def predict(
         if uncertain is not None:
             answers = least_certain(track(answers, "predicting", None), uncertain)
         if as_json:
-            head: dict[str, Any] = {"engine": predictor.engine.kind.to_json(), "engine_line": predictor.line}
             head |= {"maps": explained} if explain is not None else {}
             shown = track(answers, "predicting", None) if is_live() and uncertain is None else answers
             has_errors = write_json(shown, head)
@@ -158,3 +211,40 @@ def predict(
             log(f"wrote {made}")
     if has_errors:
         raise typer.Exit(1)
+
+
+def _trusted(
+    model: str,
+    images: list[Path],
+    coverage: float | None,
+    flag_unfamiliar: bool,
+    average: str | None,
+    calibrate_on: str | None,
+    top: int,
+    batch_size: int,
+    device: str,
+    download: bool,
+) -> tuple[Iterator[Any], dict[str, Any]]:
+    """Predictions with sets, flags or averages, and what the JSON document says of them."""
+    with importing():
+        from striate.data.opening import Access
+        from striate.evaluation.conformal import fit_conformal, stored_conformal
+        from striate.evaluation.familiarity import fit_familiarity
+        from striate.evaluation.trusted_predictions import TrustRequest, predict_trusted
+        from striate.tasks.model import load_model
+
+    loaded = load_model(model, device=device, download=download, log=log)
+    access = Access(download=download, log=log, track=track)
+    fit = None
+    if coverage is not None:
+        fit = stored_conformal(loaded, coverage) if calibrate_on is None else None
+        fit = fit or fit_conformal(loaded, coverage, calibrate_on, access=access)
+        log(
+            f"sets hold the right class at least {100 * coverage:g} % of the time, by {fit.num_images:,} {fit.split} images"
+        )
+    usual = fit_familiarity(loaded, calibrate_on, access=access) if flag_unfamiliar else None
+    request = TrustRequest(conformal=fit, familiarity=usual, average=average)
+    if usual is not None:
+        log(f"unfamiliar: farther from {usual.source} than {100 * (1 - request.level):g} % of its own held-out images")
+    head = {"engine": {"name": "torch", "precision": "float32"}, "conformal": fit and fit.to_json(), "average": average}
+    return predict_trusted(loaded, images, request, top=top, batch_size=batch_size, log=log), head

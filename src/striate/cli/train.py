@@ -15,6 +15,7 @@ from striate.cli.console import (
     Download,
     LabelColumn,
     PathColumn,
+    Root,
     SplitColumn,
     complain,
     log,
@@ -131,6 +132,7 @@ def train(
     label_column: LabelColumn = None,
     path_column: PathColumn = None,
     split_column: SplitColumn = None,
+    root: Root = None,
     data_dir: DataDir = None,
     download: Download = False,
     image_size: Annotated[
@@ -293,7 +295,7 @@ def train(
         saturation=saturation, hue=hue, pca_color=pca_color, cutout_px=cutout_px, mixup=mixup,
     )  # fmt: skip
     display = LiveDisplay()
-    columns = Columns(path_column, label_column, split_column)
+    columns = Columns(path_column, label_column, split_column, root)
     access = Access(
         data_dir=data_dir,
         download=download,

@@ -100,6 +100,9 @@ class Preprocessing:
         """
         before = (image.height, image.width) if isinstance(image, Image.Image) else image.shape[:2]
         size, kept = self.resized_size(*before), self.packed_size(*before)
+        if size == before and size != kept and isinstance(image, Image.Image):
+            rows, columns = center(before, kept)
+            return _as_pixels(_cut(image, rows, columns))
         if size == before:
             return crop_center(_as_pixels(image), kept)
         if kept == size:
@@ -243,11 +246,12 @@ def resample(
     """
     (height, width), box = size, None
     if window is not None:
-        image = _as_pixels(image)
         top, left, height, width = window
-        rows, box_top, box_bottom = _needed(image.shape[0], size[0], top, height)
-        columns, box_left, box_right = _needed(image.shape[1], size[1], left, width)
-        image, box = image[rows, columns], (box_left, box_top, box_right, box_bottom)
+        before = (image.height, image.width) if isinstance(image, Image.Image) else image.shape[:2]
+        rows, box_top, box_bottom = _needed(before[0], size[0], top, height)
+        columns, box_left, box_right = _needed(before[1], size[1], left, width)
+        box = (box_left, box_top, box_right, box_bottom)
+        image = _cut(image, rows, columns)
     resized = [part.resize((width, height), _FILTERS[interpolation], box) for part in _as_pillow(image)]
     return _as_pixels(resized[0]) if len(resized) == 1 else np.stack([np.asarray(part) for part in resized], axis=-1)
 
@@ -258,6 +262,13 @@ def _as_pillow(image: np.ndarray | Image.Image) -> list[Image.Image]:
         return [image]
     parts = [image] if image.shape[2] == 3 else [image[..., c] for c in range(image.shape[2])]
     return [Image.fromarray(part) for part in parts]
+
+
+def _cut(image: np.ndarray | Image.Image, rows: slice, columns: slice) -> np.ndarray | Image.Image:
+    """A part of an image. Pillow's is cut before it becomes an array, which it cannot with rows of 2 ** 31 bits or more."""
+    if isinstance(image, Image.Image):
+        return image.crop((columns.start, rows.start, columns.stop, rows.stop))
+    return image[rows, columns]
 
 
 def _as_pixels(image: np.ndarray | Image.Image) -> np.ndarray:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from striate.data.dataset import NO_SPLIT, SPLITS, Dataset
-from striate.data.decoding import MAX_PIXELS, ImageFacts, decode_image, image_facts
+from striate.data.decoding import MAX_PIXELS, ImageFacts, decode_picture, image_facts
 from striate.data.hashing import HASH_BYTES, fingerprint, hash_image
 from striate.data.objects import Objects, settle
 from striate.data.parallel import map_in_order
@@ -177,7 +177,7 @@ def _look(dataset: Dataset, index: int, max_pixels: int) -> _Look:
     digest = hash_image(data)
     try:
         facts = image_facts(data, max_pixels=max_pixels)
-        decode_image(data, data.shape[-1] if isinstance(data, np.ndarray) else 3, max_pixels=max_pixels)
+        decode_picture(data, data.shape[-1] if isinstance(data, np.ndarray) else 3, max_pixels=max_pixels)
     except InputError as error:
         return _Look(digest, None, str(error))
     return _Look(digest, facts, "")

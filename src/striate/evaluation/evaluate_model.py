@@ -1,7 +1,7 @@
 """Evaluate a model on a source: find the right images, match the labels by name, measure."""
 
 import dataclasses
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from striate.data.splits import digest, split_dataset
 from striate.errors import DataError, InputError
 from striate.evaluation.evaluate_network import evaluate as evaluate_network
 from striate.evaluation.test_time_augmentation import Averaged
+from striate.evaluation.views import IMAGE_VIEWS, averaged_probabilities, views_of
 from striate.notebook import Shown
 from striate.tasks.classification.logits import tempered
 from striate.tasks.labels import map_labels
@@ -24,6 +25,7 @@ from striate.tasks.model import Model, load_model
 from striate.tasks.task import Annotations, Figures, Task
 
 ALL = "all"
+_TINY = 1e-12
 
 
 @dataclass(frozen=True, repr=False)
@@ -59,7 +61,7 @@ class SourceEvaluation(Shown):
 class Part:
     """Images of a source for a model to answer: `indices` of `packed`, of the split called `split`, with the `annotations` of
     all images, whose labels are outputs of the model. `is_own`: they are those of its own training run. `known`: for another
-    source, how many of them the model was trained on, as far as it can tell.
+    source, how many of them the model was trained on, as far as it can tell. `hashes` (N, 16) are those of all images.
     """
 
     dataset: Dataset
@@ -69,6 +71,7 @@ class Part:
     annotations: Annotations
     is_own: bool
     known: Overlap | None = None
+    hashes: np.ndarray = field(default_factory=lambda: np.zeros((0, 16), np.uint8))
 
     @property
     def labels(self) -> np.ndarray:
@@ -108,9 +111,10 @@ def evaluate(
 
     On the data of its own training the run's splits are made again, and `split` is "test" unless said otherwise ("validation"
     where there was no test part). Another source's own splits are respected, "test" before "validation"; one without splits is
-    used whole, which "all" asks for anywhere. `average` ("mirror" or "six") averages the answers over so many views of each
-    image, see evaluation.averaging. Labels are matched by class name. Raises DataError for classes that the model
-    does not know, for a split without images, and for training data that have changed since.
+    used whole, which "all" asks for anywhere. `average` ("mirror", "six", "ten_crop" or "five_scales") averages the answers over
+    views of each image, see evaluation.test_time_augmentation and evaluation.views. Labels are matched by class name.
+    Raises DataError for classes that the model does not know, for a split without images, and for training data that have
+    changed since.
     """
     access = access or Access()
     if batch_size < 1:
@@ -123,8 +127,15 @@ def evaluate(
             raise InputError(
                 f"views are averaged in classification only but this model is for {model.task.name}; leave it out"
             )
-        Averaged(model.network, average)  # refused before anything slow
+        if average in IMAGE_VIEWS:  # refused before anything slow
+            views_of(model, average)
+        else:
+            Averaged(model.network, average)
     part = choose_part(model, source, split, access, prefer=("test", "validation"))
+    if average in IMAGE_VIEWS:
+        evaluation = _over_views(model, part, average, access)
+        names = tuple(part.dataset.images.name(mistake.index) for mistake in evaluation.mistakes)
+        return SourceEvaluation(part.dataset.source, part.split, evaluation, names, model.temperature)
     network = tempered(model.network, model.temperature)
     evaluation = evaluate_network(
         network if average is None else Averaged(network, average),
@@ -139,6 +150,20 @@ def evaluate(
     )
     names = tuple(part.dataset.images.name(mistake.index) for mistake in evaluation.mistakes)
     return SourceEvaluation(part.dataset.source, part.split, evaluation, names, model.temperature)
+
+
+def _over_views(model: Model, part: Part, average: str, access: Access) -> Figures:
+    """Figures of answers averaged over ten crops or five scales of each image."""
+    indices = part.indices[part.packed.usable[part.indices]]
+    if not len(indices):
+        raise InputError("there is no readable image to evaluate on; name another split or source")
+    data = OpenedData(part.dataset, part.hashes, "")
+    probabilities = averaged_probabilities(model, data, indices, average, access=access)
+    accumulator = model.task.accumulator()
+    accumulator.update(
+        torch.from_numpy(np.log(np.maximum(probabilities, _TINY))), torch.from_numpy(part.labels[indices])
+    )
+    return accumulator.result(indices)
 
 
 def choose_part(
@@ -159,7 +184,7 @@ def choose_part(
         raise DataError(f"{opened.dataset.source} has no images in its {split} part; there are: {there_are}")
     where = f"{opened.dataset.source} ({split})"
     known = None if opened.is_own else _known(opened.hashes[indices], own_data(model.provenance), where, access)
-    return Part(opened.dataset, opened.packed, split, indices, opened.annotations, opened.is_own, known)
+    return Part(opened.dataset, opened.packed, split, indices, opened.annotations, opened.is_own, known, opened.hashes)
 
 
 def open_parts(model: Model, source: str | Path | None, access: Access) -> Parts:

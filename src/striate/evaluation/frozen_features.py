@@ -34,7 +34,7 @@ def frozen_features(
         name = ""
         for images in track(batches, "computing features", -(-len(indices) // batch_size)):
             name = name or last_weighted_layer(model.network, images[:1])
-            rows.append(_as_rows(input_of(model.network, images, name)))
+            rows.append(as_rows(input_of(model.network, images, name)))
     return np.concatenate(rows)
 
 
@@ -55,7 +55,7 @@ def last_weighted_layer(network: nn.Module, images: Tensor) -> str:
     return order[-1]
 
 
-def _as_rows(features: Tensor) -> np.ndarray:
+def as_rows(features: Tensor) -> np.ndarray:
     """(n, D), (n, T, D) or (n, D, h, w) -> (n, D) float32."""
     if features.ndim == 4:
         features = features.mean(dim=(2, 3))

@@ -28,7 +28,7 @@ class Averaged(nn.Module):
         super().__init__()
         if average not in get_args(Average):
             raise InputError(
-                f"answers are averaged over {' or '.join(get_args(Average))} views but not over {average!r}"
+                f"answers are averaged over mirror, six, ten_crop or five_scales views but not over {average!r}"
             )
         self.network = network
         self.average = average

@@ -115,6 +115,7 @@ _DATASETS = ("CIFAR-100", "CIFAR-10", "ImageNet", "ILSVRC", "MNIST", "SVHN")
 
 def list_networks(
     *,
+    kind: str = "classifier",
     family: str | None = None,
     since: int | None = None,
     until: int | None = None,
@@ -123,7 +124,8 @@ def list_networks(
     only_with_weights: bool = False,
     sort: Sort | str | None = None,
 ) -> list[dict[str, Any]]:
-    """The catalogue as rows of plain values: all, or those of one family, of the years from `since` to `until`, with at
+    """The catalogue as rows of plain values: all of a `kind`, "classifier" or "segmenter", or
+    those of one family, of the years from `since` to `until`, with at
     most so many parameters or multiply-adds, or with published weights.
 
     In the order of their years, or by `sort`: year, name, params, macs or error (top-1; those without come last), smallest
@@ -131,14 +133,17 @@ def list_networks(
     published (null, or source, top1_error and top5_error as fractions), weights (their names). InputError for an unknown
     family or order, naming the known ones.
     """
-    families = dict.fromkeys(entry.family for entry in CATALOGUE.values())
+    tables = {"classifier": CATALOGUE, "segmenter": SEGMENTERS}
+    if kind not in tables:
+        raise InputError(f"networks are of the kind {' or '.join(tables)}, but not {kind!r}")
+    families = dict.fromkeys(entry.family for entry in tables[kind].values())
     if family is not None and family not in families:
         raise InputError(f"no family is called {family!r}; there are: {', '.join(families)}")
     if sort is not None and sort not in _SORT_KEYS:
         raise InputError(f"networks are sorted by {', '.join(_SORT_KEYS)} but not by {sort!r}")
     chosen = [
         entry
-        for entry in CATALOGUE.values()
+        for entry in tables[kind].values()
         if family in (None, entry.family)
         and (since is None or (entry.year or 0) >= since)
         and (until is None or (entry.year or 0) <= until)

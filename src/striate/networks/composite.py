@@ -8,6 +8,7 @@ from functools import lru_cache
 
 from striate.networks.detectors import faster_rcnn, fcos, ssd
 from striate.networks.entry import Entry
+from striate.networks.locators import locator
 from striate.networks.segmenters import unet
 
 PARTS: dict[str, Callable[[Entry], Entry]] = {
@@ -15,6 +16,7 @@ PARTS: dict[str, Callable[[Entry], Entry]] = {
     "ssd": ssd.ssd_on,
     "faster_rcnn": faster_rcnn.faster_rcnn_on,
     "unet": unet.unet_on,
+    "locator": locator.locator_on,
 }
 
 

@@ -15,7 +15,7 @@ MOST_PX = 512 * 512
 """Pixels of an image as evaluation sees it; larger images are made smaller."""
 CROP_PX = 240 * 320
 """Pixels of what training sees at once, where images have more."""
-SEEN_PX = 660_000_000
+SEEN_PX = 800_000_000
 """Pixels that training sees in all: about twenty minutes of two cores with SqueezeNet's features."""
 FEWEST_EPOCHS, MOST_EPOCHS = 12, 120
 ZOOM = (0.7, 1.4)

@@ -133,12 +133,26 @@ def read_pixels(name: str, image: ImageLike, preprocessing: Preprocessing) -> tu
     return read if isinstance(read, PredictionError) else (read.name, read.pixels)
 
 
+def read_picture(name: str, image: ImageLike, channels: int) -> np.ndarray | Image.Image | PredictionError:
+    """One image as it is, decoded: (H, W, channels) uint8 or Pillow's, or why there is none."""
+    return _or_error(name, lambda: _decode(image, channels))
+
+
 def read_image(name: str, image: ImageLike, preprocessing: Preprocessing) -> ReadImage | PredictionError:
     """One image as the network wants it, or why there is none."""
-    try:
+
+    def read() -> ReadImage:
         decoded = _decode(image, preprocessing.channels)
         size = (decoded.height, decoded.width) if isinstance(decoded, Image.Image) else decoded.shape[:2]
         return ReadImage(name, preprocessing.to_pixels(decoded), (size[0], size[1]))
+
+    return _or_error(name, read)
+
+
+def _or_error(name: str, read: Callable[[], T]) -> T | PredictionError:
+    """What `read` gives, or what is wrong with the image of this name."""
+    try:
+        return read()
     except InputError as error:
         return PredictionError(name, str(error))
     except FileNotFoundError:

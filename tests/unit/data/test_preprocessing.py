@@ -10,6 +10,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 
 from striate.data import preprocessing as preprocessing_module
 from striate.data.preprocessing import Preprocessing, crop_center, resample, resample_alike
@@ -249,3 +250,19 @@ def test_foreign_json_is_refused(values: object, message: str) -> None:
     with pytest.raises(InputError) as caught:
         Preprocessing.from_json(values)
     assert str(caught.value) == message
+
+
+@pytest.mark.parametrize("size", [(3, 4000), (4000, 3), (8, 4000), (4000, 8)])
+def test_strips_give_the_same_pixels_as_arrays_and_as_pillows_images(size):
+    pixels = np.random.default_rng(0).integers(0, 256, (*size, 3), np.uint8)
+    preprocessing = Preprocessing(3, 8, (8, 8), (0.5,) * 3, (0.5,) * 3)
+    resized = preprocessing.resize_image(pixels)
+    assert max(resized.shape) < 4000
+    assert np.array_equal(resized, preprocessing.resize_image(Image.fromarray(pixels)))
+
+
+@pytest.mark.parametrize("size", [(90_000_000, 1), (1, 90_000_000)])
+def test_a_strip_as_long_as_the_limit_allows_is_cut_before_it_is_copied(size):
+    preprocessing = Preprocessing(3, 8, (8, 8), (0.5,) * 3, (0.5,) * 3)
+    found = preprocessing.to_pixels(Image.new("RGB", size, (10, 20, 30)))
+    assert found.reshape(-1, 3).tolist() == [[10, 20, 30]] * 64

@@ -42,5 +42,5 @@ def test_single_outputs_and_probabilities_of_one():
 
 
 def test_an_unknown_kind_is_refused():
-    with pytest.raises(InputError, match="averaged over mirror or six views but not over 'ten'"):
+    with pytest.raises(InputError, match="averaged over mirror, six, ten_crop or five_scales views but not over 'ten'"):
         Averaged(TopLeft(), "ten")

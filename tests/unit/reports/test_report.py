@@ -156,7 +156,7 @@ def test_everything_is_on_the_page(tmp_path: Path) -> None:
         assert text.replace("\N{NARROW NO-BREAK SPACE}", " ") in page.text.replace("\N{NARROW NO-BREAK SPACE}", " "), (
             text
         )
-    assert page.tags.count("svg") == 4
+    assert page.tags.count("svg") == 5
     assert page.tags.count("img") == 1
 
 

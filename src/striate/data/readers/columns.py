@@ -1,5 +1,6 @@
 """Which column of a table is the image, which its class and which its split: by name, as asked for, or else asked back."""
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,6 +8,7 @@ from pathlib import Path
 from striate.data.readers.access import printable
 from striate.data.readers.split_names import split_of
 from striate.errors import DataError, InputError
+from striate.printable import excerpt
 
 PATH_COLUMNS = (
     "path",
@@ -30,24 +32,30 @@ _MOST_NAMED = 12
 
 @dataclass(frozen=True)
 class Columns:
-    """The columns of a table that are asked for, by their names in any case; None leaves the choice to striate."""
+    """The columns of a table that are asked for, by their names in any case; None leaves the choice to striate. `root` is the folder
+    that its relative paths begin at, the table's own by default.
+    """
 
     path: str | None = None
     label: str | None = None
     split: str | None = None
+    root: str | None = None
 
     def __bool__(self) -> bool:
-        return any(name is not None for name in (self.path, self.label, self.split))
+        return any(name is not None for name in (self.path, self.label, self.split, self.root))
 
     def to_json(self) -> dict[str, str | None]:
-        """{"path", "label", "split"}"""
-        return {"path": self.path, "label": self.label, "split": self.split}
+        """{"path", "label", "split", "root"}; the root is absolute, so that it is found from any folder."""
+        root = None if self.root is None else os.path.abspath(os.path.expanduser(self.root))
+        return {"path": self.path, "label": self.label, "split": self.split, "root": root}
 
 
 def columns_from_json(stored: object) -> Columns:
     """The columns that a run was started with, from whatever its file says of them."""
     named = stored if isinstance(stored, dict) else {}
-    return Columns(**{key: name for key in ("path", "label", "split") if isinstance(name := named.get(key), str)})
+    return Columns(
+        **{key: name for key in ("path", "label", "split", "root") if isinstance(name := named.get(key), str)}
+    )
 
 
 @dataclass(frozen=True)
@@ -131,7 +139,9 @@ def _find(table: Path, columns: Sequence[str], wanted: str | None, usual: Sequen
     if name not in columns:
         raise InputError(f"{table} has no column {wanted!r}, which {option} names; there are: {_names(columns)}")
     if columns.count(name) > 1:
-        raise DataError(f"{table} has {columns.count(name)} columns called {name!r}; give each a name of its own")
+        raise DataError(
+            f"{table} has {columns.count(name)} columns called {excerpt(name)!r}; give each a name of its own"
+        )
     return columns.index(name)
 
 
@@ -148,5 +158,5 @@ def _which(table: Path, columns: Sequence[str], what: str, option: str, usual: S
 
 
 def _names(columns: Sequence[str]) -> str:
-    shown = ", ".join(printable(name) or "(no name)" for name in columns[:_MOST_NAMED])
+    shown = ", ".join(printable(excerpt(name, 60)) or "(no name)" for name in columns[:_MOST_NAMED])
     return shown + (f", ... ({len(columns)} in all)" if len(columns) > _MOST_NAMED else "")

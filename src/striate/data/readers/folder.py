@@ -7,6 +7,7 @@ are passed over with a notice. A folder that holds nothing but one other folder 
 import os
 import unicodedata
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -24,7 +25,7 @@ from striate.data.readers.folder_walk import (
     listed,
     walk_files,
 )
-from striate.data.readers.nested_classes import check_no_hidden_splits, notice_of_nesting
+from striate.data.readers.nested_classes import check_no_hidden_splits, inner_folders, notice_of_nesting
 from striate.data.readers.split_names import SPLIT_WORDS, splits_of
 from striate.errors import DataError
 
@@ -72,12 +73,13 @@ def read_folder(root: Path) -> Dataset:
     else:
         _scan_classes(root, start, NO_SPLIT, scan)
     if not scan.paths:
-        raise DataError(_why_no_images(root, scan.findings))
+        raise DataError(_why_no_images(root, scan))
+    _refuse_folder_above(root, scan)
     scan.notices += notice_of_nesting(scan.images_of)
     if scan.empty:
         scan.notices.append(f"folders without images, not taken for classes: {listed(scan.empty)}")
     if scan.passed_over:
-        scan.notices.append(f"passed over, not images by their ending: {_by_ending(scan.passed_over)}")
+        scan.notices.append(f"passed over, not images by their ending: {by_ending(scan.passed_over)}")
     names = natural_order(sorted(set(scan.class_names)))
     places = {name: place for place, name in enumerate(names)}
     return Dataset(
@@ -211,18 +213,32 @@ def _scan_classes(root: Path, below: str, split: int, scan: _Scan) -> None:
         scan.notices.append(f"passed over in {where}, not in the folder of a class: {listed(loose_images)}")
 
 
-def _why_no_images(root: Path, findings: Findings) -> str:
-    entries = entries_in(root)
+def _refuse_folder_above(root: Path, scan: _Scan) -> None:
+    """Raise DataError where the only class is a folder whose images all lie in several folders below it: those are the classes."""
+    with_images = [folder for folder, images in scan.images_of.items() if images]
+    if len(set(scan.class_names)) != 1 or len(with_images) != 1:
+        return
+    inner = inner_folders(with_images[0], scan.images_of[with_images[0]])
+    if len(inner) > 1:
+        raise DataError(
+            f"{root} holds images in one folder alone, {printable(with_images[0])}; did you mean {root / with_images[0]}? "
+            f"it holds {len(inner)} class folders"
+        )
+
+
+def _why_no_images(root: Path, scan: _Scan) -> str:
+    entries, findings = entries_in(root), scan.findings
     if any(not is_folder(entry) and is_image(entry.name) for entry in entries):
         return f"{root} holds images but no folders of classes; put the images of each class into a folder of its own"
-    found = "; ".join(findings.notices())
+    passed_over = [f"passed over by their ending: {by_ending(scan.passed_over)}"] if scan.passed_over else []
+    found = "; ".join([*findings.notices(), *passed_over])
     if not entries and not found:
         return f"{root} is empty; it should hold a folder for each class with its images"
     because = f" ({found})" if found else ""
     return f"{root} holds no images{because}; it should hold a folder for each class with its images"
 
 
-def _by_ending(paths: list[str]) -> str:
+def by_ending(paths: Sequence[str]) -> str:
     """Their number and the first names; how many of which ending where there are several; what to do about photos of telephones."""
     endings = Counter(os.path.splitext(path)[1].lower() or "without an ending" for path in paths)
     line = listed(paths)

@@ -19,7 +19,7 @@ def check_no_hidden_splits(root: Path, images_of: dict[str, list[str]]) -> None:
     """
     seen: dict[tuple[str, ...], str] = {}
     for folder, images in images_of.items():
-        inner = {name.lower() for name in _inner_folders(folder, images)}
+        inner = {name.lower() for name in inner_folders(folder, images)}
         whole = [] if inner <= _NO_CLASSES else [tuple(sorted(inner))]
         for shared in (*whole, *combinations(sorted(inner)[:_MOST_PAIRED], 2)):
             if (other := seen.setdefault(shared, folder)) != folder:
@@ -34,7 +34,7 @@ def check_no_hidden_splits(root: Path, images_of: dict[str, list[str]]) -> None:
 
 def notice_of_nesting(images_of: dict[str, list[str]]) -> list[str]:
     """A line where all images of classes lie in folders below the class's, which could be classes themselves; else none."""
-    nested = {folder: inner for folder in images_of if (inner := _inner_folders(folder, images_of[folder]))}
+    nested = {folder: inner for folder in images_of if (inner := inner_folders(folder, images_of[folder]))}
     if not nested:
         return []
     shown = "; ".join(
@@ -48,7 +48,7 @@ def notice_of_nesting(images_of: dict[str, list[str]]) -> list[str]:
     ]
 
 
-def _inner_folders(folder: str, images: list[str]) -> set[str]:
+def inner_folders(folder: str, images: list[str]) -> set[str]:
     """The folders directly below a class's that its images lie in; none where some lie in the class's own."""
     inner = [path[len(folder) + 1 :].split("/", 1) for path in images]
     return set() if any(len(parts) == 1 for parts in inner) else {parts[0] for parts in inner}

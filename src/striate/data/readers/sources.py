@@ -15,11 +15,13 @@ from striate.data.readers.coco import holds_coco, is_coco, read_coco
 from striate.data.readers.columns import Columns
 from striate.data.readers.digits import read_digits
 from striate.data.readers.folder import num_class_folders, read_folder
+from striate.data.readers.folder_walk import folders_in
 from striate.data.readers.idx import holds_idx, read_idx_folder
 from striate.data.readers.kitti import holds_kitti, read_kitti
 from striate.data.readers.mask_folder import holds_masks, read_mask_folder
 from striate.data.readers.npz import read_npz
 from striate.data.readers.shard_reader import holds_shards, read_shards
+from striate.data.readers.split_names import splits_of
 from striate.data.readers.standard import STANDARD_SETS, StandardSet, fetch
 from striate.data.readers.table import NO_COLUMNS, is_table, read_table
 from striate.data.readers.voc import holds_voc, read_voc
@@ -32,7 +34,7 @@ from striate.registry import Registry
 DIGITS = "digits"
 MASKS_TASK = "segmentation"
 """The task that wants the masks of a folder that has other annotations too."""
-_MOST_NEIGHBOURS = 10_000
+_MOST_NEIGHBOURS, _MOST_LOOKED_INTO = 10_000, 200
 
 
 def open_source(
@@ -75,7 +77,7 @@ def open_source(
     if "://" in str(source):
         raise DataError(f"{source} is a URL, and striate fetches none; fetch and unpack it, and name the folder")
     if beside := _similar_beside(path):
-        raise DataError(f"there is no file or folder {source}; did you mean {beside}?")
+        raise DataError(f"there is no file or folder {source}; did you mean {beside}")
     names = [DIGITS, *standard_sets]
     near = difflib.get_close_matches(str(source).lower(), names, n=3, cutoff=0.6)
     hint = f"did you mean {', '.join(near)}?" if near else f"the data sets known by name are {', '.join(names)}"
@@ -83,13 +85,32 @@ def open_source(
 
 
 def _similar_beside(path: Path) -> str:
-    """A file or folder beside a missing one whose name is nearly the same; empty where there is none."""
+    """A question naming a file or folder beside a missing one whose name is nearly the same, or a folder of classes of the very name
+    one folder deeper; empty where there is none.
+    """
     try:
         names = [entry.name for entry in itertools.islice(os.scandir(path.parent), _MOST_NEIGHBOURS)]
     except (OSError, ValueError):
         return ""
     near = difflib.get_close_matches(path.name, names, n=1, cutoff=0.7)
-    return str(path.with_name(near[0])) if near else ""
+    inner = (path.with_name(name) / path.name for name in sorted(names)[:_MOST_LOOKED_INTO])
+    if near:
+        return f"{path.with_name(near[0])}?{_what_it_holds(path.with_name(near[0]))}"
+    return next((f"{each}?{held}" for each in inner if (held := _what_it_holds(each))), "")
+
+
+def _what_it_holds(path: Path) -> str:
+    """A clause on a folder of class folders, or of splits; empty for anything else."""
+    try:
+        if not os.path.isdir(path):
+            return ""
+        names = [entry.name for entry in folders_in(path)]
+        if splits := splits_of(names):
+            return f" it holds {', '.join(splits)}"
+        num_classes = num_class_folders(path)
+    except DataError:
+        return ""
+    return f" it holds {num_classes} class folders" if num_classes > 1 else ""
 
 
 def open_path(
@@ -115,7 +136,7 @@ def open_path(
 def _refuse_columns(columns: Columns, source: str) -> None:
     if columns:
         raise InputError(
-            f"--path-column, --label-column and --split-column are for CSV files, and {source} is none; leave them out"
+            f"--path-column, --label-column, --split-column and --root are for CSV files, and {source} is none; leave them out"
         )
 
 

@@ -4,8 +4,8 @@ The first line names the columns, in any case and order: the image (path, file, 
 class by name (label, class, class_name, category, ...) or by number (class_index, label_index, or index where no unknown column
 stands beside it), and optionally its split (split, subset or fold: train, val, dev, test_set, ..., or nothing) and one object's box
 (x1, y1, x2, y2 or xmin, ymin, xmax, ymax) in pixels, the whole image being (0, 0, W, H). Other columns have to be asked for. Commas,
-semicolons or tabs; UTF-8 with or without a mark. Relative paths are below the CSV's folder and never lead out of it; absolute ones
-may name image files anywhere, which is said.
+semicolons or tabs; UTF-8 with or without a mark. Relative paths are below the CSV's folder, or the `root` asked for, and never lead
+out of it; absolute ones may name image files anywhere, which is said.
 
 A file `classes.csv` beside it (columns index, name, and optionally wnid or id) names the numbers; all its classes
 count, in its order.
@@ -43,6 +43,7 @@ from striate.data.readers.columns import (
 from striate.data.readers.folder_walk import is_image
 from striate.data.readers.split_names import split_of
 from striate.errors import DataError, InputError
+from striate.printable import excerpt
 
 NO_COLUMNS = Columns()
 """Asks for none."""
@@ -93,9 +94,10 @@ def read_table(path: Path, wanted: Columns = NO_COLUMNS) -> Dataset:
     ]
     if not listed:
         raise DataError(f"{path} lists no images below its first line")
-    every = _find_files(path, listed)
+    root = _root(path, wanted)
+    every = _find_files(path, root, listed)
     found, notices = _drop_repeats(path, every, has_boxes=chosen.box is not None)
-    notices += _outside_notices(path, found)
+    notices += _outside_notices(path, root, found)
     classes = path.with_name("classes.csv")
     labelled = [row for row in found if row.label]
     if not labelled:
@@ -112,13 +114,13 @@ def read_table(path: Path, wanted: Columns = NO_COLUMNS) -> Dataset:
         source=str(path),
         kind="csv",
         class_names=class_names,
-        images=FileImages(path.parent, [row.path for row in found]),
+        images=FileImages(root, [row.path for row in found]),
         labels=labels,
         given_splits=np.array([row.split for row in found], dtype=np.int8),
         has_index_labels=has_index_labels,
         notices=notices + _row_number_notices(columns[chosen.label], listed),
         columns=line_of(columns, chosen),
-        root=path.parent,
+        root=root,
         boxes=None if chosen.box is None else np.array([row.box or _NO_BOX for row in found], float).reshape(-1, 4),
         objects=objects,
     )
@@ -161,7 +163,7 @@ def read_column(path: str | Path, column: str, wanted: Columns = NO_COLUMNS) -> 
         _Row(line, _required(fields[chosen.path], f"{path}, line {line}: no path"), "", NO_SPLIT)
         for line, fields in rows
     ]
-    return {row.path: values[row.line] for row in reversed(_find_files(path, listed))}
+    return {row.path: values[row.line] for row in reversed(_find_files(path, _root(path, wanted), listed))}
 
 
 def _row_number_notices(column: str, rows: list[_Row]) -> tuple[str, ...]:
@@ -229,19 +231,32 @@ def _split_number(text: str, where: str) -> int:
         return NO_SPLIT
     split = split_of(text)
     if split is None:
-        raise DataError(f"{where}: split {text!r} should be train, validation or test, or left empty")
+        raise DataError(f"{where}: split {excerpt(text)!r} should be train, validation or test, or left empty")
     return SPLITS.index(split)
 
 
-def _find_files(table: Path, rows: list[_Row]) -> list[_Row]:
+def _root(table: Path, wanted: Columns) -> Path:
+    """The folder that relative paths begin at. DataError where the one asked for is none."""
+    if wanted.root is None:
+        return table.parent
+    root = Path(wanted.root).expanduser()
+    if not root.is_dir():
+        raise DataError(f"--root {root} is not a folder; name the one that the paths in {table} begin at")
+    return root
+
+
+def _find_files(table: Path, folder: Path, rows: list[_Row]) -> list[_Row]:
     """The rows with their paths as on disk. Raises DataError for paths that lead out of the folder or to no file."""
-    root = os.path.realpath(table.parent)
+    root = os.path.realpath(folder)
     inside: dict[str, bool] = {}  # folder -> whether it really lies below root
     found, missing = [], []
     for row in rows:
         path = row.path if os.path.exists(os.path.join(root, row.path)) else row.path.replace("\\", "/")
         if _leads_out(path, root, inside):
-            raise DataError(f"{table}, line {row.line}: {printable(row.path)} leads out of the CSV's folder")
+            raise DataError(
+                f"{table}, line {row.line}: {_quoted(row)} leads out of {folder}; paths that begin elsewhere "
+                "need --root"
+            )
         if os.path.isfile(os.path.join(root, path)):
             found.append(dataclasses.replace(row, path=str(PurePosixPath(path))))
         else:
@@ -250,9 +265,14 @@ def _find_files(table: Path, rows: list[_Row]) -> list[_Row]:
         first = missing[0]
         raise DataError(
             f"{table} lists {len(rows)} files of which {len(missing)} are not there, the first in line {first.line}: "
-            f"{first.path}; put them there or take their lines out"
+            f"{_quoted(first)}; put them there, take their lines out, or name the folder that the paths begin at with --root"
         )
     return found
+
+
+def _quoted(row: _Row) -> str:
+    """The path as it is listed, fit to be shown."""
+    return printable(excerpt(row.path))
 
 
 def _leads_out(path: str, root: str, inside: dict[str, bool]) -> bool:
@@ -282,16 +302,18 @@ def _box(fields: list[str], where: str) -> tuple[float, ...] | None:
     try:
         x1, y1, x2, y2 = (float(field) for field in fields)
     except ValueError:
-        raise DataError(f"{where}: the box {', '.join(fields)} should be four numbers, or four empty fields") from None
+        raise DataError(
+            f"{where}: the box {excerpt(', '.join(fields))} should be four numbers, or four empty fields"
+        ) from None
     return x1, y1, x2, y2
 
 
-def _outside_notices(table: Path, rows: list[_Row]) -> tuple[str, ...]:
-    """A line on absolute paths that lie outside the CSV's folder, where there are any."""
-    root = os.path.realpath(table.parent)
+def _outside_notices(table: Path, folder: Path, rows: list[_Row]) -> tuple[str, ...]:
+    """A line on absolute paths that lie outside the folder that relative ones begin at, where there are any."""
+    root = os.path.realpath(folder)
     outside = [row.path for row in rows if os.path.isabs(row.path) and not _is_below(os.path.realpath(row.path), root)]
     return (
-        (f"{len(outside)} images of {table.name} lie outside its folder, as {printable(outside[0])}",)
+        (f"{len(outside)} images of {table.name} lie outside {folder}, as {printable(excerpt(outside[0]))}",)
         if outside
         else ()
     )
@@ -303,7 +325,9 @@ def _largest(table: Path, rows: list[_Row]) -> tuple[list[_Row], tuple[str, ...]
     for row in rows:
         first = kept.setdefault(row.path, row)
         if first.split != row.split:
-            raise DataError(f"{table}: {row.path} is listed in line {first.line} and, differently, in line {row.line}")
+            raise DataError(
+                f"{table}: {_quoted(row)} is listed in line {first.line} and, differently, in line {row.line}"
+            )
         kept[row.path] = max(first, row, key=lambda each: each.area)
     num_more = len(rows) - len(kept)
     notices = (f"{table.name} lists {num_more} more objects of images than one",) if num_more else ()
@@ -320,7 +344,9 @@ def _drop_repeats(table: Path, rows: list[_Row], *, has_boxes: bool = False) -> 
     for row in rows:
         first = kept.setdefault(row.path, row)
         if (first.label, first.split) != (row.label, row.split):
-            raise DataError(f"{table}: {row.path} is listed in line {first.line} and, differently, in line {row.line}")
+            raise DataError(
+                f"{table}: {_quoted(row)} is listed in line {first.line} and, differently, in line {row.line}"
+            )
     num_repeats = len(rows) - len(kept)
     notices = (f"{num_repeats} lines of {table.name} list a file again and were passed over",) if num_repeats else ()
     return list(kept.values()), notices
@@ -347,7 +373,7 @@ def _number_classes(table: Path, rows: list[_Row], classes: Path) -> tuple[tuple
     class_names = read_class_names(classes)
     for row in rows:
         if int(row.label) >= len(class_names):
-            raise DataError(f"{table}, line {row.line}: class index {row.label} is not in {classes.name}")
+            raise DataError(f"{table}, line {row.line}: class index {excerpt(row.label)} is not in {classes.name}")
     return class_names, labels
 
 
@@ -360,7 +386,9 @@ def read_class_names(path: Path) -> tuple[str, ...]:
     index_column = _find_column(columns, INDEX_COLUMNS)
     name_column = _find_column(columns, ("name", *LABEL_COLUMNS))
     if index_column is None or name_column is None:
-        raise DataError(f"{path} must have the columns index and name but its first line names {', '.join(columns)}")
+        raise DataError(
+            f"{path} must have the columns index and name but its first line names {excerpt(', '.join(columns))}"
+        )
     id_column = _find_column(columns, ("wnid", "id"))
     by_index = {fields[index_column]: fields for _, fields in rows}
     if len(by_index) < len(rows) or any(str(index) not in by_index for index in range(len(rows))):

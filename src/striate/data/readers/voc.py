@@ -21,6 +21,7 @@ from striate.data.objects import ListedObject, gather, largest_of
 from striate.data.parallel import map_in_order
 from striate.data.readers.access import FileImages
 from striate.errors import DataError
+from striate.printable import excerpt
 
 ANNOTATIONS, IMAGES, LISTS = "Annotations", "JPEGImages", "ImageSets/Main"
 MAX_XML_BYTES = 10_000_000
@@ -107,7 +108,7 @@ def read_annotation(path: Path) -> VocImage:
     except ElementTree.ParseError as error:
         raise DataError(f"{path} is no XML: {error}") from error
     if root.tag != "annotation":
-        raise DataError(f"{path} should hold an <annotation> but holds a <{root.tag}>")
+        raise DataError(f"{path} should hold an <annotation> but holds a <{excerpt(root.tag)}>")
     objects = tuple(_object(each, path, number) for number, each in enumerate(root.findall("object"), start=1))
     return VocImage(path.stem, (root.findtext("filename") or "").strip(), objects)
 
@@ -119,7 +120,7 @@ def _object(element: ElementTree.Element, path: Path, number: int) -> VocObject:
         xmin, ymin, xmax, ymax = borders = [float(text) for text in texts]
     except ValueError:
         raise DataError(
-            f"{path}, object {number}: its box has {', '.join(map(repr, texts))} where four numbers should be"
+            f"{path}, object {number}: its box has {excerpt(', '.join(map(repr, texts)))} where four numbers should be"
         ) from None
     if not name or not all(map(math.isfinite, borders)):
         raise DataError(f"{path}, object {number}: it has no {'finite box' if name else 'name'}")
@@ -137,7 +138,9 @@ def _image_path(folder: Path, image: VocImage) -> str | None:
     """The image's path below the folder, by its own name or by the annotation's; None where there is none."""
     name = os.path.basename(image.filename.replace("\\", "/"))
     for candidate in (name, f"{image.stem}.jpg", f"{image.stem}.jpeg", f"{image.stem}.png"):
-        if candidate and (folder / IMAGES / candidate).is_file():
+        if candidate and os.path.isfile(
+            folder / IMAGES / candidate
+        ):  # unlike Path's also for a name too long to be one
             return f"{IMAGES}/{candidate}"
     return None
 

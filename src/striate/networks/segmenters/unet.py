@@ -11,6 +11,7 @@ are enlarged. Convolutions of the base without padding get it, since maps of dif
 from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -154,7 +155,7 @@ def unet_on(base: Entry) -> Entry:
     return entry_on(base, "unet", partial(UnetOn, base), UnetOnConfig(), kind=KIND, year=2015, title=TITLE, paper=PAPER)
 
 
-_PLAIN = {
+_PLAIN: dict[str, Any] = {
     "family": "unet",
     "year": 2015,
     "title": TITLE,
@@ -174,7 +175,7 @@ ENTRIES = (
         macs=192_384_335_872,
         min_size=(16, 16),
         has_norm=False,
-        **_PLAIN,  # type: ignore[arg-type]
+        **_PLAIN,
     ),
     Entry(
         name="unet_small",
@@ -183,6 +184,6 @@ ENTRIES = (
         num_params=1_942_917,
         macs=3_053_453_312,
         min_size=(16, 16),
-        **_PLAIN,  # type: ignore[arg-type]
+        **_PLAIN,
     ),
 )

@@ -16,6 +16,8 @@ from striate.notebook import Shown
 from striate.tasks.classification import metrics
 from striate.tasks.classification.logits import class_logits, first_best, rank_of_labels
 from striate.tasks.classification.metrics import Answers, CalibrationBin, ClassFigures
+from striate.tasks.classification.probability_tally import ProbabilityTally
+from striate.tasks.classification.selective import Selective, selective
 from striate.tasks.intervals import Fraction
 
 MAX_WRITTEN_CLASSES = 100
@@ -50,7 +52,9 @@ class Evaluation(Shown):
 
     `top5` is None for five classes or fewer. `negative_log_likelihood` is the mean over images in nats. `confusion`
     (K, K) counts right classes by row and answers by column, None above 1,000 classes. `most_confused` are the commonest kinds of
-    mistake: right class, answer, count. `mistakes` are the worst ones, by loss.
+    mistake: right class, answer, count. `mistakes` are the worst ones, by loss. `adaptive_calibration_error` has bins of equally many
+    images; `brier_score` (in [0, 2]) and `classwise_calibration_error` are of all K probabilities, None where only the largest were
+    kept. `selective` says what answering only where it is certain would gain.
     """
 
     class_names: tuple[str, ...]
@@ -65,6 +69,10 @@ class Evaluation(Shown):
     confusion: np.ndarray | None
     most_confused: tuple[tuple[int, int, int], ...]
     mistakes: tuple[Mistake, ...]
+    adaptive_calibration_error: float | None = None
+    brier_score: float | None = None
+    classwise_calibration_error: float | None = None
+    selective: Selective | None = None
 
     def facts(self) -> tuple[str, tuple[tuple[str, object], ...]]:
         low, high = self.top1.interval
@@ -116,6 +124,10 @@ class Evaluation(Shown):
             "balanced_accuracy": self.balanced_accuracy,
             "negative_log_likelihood": self.negative_log_likelihood,
             "calibration_error": self.calibration_error,
+            "adaptive_calibration_error": self.adaptive_calibration_error,
+            "classwise_calibration_error": self.classwise_calibration_error,
+            "brier_score": self.brier_score,
+            "selective": None if self.selective is None else self.selective.to_json(),
             "calibration": [asdict(each) for each in self.calibration],
             "class_names": list(names),
             "per_class": [asdict(figures) for figures in self.per_class],
@@ -136,11 +148,14 @@ class ClassificationAccumulator:
     def __init__(self, class_names: tuple[str, ...], batches: Sequence[tuple[Tensor, ...]] = ()) -> None:
         self.class_names = class_names
         self.batches = list(batches)
+        self.tally = ProbabilityTally()
 
     def update(self, outputs: Any, targets: Any) -> None:
         """Logits (n, K), or what else a classifier gives, and labels (n,)."""
         logits = class_logits(outputs)
-        self.batches.append(answers_to(logits, targets.to(logits.device)))
+        labels = targets.to(logits.device)
+        self.batches.append(answers_to(logits, labels))
+        self.tally.update(logits, labels)
 
     def answers(self) -> Answers:
         """The five numbers of every image."""
@@ -158,11 +173,16 @@ class ClassificationAccumulator:
 
     def result(self, indices: np.ndarray) -> Evaluation:
         """The figures of the images gathered, which are `indices` (N,) of a data set."""
-        return figures_of(joined(self.batches), indices, self.class_names)
+        return figures_of(joined(self.batches), indices, self.class_names, self.tally)
 
 
-def figures_of(answers: Answers, indices: np.ndarray, class_names: tuple[str, ...]) -> Evaluation:
-    """Every figure from the answers to the images `indices` of a data set. NonFiniteLoss if one is not finite."""
+def figures_of(
+    answers: Answers, indices: np.ndarray, class_names: tuple[str, ...], tally: ProbabilityTally | None = None
+) -> Evaluation:
+    """Every figure from the answers to the images `indices` of a data set; those of all probabilities from `tally`.
+
+    NonFiniteLoss if one is not finite.
+    """
     if not np.isfinite(answers.losses).all():
         first = int(indices[np.flatnonzero(~np.isfinite(answers.losses))[0]])
         raise NonFiniteLoss(
@@ -185,6 +205,10 @@ def figures_of(answers: Answers, indices: np.ndarray, class_names: tuple[str, ..
         confusion=metrics.confusion_matrix(answers, num_classes) if num_classes <= MAX_CONFUSION_CLASSES else None,
         most_confused=tuple(metrics.most_confused(answers)),
         mistakes=tuple(_worst_mistakes(answers, indices, class_names)),
+        adaptive_calibration_error=metrics.adaptive_calibration_error(answers),
+        brier_score=None if tally is None else tally.brier_score(),
+        classwise_calibration_error=None if tally is None else tally.classwise_error(),
+        selective=selective(answers.confidences, answers.ranks == 0),
     )
 
 

@@ -40,8 +40,8 @@ class DetectionLoss:
         detectors in two stages, that a proposal overlaps by half.
         """
         if isinstance(outputs, ProposalBoxes):
-            own = [proposals_found(outputs, image, boxes) for image, (boxes, _, _) in enumerate(objects_of(targets))]
-            return torch.tensor(sum(own), dtype=torch.float32, device=outputs.objectness.device)
+            parts = [proposals_found(outputs, image, boxes) for image, (boxes, _, _) in enumerate(objects_of(targets))]
+            return torch.tensor(sum(parts), dtype=torch.float32, device=outputs.objectness.device)
         total = outputs.logits.new_zeros((), dtype=torch.float32)
         for image, (boxes, labels, places, owners) in enumerate(_answering(outputs, targets)):
             if len(boxes) == 0:

@@ -149,8 +149,15 @@ def test_names_that_are_not_utf8(tmp_path):
             ("1.png", "2.png"),
             r"holds images but no folders of classes; put the images of each class into a folder of its own$",
         ),
-        (("a/1.txt", "notes.txt"), r"holds no images; it should hold a folder for each class with its images$"),
-        (("train/1.txt",), r"holds no images; it should hold"),
+        (
+            ("a/1.txt", "notes.txt"),
+            r"holds no images \(.* ending: 2 \(a/1.txt, notes.txt\)\); it should hold a folder for each class with",
+        ),
+        (("train/1.heic",), r"holds no images \(.*1 \(train/1.heic\); .heic: convert to JPEG first\); it should hold"),
+        (
+            ("photos/cat/1.png", "photos/dog/1.png", "other/notes.txt"),
+            r"holds images in one folder alone, photos; did you mean .*/photos\? it holds 2 class folders$",
+        ),
     ],
 )
 def test_folders_that_are_no_data_set(tmp_path, paths, message):

@@ -5,6 +5,7 @@ import io
 import json
 import os
 import random
+import re
 import struct
 import zipfile
 from pathlib import Path
@@ -198,3 +199,96 @@ def test_pipes_are_not_waited_for(shards, tmp_path):
     for name in ("a.npz", "a.csv", "a"):
         os.mkfifo(tmp_path / name)
         survives(tmp_path / name)
+
+
+VOC_XML = (
+    "<annotation><filename>1.png</filename><object><name>cat</name><bndbox><xmin>1</xmin><ymin>1</ymin><xmax>4</xmax>"
+    "<ymax>3</ymax></bndbox></object></annotation>"
+)
+ODD_XML = [
+    "", "<", "<annotation/>", "<annotation><object/></annotation>", "<a>" * 20_000, VOC_XML.replace("4", "nan"),
+    VOC_XML.replace("4", "1e999"), VOC_XML.replace("4", "9" * 5000), VOC_XML.replace("cat", " "), VOC_XML.replace("cat", "&#27;[2J"),
+    VOC_XML.replace("1.png", "../../x.png"), VOC_XML.replace("1.png", "&#10;"), VOC_XML.replace("1.png", "x" * 5000),
+    '<!DOCTYPE a [<!ENTITY b "bb">]><annotation>&b;</annotation>', VOC_XML.replace("annotation", "annotations"),
+    "\ufeff" + VOC_XML, VOC_XML.replace("<xmin>1</xmin>", ""), VOC_XML.replace("<name>cat</name>", "<name><b>cat</b></name>"),
+]  # fmt: skip
+
+
+@pytest.fixture
+def voc(tmp_path):
+    for folder in ("JPEGImages", "Annotations", "ImageSets/Main"):
+        (tmp_path / "voc" / folder).mkdir(parents=True)
+    for name in ("1", "2"):
+        (tmp_path / "voc" / "JPEGImages" / f"{name}.png").write_bytes(png() + name.encode())
+        (tmp_path / "voc" / "Annotations" / f"{name}.xml").write_text(VOC_XML.replace("1.png", f"{name}.png"))
+    (tmp_path / "voc" / "ImageSets" / "Main" / "train.txt").write_text("1\n2\n")
+    return tmp_path / "voc"
+
+
+def test_voc_of_any_bytes(voc, seed):
+    draw = random.Random(seed)
+    for path in (voc / "Annotations" / "2.xml", voc / "ImageSets" / "Main" / "train.txt"):
+        whole = path.read_bytes()
+        for _ in range(NUM_TRIES):
+            path.write_bytes(damaged(whole, draw))
+            survives(voc)
+        path.write_bytes(whole)
+
+
+@pytest.mark.parametrize("text", ODD_XML, ids=range(len(ODD_XML)))
+def test_odd_annotations(voc, text):
+    (voc / "Annotations" / "2.xml").write_text(text)
+    survives(voc)
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("<annotation", "2.xml is no XML: "),
+        ("<annotations/>", "2.xml should hold an <annotation> but holds a <annotations>"),
+        (
+            VOC_XML.replace("<xmax>4", "<xmax>four"),
+            "2.xml, object 1: its box has '1', '1', 'four', '3' where four numbers",
+        ),
+        (VOC_XML.replace("<xmax>4", "<xmax>inf"), "2.xml, object 1: it has no finite box"),
+        (VOC_XML.replace("cat", ""), "2.xml, object 1: it has no name"),
+        ("<!DOCTYPE a><annotation/>", "2.xml defines entities of its own"),
+    ],
+)
+def test_what_is_wrong_with_an_annotation(voc, text, line):
+    (voc / "Annotations" / "2.xml").write_text(text)
+    with pytest.raises(StriateError, match=re.escape(line)):
+        open_source(voc)
+
+
+BOX_CELLS = ["nan", "inf", "-5", "1e400", "9" * 5000, "", "x", "\u0661", "0", "1,2", "\0"]
+
+
+def test_boxes_in_a_table(tmp_path, seed):
+    draw = random.Random(seed)
+    for name in ("1.png", "2.png"):
+        (tmp_path / name).write_bytes(png())
+    head, rows = "path,label,xmin,ymin,xmax,ymax\n", ["1.png,cat,0,0,3,3", "2.png,dog,1,1,4,4"]
+    for _ in range(NUM_TRIES):
+        cells = rows[1].split(",")
+        cells[draw.randrange(2, 6)] = draw.choice(BOX_CELLS)
+        (tmp_path / "a.csv").write_text(head + "\n".join([rows[0], ",".join(cells)]), encoding="utf-8")
+        survives(tmp_path / "a.csv")
+        (tmp_path / "a.csv").write_bytes(damaged((head + "\n".join(rows)).encode(), draw))
+        survives(tmp_path / "a.csv")
+
+
+def test_cifar_of_any_bytes(tmp_path, seed):
+    draw = random.Random(seed)
+    whole = b"".join(bytes([number % 10]) + bytes(3072) for number in range(3))
+    (tmp_path / "batches.meta.txt").write_text("\n".join("abcdefghij"))
+    for number in range(1, 6):
+        (tmp_path / f"data_batch_{number}.bin").write_bytes(whole)
+    (tmp_path / "test_batch.bin").write_bytes(whole)
+    survives(tmp_path)
+    for name in ("data_batch_2.bin", "batches.meta.txt", "test_batch.bin"):
+        before = (tmp_path / name).read_bytes()
+        for _ in range(NUM_TRIES // 3):
+            (tmp_path / name).write_bytes(damaged(before, draw))
+            survives(tmp_path)
+        (tmp_path / name).write_bytes(before)

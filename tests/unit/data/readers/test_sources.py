@@ -75,7 +75,8 @@ def test_a_path_comes_before_a_name(images, monkeypatch):
         ("cifar10", r"^cifar10 is not in .*cache/cifar10; .*, or fetch it \(170 MB\) with --download$"),
     ],
 )
-def test_sources_that_do_not_exist(source, message):
+def test_sources_that_do_not_exist(source, message, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     with pytest.raises(DataError, match=message):
         open_source(source)
 
@@ -135,3 +136,28 @@ def test_real_sets_by_name(shared_data):
 def test_a_list_by_another_ending(images):
     (images / "list.dat").write_text("file,label\nimages/1.png,cat\nphotos/3.png,dog\n")
     assert open_source(images / "list.dat").class_names == ("cat", "dog")
+
+
+@pytest.mark.parametrize(
+    ("source", "hint"),
+    [
+        ("photso", r"; did you mean photos\? it holds 3 class folders$"),
+        ("animals", r"; did you mean photos/animals\? it holds 2 class folders$"),
+        ("splti", r"; did you mean split\? it holds test, train$"),
+        ("notes", r"; the data sets known by name are"),
+    ],
+)
+def test_a_hint_says_what_the_folder_meant_holds(source, hint, tmp_path, monkeypatch):
+    for path in ("animals/cat/1.png", "animals/dog/1.png", "plants/1.png", "notes/1.txt", "cars/1.png"):
+        (tmp_path / "photos" / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "photos" / path).touch()
+    for path in ("train/a", "test/a"):
+        (tmp_path / "split" / path).mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(DataError, match=hint):
+        open_source(source)
+
+
+def test_a_url_is_called_one():
+    with pytest.raises(DataError, match=r"^https://example.org/set.zip is a URL, and striate fetches none"):
+        open_source("https://example.org/set.zip")

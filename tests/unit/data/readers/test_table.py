@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from striate.data.readers.columns import Columns
+from striate.data.readers.columns import Columns, columns_from_json
 from striate.data.readers.sources import open_source
 from striate.data.readers.table import is_table, read_class_names, read_table
 from striate.errors import DataError, InputError
@@ -108,7 +108,7 @@ def test_a_file_listed_again_is_told(tmp_path):
         ("file,index\n1.png,4000000000\n", r"line 2: class index '4000000000' should be"),
         ("file,index\n1.png,one\n", r"line 2: class index 'one' should be"),
         ('file,label\n"1.png,cat\n', r"line 2: unexpected end of data$"),
-        ("file,label\n../secret.png,cat\n", r"line 2: ../secret.png leads out of the CSV's folder$"),
+        ("file,label\n../secret.png,cat\n", r"line 2: ../secret.png leads out of .*set; paths that begin elsewhere need --root$"),
         ("file,label\n1.png,cat\na/../../secret.png,cat\n", r"line 3: a/../../secret.png leads out of"),
         ("file,label\n..\\secret.png,cat\n", r"line 2: ..\\secret.png leads out of"),
         ("file,label\n/etc/hostname,cat\n", r"line 2: /etc/hostname leads out of"),
@@ -276,3 +276,28 @@ def test_a_pipe_is_not_waited_for(tmp_path):
     for source in (tmp_path / "labels.csv", tmp_path):
         with pytest.raises(DataError):
             open_source(source)
+
+
+def test_paths_that_begin_elsewhere(tmp_path):
+    (tmp_path / "lists").mkdir()
+    (tmp_path / "photos" / "cats").mkdir(parents=True)
+    (tmp_path / "photos" / "cats" / "1.png").write_bytes(b"1")
+    (tmp_path / "photos" / "2.png").write_bytes(b"2")
+    table = write(tmp_path / "lists", "path,label\ncats/1.png,cat\n2.png,dog\n")
+    with pytest.raises(
+        DataError, match=r"2 are not there, .* cats/1.png; .* the folder that the paths begin at with --root$"
+    ):
+        read_table(table)
+    dataset = read_table(table, Columns(root=str(tmp_path / "photos")))
+    assert [dataset.images.read(index) for index in range(2)] == [b"1", b"2"]
+    assert dataset.root == tmp_path / "photos"
+    assert columns_from_json(Columns(root="photos").to_json()).root == os.path.abspath("photos")
+    with pytest.raises(
+        DataError, match=r"--root .*/nowhere is not a folder; name the one that the paths in .* begin at"
+    ):
+        read_table(table, Columns(root=str(tmp_path / "nowhere")))
+    table = write(tmp_path / "lists", "path,label\n../secret.png,cat\n")
+    with pytest.raises(
+        DataError, match=r"\.\./secret.png leads out of .*/cats; paths that begin elsewhere need --root$"
+    ):
+        read_table(table, Columns(root=str(tmp_path / "photos" / "cats")))
