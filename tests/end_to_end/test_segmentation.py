@@ -7,8 +7,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from striate.data.preprocessing import Preprocessing
+from striate.export.exporting import export_model
+from striate.export.running import open_exported
+from striate.networks.catalogue import build_network
 from striate.recipes.choices import Choices
 from striate.recipes.train import Run, train
+from striate.tasks.model import Model
+from striate.tasks.segmentation.task import Segmentation
 
 SHAPES = ("nothing", "square", "disc")
 
@@ -159,3 +165,30 @@ def image_of(folder: Path) -> Path:
     """A small grey picture."""
     Image.fromarray(np.zeros((28, 28), np.uint8)).save(folder / "grey.png")
     return folder / "grey.png"
+
+
+@pytest.mark.parametrize("kind", ["onnx", "openvino"])
+def test_an_exported_copy_gives_the_same_masks(run, source, tmp_path, kind):
+    """`export_model` itself compares both on real images, in batches of 1, 2 and 5, and writes nothing where they differ."""
+    suffix = {"onnx": ".onnx", "openvino": ".xml"}[kind]
+    made = export_model(run.path, kind, output=tmp_path / f"model{suffix}", images=source, num_images=4)
+    assert made.parity.passed, made.parity
+    assert made.about["output"]["name"] == "pixel_probabilities"
+    assert open_exported(made.path).run(np.zeros((2, 30, 40, 3), np.uint8)).shape == (2, 3, 48, 64)
+
+
+def test_a_network_on_a_base_is_exported_too(tmp_path):
+    network = build_network("unet:squeezenet1_1", num_classes=2, seed=0).eval()
+    fit = Preprocessing(3, 96, (64, 96), mean=(0.5,) * 3, std=(0.2,) * 3, resize="fit")
+    task = Segmentation(("a", "b"))
+    config = {"in_channels": 3, "num_classes": 2}
+    model = Model(
+        network,
+        class_names=task.class_names,
+        preprocessing=fit,
+        network_name="unet:squeezenet1_1",
+        network_config=config,
+        task=task,
+    )
+    made = export_model(model, "onnx", output=tmp_path / "model.onnx", num_images=3)
+    assert made.parity.passed, made.parity

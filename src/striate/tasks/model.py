@@ -281,6 +281,7 @@ def _from_weights(entry: Entry, weights: str, download: bool, log: Log) -> Model
         network_config=asdict(config),
         class_names=class_names,
         preprocessing=preprocessing,
+        task=make_task("segmentation" if entry.kind == "segmenter" else "classification", class_names),
     )
 
 
