@@ -5,15 +5,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from striate.data.preprocessing import Preprocessing
+from striate.errors import InputError
 from striate.export.exporting import export_model
 from striate.export.running import open_exported
 from striate.networks.catalogue import build_network
 from striate.recipes.choices import Choices
 from striate.recipes.train import Run, train
-from striate.tasks.model import Model
+from striate.tasks.model import Model, load_model, save_model
 from striate.tasks.segmentation.task import Segmentation
 
 SHAPES = ("nothing", "square", "disc")
@@ -192,3 +194,32 @@ def test_a_network_on_a_base_is_exported_too(tmp_path):
     )
     made = export_model(model, "onnx", output=tmp_path / "model.onnx", num_images=3)
     assert made.parity.passed, made.parity
+
+
+class Plain(torch.nn.Module):
+    """A network of somebody's own."""
+
+    def __init__(self, num_classes: int) -> None:
+        super().__init__()
+        self.layers = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3, padding=1), torch.nn.ReLU())
+        self.last = torch.nn.Conv2d(8, num_classes, 1)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Logits of every pixel."""
+        return self.last(self.layers(images))
+
+
+def test_a_network_from_python_is_trained_and_loaded(source, tmp_path):
+    run = train(
+        source, Choices(epochs=1), network=Plain, run=tmp_path / "own", run_checks=False, measure=False, progress=False
+    )
+    assert run.evaluation is not None
+    model = load_model(run.path, network=Plain)
+    save_model(model, tmp_path / "again.safetensors")
+    assert load_model(tmp_path / "again.safetensors", network=Plain).task == model.task
+    with pytest.raises(InputError, match=r"a segmenter answers N images of 48x64 pixels with logits"):
+        train(
+            source,
+            Choices(epochs=1),
+            network=lambda num_classes: torch.nn.Sequential(Plain(num_classes), torch.nn.Flatten()),
+        )
