@@ -85,6 +85,11 @@ def test_predict_writes_masks_in_the_images_own_pixels(run, tmp_path, striate_co
         assert (np.asarray(mask) == np.asarray(truth)).mean() > 0.9
     with Image.open(tmp_path / "out/large.png") as overlay:
         assert overlay.size == (150, 96)
+    assert (tmp_path / "out/classes.csv").read_text().splitlines()[1:] == [
+        "0,nothing,128,0,0",
+        "1,square,0,128,0",
+        "2,disc,128,128,0",
+    ]
 
 
 def test_resuming_gives_the_weights_of_the_run_that_was_never_stopped(source, tmp_path):

@@ -203,6 +203,12 @@ class Segmentation(Task):
 
         return paletted(answer.mask, len(self.class_names))
 
+    def mask_classes(self) -> str:
+        """index,name,r,g,b: the list by which such masks are read again, and its colours those of the overlays."""
+        from striate.tasks.segmentation.predictions import classes_table
+
+        return classes_table(self.class_names)
+
     @property
     def output_document(self) -> dict[str, Any]:
         """Probabilities of each pixel that sum to 1."""
