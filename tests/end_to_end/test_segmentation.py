@@ -228,3 +228,24 @@ def test_a_network_from_python_is_trained_and_loaded(source, tmp_path):
             Choices(epochs=1),
             network=lambda num_classes: torch.nn.Sequential(Plain(num_classes), torch.nn.Flatten()),
         )
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("calibrate", "{run}"),
+        ("compress", "{run}", "--prune", "0.5", "--out", "small.striate"),
+        ("ledger", "{run}"),
+        ("certify", "{run}"),
+        ("attack", "{run}"),
+        ("explain", "{run}", "{image}"),
+        ("compare", "{run}", "{run}", "{source}"),
+        ("evaluate", "{run}", "{source}", "--average", "mirror"),
+    ],
+    ids=lambda words: words[0],
+)
+def test_tools_for_classifiers_say_so(run, source, tmp_path, striate_command, words):
+    filled = [word.format(run=run.path, source=source, image=image_of(tmp_path)) for word in words]
+    refused = striate_command(*filled).refused()
+    assert "segmentation" in refused
+    assert "met an error of its own" not in refused
