@@ -151,7 +151,7 @@ class SsdOn(nn.Module):
         channels = [tap.channels for tap in self.taps]
         extra = []
         while len(channels) < len(LIGHT_RATIOS):
-            extra.append(_normed_stage(channels[-1], 64, 128))
+            extra.append(_stage(channels[-1], 64, 128, stride=2, padding=1))
             channels.append(128)
         self.extra = nn.ModuleList(extra)
         self.head = SsdHead(channels, LIGHT_RATIOS, config.num_classes)
@@ -195,14 +195,6 @@ def _stage(in_channels: int, middle: int, out_channels: int, *, stride: int, pad
     return nn.Sequential(
         nn.Conv2d(in_channels, middle, 1), nn.ReLU(inplace=True),
         nn.Conv2d(middle, out_channels, 3, stride=stride, padding=padding), nn.ReLU(inplace=True),
-    )  # fmt: skip
-
-
-def _normed_stage(in_channels: int, middle: int, out_channels: int) -> nn.Sequential:
-    """The same, halved and normalised."""
-    return nn.Sequential(
-        nn.Conv2d(in_channels, middle, 1, bias=False), nn.GroupNorm(8, middle), nn.ReLU(),
-        nn.Conv2d(middle, out_channels, 3, 2, 1, bias=False), nn.GroupNorm(8, out_channels), nn.ReLU(),
     )  # fmt: skip
 
 
