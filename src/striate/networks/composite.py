@@ -7,11 +7,17 @@ from collections.abc import Callable
 from functools import lru_cache
 
 from striate.networks.detectors import fcos
+from striate.networks.ensemble import ensemble_on
 from striate.networks.entry import Entry
 from striate.networks.locators import locator
 from striate.networks.segmenters import unet
 
-PARTS: dict[str, Callable[[Entry], Entry]] = {"fcos": fcos.fcos_on, "unet": unet.unet_on, "locator": locator.locator_on}
+PARTS: dict[str, Callable[[Entry], Entry]] = {
+    "ensemble": ensemble_on,
+    "fcos": fcos.fcos_on,
+    "unet": unet.unet_on,
+    "locator": locator.locator_on,
+}
 
 
 def is_composite(reference: str) -> bool:
