@@ -3,6 +3,8 @@
 H x W pixels of the image itself, h x w of what the network sees, K classes.
 """
 
+import csv
+import io
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar
@@ -95,6 +97,16 @@ def _resized(plane: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 def class_colors(num_classes: int) -> np.ndarray:
     """A colour for each class, Pascal VOC's from the second on: (K, 3) uint8."""
     return voc_colors()[1 : num_classes + 1]
+
+
+def classes_table(class_names: tuple[str, ...]) -> str:
+    """A classes.csv of these classes with the colours that masks are drawn in."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["index", "name", "r", "g", "b"])
+    for k, (name, color) in enumerate(zip(class_names, class_colors(len(class_names)).tolist(), strict=True)):
+        writer.writerow([k, name, *color])
+    return text.getvalue()
 
 
 def overlay(pixels: np.ndarray, mask: np.ndarray, num_classes: int) -> np.ndarray:
