@@ -7,6 +7,7 @@ from collections.abc import Callable
 from functools import lru_cache
 
 from striate.networks.detectors import faster_rcnn, fcos, ssd
+from striate.networks.ensemble import ensemble_on
 from striate.networks.entry import Entry
 from striate.networks.locators import locator
 from striate.networks.segmenters import unet
@@ -15,6 +16,7 @@ PARTS: dict[str, Callable[[Entry], Entry]] = {
     "fcos": fcos.fcos_on,
     "ssd": ssd.ssd_on,
     "faster_rcnn": faster_rcnn.faster_rcnn_on,
+    "ensemble": ensemble_on,
     "unet": unet.unet_on,
     "locator": locator.locator_on,
 }
