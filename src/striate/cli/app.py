@@ -42,6 +42,7 @@ from striate.cli import (
     substitute,
     texture,
     train,
+    tune,
     visualize,
 )
 from striate.cli import data as data_command
@@ -90,6 +91,7 @@ _COMMANDS: dict[str, dict[str, Callable[..., object]]] = {
         "data": data_command.look_at_data,
         "train": train.train,
         "evaluate": evaluate.evaluate,
+        "tune": tune.tune,
         "compare": compare.compare,
         "ensemble": ensemble.ensemble,
         "errors": errors.errors,
