@@ -21,6 +21,7 @@ _HOMES = {
     "ClassTarget": "striate.synthesis.targets",
     "Comparison": "striate.evaluation.comparison",
     "ConformalFit": "striate.evaluation.conformal",
+    "CorruptedEvaluation": "striate.evaluation.corrupted",
     "DataError": "striate.errors",
     "DataSummary": "striate.data.summary",
     "Dataset": "striate.data.dataset",
@@ -76,6 +77,7 @@ _HOMES = {
     "describe": "striate.inspection.describe",
     "dream": "striate.synthesis.dream",
     "evaluate": "striate.evaluation.evaluate_model",
+    "evaluate_corrupted": "striate.evaluation.corrupted",
     "evaluate_sets": "striate.evaluation.conformal",
     "explain": "striate.explanation.explain",
     "export_model": "striate.export.exporting",
@@ -144,6 +146,8 @@ if TYPE_CHECKING:
     from striate.evaluation.conformal import SetFigures as SetFigures
     from striate.evaluation.conformal import evaluate_sets as evaluate_sets
     from striate.evaluation.conformal import fit_conformal as fit_conformal
+    from striate.evaluation.corrupted import CorruptedEvaluation as CorruptedEvaluation
+    from striate.evaluation.corrupted import evaluate_corrupted as evaluate_corrupted
     from striate.evaluation.evaluate_model import SourceEvaluation as SourceEvaluation
     from striate.evaluation.evaluate_model import evaluate as evaluate
     from striate.evaluation.familiarity import FamiliarityFit as FamiliarityFit

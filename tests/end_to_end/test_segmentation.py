@@ -5,10 +5,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
+from striate.data.preprocessing import Preprocessing
+from striate.errors import InputError
+from striate.export.exporting import export_model
+from striate.export.running import open_exported
+from striate.networks.catalogue import build_network
 from striate.recipes.choices import Choices
 from striate.recipes.train import Run, train
+from striate.tasks.model import Model, load_model, save_model
+from striate.tasks.segmentation.task import Segmentation
 
 SHAPES = ("nothing", "square", "disc")
 
@@ -77,6 +85,11 @@ def test_predict_writes_masks_in_the_images_own_pixels(run, tmp_path, striate_co
         assert (np.asarray(mask) == np.asarray(truth)).mean() > 0.9
     with Image.open(tmp_path / "out/large.png") as overlay:
         assert overlay.size == (150, 96)
+    assert (tmp_path / "out/classes.csv").read_text().splitlines()[1:] == [
+        "0,nothing,128,0,0",
+        "1,square,0,128,0",
+        "2,disc,128,128,0",
+    ]
 
 
 def test_resuming_gives_the_weights_of_the_run_that_was_never_stopped(source, tmp_path):
@@ -125,3 +138,114 @@ def test_the_data_are_told_with_their_classes(source, striate_command):
     summary = striate_command("data", source, "--json").json
     assert summary["kind"] == "masks"
     assert summary["num_classes"] == 3
+
+
+def test_predict_tells_pixels_of_each_class_and_refuses_what_is_for_one_class(run, tmp_path, striate_command):
+    draw(tmp_path, "one", 98)
+    image = tmp_path / "images/one.png"
+    shown = striate_command("predict", run.path, image, "--engine", "torch")
+    assert shown.code == 0
+    assert "nothing" in shown.out
+    assert "of 64 x 48 pixels" in shown.out
+    refused = striate_command("predict", run.path, image, "--csv", tmp_path / "a.csv").refused()
+    assert "are for one class an image; masks are written to a folder by --out" in refused
+
+
+def test_tiles_see_an_image_at_its_own_resolution(run, tmp_path, striate_command):
+    rng = np.random.default_rng(5)
+    pixels, mask = rng.integers(90, 120, (150, 230, 3)).astype(np.uint8), np.zeros((150, 230), np.uint8)
+    for top, left in rng.integers(0, (130, 210), (6, 2)):
+        mask[top : top + 20, left : left + 20] = 1
+    pixels[mask == 1] = (230, 200, 60)
+    Image.fromarray(pixels).save(tmp_path / "wide.png")
+    words = ("predict", run.path, tmp_path / "wide.png", "--tiles", "--out", tmp_path / "out", "--engine", "torch")
+    assert striate_command(*words).code == 0
+    with Image.open(tmp_path / "out/wide_mask.png") as found:
+        assert (np.asarray(found) == mask).mean() > 0.9
+    assert (
+        "model is for classification"
+        in striate_command("predict", "lenet5:mnist", image_of(tmp_path), "--tiles").refused()
+    )
+
+
+def image_of(folder: Path) -> Path:
+    """A small grey picture."""
+    Image.fromarray(np.zeros((28, 28), np.uint8)).save(folder / "grey.png")
+    return folder / "grey.png"
+
+
+@pytest.mark.parametrize("kind", ["onnx", "openvino"])
+def test_an_exported_copy_gives_the_same_masks(run, source, tmp_path, kind):
+    """`export_model` itself compares both on real images, in batches of 1, 2 and 5, and writes nothing where they differ."""
+    suffix = {"onnx": ".onnx", "openvino": ".xml"}[kind]
+    made = export_model(run.path, kind, output=tmp_path / f"model{suffix}", images=source, num_images=4)
+    assert made.parity.passed, made.parity
+    assert made.about["output"]["name"] == "pixel_probabilities"
+    assert open_exported(made.path).run(np.zeros((2, 30, 40, 3), np.uint8)).shape == (2, 3, 48, 64)
+
+
+def test_a_network_on_a_base_is_exported_too(tmp_path):
+    network = build_network("unet:squeezenet1_1", num_classes=2, seed=0).eval()
+    fit = Preprocessing(3, 96, (64, 96), mean=(0.5,) * 3, std=(0.2,) * 3, resize="fit")
+    task = Segmentation(("a", "b"))
+    config = {"in_channels": 3, "num_classes": 2}
+    model = Model(
+        network,
+        class_names=task.class_names,
+        preprocessing=fit,
+        network_name="unet:squeezenet1_1",
+        network_config=config,
+        task=task,
+    )
+    made = export_model(model, "onnx", output=tmp_path / "model.onnx", num_images=3)
+    assert made.parity.passed, made.parity
+
+
+class Plain(torch.nn.Module):
+    """A network of somebody's own."""
+
+    def __init__(self, num_classes: int) -> None:
+        super().__init__()
+        self.layers = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3, padding=1), torch.nn.ReLU())
+        self.last = torch.nn.Conv2d(8, num_classes, 1)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Logits of every pixel."""
+        return self.last(self.layers(images))
+
+
+def test_a_network_from_python_is_trained_and_loaded(source, tmp_path):
+    run = train(
+        source, Choices(epochs=1), network=Plain, run=tmp_path / "own", run_checks=False, measure=False, progress=False
+    )
+    assert run.evaluation is not None
+    model = load_model(run.path, network=Plain)
+    save_model(model, tmp_path / "again.safetensors")
+    assert load_model(tmp_path / "again.safetensors", network=Plain).task == model.task
+    with pytest.raises(InputError, match=r"a segmenter answers N images of 48x64 pixels with logits"):
+        train(
+            source,
+            Choices(epochs=1),
+            network=lambda num_classes: torch.nn.Sequential(Plain(num_classes), torch.nn.Flatten()),
+        )
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("calibrate", "{run}"),
+        ("compress", "{run}", "--prune", "0.5", "--out", "small.striate"),
+        ("ledger", "{run}"),
+        ("certify", "{run}"),
+        ("attack", "{run}"),
+        ("explain", "{run}", "{image}"),
+        ("compare", "{run}", "{run}", "{source}"),
+        ("evaluate", "{run}", "{source}", "--average", "mirror"),
+    ],
+    ids=lambda words: words[0],
+)
+def test_tools_for_classifiers_say_so(run, source, tmp_path, striate_command, words):
+    filled = [word.format(run=run.path, source=source, image=image_of(tmp_path)) for word in words]
+    refused = striate_command(*filled).refused()
+    assert "segmentation" in refused
+    assert "met an error of its own" not in refused

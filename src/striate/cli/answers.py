@@ -72,7 +72,8 @@ def write_table(answers: "Iterable[Prediction | PredictionError]") -> bool:
             path = _shortened(path, max(_NARROWEST_PATH, room))
         widths[0] = max(widths[0], min(_WIDEST_PATH, max(len("image"), cell_len(path))))
         if is_first:
-            heading = f" {_pad('image', widths[0])}  {_pad('class', widths[1])}  probability"
+            measure = getattr(answer, "measure", "probability")
+            heading = f" {_pad('image', widths[0])}  {_pad('class', widths[1])}  {measure}"
             out.print(Text(heading, style="bold"), soft_wrap=True)
         for row in _rows(path, answer, widths, bar_cells):
             out.print(row, soft_wrap=True)

@@ -127,9 +127,15 @@ def _count_table(summary: "DataSummary") -> Table:
     table.add_column("class")
     for split in splits:
         table.add_column("images" if split == "unassigned" else split, justify="right")
+    pixels = summary.pixels_per_class
+    if pixels is not None:
+        table.add_column("of all pixels", justify="right")
     for name in next(iter(summary.images_per_class.values()), {}):
         counts = [summary.images_per_class[split].get(name, 0) for split in splits]
-        table.add_row(Text(name), *(f"{count:,}" for count in counts))
+        fraction = [] if pixels is None else [f"{100 * pixels[name]:.2f} %"]
+        table.add_row(Text(name), *(f"{count:,}" for count in counts), *fraction)
+    if pixels is not None:  # an image has pixels of many classes
+        return table
     totals = [sum(summary.images_per_class[split].values()) for split in splits]
     table.add_row("total", *(f"{total:,}" for total in totals), style="bold")
     return table

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import asdict, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -60,6 +61,15 @@ def evaluate(
         float | None,
         typer.Option("--allowed-error", metavar="0.01", help="Also the confidence above which errors stay so rare."),
     ] = None,
+    corruptions: Annotated[
+        bool, typer.Option("--corruptions", help="Also on corrupted images: noise, blur, weather, movement, ...")
+    ] = False,
+    corruption: Annotated[
+        list[str] | None, typer.Option("--corruption", metavar="NAME", help="Only these, such as shift; repeatable.")
+    ] = None,
+    corrupted_images: Annotated[
+        int, typer.Option("--corrupted-images", min=1, metavar="N", help="At most so many images are corrupted.")
+    ] = 100,
     calibrate_on: Annotated[
         str | None,
         typer.Option("--calibrate-on", metavar="SOURCE", help="Images for --coverage; its validation part by default."),
@@ -86,9 +96,12 @@ def evaluate(
     with importing():
         from striate.data.opening import Access
         from striate.data.readers.columns import Columns
+        from striate.evaluation.corruptions import CORRUPTIONS, check_corruptions
         from striate.evaluation.evaluate_model import evaluate as evaluate_source
         from striate.tasks.model import load_model
 
+    if corruptions or corruption:
+        check_corruptions(tuple(corruption) if corruption else CORRUPTIONS)  # refused before anything slow
     loaded = load_model(model, device=device, download=download, log=log)
     columns = Columns(path_column, label_column, split_column, root)
     access = Access(
@@ -107,6 +120,27 @@ def evaluate(
         figures["sets"] = evaluate_sets(
             loaded, fit, source, split=result.split, batch_size=batch_size, access=quiet
         ).to_json()
+    if corruptions or corruption:
+        from striate.evaluation.corrupted import evaluate_corrupted
+
+        quiet = replace(access, log=lambda line: None)  # noqa: ARG005
+        chosen = tuple(corruption) if corruption else CORRUPTIONS
+        corrupted = evaluate_corrupted(
+            loaded,
+            source,
+            corruptions=chosen,
+            split=result.split,
+            limit=corrupted_images,
+            batch_size=batch_size,
+            access=quiet,
+        )
+        figures["corruptions"] = corrupted.to_json()
+        if source is None and (Path(model) / "run.json").is_file():
+            from striate.reports.corruptions_panel import write_corruptions
+            from striate.reports.report import write_report
+
+            write_corruptions(Path(model), corrupted)
+            log(f"the curve and examples are in {write_report(Path(model))}")
     if as_json:
         show_json(figures)
         return
@@ -120,6 +154,8 @@ def evaluate(
     out.print(_figures_table(figures))
     for line in _trust_lines(figures):
         out.print(Text(line), soft_wrap=True)
+    if "corruptions" in figures:
+        out.print(_corruption_table(figures["corruptions"]))
     if len(classes) <= _MOST_ROWS:
         out.print(_class_table(classes))
     for pair in figures["most_confused"][:5]:
@@ -142,6 +178,20 @@ def _figures_table(figures: dict) -> Table:
         table.add_row("Brier score", f"{figures['brier_score']:.4f}")
     if figures["temperature"] != 1:
         table.add_row("temperature", f"{figures['temperature']:.3f}, by striate calibrate")
+    return table
+
+
+def _corruption_table(figures: dict) -> Table:
+    """Accuracy by corruption and severity."""
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    table.add_column(f"{figures['num_images']:,} images, corrupted")
+    for severity in range(1, 6):
+        table.add_column(f"{severity}", justify="right")
+    table.add_row("as they are", f"{100 * figures['clean']:.1f} %", "", "", "", "", style="dim")
+    for name in dict.fromkeys(row["corruption"] for row in figures["rows"]):
+        own = [row for row in figures["rows"] if row["corruption"] == name]
+        table.add_row(name.replace("_", " "), *(f"{100 * row['accuracy']:.1f} %" for row in own))
+    table.add_row("mean", f"{100 * (1 - figures['mean_error']):.1f} %", "", "", "", "", style="bold")
     return table
 
 

@@ -51,9 +51,15 @@ def predict(
         typer.Option(
             "--out",
             metavar="DIR",
-            help="Write images with their boxes drawn there; with --explain, its maps [explained].",
+            help="Write images with boxes or masks drawn there, and masks; with --explain, its maps [explained].",
         ),
     ] = None,
+    tiles: Annotated[
+        bool,
+        typer.Option(
+            "--tiles", help="Segmentation: at the image's own resolution, in overlapping tiles, however large it is."
+        ),
+    ] = False,
     csv: Annotated[
         Path | None, typer.Option("--csv", metavar="FILE", help="Also write a table: path, class, probability.")
     ] = None,
@@ -124,6 +130,8 @@ def predict(
             raise InputError(
                 "--coverage, --flag-unfamiliar and --average need PyTorch in float32; leave --engine and --precision out"
             )
+        if tiles:
+            raise InputError("--tiles are for segmentation, and the other options for classifiers; leave it out")
         if out_dir is not None and explain is None:
             raise InputError("--out draws boxes, which a classifier has none of; leave it out")
         answers, head = _trusted(
@@ -134,7 +142,14 @@ def predict(
         request = EngineRequest(engine, precision, batch_size, num_images, device, download)
         predictor = make_ready(model, request, log=log)
         log(predictor.line)
-        answers = predictor.answer_each(images, top=top, batch_size=batch_size, log=log)
+        if predictor.about.task.labels_pixels and (csv or sort_into or uncertain):
+            raise InputError(
+                "--csv, --sort-into and --uncertain are for one class an image; masks are written to a folder by --out"
+            )
+        if tiles:
+            answers = predictor.answer_in_tiles(images, log=log)
+        else:
+            answers = predictor.answer_each(images, top=top, batch_size=batch_size, log=log)
         head = {"engine": predictor.engine.kind.to_json(), "engine_line": predictor.line}
         if out_dir is not None and explain is None:
             answers = write_drawings(answers, predictor.about.task, out_dir, log=log)

@@ -85,6 +85,7 @@ def compress(
     if out.is_dir():
         raise InputError(f"{out} is a folder; name the file that the compressed model is to be written to")
     loaded = load_model(model, device=device, download=access.download, log=access.log)
+    _check_classifier(loaded, model)
     images = open_images(loaded, source, access)
     num_bytes = num_bytes_of(loaded)
     if budget is not None:
@@ -167,6 +168,12 @@ def _file_of(ref: str | Path) -> Path:
     raise InputError(f"{ref} is no file on this disk, so its bytes cannot be counted; name a file or a run folder")
 
 
+def _check_classifier(model: Model, ref: str | Path) -> None:
+    """Raise InputError for a model of another task."""
+    if not model.task.has_probabilities:
+        raise InputError(f"compressing and its ledger are for classifiers but {ref} is for {model.task.name}")
+
+
 def ledger(
     models: Sequence[str | Path],
     source: str | Path | None = None,
@@ -182,6 +189,7 @@ def ledger(
     if not models:
         raise InputError("name at least one model for the ledger")
     first = load_model(models[0], device=device, download=access.download, log=access.log)
+    _check_classifier(first, models[0])
     images = open_images(first, source, access)
     original = original_of(first, images, track=access.track)
     lines = []

@@ -11,6 +11,8 @@ import numpy as np
 from striate.data.dataset import NO_SPLIT, SPLITS, Dataset
 from striate.data.decoding import MAX_PIXELS, ImageFacts, decode_picture, image_facts
 from striate.data.hashing import HASH_BYTES, fingerprint, hash_image
+from striate.data.mask_pack import undeclared_line
+from striate.data.masks import Masks
 from striate.data.parallel import map_in_order
 from striate.data.splits import find_copies
 from striate.errors import InputError
@@ -46,7 +48,8 @@ class DataSummary:
     or not; only splits that occur, and every class. `modes` and `formats` count what Pillow calls them. `broken`
     holds (name, reason). `copies` are groups of byte-identical images; `leaks` are those that lie in more than one
     split, `conflicts` those with more than one class. `missing_classes`: split -> classes without an image in it.
-    `sizes` is None when no image can be read.
+    `sizes` is None when no image can be read. `pixels_per_class`, where there are masks, is the fraction of all pixels that count; then
+    `images_per_class` counts images that have a pixel of the class, and `broken` names masks as well.
     """
 
     source: str
@@ -64,6 +67,7 @@ class DataSummary:
     conflicts: tuple[tuple[str, ...], ...]
     missing_classes: dict[str, tuple[str, ...]]
     notices: tuple[str, ...]
+    pixels_per_class: dict[str, float] | None = None
 
     def to_json(self) -> dict[str, Any]:
         """A dictionary of plain values."""
@@ -97,7 +101,9 @@ def summarize(
     def named(groups: Iterable[np.ndarray]) -> tuple[tuple[str, ...], ...]:
         return tuple(tuple(names[index] for index in group) for group in groups)
 
-    images_per_class = _count_classes(dataset)
+    masks = None if dataset.masks is None else _look_at_masks(dataset, dataset.masks, track, num_workers)
+    images_per_class = _count_classes(dataset) if masks is None else _count_images(dataset, masks.counts)
+    broken = [(name, look.reason) for name, look in zip(names, seen, strict=True) if look.facts is None]
     return DataSummary(
         source=dataset.source,
         kind=dataset.kind,
@@ -108,13 +114,62 @@ def summarize(
         sizes=_summarize_sizes(facts),
         modes=dict(Counter(fact.mode for fact in facts).most_common()),
         formats=dict(Counter(fact.format for fact in facts).most_common()),
-        broken=tuple((name, look.reason) for name, look in zip(names, seen, strict=True) if look.facts is None),
+        broken=(*broken, *(() if masks is None else masks.broken)),
         copies=named(copies),
         leaks=named(group for group in copies if len(np.unique(dataset.given_splits[group])) > 1),
         conflicts=named(group for group in copies if len(np.unique(dataset.labels[group])) > 1),
         missing_classes=_missing_classes(images_per_class),
-        notices=dataset.notices,
+        notices=(*dataset.notices, *(() if masks is None else masks.notices)),
+        pixels_per_class=None if masks is None else masks.fractions(dataset.class_names),
     )
+
+
+@dataclass(frozen=True, eq=False)
+class _MaskLook:
+    """What masks hold: pixels of each class in each image, (N, K); those that cannot be read; lines on undeclared values."""
+
+    counts: np.ndarray
+    broken: tuple[tuple[str, str], ...]
+    notices: tuple[str, ...]
+
+    def fractions(self, class_names: tuple[str, ...]) -> dict[str, float]:
+        """Of all pixels that have a class, by name."""
+        pixels = self.counts.sum(axis=0)
+        return dict(zip(class_names, (pixels / max(1, int(pixels.sum()))).tolist(), strict=True))
+
+
+def _look_at_masks(dataset: Dataset, masks: Masks, track: Track, num_workers: int | None) -> _MaskLook:
+    """Decode every mask to the end, and keep none."""
+    num_classes = len(dataset.class_names)
+
+    def look(index: int) -> tuple[np.ndarray, dict[int, int], str]:
+        try:
+            classes, undeclared = masks.read(index)
+        except InputError as error:
+            return np.zeros(num_classes, np.int64), {}, str(error)
+        except OSError as error:
+            return np.zeros(num_classes, np.int64), {}, f"cannot be read ({error.strerror or error})"
+        return np.bincount(classes.reshape(-1), minlength=256)[:num_classes], undeclared, ""
+
+    looks = map_in_order(look, range(len(masks)), num_workers=num_workers)
+    seen = list(track(looks, "decoding masks", len(masks)))
+    undeclared: Counter[int] = Counter()
+    for _, unknown, _ in seen:
+        undeclared.update(unknown)
+    lines = (undeclared_line(undeclared, masks.codes.kind == "color"),) if undeclared else ()
+    broken = tuple((masks.files.name(index), reason) for index, (_, _, reason) in enumerate(seen) if reason)
+    return _MaskLook(np.array([counts for counts, _, _ in seen]).reshape(-1, num_classes), broken, lines)
+
+
+def _count_images(dataset: Dataset, counts: np.ndarray) -> dict[str, dict[str, int]]:
+    """Split -> class -> number of images with a pixel of it, for the splits that occur."""
+    result = {}
+    for split, name in [*enumerate(SPLITS), (NO_SPLIT, UNASSIGNED)]:
+        own = dataset.given_splits == split
+        if own.any():
+            numbers = (counts[own] > 0).sum(axis=0).tolist()
+            result[name] = dict(zip(dataset.class_names, numbers, strict=True))
+    return result
 
 
 def _look(dataset: Dataset, index: int, max_pixels: int) -> _Look:

@@ -100,6 +100,19 @@ class Predictor:
     engine: Engine
     line: str
 
+    def answer_in_tiles(self, images: ImageLike | Iterable[ImageLike], *, log: Log = log_nothing) -> Iterator[Any]:
+        """The mask of each image at its own resolution, in overlapping tiles (tasks/segmentation/tiling.py).
+
+        InputError where the model's task labels no pixels.
+        """
+        from striate.tasks.segmentation.tiling import predict_in_tiles
+
+        task = self.about.task
+        if not task.labels_pixels:
+            raise InputError(f"tiles are for segmentation but this model is for {task.name}; leave --tiles out")
+        named = name_images(images, log=log)
+        return predict_in_tiles(named, self.about.preprocessing, task.class_names, self.engine.run)
+
     def answer_each(
         self, images: ImageLike | Iterable[ImageLike], *, top: int = 5, batch_size: int = 32, log: Log = log_nothing
     ) -> Iterator[Any]:

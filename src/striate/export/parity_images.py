@@ -87,7 +87,8 @@ def parity_batches(images: list[np.ndarray], preprocessing: Preprocessing, *, re
             height, width = group[0].shape[:2]
             batches.append(ParityBatch(_stack(group, (height, width)), True))
     side = preprocessing.resize_size
-    batches += [ParityBatch(_stack(group, (side, side)), False) for group in _groups(images, BATCH_SIZES[-1])]
+    plain = preprocessing.crop_size if preprocessing.resize == "fit" else (side, side)
+    batches += [ParityBatch(_stack(group, plain), False) for group in _groups(images, BATCH_SIZES[-1])]
     return batches
 
 

@@ -8,9 +8,10 @@ from functools import lru_cache
 
 from striate.networks.detectors import fcos
 from striate.networks.entry import Entry
+from striate.networks.locators import locator
 from striate.networks.segmenters import unet
 
-PARTS: dict[str, Callable[[Entry], Entry]] = {"fcos": fcos.fcos_on, "unet": unet.unet_on}
+PARTS: dict[str, Callable[[Entry], Entry]] = {"fcos": fcos.fcos_on, "unet": unet.unet_on, "locator": locator.locator_on}
 
 
 def is_composite(reference: str) -> bool:

@@ -94,20 +94,27 @@ def build_given(source: NetworkSource, *, num_classes: int, in_channels: int) ->
 
 
 def given_entry(
-    given: GivenNetwork, *, num_classes: int, in_channels: int, sizes: Iterable[tuple[int, int]], seed: int = 0
+    given: GivenNetwork,
+    *,
+    num_classes: int,
+    in_channels: int,
+    sizes: Iterable[tuple[int, int]],
+    seed: int = 0,
+    gives_maps: bool = False,
 ) -> Entry:
     """The entry of a network given from Python, at the first of `sizes` (height, width) that it can take.
 
     It is built (with `seed`) and run in evaluation and in training mode on two images of zeros; a module given ready comes
-    back as it was. Raises InputError where it takes none of the sizes, or answers with anything but logits (N, num_classes).
+    back as it was. Raises InputError where it takes none of the sizes, or answers with anything but logits (N, num_classes), or with
+    `gives_maps` (N, num_classes, H, W).
     """
     config = GivenConfig(in_channels, num_classes)
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
         network = given.build(config)
     with keeping_randomness(network), torch.no_grad():
-        size = _first_size(network, config, list(sizes))
-        _check_training(network, config, size)
+        size = _first_size(network, config, list(sizes), gives_maps=gives_maps)
+        _check_training(network, config, size, gives_maps=gives_maps)
         macs, called = _run(network, (in_channels, *size))
     head = given.head if given.head is not None else _last_layer(network, called, num_classes)
     if head not in dict(network.named_modules()) or not head:
@@ -127,8 +134,9 @@ def given_entry(
         macs=macs,
         stem=called[0] if called else "",
         head=head,
-        min_size=size,
-        is_fixed_size=True,
+        min_size=(1, 1) if gives_maps else size,
+        is_fixed_size=not gives_maps,
+        kind="segmenter" if gives_maps else "classifier",
         has_norm=any("norm" in type(module).__name__.lower() for module in network.modules()),
         is_shallow=len(set(called)) <= SHALLOW_LAYERS,
     )
@@ -194,7 +202,9 @@ def _arguments_for(builder: Callable[..., nn.Module], num_classes: int, in_chann
     return arguments | {"in_channels": in_channels} if "in_channels" in named else arguments
 
 
-def _first_size(network: nn.Module, config: GivenConfig, sizes: list[tuple[int, int]]) -> tuple[int, int]:
+def _first_size(
+    network: nn.Module, config: GivenConfig, sizes: list[tuple[int, int]], *, gives_maps: bool
+) -> tuple[int, int]:
     """The first size of images that the network takes. InputError with the reason against the first one where there is none."""
     reasons: dict[tuple[int, int], str] = {}
     for size in dict.fromkeys(sizes):
@@ -204,7 +214,7 @@ def _first_size(network: nn.Module, config: GivenConfig, sizes: list[tuple[int, 
         except Exception as error:  # a module may do anything
             reasons[size] = _one_line(error)
             continue
-        _check_answer(answer, config.num_classes)
+        _check_answer(answer, config.num_classes, size if gives_maps else None)
         return size
     height, width = sizes[0]
     tried = ", ".join(f"{h}x{w}" for h, w in reasons)
@@ -214,9 +224,18 @@ def _first_size(network: nn.Module, config: GivenConfig, sizes: list[tuple[int, 
     )
 
 
-def _check_answer(answer: Any, num_classes: int) -> None:
-    """Raise InputError unless two images were answered with logits (2, num_classes)."""
+def _check_answer(answer: Any, num_classes: int, map_size: tuple[int, int] | None = None) -> None:
+    """Raise InputError unless two images were answered with logits (2, num_classes), or (2, num_classes, *map_size)."""
     logits = answer.logits if isinstance(answer, WithAuxiliary) else answer
+    if map_size is not None:
+        if not isinstance(logits, Tensor) or tuple(logits.shape) != (2, num_classes, *map_size):
+            found = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
+            height, width = map_size
+            raise InputError(
+                f"a segmenter answers N images of {height}x{width} pixels with logits (N, {num_classes}, {height}, {width}) but for 2 "
+                f"this network gave {found}"
+            )
+        return
     if not isinstance(logits, Tensor) or logits.ndim != 2 or logits.shape[0] != 2:
         found = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
         raise InputError(
@@ -229,7 +248,7 @@ def _check_answer(answer: Any, num_classes: int) -> None:
         )
 
 
-def _check_training(network: nn.Module, config: GivenConfig, size: tuple[int, int]) -> None:
+def _check_training(network: nn.Module, config: GivenConfig, size: tuple[int, int], *, gives_maps: bool) -> None:
     """Raise InputError unless the network answers likewise in training mode; a copy is tried, for norms learn from what they see."""
     try:
         answer = copy.deepcopy(network).train()(_zeros(network, config.in_channels, size))
@@ -237,7 +256,7 @@ def _check_training(network: nn.Module, config: GivenConfig, size: tuple[int, in
         raise InputError(
             f"the network cannot run in training mode on {size[0]}x{size[1]} pixels: {_one_line(error)}"
         ) from error
-    _check_answer(answer, config.num_classes)
+    _check_answer(answer, config.num_classes, size if gives_maps else None)
 
 
 def _run(network: nn.Module, input_size: tuple[int, int, int]) -> tuple[int, list[str]]:

@@ -96,7 +96,7 @@ def output_at(network: nn.Module, images: Tensor, name: str) -> Tensor:
 
 
 def outputs_until(network: nn.Module, images: Tensor, names: Sequence[str]) -> list[Tensor]:
-    """What the modules `names` give for images (N, C, H, W), in one pass that ends with the last of them; differentiable.
+    """What the modules `names` give for images (N, C, H, W), in one pass; differentiable. What fails behind the last of them is no matter.
 
     Outputs are not copied: what a later layer does to one in place shows. InputError if one does not run.
     """
@@ -104,22 +104,22 @@ def outputs_until(network: nn.Module, images: Tensor, names: Sequence[str]) -> l
 
     def keep(name: str, output: Any) -> None:
         found[name] = _as_tensor(name, output)
-        if len(found) == len(names):
-            raise _Reached(found[name])
 
     handles = [
         network.get_submodule(name).register_forward_hook(lambda _m, _a, output, name=name: keep(name, output))
         for name in names
     ]
     try:
-        network(images)
-    except _Reached:
-        return [found[name] for name in names]
+        network(images)  # to its end, since exporters and compilers cannot follow a pass that is broken off
+    except Exception:
+        if len(found) < len(names):
+            raise
     finally:
         for handle in handles:
             handle.remove()
-    missing = ", ".join(name for name in names if name not in found)
-    raise InputError(f"{missing} does not run in a forward pass of {type(network).__name__}")
+    if missing := [name for name in names if name not in found]:
+        raise InputError(f"{', '.join(missing)} does not run in a forward pass of {type(network).__name__}")
+    return [found[name] for name in names]
 
 
 def input_of(network: nn.Module, images: Tensor, name: str) -> Any:

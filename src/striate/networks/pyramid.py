@@ -53,7 +53,7 @@ def backbone_of(entry: Entry, in_channels: int, strides: Iterable[int]) -> tuple
 
 
 def maps_of(base: nn.Module, images: Tensor, taps: tuple[Tap, ...]) -> list[Tensor]:
-    """Images (N, C, H, W) -> the map (N, C', h, w) at each tap, differentiable; what comes after the last is not run."""
+    """Images (N, C, H, W) -> the map (N, C', h, w) at each tap, differentiable."""
     return outputs_until(base, images, [tap.name for tap in taps])
 
 

@@ -35,7 +35,7 @@ from striate.recipes.defaults import (
     resized_preprocessing,
     sizes_to_try,
 )
-from striate.recipes.pixel_defaults import whole_image_preprocessing
+from striate.recipes.pixel_defaults import image_size_for, whole_image_preprocessing
 from striate.tasks.catalogue import task_for
 from striate.tasks.task import Annotations, Task
 from striate.training.frozen.layer_groups import layer_groups, num_open_groups
@@ -337,7 +337,16 @@ def _given_entry(given: GivenNetwork, choices: Choices, facts: DataFacts, num_ou
                 f"{name} {value!r} was chosen, but a network is given as well; leave {name} out, and load weights into the network yourself"
             )
     sizes = sizes_to_try(facts, choices.image_size)
-    return given_entry(given, num_classes=num_outputs, in_channels=facts.channels, sizes=sizes, seed=choices.seed or 0)
+    if facts.labels_pixels:
+        sizes = [image_size_for(facts.height, facts.width, choices.image_size, (1, 1))]
+    return given_entry(
+        given,
+        num_classes=num_outputs,
+        in_channels=facts.channels,
+        sizes=sizes,
+        seed=choices.seed or 0,
+        gives_maps=facts.labels_pixels,
+    )
 
 
 def _choose_entry(choices: Choices, facts: DataFacts, task: Task) -> Entry:

@@ -416,6 +416,7 @@ def _entry_again(
         in_channels=config["in_channels"],
         sizes=[size],
         seed=recipe.seed,
+        gives_maps=recipe.task == "segmentation",
     )
 
 

@@ -101,19 +101,44 @@ def risk_coverage_chart(curve: Sequence[Sequence[float]]) -> str:
     """Error rate among the images answered against the fraction answered, the most certain first: points (coverage, risk, confidence)."""
     with drawing_settings(_SETTINGS):
         figure = Figure(figsize=(3.5, 2.7))
-        figure.subplots_adjust(left=0.17, right=0.97, bottom=0.18, top=0.95)
+        figure.subplots_adjust(left=0.22, right=0.93, bottom=0.18, top=0.95)
         axes = figure.add_subplot()
         coverages, risks = [point[0] for point in curve], [point[1] for point in curve]
         axes.plot(
             coverages, risks, color=VALIDATION, linewidth=1.8, marker="o" if len(curve) < 3 else None, markersize=4
         )
         axes.set(xlim=(0, 1), ylim=(0, max(0.01, 1.1 * max(risks))), xlabel="images answered", ylabel="of them wrong")
-        for axis in (axes.xaxis, axes.yaxis):
-            axis.set_major_formatter(PercentFormatter(1))
+        axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+        axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0 if max(risks) > 0.04 else 1))
         axes.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
         axes.grid(axis="y", linewidth=0.6)
         axes.tick_params(length=0)
         return _svg(figure, "risk")
+
+
+def corruption_curves(by_group: dict[str, Sequence[float]]) -> str:
+    """Mean accuracy of each group of corruptions at severities 0 to 5; the groups are named at the ends of their lines."""
+    styles = (VALIDATION, BEST, INK, TRAIN, VALIDATION)
+    with drawing_settings(_SETTINGS):
+        figure = Figure(figsize=(4.2, 2.9))
+        figure.subplots_adjust(left=0.15, right=0.77, bottom=0.16, top=0.96)
+        axes = figure.add_subplot()
+        lowest = 0.0
+        for (name, values), color, dashes in zip(
+            sorted(by_group.items(), key=lambda item: item[1][-1]),
+            styles,
+            ((), (), (), (), (4, 3)),
+            strict=False,
+        ):
+            axes.plot(range(len(values)), values, color=color, linewidth=1.8, dashes=dashes or (None, None))
+            lowest = max(lowest, values[-1])
+            axes.text(len(values) - 0.9, lowest, name, color=color, va="center", fontsize=8.5)
+            lowest += 0.07  # names do not lie on each other
+        axes.set(xlim=(0, 5), ylim=(0, 1.03), xlabel="severity", ylabel="accuracy")
+        axes.yaxis.set_major_formatter(PercentFormatter(1))
+        axes.grid(axis="y", linewidth=0.6)
+        axes.tick_params(length=0)
+        return _svg(figure, "corruptions")
 
 
 def robustness_curve(points: Sequence[tuple[float, float]], epsilon: float) -> str:

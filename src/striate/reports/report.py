@@ -19,6 +19,7 @@ from striate.data.cache import write_atomically
 from striate.data.dataset import SPLITS
 from striate.errors import RunError
 from striate.reports import figures
+from striate.reports.corruptions_panel import CORRUPTIONS_FILE, EXAMPLES_FOLDER, corruption_values
 from striate.reports.epoch_records import read_epochs
 from striate.reports.page import page_environment
 from striate.tasks.catalogue import TASKS
@@ -97,6 +98,7 @@ def _render(
         inside=_inside(run_dir),
         robustness=_robustness(run_dir),
         without_network=_without_network(run_dir),
+        corruptions=_corruptions(run_dir),
         counts=_counts(run),
         unusual=_unusual_settings(run["recipe"]),
         max_matrix_classes=MAX_MATRIX_CLASSES,
@@ -199,6 +201,18 @@ def _robustness(run_dir: Path) -> dict[str, Any] | None:
         return panel
     points = [(255 * point["epsilon"], point["accuracy"]) for point in panel["curve"]]
     return {**panel, "chart": Markup(figures.robustness_curve(points, math.nan))}
+
+
+def _corruptions(run_dir: Path) -> dict[str, Any] | None:
+    """What `evaluate --corruptions` measured, its examples as data URIs; None for a run without it."""
+    panel = _read_json(run_dir, CORRUPTIONS_FILE)
+    if panel is None:
+        return None
+    examples = [
+        {**each, "uri": _picture(run_dir, EXAMPLES_FOLDER, each.get("picture", ""))}
+        for each in panel.get("examples", [])
+    ]
+    return {**corruption_values(panel), "examples": examples}
 
 
 def _without_network(run_dir: Path) -> dict[str, Any] | None:

@@ -47,6 +47,8 @@ def certify_model(
         raise InputError(f"sigma must be above 0 but is {sigma:g}")
     if not isinstance(model, Model):
         model = load_model(model, log=access.log)
+    if not model.task.has_probabilities:
+        raise InputError(f"certificates are for classifiers but this model is for {model.task.name}")
     part = choose_part(model, source, split, access, prefer=("test", "validation"))
     images, labels = read_images(model, part, choose_images(part, limit, seed))
     network = PixelModel(model.network, model.preprocessing, temperature=model.temperature)

@@ -212,7 +212,8 @@ def _count_outputs(model: Model) -> int:
     with evaluating(model.network), torch.no_grad():
         answer = model.network(torch.zeros(1, *size, device=model.device))
     logits = answer.logits if isinstance(answer, WithAuxiliary) else answer
-    num_outputs = logits.shape[1] if isinstance(logits, Tensor) and logits.ndim == 2 else 0
+    num_dims = 4 if model.task.labels_pixels else 2
+    num_outputs = logits.shape[1] if isinstance(logits, Tensor) and logits.ndim == num_dims else 0
     if num_outputs == 0 or not fits_outputs(model.task.name, len(model.class_names), num_outputs):
         found = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
         raise InputError(
@@ -281,6 +282,7 @@ def _from_weights(entry: Entry, weights: str, download: bool, log: Log) -> Model
         network_config=asdict(config),
         class_names=class_names,
         preprocessing=preprocessing,
+        task=make_task("segmentation" if entry.kind == "segmenter" else "classification", class_names),
     )
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from PIL import Image
 
-from striate.data.cache import make_folder
+from striate.data.cache import make_folder, write_atomically
 from striate.data.decoding import decode_image
 from striate.errors import InputError
 from striate.progress import Log, log_nothing
@@ -38,6 +38,8 @@ def write_drawings(answers: Iterable[Any], task: Task, folder: Path, *, log: Log
                     f"{path} cannot be written: {error.strerror}; name another folder with --out"
                 ) from None
         yield answer
+    if taken and (table := task.mask_classes()) is not None:
+        write_atomically(folder / "classes.csv", table.encode())
     log(f"{len(taken):,} image{'' if len(taken) == 1 else 's'} with their answers are in {folder}")
 
 

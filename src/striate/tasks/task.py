@@ -333,6 +333,10 @@ class Task(ABC):
         """An answer's mask as a picture to be written beside the drawing; None where it has none."""
         return None
 
+    def mask_classes(self) -> str | None:
+        """What the values of mask files mean, as the text of a classes.csv beside them; None where there are no such files."""
+        return None
+
     @property
     @abstractmethod
     def output_document(self) -> dict[str, Any]:

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
     from striate.data.dataset import Dataset
 
+LEAST_PX = 64
+"""Networks for smaller images have too few places left for a locator."""
 SAME_IOU = 0.95
 """Boxes that overlap by so much say the same."""
 
@@ -40,6 +42,8 @@ class Localization(Task):
     losses: ClassVar[tuple[str, ...]] = ("l2", "smooth_l1", "giou")
     least_classes: ClassVar[int] = 1
     sees_whole_image: ClassVar[bool] = True
+    network_kind: ClassVar[str] = "locator"
+    usual_part: ClassVar[str] = "locator"
 
     def __post_init__(self) -> None:
         if self.loss not in self.losses:
@@ -71,6 +75,15 @@ class Localization(Task):
         assert dataset.boxes is not None
         result: np.ndarray = np.isfinite(dataset.boxes).all(axis=1)
         return result
+
+    def network_name(self, name: str) -> str:
+        """A locator on a network for photos; networks for images of one size, or for small images, stand for themselves."""
+        from striate.networks.catalogue import entry_for
+
+        entry = entry_for(name)
+        if entry.kind == "classifier" and (entry.is_fixed_size or min(entry.input_size[1:]) < LEAST_PX):
+            return name
+        return super().network_name(name)
 
     def num_outputs(self, output: str) -> int:
         """K + 4, or 4 for a single class."""

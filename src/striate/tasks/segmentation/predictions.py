@@ -3,9 +3,11 @@
 H x W pixels of the image itself, h x w of what the network sees, K classes.
 """
 
+import csv
+import io
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from PIL import Image
@@ -36,6 +38,14 @@ class MaskPrediction:
     classes: tuple[ClassFraction, ...]
     confidence: float
 
+    measure: ClassVar[str] = "pixels"
+    """What the numbers of `rows` are."""
+
+    def rows(self) -> list[tuple[str, float | None, str]]:
+        """A row a class: its name, the fraction of pixels that it has, and a note."""
+        note = f"of {self.mask.shape[1]} x {self.mask.shape[0]} pixels"
+        return [(each.name, each.fraction, "" if place else note) for place, each in enumerate(self.classes)]
+
     def to_json(self) -> dict[str, Any]:
         """{"path", "size": [H, W], "classes": [{"name", "index", "fraction"}], "confidence"}; the mask itself is a file: --out."""
         return {
@@ -55,10 +65,15 @@ def mask_predictions(
 
 def _predicted(path: str, probabilities: np.ndarray, size: list[int], class_names: tuple[str, ...]) -> MaskPrediction:
     mask, best = largest(probabilities, (size[0], size[1]))
+    return mask_prediction(path, mask, float(best.mean()), class_names)
+
+
+def mask_prediction(path: str, mask: np.ndarray, confidence: float, class_names: tuple[str, ...]) -> MaskPrediction:
+    """What a mask (H, W) uint8 says of the image at `path`."""
     counts = np.bincount(mask.reshape(-1), minlength=len(class_names))
     order = [k for k in np.argsort(-counts, kind="stable").tolist() if counts[k]]
     classes = tuple(ClassFraction(class_names[k], k, float(counts[k] / mask.size)) for k in order)
-    return MaskPrediction(path, mask, classes, float(best.mean()))
+    return MaskPrediction(path, mask, classes, confidence)
 
 
 def largest(probabilities: np.ndarray, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
@@ -82,6 +97,16 @@ def _resized(plane: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 def class_colors(num_classes: int) -> np.ndarray:
     """A colour for each class, Pascal VOC's from the second on: (K, 3) uint8."""
     return voc_colors()[1 : num_classes + 1]
+
+
+def classes_table(class_names: tuple[str, ...]) -> str:
+    """A classes.csv of these classes with the colours that masks are drawn in."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["index", "name", "r", "g", "b"])
+    for k, (name, color) in enumerate(zip(class_names, class_colors(len(class_names)).tolist(), strict=True)):
+        writer.writerow([k, name, *color])
+    return text.getvalue()
 
 
 def overlay(pixels: np.ndarray, mask: np.ndarray, num_classes: int) -> np.ndarray:

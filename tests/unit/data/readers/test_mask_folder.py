@@ -9,6 +9,7 @@ from PIL import Image
 from striate.data.readers.mask_classes import VOC_CLASSES, voc_colors
 from striate.data.readers.mask_folder import holds_masks, read_mask_folder
 from striate.data.readers.sources import open_source
+from striate.data.summary import summarize
 from striate.errors import DataError, InputError
 
 GREY = np.full((4, 6), 90, np.uint8)
@@ -184,3 +185,17 @@ def test_membranes(shared_data):
     assert dataset.class_names == ("background", "foreground")
     assert dataset.masks is not None
     assert dataset.masks.codes.classes == ((0, 0), (255, 1))
+
+
+def test_the_summary_counts_images_and_pixels_of_each_class(tmp_path):
+    for name, mask in (("a", MASK), ("b", np.zeros_like(MASK)), ("c", MASK)):
+        put(tmp_path / f"images/{name}.png")
+        put(tmp_path / f"masks/{name}.png", mask)
+    (tmp_path / "classes.csv").write_text("index,name\n0,sky\n1,road\n9,tree\n")
+    summary = summarize(open_source(tmp_path))
+    assert summary.images_per_class == {"unassigned": {"sky": 3, "road": 2, "tree": 0}}
+    assert summary.pixels_per_class == pytest.approx({"sky": 40 / 56, "road": 16 / 56, "tree": 0})
+    assert any("2 (16 pixels)" in line for line in summary.notices)
+    whole = (tmp_path / "masks/c.png").read_bytes()
+    (tmp_path / "masks/c.png").write_bytes(whole[:60])
+    assert [name for name, _ in summarize(open_source(tmp_path)).broken] == ["masks/c.png"]

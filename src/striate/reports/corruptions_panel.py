@@ -1,0 +1,53 @@
+"""Accuracy under corruptions as a part of a run's report: what `evaluate --corruptions` measured, its curve and example strip."""
+
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from markupsafe import Markup
+from PIL import Image
+
+from striate.data.cache import write_atomically
+from striate.errors import RunError
+from striate.evaluation.corrupted import CorruptedEvaluation
+from striate.reports import figures
+
+CORRUPTIONS_FILE, EXAMPLES_FOLDER = "corruptions.json", "corruptions"
+_TILE_PX = 128
+
+
+def write_corruptions(run_dir: Path, found: CorruptedEvaluation) -> None:
+    """Write the figures to `corruptions.json` and the examples as PNGs into a run folder. RunError where that cannot be."""
+    values = found.to_json()
+    try:
+        for name, image in found.examples.items():
+            picture = f"{EXAMPLES_FOLDER}/{name.replace(' ', '_')}.png"
+            write_atomically(run_dir / picture, _png(image))
+            values.setdefault("examples", []).append({"name": name.replace("_", " "), "picture": picture})
+        write_atomically(run_dir / CORRUPTIONS_FILE, json.dumps(values, indent=1).encode())
+    except OSError as error:
+        raise RunError(f"{run_dir / CORRUPTIONS_FILE} cannot be written: {error.strerror}; free some space") from None
+
+
+def corruption_values(panel: dict[str, Any]) -> dict[str, Any]:
+    """What the report shows of the file: the curve, and a row for each corruption with its five accuracies."""
+    names = list(dict.fromkeys(row["corruption"] for row in panel["rows"]))
+    table = [
+        {
+            "name": name.replace("_", " "),
+            "accuracies": [row["accuracy"] for row in panel["rows"] if row["corruption"] == name],
+        }
+        for name in names
+    ]
+    return {**panel, "table": table, "chart": Markup(figures.corruption_curves(panel["by_group"]))}
+
+
+def _png(image: np.ndarray) -> bytes:
+    factor = max(1, _TILE_PX // max(image.shape[:2]))
+    enlarged = Image.fromarray(np.ascontiguousarray(image.repeat(factor, axis=0).repeat(factor, axis=1)))
+    enlarged.thumbnail((_TILE_PX, _TILE_PX))
+    data = io.BytesIO()
+    enlarged.save(data, "png", optimize=True)
+    return data.getvalue()
