@@ -104,6 +104,7 @@ _HOMES = {
     "report": "striate.reports.report:write_report",
     "resume": "striate.recipes.train",
     "save_model": "striate.tasks.model",
+    "store_sets": "striate.recipes.calibrate",
     "substitute_for": "striate.robustness.substitute_model",
     "summarize": "striate.data.summary",
     "synthesize_from_patches": "striate.synthesis.patches",
@@ -121,6 +122,7 @@ _HOMES = {
 __all__ = [*sorted(_HOMES), "__version__"]
 
 if TYPE_CHECKING:
+    from striate.recipes.calibrate import store_sets as store_sets
     from striate.baselines.baseline import Baselines as Baselines
     from striate.baselines.baseline import baseline as baseline
     from striate.baselines.linear_model import linear_model as linear_model
