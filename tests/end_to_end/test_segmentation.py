@@ -135,6 +135,12 @@ def test_a_source_without_masks_cannot_be_segmented(tmp_path, striate_command):
     assert "it has no masks; give a folder with images/ and masks/" in refused
 
 
+def test_masks_are_no_classes_of_images_nor_boxes(source, striate_command):
+    for task, message in (("classification", "its classes are those of pixels"), ("detection", "it has no boxes")):
+        assert message in striate_command("train", source, "--task", task).refused()
+    assert "its classes are those of pixels" in striate_command("evaluate", "lenet5:mnist", source).refused()
+
+
 def test_the_data_are_told_with_their_classes(source, striate_command):
     summary = striate_command("data", source, "--json").json
     assert summary["kind"] == "masks"
