@@ -92,6 +92,7 @@ _HOMES = {
     "list_networks": "striate.networks.catalogue",
     "list_runs": "striate.recipes.run_list",
     "load_model": "striate.tasks.model",
+    "make_ensemble": "striate.evaluation.ensembling",
     "maximise_prediction": "striate.robustness.maximise",
     "open_engine": "striate.engines.predicting",
     "open_source": "striate.data.readers.sources",
@@ -148,6 +149,7 @@ if TYPE_CHECKING:
     from striate.evaluation.conformal import fit_conformal as fit_conformal
     from striate.evaluation.corrupted import CorruptedEvaluation as CorruptedEvaluation
     from striate.evaluation.corrupted import evaluate_corrupted as evaluate_corrupted
+    from striate.evaluation.ensembling import make_ensemble as make_ensemble
     from striate.evaluation.evaluate_model import SourceEvaluation as SourceEvaluation
     from striate.evaluation.evaluate_model import evaluate as evaluate
     from striate.evaluation.familiarity import FamiliarityFit as FamiliarityFit

@@ -91,6 +91,10 @@ def look_at_data(
     )
     if summary.num_classes <= _MOST_ROWS:
         out.print(_count_table(summary))
+        if summary.objects_per_class is not None:
+            out.print(_object_table(summary))
+    if summary.num_ignored:
+        out.print(Text(f"ignored  {summary.num_ignored:,}: crowds, difficult ones, regions left out for every class"))
     _show_sizes(summary)
     _show_findings(summary)
 
@@ -134,10 +138,22 @@ def _count_table(summary: "DataSummary") -> Table:
         counts = [summary.images_per_class[split].get(name, 0) for split in splits]
         fraction = [] if pixels is None else [f"{100 * pixels[name]:.2f} %"]
         table.add_row(Text(name), *(f"{count:,}" for count in counts), *fraction)
-    if pixels is not None:  # an image has pixels of many classes
-        return table
-    totals = [sum(summary.images_per_class[split].values()) for split in splits]
-    table.add_row("total", *(f"{total:,}" for total in totals), style="bold")
+    if pixels is None and summary.objects_per_class is None:  # else an image counts for many classes
+        totals = [sum(summary.images_per_class[split].values()) for split in splits]
+        table.add_row("total", *(f"{total:,}" for total in totals), style="bold")
+    return table
+
+
+def _object_table(summary: "DataSummary") -> Table:
+    """Objects of each class in each part, and how many an image has."""
+    counts = summary.objects_per_class or {}
+    table = Table(box=None, header_style="bold")
+    table.add_column("class")
+    for split in counts:
+        table.add_column("objects" if split == "unassigned" else f"objects, {split}", justify="right")
+    for name in next(iter(counts.values()), {}):
+        table.add_row(Text(name), *(f"{counts[split][name]:,}" for split in counts))
+    table.add_row("total", *(f"{sum(counts[split].values()):,}" for split in counts), style="bold")
     return table
 
 
@@ -164,6 +180,11 @@ def _show_findings(summary: "DataSummary") -> None:
         (
             "parts that lack classes",
             [_shortened(split, names) for split, names in summary.missing_classes.items() if names],
+        ),
+        ("boxes put right or left out", list(summary.flaws)),
+        (
+            "images without an object",
+            [f"{summary.num_empty:,}, kept: they teach what is none"] if summary.num_empty else [],
         ),
         ("worth knowing", list(summary.notices)),
     ]

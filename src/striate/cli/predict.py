@@ -1,6 +1,5 @@
 """`striate predict`: what a model sees in images."""
 
-import os
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -11,6 +10,7 @@ import typer
 from striate.cli.answers import write_json, write_table
 from striate.cli.console import AsJson, Device, Download, is_live, log, track
 from striate.cli.explain import write_maps
+from striate.cli.image_arguments import check_images
 from striate.cli.memory import importing
 from striate.errors import InputError
 
@@ -63,6 +63,16 @@ def predict(
     csv: Annotated[
         Path | None, typer.Option("--csv", metavar="FILE", help="Also write a table: path, class, probability.")
     ] = None,
+    boxes: Annotated[
+        Path | None,
+        typer.Option(
+            "--boxes", metavar="PATH", help="Also write a detector's boxes: FILE.csv, FILE.json (COCO), a folder."
+        ),
+    ] = None,
+    boxes_format: Annotated[
+        str | None,
+        typer.Option("--boxes-format", metavar="csv|coco|yolo|voc", help="Of --boxes; by its ending where it has one."),
+    ] = None,
     sort_into: Annotated[
         Path | None, typer.Option("--sort-into", metavar="DIR", help="Also copy each image into DIR/CLASS.")
     ] = None,
@@ -96,16 +106,13 @@ def predict(
 ) -> None:
     """Predict the classes of images.
 
-    Unreadable files are named and never stop the others; exit code 1 when there were any, 2 when nothing that was named exists.
+    Unreadable files are named and never stop the others; exit code 1 when there were any, 2 when nothing that was named exists or
+    holds images.
     Results appear as they come; folders of any size pass through in the same memory.
 
     Example: striate predict runs/digits-digitnet-1 photo.jpg scans/ --top 3
     """
-    if not any(map(os.path.exists, images)):
-        names = ", ".join(map(str, images[:3])) + (", ..." if len(images) > 3 else "")
-        raise InputError(
-            f"{names} {'does' if len(images) == 1 else 'do'} not exist; name image files, or folders of them"
-        )
+    check_images(images)
     if explain is not None:
         with importing():
             from striate.explanation.methods import find_methods
@@ -124,14 +131,24 @@ def predict(
     if sort_into is not None:
         check_sorting_folder(sort_into)
     with importing():
+        from striate.tasks.detection.prediction_files import format_of, writing_boxes
+    if boxes_format is not None and boxes is None:
+        raise InputError("--boxes-format says how boxes are written; say where with --boxes PATH")
+    boxes_as = None if boxes is None else format_of(boxes, boxes_format)
+    with importing():
         from striate.engines.predicting import EngineRequest, count_images, make_ready
         from striate.tasks.overlays import write_drawings
 
     head: dict[str, Any]
+    class_names: tuple[str, ...] = ()
     if coverage is not None or flag_unfamiliar or average is not None:
         if engine not in ("auto", "torch") or precision not in (None, "float32"):
             raise InputError(
                 "--coverage, --flag-unfamiliar and --average need PyTorch in float32; leave --engine and --precision out"
+            )
+        if boxes is not None:
+            raise InputError(
+                "--boxes writes what a detector finds, and the other options are for classifiers; leave it out"
             )
         if tiles:
             raise InputError("--tiles are for segmentation, and the other options for classifiers; leave it out")
@@ -145,7 +162,15 @@ def predict(
         request = EngineRequest(engine, precision, batch_size, num_images, device, download)
         predictor = make_ready(model, request, log=log)
         log(predictor.line)
-        if predictor.about.task.labels_pixels and (csv or sort_into or uncertain):
+        task = predictor.about.task
+        if boxes is not None and task.name != "detection":
+            raise InputError(f"--boxes writes what a detector finds, and {model} is for {task.name}; leave it out")
+        if task.name == "detection" and (csv or sort_into or uncertain):
+            raise InputError(
+                "--csv, --sort-into and --uncertain are for one class an image; a detector's boxes go to --boxes PATH"
+            )
+        class_names = task.class_names
+        if task.labels_pixels and (csv or sort_into or uncertain):
             raise InputError(
                 "--csv, --sort-into and --uncertain are for one class an image; masks are written to a folder by --out"
             )
@@ -161,6 +186,8 @@ def predict(
         out_dir = Path("explained") if out_dir is None else out_dir
         explained = write_maps(model, images, explain, out_dir, device=device, download=download)
     with ExitStack() as stack:
+        if boxes is not None and boxes_as is not None:
+            answers = stack.enter_context(writing_boxes(answers, boxes, boxes_as, class_names))
         if csv is not None:
             answers = stack.enter_context(writing_csv(answers, csv))
         if sort_into is not None:
@@ -176,7 +203,7 @@ def predict(
     if not as_json:
         for each in explained:
             log(f"{each['method']} for {each['class']}: {each['overlay']}")
-    for made in (csv, sort_into):
+    for made in (csv, boxes, sort_into):
         if made is not None:
             log(f"wrote {made}")
     if has_errors:

@@ -13,12 +13,13 @@ from striate.data.decoding import MAX_PIXELS, ImageFacts, decode_picture, image_
 from striate.data.hashing import HASH_BYTES, fingerprint, hash_image
 from striate.data.mask_pack import undeclared_line
 from striate.data.masks import Masks
+from striate.data.object_summary import UNASSIGNED, count_images_with, object_facts
+from striate.data.objects import Objects, settle
 from striate.data.parallel import map_in_order
 from striate.data.splits import find_copies
 from striate.errors import InputError
 from striate.progress import Track, track_silently
 
-UNASSIGNED = "unassigned"
 _NUM_COMMON_SIZES = 5
 
 
@@ -49,7 +50,10 @@ class DataSummary:
     holds (name, reason). `copies` are groups of byte-identical images; `leaks` are those that lie in more than one
     split, `conflicts` those with more than one class. `missing_classes`: split -> classes without an image in it.
     `sizes` is None when no image can be read. `pixels_per_class`, where there are masks, is the fraction of all pixels that count; then
-    `images_per_class` counts images that have a pixel of the class, and `broken` names masks as well.
+    `images_per_class` counts images that have a pixel of the class, and `broken` names masks as well. Where the source has many objects an
+    image, an image counts for each class it has an object of, `objects_per_class` counts the objects themselves, `num_empty` is how many
+    images have none, `num_ignored` how many objects are crowds or marked difficult, and `flaws` has a line for each box that was put right
+    or left out.
     """
 
     source: str
@@ -68,6 +72,10 @@ class DataSummary:
     missing_classes: dict[str, tuple[str, ...]]
     notices: tuple[str, ...]
     pixels_per_class: dict[str, float] | None = None
+    objects_per_class: dict[str, dict[str, int]] | None = None
+    num_empty: int = 0
+    num_ignored: int = 0
+    flaws: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """A dictionary of plain values."""
@@ -101,14 +109,18 @@ def summarize(
     def named(groups: Iterable[np.ndarray]) -> tuple[tuple[str, ...], ...]:
         return tuple(tuple(names[index] for index in group) for group in groups)
 
+    objects = _settled(dataset, seen)
     masks = None if dataset.masks is None else _look_at_masks(dataset, dataset.masks, track, num_workers)
-    images_per_class = _count_classes(dataset) if masks is None else _count_images(dataset, masks.counts)
+    if objects is not None:
+        images_per_class = count_images_with(dataset, objects[0])
+    else:
+        images_per_class = _count_classes(dataset) if masks is None else _count_images(dataset, masks.counts)
     broken = [(name, look.reason) for name, look in zip(names, seen, strict=True) if look.facts is None]
     return DataSummary(
         source=dataset.source,
         kind=dataset.kind,
         num_images=len(dataset),
-        num_classes=len(dataset.class_names),
+        num_classes=len(dataset.class_names if objects is None else objects[0].class_names),
         fingerprint=fingerprint(dataset, hashes),
         images_per_class=images_per_class,
         sizes=_summarize_sizes(facts),
@@ -117,11 +129,22 @@ def summarize(
         broken=(*broken, *(() if masks is None else masks.broken)),
         copies=named(copies),
         leaks=named(group for group in copies if len(np.unique(dataset.given_splits[group])) > 1),
-        conflicts=named(group for group in copies if len(np.unique(dataset.labels[group])) > 1),
+        conflicts=()
+        if objects is not None
+        else named(group for group in copies if len(np.unique(dataset.labels[group])) > 1),
         missing_classes=_missing_classes(images_per_class),
         notices=(*dataset.notices, *(() if masks is None else masks.notices)),
         pixels_per_class=None if masks is None else masks.fractions(dataset.class_names),
+        **object_facts(dataset, *objects) if objects is not None else {},
     )
+
+
+def _settled(dataset: Dataset, seen: "list[_Look]") -> tuple[Objects, tuple[str, ...]] | None:
+    """The objects that can be used and the flaws of the others, where the source has several an image."""
+    if dataset.objects is None:
+        return None
+    sizes = np.array([(0, 0) if look.facts is None else (look.facts.height, look.facts.width) for look in seen])
+    return settle(dataset.objects, sizes.reshape(-1, 2), dataset.images.name)
 
 
 @dataclass(frozen=True, eq=False)

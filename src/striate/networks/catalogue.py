@@ -13,6 +13,7 @@ from torch.overrides import TorchFunctionMode
 from striate.errors import InputError
 from striate.networks.checking import check_size
 from striate.networks.composite import composite_entry, is_composite
+from striate.networks.detectors.catalogue import DETECTORS
 from striate.networks.entry import Entry
 from striate.networks.external import check_size_by_trying, external_entry, is_external
 from striate.networks.families import (
@@ -194,8 +195,9 @@ def entry_for(name: str) -> Entry:
     if is_composite(name):
         part, _, base = name.partition(":")
         return composite_entry(part, entry_for(base))
-    if name in SEGMENTERS:
-        return SEGMENTERS[name]
+    for others in (SEGMENTERS, DETECTORS):
+        if name in others:
+            return others[name]
     return external_entry(name) if is_external(name) else CATALOGUE.find(name)
 
 
@@ -203,7 +205,8 @@ def names_network(reference: str) -> bool:
     """Whether it has the form of a network's name, without weights: one of the catalogue, any of a library's, or a part on either."""
     if is_composite(reference):
         return names_network(reference.partition(":")[2])
-    return reference in CATALOGUE or reference in SEGMENTERS or (is_external(reference) and reference.count(":") == 1)
+    is_own = reference in CATALOGUE or reference in SEGMENTERS or reference in DETECTORS
+    return is_own or (is_external(reference) and reference.count(":") == 1)
 
 
 def split_reference(reference: str) -> tuple[str, str]:

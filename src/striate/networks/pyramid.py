@@ -58,30 +58,45 @@ def maps_of(base: nn.Module, images: Tensor, taps: tuple[Tap, ...]) -> list[Tens
 
 
 def _probe(entry: Entry, base: nn.Module, in_channels: int) -> tuple[dict[int, Tap], list[str]]:
-    """The last map of each stride before the head, and the modules that ran before it, in the order in which they ended."""
-    taps: dict[int, Tap] = {}
+    """The last map of each stride before the head, and the modules that ran before it, in the order in which they ended.
+
+    What lies inside a block that goes from one stride to the next belongs to the next already.
+    """
+    maps: list[Tap] = []
+    given: dict[str, int] = {}
+    left: dict[str, int] = {}
     called: list[str] = []
     has_reached_head = False
 
-    def before(name: str, _args: Any) -> None:
+    def before(name: str, args: Any) -> None:
         nonlocal has_reached_head
         has_reached_head |= name == entry.head
+        if args and isinstance(args[0], Tensor) and args[0].ndim == 4:
+            given[name] = stride_of(args[0])
 
     def after(name: str, _args: Any, output: Any) -> None:
         if has_reached_head:
             return
         called.append(name)
-        is_map = isinstance(output, Tensor) and output.ndim == 4 and min(output.shape[2:]) >= _LEAST_MAP
-        if is_map and not isinstance(base.get_submodule(name), _NO_TAPS):
-            stride = 2 ** round(math.log2(size / output.shape[3]))
-            taps[stride] = Tap(name, output.shape[1], stride)
+        if not isinstance(output, Tensor) or output.ndim != 4:
+            return
+        left[name] = stride_of(output)
+        if min(output.shape[2:]) >= _LEAST_MAP and not isinstance(base.get_submodule(name), _NO_TAPS):
+            maps.append(Tap(name, output.shape[1], left[name]))
+
+    def stride_of(each: Tensor) -> int:
+        return int(2 ** round(math.log2(size / each.shape[3])))
+
+    def is_inside_a_step(tap: Tap) -> bool:
+        above = (tap.name.rsplit(".", depth)[0] for depth in range(1, tap.name.count(".") + 1))
+        return any(given.get(name) == tap.stride and left.get(name) == 2 * tap.stride for name in above)
 
     size = max(_PROBED_PX, *entry.min_size)
     param = next(base.parameters())
     images = torch.zeros(1, in_channels, size, size, device=param.device, dtype=param.dtype)
     with evaluating(base), torch.no_grad(), module_hooks(base, before, after):
         base(images)
-    return taps, called
+    return {tap.stride: tap for tap in maps if not is_inside_a_step(tap)}, called
 
 
 def _drop_unused(base: nn.Module, called: list[str]) -> None:

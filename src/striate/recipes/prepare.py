@@ -94,8 +94,7 @@ def prepare(
         choices = dataclasses.replace(choices, weights=str(Path(choices.weights).absolute()))  # found from anywhere
     data = open_data(source, telling)
     task = task_for(data.dataset, choices.task, choices.loss)
-    image_size = task.usual_image_size if choices.image_size is None else choices.image_size
-    choices = dataclasses.replace(choices, task=task.name, image_size=image_size)
+    choices = dataclasses.replace(choices, task=task.name)
     all_images = np.ones(len(data.dataset), bool)
     dry_splits = _split(data, all_images, choices, task)  # refuses hopeless data before any decoding
     facts = dataclasses.replace(
@@ -103,6 +102,8 @@ def prepare(
     )
     num_outputs = task.num_outputs(choices.output or "softmax")
     entry = _choose_entry(choices, facts, task) if given is None else _given_entry(given, choices, facts, num_outputs)
+    if choices.image_size is None and not entry.is_fixed_size:
+        choices = dataclasses.replace(choices, image_size=task.usual_image_size)
     if choices.image_size is not None:
         check_input_size(entry, (choices.image_size, choices.image_size), training=True)
     seed = choices.seed or 0

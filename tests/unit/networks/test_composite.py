@@ -35,6 +35,16 @@ def test_a_base_gives_one_map_a_stride_and_keeps_nothing_that_does_not_run(name)
     assert all(param.grad is not None for param in base.parameters())
 
 
+@pytest.mark.parametrize(
+    ("name", "channels"),
+    [("resnet50", [256, 512, 1024, 2048]), ("mobilenet_v2", [24, 32, 96, 1280]), ("squeezenet1_0", [256, 512, 512])],
+)
+def test_taps_are_the_ends_of_stages(name, channels):
+    with torch.device("meta"):
+        _, taps = backbone_of(entry_for(name), 3, (4, 8, 16, 32))
+    assert [tap.channels for tap in taps] == channels
+
+
 def test_maps_are_those_of_the_whole_network():
     whole, (base, taps) = build_network("resnet18", seed=0).eval(), backbone_of(entry_for("resnet18"), 3, (8, 32))
     base.load_state_dict({name: value for name, value in whole.state_dict().items() if name in base.state_dict()})

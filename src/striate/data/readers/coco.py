@@ -23,6 +23,7 @@ from striate.data.readers.split_names import split_of
 from striate.errors import DataError
 
 MAX_JSON_BYTES = 1 << 30
+ANNOTATIONS = "annotations"
 _KEYS = ("images", "annotations", "categories")
 _BEGINNING = 1 << 16
 _NAMED = 3
@@ -59,7 +60,7 @@ def is_coco(path: Path) -> bool:
 def read_coco(path: Path) -> Dataset:
     """The data set of a JSON file, or of all those of a folder. DataError for what is no COCO JSON, with the file and the entry."""
     files = _files(path) if path.is_dir() else [path]
-    root = path if path.is_dir() else path.parent
+    root = path if path.is_dir() else path.parent.parent if path.parent.name == ANNOTATIONS else path.parent
     parts = [part for part in map(_read, files) if part is not None]
     if not parts:
         raise DataError(f"{path} has no annotations with boxes; captions and keypoints alone are no boxes")
@@ -101,7 +102,7 @@ def read_coco(path: Path) -> Dataset:
 
 def _files(folder: Path) -> list[Path]:
     """Its files of instances: those called so in `annotations`, else every JSON in COCO's form there or in the folder or one below."""
-    for place in (folder / "annotations", folder):
+    for place in (folder / ANNOTATIONS, folder):
         found = [path for path in sorted(place.glob("*.json")) if is_coco(path)] if place.is_dir() else []
         if found:
             return [path for path in found if path.name.startswith("instances")] or found
@@ -190,10 +191,7 @@ def _image_path(root: Path, part: _Part, image: dict[str, Any], number: int) -> 
         raise DataError(f"{part.path}, image {number + 1}: {printable(name)} leads out of the folder")
     split_folder = part.path.stem.removeprefix("instances").lstrip("_-.")
     folders = (part.path.parent, root, root / "images", root / split_folder, root / "images" / split_folder)
-    outer = (
-        (part.path.parent.parent / split_folder, part.path.parent.parent / "images") if root != part.path.parent else ()
-    )
-    for folder in (*folders, *outer):
+    for folder in folders:
         if (folder / name).is_file():
             return os.path.relpath(folder / name, root)
     return None

@@ -42,7 +42,7 @@ def read_yolo(folder: Path) -> Dataset:
     findings = Findings()
     labels = _labels_folder(folder)
     below = IMAGES if labels else ""
-    paths = sorted(path for path in walk_files(folder / below if below else folder, below, findings) if is_image(path))
+    paths = sorted(path for path in walk_files(folder, below, findings) if is_image(path))
     texts = [_text_of(path, labels) for path in paths]
     if not paths:
         raise DataError(f"{folder} holds no image beside its text files of boxes")

@@ -3,25 +3,27 @@
 import torch
 from torch import Tensor
 
-from striate.networks.detectors.boxes import DenseBoxes
-from striate.tasks.detection.suppression import NUM_CANDIDATES, suppress
+from striate.networks.detectors.box_coding import decode
+from striate.networks.detectors.boxes import AnchorBoxes, AnyBoxes, ProposalBoxes
+from striate.networks.detectors.suppression import NUM_CANDIDATES, suppress
 from striate.tasks.detection.values import NUM_DETECTIONS, VALUES_EACH
 
-IOU_THRESHOLD = 0.6
-"""Two boxes of a class that overlap by more are one object's."""
+DENSE_IOU, ANCHOR_IOU, PROPOSAL_IOU = 0.6, 0.45, 0.5
+"""Two boxes of a class that overlap by more are one object's: of dense detectors, of SSD, and of Faster R-CNN."""
 
 
-def detections(outputs: DenseBoxes, *, iou_threshold: float = IOU_THRESHOLD) -> Tensor:
+def detections(outputs: AnyBoxes, *, iou_threshold: float | None = None) -> Tensor:
     """The surest boxes after suppression, best first, (n, D * 6) float32: x1, y1, x2, y2 as fractions of what the network sees, the score,
     and the class divided by K. Where there are fewer, zeros follow.
     """
-    logits, boxes = outputs.logits.float(), outputs.boxes.float().clamp(0, 1)
-    num_classes = logits.shape[2]
-    count = min(NUM_CANDIDATES, logits.shape[1] * num_classes)
-    scores, chosen = logits.sigmoid().flatten(1).topk(count, dim=1)  # (n, M), of places and classes
+    all_scores, all_boxes = scores_and_boxes(outputs)
+    num_classes = all_scores.shape[2]
+    count = min(NUM_CANDIDATES, all_scores.shape[1] * num_classes)
+    scores, chosen = all_scores.flatten(1).topk(count, dim=1)  # (n, M), of places and classes
     places, labels = torch.div(chosen, num_classes, rounding_mode="floor"), chosen % num_classes
-    candidates = boxes.gather(1, places[..., None].expand(-1, -1, 4))
-    kept = suppress(candidates, scores, labels, iou_threshold)
+    own = chosen if all_boxes.shape[1] == all_scores.shape[1] * num_classes else places
+    candidates = all_boxes.gather(1, own[..., None].expand(-1, -1, 4))
+    kept = suppress(candidates, scores, labels, iou_threshold or _threshold(outputs))
     remaining = torch.where(kept, scores, torch.zeros_like(scores))
     best, order = remaining.topk(min(NUM_DETECTIONS, count), dim=1)
     found = candidates.gather(1, order[..., None].expand(-1, -1, 4))
@@ -31,3 +33,21 @@ def detections(outputs: DenseBoxes, *, iou_threshold: float = IOU_THRESHOLD) -> 
     if missing > 0:
         values = torch.cat([values, values.new_zeros(len(values), missing, VALUES_EACH)], dim=1)
     return values.flatten(1)
+
+
+def scores_and_boxes(outputs: AnyBoxes) -> tuple[Tensor, Tensor]:
+    """Scores of the classes (n, P, K), and boxes cut at the borders of what the network sees, (n, P, 4), or one a class (n, P * K, 4)."""
+    if isinstance(outputs, ProposalBoxes):
+        scores = outputs.logits.float().softmax(dim=2)[..., 1:] * outputs.are_real[..., None]
+        boxes = decode(outputs.box_deltas[:, :, 1:].float(), outputs.proposals[:, :, None])
+        return scores, boxes.clamp(0, 1).flatten(1, 2)
+    if isinstance(outputs, AnchorBoxes):
+        boxes = decode(outputs.deltas.float(), outputs.anchors)
+        return outputs.logits.float().softmax(dim=2)[..., 1:], boxes.clamp(0, 1)
+    return outputs.logits.float().sigmoid(), outputs.boxes.float().clamp(0, 1)
+
+
+def _threshold(outputs: AnyBoxes) -> float:
+    if isinstance(outputs, ProposalBoxes):
+        return PROPOSAL_IOU
+    return ANCHOR_IOU if isinstance(outputs, AnchorBoxes) else DENSE_IOU

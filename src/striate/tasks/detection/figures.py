@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from striate.errors import NonFiniteLoss
+from striate.networks.detectors.boxes import of_image
 from striate.tasks.detection.average_precision import (
     AveragePrecision,
     Truths,
@@ -19,7 +20,7 @@ from striate.tasks.detection.average_precision import (
     voc_average_precision,
 )
 from striate.tasks.detection.decode import detections
-from striate.tasks.detection.loss import DenseLoss
+from striate.tasks.detection.loss import DetectionLoss
 from striate.tasks.detection.mistakes import ImageMistakes, sort_mistakes
 from striate.tasks.detection.values import Found, read_values
 from striate.tasks.intervals import Fraction
@@ -231,8 +232,8 @@ class DetectionAccumulator:
 
 def _loss_and_weight(outputs: Any, targets: Any, image: int) -> Tensor:
     """The summed loss of one image, and what it is divided by: (2,)."""
-    only = type(outputs)(*(part[image : image + 1] if part.ndim == 3 else part for part in outputs))
+    only = of_image(outputs, image)
     own = {name: tensor[image : image + 1] for name, tensor in targets.items()}
-    objective = DenseLoss()
+    objective = DetectionLoss()
     weight = objective.weight(own)
     return torch.stack([objective(only, own) * weight, weight.to(torch.float32)])

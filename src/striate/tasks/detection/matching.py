@@ -7,10 +7,14 @@ from striate.tasks.detection.values import Found, read_values
 
 SAME_IOU = 0.95
 """Boxes that overlap by so much say the same."""
+BORDERLINE_IOU = 0.35
+"""A box that overlaps a surer one of its class by this much remained by little: rounding may put it down, or one like it up."""
 
 
 def same_detections(values: np.ndarray, reference: np.ndarray, num_classes: int, least_score: float) -> np.ndarray:
-    """(n,) bool: whether each detection of at least this score has one of its class and place in the other list, both ways."""
+    """(n,) bool: whether each detection of at least this score, borderline ones aside, has one of its class and place in the other list,
+    both ways.
+    """
     pairs = zip(read_values(values, num_classes), read_values(reference, num_classes), strict=True)
     return np.array(
         [
@@ -30,6 +34,7 @@ def largest_differences(values: np.ndarray, reference: np.ndarray, num_classes: 
     differences = []
     for one, other in zip(read_values(values, num_classes), read_values(reference, num_classes), strict=True):
         own = other.above(least_score)
+        own = own.of(~_are_borderline(own))
         worst = 0.0
         for box, score, label in zip(own.boxes, own.scores, own.labels, strict=True):
             alike = one.labels == label
@@ -45,6 +50,15 @@ def _near(pairs: "zip[tuple[Found, Found]]", least_score: float) -> list[tuple[F
 
 
 def _has_all(wanted: Found, there: Found) -> bool:
+    wanted = wanted.of(~_are_borderline(wanted))
     ious = pairwise_iou(wanted.boxes, there.boxes)
     alike = wanted.labels[:, None] == there.labels[None]
     return bool((np.where(alike, ious, 0).max(axis=1, initial=0) >= SAME_IOU).all())
+
+
+def _are_borderline(found: Found) -> np.ndarray:
+    """(d,) bool: which overlap a surer one of their class by BORDERLINE_IOU."""
+    ious = np.tril(pairwise_iou(found.boxes, found.boxes), -1)
+    alike = found.labels[:, None] == found.labels[None]
+    result: np.ndarray = np.where(alike, ious, 0).max(axis=1, initial=0) >= BORDERLINE_IOU
+    return result

@@ -102,12 +102,12 @@ class Detection(Task):
         use_class_weights: bool = False,
         device: "torch.device",  # noqa: ARG002
     ) -> Objective:
-        """Quality focal loss of the scores and generalised IoU of the boxes."""
-        from striate.tasks.detection.loss import DenseLoss
+        """That of the network's kind: see tasks/detection/loss.py."""
+        from striate.tasks.detection.loss import DetectionLoss
 
         if use_class_weights:
             raise InputError("class weights are for classification; use --balanced-sampling")
-        return DenseLoss()
+        return DetectionLoss()
 
     def accumulator(self) -> Accumulator:
         """Detections and objects of every image. InputError where the library for average precision is not installed."""

@@ -19,7 +19,10 @@ class Found:
 
     def above(self, score: float) -> "Found":
         """Those of at least this score."""
-        chosen = self.scores >= score
+        return self.of(self.scores >= score)
+
+    def of(self, chosen: np.ndarray) -> "Found":
+        """Some of them, by a mask or places."""
         return Found(self.boxes[chosen], self.scores[chosen], self.labels[chosen])
 
 

@@ -12,7 +12,9 @@ NUM_ROUNDS = 24
 """More than any chain of boxes, each put down by the one before, was ever seen to be long."""
 
 
-def suppress(boxes: Tensor, scores: Tensor, labels: Tensor, iou_threshold: float) -> Tensor:
+def suppress(
+    boxes: Tensor, scores: Tensor, labels: Tensor, iou_threshold: float, *, num_rounds: int = NUM_ROUNDS
+) -> Tensor:
     """Which boxes remain when each that overlaps a surer remaining one of its class by more than the threshold is put down: (n, M) bool.
 
     boxes (n, M, 4), scores (n, M) in falling order, labels (n, M). This is greedy suppression: a box that none of the remaining surer ones
@@ -31,6 +33,6 @@ def suppress(boxes: Tensor, scores: Tensor, labels: Tensor, iou_threshold: float
     is_surer = order[None, :] < order[:, None]  # (M, M): column before row
     threats = (overlap & is_surer).to(boxes.dtype)  # (n, M, M)
     kept = torch.ones_like(scores)
-    for _ in range(NUM_ROUNDS):
+    for _ in range(num_rounds):
         kept = (torch.matmul(threats, kept[..., None])[..., 0] < 0.5).to(boxes.dtype)
     return kept > 0.5

@@ -3,7 +3,7 @@
 import torch
 from torchvision.ops import batched_nms
 
-from striate.tasks.detection.suppression import suppress
+from striate.networks.detectors.suppression import suppress
 
 
 def test_by_hand():

@@ -1,0 +1,213 @@
+"""Sources with many objects an image: every format, and every flaw that boxes have, found and named."""
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from striate.data.objects import ANY_CLASS, ListedObject, gather, image_sizes, largest_of, settle
+from striate.data.readers.sources import open_source
+from striate.data.summary import summarize
+from striate.errors import DataError
+
+
+def photo(path, size=(64, 48)):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", size, (90, 120, 30)).save(path)
+
+
+def settled(dataset):
+    sizes = image_sizes(dataset.images.read, len(dataset))
+    return settle(dataset.objects, sizes, dataset.images.name)
+
+
+def voc_xml(objects, name="a.jpg"):
+    rows = "".join(
+        f"<object><name>{name}</name><difficult>{int(hard)}</difficult><bndbox><xmin>{x1}</xmin><ymin>{y1}</ymin>"
+        f"<xmax>{x2}</xmax><ymax>{y2}</ymax></bndbox></object>"
+        for name, (x1, y1, x2, y2), hard in objects
+    )
+    return f"<annotation><filename>{name}</filename>{rows}</annotation>"
+
+
+def test_voc_in_its_official_form(tmp_path):
+    for stem, objects in (
+        ("2007_000001", [("dog", (1, 1, 64, 48), False), ("cat", (11, 21, 20, 30), True)]),
+        ("2007_000002", []),
+    ):
+        photo(tmp_path / "JPEGImages" / f"{stem}.jpg")
+        (tmp_path / "Annotations").mkdir(exist_ok=True)
+        (tmp_path / "Annotations" / f"{stem}.xml").write_text(voc_xml(objects, f"{stem}.jpg"))
+    lists = tmp_path / "ImageSets" / "Main"
+    lists.mkdir(parents=True)
+    (lists / "train.txt").write_text("2007_000001\n")
+    (lists / "val.txt").write_text("2007_000002\n")
+    dataset = open_source(tmp_path)
+    objects, flaws = settled(dataset)
+    assert flaws == ()
+    assert objects.class_names == ("cat", "dog")
+    assert objects.boxes.tolist() == [[0, 0, 64, 48], [10, 20, 20, 30]]
+    assert objects.are_ignored.tolist() == [False, True]
+    assert dataset.given_splits.tolist() == [0, 1]
+    assert dataset.class_names == ("dog",)  # of one object an image, that of the largest
+    assert np.isnan(dataset.boxes[1]).all()  # the image without an object is kept
+
+
+def test_every_flaw_is_named_and_what_can_be_put_right_is(tmp_path):
+    photo(tmp_path / "JPEGImages" / "a.jpg")
+    photo(tmp_path / "JPEGImages" / "b.jpg")
+    (tmp_path / "Annotations").mkdir()
+    boxes = [(1, 1, 10, 10), (30, 5, 30, 40), (40, 40, 20, 30), (70, 10, 90, 20), (50, 30, 90, 60)]
+    (tmp_path / "Annotations" / "a.xml").write_text(voc_xml([("x", box, False) for box in boxes]))
+    (tmp_path / "Annotations" / "b.xml").write_text(voc_xml([("x", (0.25, 0.5, 0.75, 1.0), False)], "b.jpg"))
+    objects, flaws = settled(open_source(tmp_path))
+    assert flaws == (
+        "JPEGImages/a.jpg, object 2: no area, left out",
+        "JPEGImages/a.jpg, object 3: corners exchanged, put right",
+        "JPEGImages/a.jpg, object 4: outside its image, left out",
+        "JPEGImages/a.jpg, object 5: reaches over the border of its image, cut there",
+        "JPEGImages/b.jpg, object 1: in fractions of the image, taken as such",
+    )
+    assert objects.boxes.tolist() == [[0, 0, 10, 10], [19, 29, 40, 40], [49, 29, 64, 48], [16, 24, 48, 48]]
+
+
+YAMLS = ("names: [cat, 'dog']\n", "nc: 2\nnames:\n  0: cat\n  1: dog  # a pet\n", "names:\n- cat\n- dog\nval: x\n")
+
+
+@pytest.mark.parametrize("yaml", YAMLS)
+def test_yolo_with_settings(tmp_path, yaml):
+    for split, name, text in (("train", "a", "1 0.5 0.5 0.5 0.5\n0 .25 .25 .5 .5\n"), ("val", "b", "")):
+        photo(tmp_path / "images" / split / f"{name}.jpg")
+        (tmp_path / "labels" / split).mkdir(parents=True)
+        (tmp_path / "labels" / split / f"{name}.txt").write_text(text)
+    photo(tmp_path / "images" / "train" / "c.jpg")
+    (tmp_path / "data.yaml").write_text(yaml)
+    dataset = open_source(tmp_path)
+    assert dataset.kind == "yolo"
+    objects, flaws = settled(dataset)
+    assert objects.class_names == ("cat", "dog")
+    assert flaws == ()
+    assert objects.labels.tolist() == [1, 0]
+    assert objects.boxes.tolist() == [[16, 12, 48, 36], [0, 0, 32, 24]]
+    assert dataset.given_splits.tolist() == [0, 0, 1]
+    assert any("1 image without a text file" in notice for notice in dataset.notices)
+
+
+def test_yolo_beside_images_by_number_and_unknown_class(tmp_path):
+    photo(tmp_path / "a.png")
+    (tmp_path / "a.txt").write_text("3 0.5 0.5 0.5 0.5\n0 0.2 0.2 0.1 0.1\n")
+    assert open_source(tmp_path).objects.class_names == ("0", "1", "2", "3")
+    (tmp_path / "classes.txt").write_text("cat\ndog\n")
+    objects, flaws = settled(open_source(tmp_path))
+    assert flaws == ("a.png, object 1: its class is not among those of the source, left out",)
+    assert len(objects) == 1
+    (tmp_path / "a.txt").write_text("0 0.5 0.5 0.5 0.5\n" * 300 + "0 0.5\n")
+    with pytest.raises(DataError, match=r"a\.txt, line 301: '0 0\.5' should be a class number and four numbers"):
+        open_source(tmp_path)
+
+
+def coco(**changes):
+    content = {
+        "images": [{"id": 7, "file_name": "a.jpg", "width": 64, "height": 48}, {"id": 9, "file_name": "b.jpg"}],
+        "annotations": [
+            {"id": 1, "image_id": 7, "category_id": 18, "bbox": [10, 20, 5, 6], "area": 30, "iscrowd": 0},
+            {"id": 2, "image_id": 7, "category_id": 3, "bbox": [0, 0, 64, 48], "iscrowd": 1},
+            {"id": 3, "image_id": 7, "category_id": 99, "bbox": [0, 0, 9, 9]},
+            {"id": 4, "image_id": 5, "category_id": 3, "bbox": [0, 0, 9, 9]},
+        ],
+        "categories": [{"id": 18, "name": "dog"}, {"id": 3, "name": "car"}],
+    }
+    return json.dumps(content | changes)
+
+
+def test_coco_folder_and_file(tmp_path):
+    for split in ("train2017", "val2017"):
+        photo(tmp_path / split / "a.jpg")
+        (tmp_path / "annotations").mkdir(exist_ok=True)
+        (tmp_path / "annotations" / f"instances_{split}.json").write_text(coco())
+    (tmp_path / "annotations" / "captions_val2017.json").write_text("{}")
+    dataset = open_source(tmp_path)
+    assert dataset.kind == "coco"
+    assert len(dataset) == 2
+    assert dataset.given_splits.tolist() == [0, 1]
+    objects, flaws = settled(dataset)
+    assert objects.class_names == ("car", "dog")
+    assert objects.boxes.tolist() == [[10, 20, 15, 26], [0, 0, 64, 48]] * 2
+    assert objects.are_ignored.tolist() == [False, True] * 2
+    assert len(flaws) == 2
+    assert any("2 listed images whose file is not there: b.jpg, b.jpg" in notice for notice in dataset.notices)
+    alone = open_source(tmp_path / "annotations" / "instances_val2017.json")
+    assert len(alone) == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        (coco(images=[{"id": 1, "file_name": "../up.jpg"}]), "leads out of the folder"),
+        (coco(annotations=[{"image_id": 7, "category_id": 3, "bbox": [1, 2, 3]}]), "annotation 1: its bbox is"),
+        (coco(categories=[{"id": 3}]), "a category has no id or no name"),
+        (coco()[:-20], "is no JSON"),
+    ],
+)
+def test_damaged_coco_is_refused_by_entry(tmp_path, text, line):
+    photo(tmp_path / "a.jpg")
+    (tmp_path / "boxes.json").write_text(text)
+    with pytest.raises(DataError, match=line):
+        open_source(tmp_path / "boxes.json")
+
+
+def test_kitti(tmp_path):
+    photo(tmp_path / "image_2" / "000000.png")
+    (tmp_path / "label_2").mkdir()
+    numbers = "1.5 1.6 3.9 -16 2 58 1.5"
+    lines = [f"Car 0.00 0 1.85 10.5 20.0 30.5 40.0 {numbers}", f"DontCare -1 -1 -10 0 0 5 5 {numbers}"]
+    (tmp_path / "label_2" / "000000.txt").write_text("\n".join(lines))
+    objects, _ = settled(open_source(tmp_path))
+    assert objects.labels.tolist() == [0, ANY_CLASS]
+    assert objects.boxes.tolist() == [[10.5, 20, 30.5, 40], [0, 0, 5, 5]]
+    (tmp_path / "label_2" / "000000.txt").write_text("Car 0.00 0 1.85 10.5\n")
+    with pytest.raises(DataError, match=r"label_2/000000\.txt, line 1"):
+        open_source(tmp_path)
+
+
+def test_csv_with_several_rows_an_image_and_one_without_objects(tmp_path):
+    for name in "abc":
+        photo(tmp_path / f"{name}.jpg")
+    rows = [
+        "path,label,xmin,ymin,xmax,ymax",
+        "a.jpg,cat,0,0,10,10",
+        "a.jpg,dog,5,5,60,40",
+        "b.jpg,,,,,",
+        "c.jpg,cat,3,9,3,12",
+    ]
+    (tmp_path / "boxes.csv").write_text("\n".join(rows))
+    dataset = open_source(tmp_path / "boxes.csv")
+    objects, flaws = settled(dataset)
+    assert len(dataset) == 3
+    assert objects.images.tolist() == [0, 0]
+    assert objects.class_names == ("cat", "dog")
+    assert flaws == ("c.jpg, object 1: no area, left out",)
+    assert dataset.boxes[0].tolist() == [5, 5, 60, 40]
+
+
+def test_summary_counts_objects(tmp_path):
+    photo(tmp_path / "a.jpg")
+    photo(tmp_path / "b.jpg", (32, 32))
+    (tmp_path / "boxes.csv").write_text(
+        "path,label,x1,y1,x2,y2\na.jpg,cat,0,0,9,9\na.jpg,cat,5,5,60,40\na.jpg,dog,1,1,1,2\nb.jpg,,,,,\n"
+    )
+    summary = summarize(open_source(tmp_path / "boxes.csv"))
+    assert summary.objects_per_class == {"unassigned": {"cat": 2, "dog": 0}}
+    assert summary.images_per_class == {"unassigned": {"cat": 1, "dog": 0}}
+    assert summary.num_empty == 1
+    assert summary.flaws == ("a.jpg, object 3: no area, left out",)
+
+
+def test_ten_thousand_boxes_in_an_image():
+    listed = [[ListedObject("a", (k % 100, k // 100, k % 100 + 1, k // 100 + 1)) for k in range(10_000)]]
+    objects, flaws = settle(gather(listed), np.array([[100, 100]]), str)
+    assert len(objects) == 10_000
+    assert flaws == ()
+    names, labels, boxes = largest_of(objects, 1)
+    assert (names, labels.tolist(), boxes.tolist()) == (("a",), [0], [[0, 0, 1, 1]])
