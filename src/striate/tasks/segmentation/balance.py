@@ -9,13 +9,10 @@ from torch import Tensor
 from striate.tasks.segmentation.loss import log_weights
 
 MOST_MASKS = 1_000
-POWER = 0.5
-"""Of ENet's weights. With the weights themselves rare classes were found nearly everywhere they are and in twice as many places where they
-are not, which IoU counts: docs/segmentation.md."""
 
 
 def class_weights_of(annotations: Any, train: np.ndarray, num_classes: int, device: torch.device) -> Tensor:
-    """The root of ENet's weights (K,) float32 by an even sample of the training masks."""
+    """ENet's weights (K,) float32 by an even sample of the training masks."""
     sample = train[np.unique(np.linspace(0, len(train) - 1, min(MOST_MASKS, len(train))).astype(int))]
     pixels, _ = annotations.frequencies(sample, num_classes)
-    return torch.tensor(log_weights(pixels, power=POWER), dtype=torch.float32, device=device)
+    return torch.tensor(log_weights(pixels), dtype=torch.float32, device=device)

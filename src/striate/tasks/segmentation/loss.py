@@ -105,13 +105,13 @@ def overlap_counts(predicted: Tensor, targets: Tensor, num_classes: int) -> tupl
     return counts[0], counts[1], counts[2]
 
 
-def log_weights(pixels: np.ndarray, *, power: float = 1.0) -> np.ndarray:
+def log_weights(pixels: np.ndarray) -> np.ndarray:
     """1 / ln(1.02 + p) of the fraction p of each class's pixels (ENet, arXiv:1606.02147, section 5.2), their mean by pixel being 1.
 
-    To some `power`, which below 1 brings them nearer to each other. A class without pixels weighs nothing.
+    A class without pixels weighs nothing.
     """
     fractions = pixels / max(1, pixels.sum())
-    weights = (1 / np.log(LOG_OFFSET + fractions)) ** power
+    weights = 1 / np.log(LOG_OFFSET + fractions)
     return _balanced(np.where(pixels > 0, weights, 0.0), fractions)
 
 

@@ -64,8 +64,6 @@ def test_weights_of_classes_by_the_papers_formulas():
     found = log_weights(pixels)
     assert found / found[0] == pytest.approx(log / log[0])
     assert (found[:3] * [0.9, 0.09, 0.01]).sum() == pytest.approx(1)
-    half = log_weights(pixels, power=0.5)
-    assert half / half[0] == pytest.approx(np.sqrt(log / log[0]))
     median = median_frequency_weights(pixels, where)  # frequencies 0.9, 0.18, 0.1: their median is that of the second
     assert median[:3] / median[1] == pytest.approx([0.18 / 0.9, 1, 1.8])
     assert median[3] == 0
