@@ -61,7 +61,9 @@ _HOMES = {
     "TemperatureFit": "striate.evaluation.temperature_scaling:Fit",
     "TextureConfig": "striate.synthesis.texture",
     "TrainStyleConfig": "striate.synthesis.train_style",
+    "Trial": "striate.recipes.tune",
     "TrustRequest": "striate.evaluation.trusted_predictions",
+    "Tuned": "striate.recipes.tune",
     "UnitTarget": "striate.synthesis.targets",
     "attack": "striate.robustness.attack_model",
     "baseline": "striate.baselines.baseline",
@@ -109,6 +111,7 @@ _HOMES = {
     "train": "striate.recipes.train",
     "train_style": "striate.synthesis.train_style",
     "transfer_style": "striate.synthesis.style",
+    "tune": "striate.recipes.tune",
     "visualize": "striate.synthesis.visualize",
     "write_network_page": "striate.reports.network_page",
     "write_shards": "striate.data.shards",
@@ -180,6 +183,9 @@ if TYPE_CHECKING:
     from striate.recipes.train import plan_run as plan_run
     from striate.recipes.train import resume as resume
     from striate.recipes.train import train as train
+    from striate.recipes.tune import Trial as Trial
+    from striate.recipes.tune import Tuned as Tuned
+    from striate.recipes.tune import tune as tune
     from striate.reports.network_page import write_network_page as write_network_page
     from striate.reports.report import write_report as report  # noqa: F401
     from striate.robustness.attack_model import AttackRequest as AttackRequest
