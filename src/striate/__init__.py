@@ -122,7 +122,6 @@ _HOMES = {
 __all__ = [*sorted(_HOMES), "__version__"]
 
 if TYPE_CHECKING:
-    from striate.recipes.calibrate import store_sets as store_sets
     from striate.baselines.baseline import Baselines as Baselines
     from striate.baselines.baseline import baseline as baseline
     from striate.baselines.linear_model import linear_model as linear_model
@@ -178,6 +177,7 @@ if TYPE_CHECKING:
     from striate.networks.catalogue import build_network as build_network
     from striate.networks.catalogue import list_networks as list_networks
     from striate.recipes.calibrate import calibrate_file as calibrate_file
+    from striate.recipes.calibrate import store_sets as store_sets
     from striate.recipes.choices import Choices as Choices
     from striate.recipes.run_list import list_runs as list_runs
     from striate.recipes.train import Run as Run
