@@ -61,7 +61,9 @@ _HOMES = {
     "TemperatureFit": "striate.evaluation.temperature_scaling:Fit",
     "TextureConfig": "striate.synthesis.texture",
     "TrainStyleConfig": "striate.synthesis.train_style",
+    "Trial": "striate.recipes.tune",
     "TrustRequest": "striate.evaluation.trusted_predictions",
+    "Tuned": "striate.recipes.tune",
     "UnitTarget": "striate.synthesis.targets",
     "attack": "striate.robustness.attack_model",
     "baseline": "striate.baselines.baseline",
@@ -102,6 +104,7 @@ _HOMES = {
     "report": "striate.reports.report:write_report",
     "resume": "striate.recipes.train",
     "save_model": "striate.tasks.model",
+    "store_sets": "striate.recipes.calibrate",
     "substitute_for": "striate.robustness.substitute_model",
     "summarize": "striate.data.summary",
     "synthesize_from_patches": "striate.synthesis.patches",
@@ -109,6 +112,7 @@ _HOMES = {
     "train": "striate.recipes.train",
     "train_style": "striate.synthesis.train_style",
     "transfer_style": "striate.synthesis.style",
+    "tune": "striate.recipes.tune",
     "visualize": "striate.synthesis.visualize",
     "write_network_page": "striate.reports.network_page",
     "write_shards": "striate.data.shards",
@@ -173,6 +177,7 @@ if TYPE_CHECKING:
     from striate.networks.catalogue import build_network as build_network
     from striate.networks.catalogue import list_networks as list_networks
     from striate.recipes.calibrate import calibrate_file as calibrate_file
+    from striate.recipes.calibrate import store_sets as store_sets
     from striate.recipes.choices import Choices as Choices
     from striate.recipes.run_list import list_runs as list_runs
     from striate.recipes.train import Run as Run
@@ -180,6 +185,9 @@ if TYPE_CHECKING:
     from striate.recipes.train import plan_run as plan_run
     from striate.recipes.train import resume as resume
     from striate.recipes.train import train as train
+    from striate.recipes.tune import Trial as Trial
+    from striate.recipes.tune import Tuned as Tuned
+    from striate.recipes.tune import tune as tune
     from striate.reports.network_page import write_network_page as write_network_page
     from striate.reports.report import write_report as report  # noqa: F401
     from striate.robustness.attack_model import AttackRequest as AttackRequest

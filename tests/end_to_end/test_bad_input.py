@@ -3,6 +3,7 @@
 import os
 import pickle
 import shutil
+import signal
 import zlib
 
 import pytest
@@ -343,3 +344,27 @@ def test_names_that_command_a_terminal_reach_neither_terminal_nor_report_nor_csv
     assert {guess["name"] for guess in predicted[0]["classes"]} == set(names)
     page = (run / "report.html").read_text()
     assert printable(page, keep_newlines=True) == page
+
+
+@pytest.mark.parametrize(
+    ("words", "where"),
+    [
+        (("data", "stripes"), "striate.data.summary.hash_image"),
+        (("train", "stripes"), "striate.data.packing._decode"),
+        (("train", "stripes"), "striate.recipes.train.describe_run"),
+        (("describe", "lenet5"), "striate.inspection.describe.describe_network"),
+    ],
+)
+@pytest.mark.usefixtures("stripes")
+def test_ctrl_c_at_any_stage_is_one_line_and_code_1(striate_command, monkeypatch, words, where):
+    def stop(*_args, **_kwargs):
+        raise KeyboardInterrupt
+
+    before = signal.getsignal(signal.SIGINT)
+    monkeypatch.setattr(where, stop)
+    try:
+        done = striate_command(*words, *(QUICK if words[0] == "train" else ()))
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert done.code == 1
+    assert [line for line in done.err.splitlines() if line.startswith("Error: ")] == ["Error: stopped"]

@@ -12,14 +12,15 @@ def test_the_table_fits_a_hundred_columns(striate_command, monkeypatch):
     monkeypatch.setattr(striate.cli.describe, "out", Console(width=100))
     lines = striate_command("describe", "resnet18").out.splitlines()
     assert all(len(line) <= 100 for line in lines)
-    assert lines[0].split() == ["layer", "kind", "output", "params", "MACs", "field", "stride", "outputs"]
+    assert lines[0].strip() == "receptive"
+    assert lines[1].split() == ["layer", "kind", "output", "params", "MACs", "field", "stride", "outputs"]
     rows = {line.split()[0]: line.split()[1:] for line in lines if line}
     assert rows["conv1"] == ["Conv2d", "64x112x112", "9.41", "k", "118", "M", "7", "2", "3.2", "MB"]
     assert rows["layer4.1:add"] == ["add", "512x7x7", "435", "32", "100.4", "kB"]
     assert rows["fc"] == ["Linear", "1000", "513", "k", "512", "k", "all", "4.0", "kB"]
     assert lines[-2:] == [
-        "11,689,512 parameters · 1,814,073,344 multiply-adds · 32.9 MB of outputs",
-        "memory for one image: 7.0 MB at most while it is answered, 22.2 MB kept for training",
+        "11,689,512 parameters · 1,814,073,344 MACs · 32.9 MB of outputs",
+        "inference memory for one image: 7.0 MB at its peak; training memory: 22.2 MB an image",
     ]
 
 

@@ -69,7 +69,7 @@ def test_unreadable_files_stop_no_other_whatever_the_engine(trained, striate_com
     outcome = striate_command("predict", run, folder, "--engine", "onnxruntime", "--json")
     assert outcome.code == 1
     assert len(outcome.json["predictions"]) == 40
-    assert [each["reason"] for each in outcome.json["errors"]] == ["is not an image that can be read"]
+    assert [each["reason"] for each in outcome.json["errors"]] == ["is not an image but text"]
 
 
 def test_bad_wishes_are_refused_in_a_line(trained, striate_command):

@@ -10,6 +10,7 @@ from PIL import Image
 
 from striate.data.preprocessing import Preprocessing
 from striate.errors import InputError
+from striate.explanation.explain import explain
 from striate.export.exporting import export_model
 from striate.export.running import open_exported
 from striate.networks.catalogue import build_network
@@ -134,6 +135,12 @@ def test_a_source_without_masks_cannot_be_segmented(tmp_path, striate_command):
     assert "it has no masks; give a folder with images/ and masks/" in refused
 
 
+def test_masks_are_no_classes_of_images_nor_boxes(source, striate_command):
+    for task, message in (("classification", "its classes are those of pixels"), ("detection", "it has no boxes")):
+        assert message in striate_command("train", source, "--task", task).refused()
+    assert "its classes are those of pixels" in striate_command("evaluate", "lenet5:mnist", source).refused()
+
+
 def test_the_data_are_told_with_their_classes(source, striate_command):
     summary = striate_command("data", source, "--json").json
     assert summary["kind"] == "masks"
@@ -238,7 +245,6 @@ def test_a_network_from_python_is_trained_and_loaded(source, tmp_path):
         ("ledger", "{run}"),
         ("certify", "{run}"),
         ("attack", "{run}"),
-        ("explain", "{run}", "{image}"),
         ("compare", "{run}", "{run}", "{source}"),
         ("evaluate", "{run}", "{source}", "--average", "mirror"),
     ],
@@ -249,3 +255,32 @@ def test_tools_for_classifiers_say_so(run, source, tmp_path, striate_command, wo
     refused = striate_command(*filled).refused()
     assert "segmentation" in refused
     assert "met an error of its own" not in refused
+
+
+def test_a_class_is_explained_by_the_logit_of_its_region(run, tmp_path, striate_command):
+    draw(tmp_path, "one", 97)
+    image = tmp_path / "images/one.png"
+    words = (
+        "explain",
+        run.path,
+        image,
+        "--method",
+        "saliency",
+        "--method",
+        "grad_cam",
+        "--class",
+        "disc",
+        "--out",
+        tmp_path / "maps",
+        "--json",
+    )
+    done = striate_command(*words)
+    assert done.code == 0, done.err
+    assert "mean logit over the pixels" in done.err
+    (explained,) = list(explain(run.path, image, methods=["saliency"], classes=["disc"]))
+    with Image.open(tmp_path / "masks/one.png") as mask:
+        rows, columns = np.nonzero(np.asarray(mask) == 2)
+    heat = explained[0].map.reshape(48, 64)
+    near = np.zeros((48, 64), bool)
+    near[max(0, rows.min() - 8) : rows.max() + 9, max(0, columns.min() - 8) : columns.max() + 9] = True
+    assert heat[near].mean() > 3 * heat[~near].mean()

@@ -42,6 +42,7 @@ from striate.cli import (
     substitute,
     texture,
     train,
+    tune,
     visualize,
 )
 from striate.cli import data as data_command
@@ -55,7 +56,9 @@ from striate.version import __version__
 
 _BOXED_HELP_COLUMNS = 110
 """Help in a narrower terminal is plain: boxes would cut flags short and break words."""
-_FULL = (errno.ENOSPC, errno.EDQUOT)
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_INTERRUPTED = 130
+"""Typer's code in the place of a KeyboardInterrupt; no command gives it itself."""
 
 app = typer.Typer(
     cls=GroupedCommands,
@@ -90,6 +93,7 @@ _COMMANDS: dict[str, dict[str, Callable[..., object]]] = {
         "data": data_command.look_at_data,
         "train": train.train,
         "evaluate": evaluate.evaluate,
+        "tune": tune.tune,
         "compare": compare.compare,
         "ensemble": ensemble.ensemble,
         "errors": errors.errors,
@@ -149,6 +153,8 @@ def main() -> None:
                 warnings.simplefilter("ignore")
                 logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)  # it misses CUDA when compiling
             code = app(standalone_mode=False) or 0
+            if code == _INTERRUPTED:
+                raise KeyboardInterrupt
             sys.stdout.flush()
         sys.exit(code)
     except (KeyboardInterrupt, typer.Abort):

@@ -43,7 +43,7 @@ def describe(
     """Describe a network layer by layer.
 
     Layers stand in the order in which they run.
-    For one image: output, parameters, multiply-adds, receptive field and its stride in pixels, memory of the outputs.
+    For one image: output, parameters, MACs (multiply-adds), receptive field and its stride in pixels, memory of the outputs.
 
     Example: striate describe alexnet --input-size 3x227x227
     """
@@ -93,8 +93,8 @@ def _show(description: "NetworkDescription") -> None:
     table = Table(box=None, header_style="bold", pad_edge=False, collapse_padding=out.width < _WIDE)
     for heading in ("layer", "kind", "output"):
         table.add_column(heading, overflow="fold")
-    for heading in ("params", "MACs", "field", "stride", "outputs"):
-        table.add_column(heading, justify="right", no_wrap=True)
+    for heading in ("params", "MACs", "receptive field", "stride", "outputs"):
+        table.add_column(heading, justify="right", no_wrap=" " not in heading, max_width=9 if " " in heading else None)
     for layer in description.layers:
         table.add_row(
             Text(layer.name),
@@ -116,12 +116,12 @@ def _totals(description: "NetworkDescription") -> list[str]:
     frozen = description.num_params - description.num_trainable_params
     lines = [
         f"{description.num_params:,} parameters{f' ({frozen:,} frozen)' if frozen else ''} · "
-        f"{description.macs:,} multiply-adds · {short_size(description.activation_bytes)} of outputs"
+        f"{description.macs:,} MACs · {short_size(description.activation_bytes)} of outputs"
     ]
     if description.forward_peak_bytes is not None:
-        memory = f"memory for one image: {short_size(description.forward_peak_bytes)} at most while it is answered"
+        memory = f"inference memory for one image: {short_size(description.forward_peak_bytes)} at its peak"
         kept = description.training_bytes
-        lines.append(memory + (f", {short_size(kept)} kept for training" if kept is not None else ""))
+        lines.append(memory + (f"; training memory: {short_size(kept)} an image" if kept is not None else ""))
     return lines
 
 

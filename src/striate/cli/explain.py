@@ -1,6 +1,5 @@
 """`striate explain`: which parts of an image speak for a class."""
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -9,6 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from striate.cli.console import AsJson, Device, Download, complain, log, out, show_json, track
+from striate.cli.image_arguments import check_images
 from striate.cli.memory import importing
 from striate.errors import InputError
 
@@ -79,7 +79,7 @@ def explain(
 
     Example: striate explain runs/flowers photo.jpg --method grad_cam --method saliency --top 3
     """
-    check_exist(images)
+    check_images(images)
     if check and curves:
         raise InputError("--check and --curves measure different things; ask for one of them at a time")
     with importing():
@@ -117,9 +117,15 @@ def explain(
                 cut_outs.append(write_cut_out(out_dir, number, loaded, each[0]))
         else:
             errors.append({"path": each.path, "reason": each.reason})
-            complain(f"{each.path} {each.reason}")
+            if len(errors) > 1:
+                complain(f"{errors[-2]['path']} {errors[-2]['reason']}")
     if not written:
-        raise InputError(f"none of the {len(errors)} images can be explained; see the lines above")
+        none = (
+            f"none of the {len(errors)} images can be explained" if len(errors) > 1 else "there is nothing to explain"
+        )
+        raise InputError(f"{errors[-1]['path']} {errors[-1]['reason']}; {none}")
+    if errors:
+        complain(f"{errors[-1]['path']} {errors[-1]['reason']}")
     if as_json:
         show_json(
             {"maps": [each.to_json() for each in written], "sheets": sheets, "cut_outs": cut_outs, "errors": errors}
@@ -195,15 +201,6 @@ def write_maps(
         if isinstance(each, list):
             written += [file.to_json() for file in write_explanations(out_dir, number, each)[0]]
     return written
-
-
-def check_exist(images: list[Path]) -> None:
-    """Raise InputError where nothing that was named exists."""
-    if not any(map(os.path.exists, images)):
-        names = ", ".join(map(str, images[:3])) + (", ..." if len(images) > 3 else "")
-        raise InputError(
-            f"{names} {'does' if len(images) == 1 else 'do'} not exist; name image files, or folders of them"
-        )
 
 
 def _show(written: "list[Written]", sheets: list[str]) -> None:

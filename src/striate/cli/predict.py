@@ -1,6 +1,5 @@
 """`striate predict`: what a model sees in images."""
 
-import os
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -11,6 +10,7 @@ import typer
 from striate.cli.answers import write_json, write_table
 from striate.cli.console import AsJson, Device, Download, is_live, log, track
 from striate.cli.explain import write_maps
+from striate.cli.image_arguments import check_images
 from striate.cli.memory import importing
 from striate.errors import InputError
 
@@ -106,16 +106,13 @@ def predict(
 ) -> None:
     """Predict the classes of images.
 
-    Unreadable files are named and never stop the others; exit code 1 when there were any, 2 when nothing that was named exists.
+    Unreadable files are named and never stop the others; exit code 1 when there were any, 2 when nothing that was named exists or
+    holds images.
     Results appear as they come; folders of any size pass through in the same memory.
 
     Example: striate predict runs/digits-digitnet-1 photo.jpg scans/ --top 3
     """
-    if not any(map(os.path.exists, images)):
-        names = ", ".join(map(str, images[:3])) + (", ..." if len(images) > 3 else "")
-        raise InputError(
-            f"{names} {'does' if len(images) == 1 else 'do'} not exist; name image files, or folders of them"
-        )
+    check_images(images)
     if explain is not None:
         with importing():
             from striate.explanation.methods import find_methods

@@ -13,7 +13,7 @@ from striate.compression.compress import Compressed, compress
 from striate.compression.deep import deep_steps
 from striate.compression.images import CompressionImages, open_images
 from striate.compression.steps import Prune, Step
-from striate.data.cache import write_atomically
+from striate.data.cache import make_folder, write_atomically
 from striate.data.opening import Access
 from striate.errors import InputError
 from striate.evaluation.evaluate_network import plain_batches
@@ -101,7 +101,7 @@ def smallest_within(
     before, tries = validation_accuracy(loaded, images), list[Try]()
     best: Compressed | None = None
     folder = out.with_name(f".{out.name}.tries")
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     for number in range(MOST_TRIES):
         path = folder / f"{number}.striate"
         own = [_pruned_more(step, SHRINK**number) for step in steps]

@@ -40,7 +40,7 @@ from striate.compression.steps import (
 )
 from striate.compression.tune_shared import tune_shared
 from striate.compression.weights_of import weight_of, weighted_layers
-from striate.data.cache import write_atomically
+from striate.data.cache import make_folder, write_atomically
 from striate.data.opening import Access
 from striate.errors import InputError
 from striate.networks.catalogue import build_network, check_input_size, entry_for
@@ -74,7 +74,7 @@ class Work:
         if folder.exists() and (not marker.is_file() or marker.read_text() != identity):
             shutil.rmtree(folder)
         try:
-            folder.mkdir(parents=True, exist_ok=True)
+            make_folder(folder)
             write_atomically(marker, identity.encode())
         except OSError as error:
             raise InputError(f"{folder} cannot be written: {error.strerror}; name another file with --out") from None

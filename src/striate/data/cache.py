@@ -1,5 +1,6 @@
 """Where striate keeps what it can make again, and how it writes a file that is either whole or not there."""
 
+import errno
 import functools
 import os
 import secrets
@@ -62,7 +63,7 @@ def writing_atomically(path: Path) -> Iterator[BinaryIO]:
     It lies in the same folder, is on the disk before it is renamed, and has the permissions of the file it replaces
     or else those that `open` would give. Missing folders are created. Raises OSError.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     temporary = path.with_name(f".{path.name[:80]}.{secrets.token_hex(6)}.tmp")
     try:
         with open(temporary, "xb") as file:
@@ -73,6 +74,15 @@ def writing_atomically(path: Path) -> Iterator[BinaryIO]:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder and those above it. OSError, which names the file that stands where a folder should, if one does."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError):
+        file = next(path for path in (folder, *folder.parents) if path.exists())
+        raise NotADirectoryError(errno.ENOTDIR, f"{file} is a file, and a folder is needed", str(folder)) from None
 
 
 def move_into_place(temporary: Path, path: Path) -> None:

@@ -9,6 +9,7 @@ the limit; a large baseline JPEG is decoded at 1/2, 1/4 or 1/8 of its size where
 not read, because reading it means running it.
 """
 
+import codecs
 import functools
 import io
 import re
@@ -26,6 +27,7 @@ from PIL import ExifTags, Image, ImageFile, PngImagePlugin, TiffImagePlugin
 from striate.errors import InputError
 
 MAX_PIXELS = 100_000_000
+_TEXT_BYTES = 1024
 NO_MEMORY = "needs more memory than there is"
 _COMMON_FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "MPO", "AVIF", "PPM", "JPEG2000")
 _RARE_FORMATS = ("DIB", "ICO", "ICNS", "PCX", "QOI", "SGI", "SUN", "DDS", "PSD", "FLI", "XBM", "XPM", "TGA")
@@ -239,11 +241,22 @@ def _open(data: bytes) -> ImageFile.ImageFile:
         except Exception as error:  # as for decoding
             if accept is not None and damage is None:
                 damage = error
+    if is_text(data[:_TEXT_BYTES]) and not data.startswith(b"%!"):  # PostScript is an image, but none that is read here
+        raise InputError("is not an image but text")
     if damage is not None:
         raise InputError(_damage(damage)) from damage
     if data[4:8] == b"ftyp" and data[8:12] in (b"heic", b"heix", b"hevc", b"mif1", b"msf1"):
         raise InputError("is a HEIC photo, which cannot be read; convert it to JPEG")
     raise InputError("is not an image that can be read")
+
+
+def is_text(beginning: bytes) -> bool:
+    """Whether a file that begins so is text: a web page or a note under an image's name."""
+    try:
+        text = codecs.getincrementaldecoder("utf-8-sig")().decode(beginning)
+    except UnicodeDecodeError:
+        return False
+    return bool(text.strip()) and all(char.isprintable() or char in "\n\r\t\f" for char in text)
 
 
 def _damage(error: Exception) -> str:

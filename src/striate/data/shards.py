@@ -19,7 +19,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from PIL import Image
 
-from striate.data.cache import write_atomically, writing_atomically
+from striate.data.cache import make_folder, write_atomically, writing_atomically
 from striate.data.dataset import NO_SPLIT, SPLITS, Dataset
 from striate.data.files import open_file, read_regular_file
 from striate.errors import DataError, InputError, RunError
@@ -141,7 +141,7 @@ def _begin(folder: Path, plan: dict[str, Any], dataset: Dataset) -> None:
         return
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise InputError(f"{folder} exists and holds something other than shards; name an empty folder")
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     write_atomically(path, _to_json(plan))
 
 

@@ -23,6 +23,7 @@ from striate.tasks.classification.class_lookup import find_class
 from striate.tasks.classification.logits import top_classes
 from striate.tasks.model import Model, load_model
 from striate.tasks.predictions import ImageLike, PredictionError, in_batches, name_images, read_pixels
+from striate.tasks.segmentation.region import as_region_classifier
 
 _NUM_WORKERS = 2
 
@@ -61,12 +62,16 @@ def explain(
 
     Classes are named, numbered, or the `top` most probable of each image. `layer` is where class activation maps are taken, by default the
     last spatial features, which `log` hears. Of several methods, those that cannot be used with this network are left out, and `log`
-    hears why. Raises InputError for unknown names, and where no method can be used.
+    hears why. Of a segmentation model a class's score is that of its region, see RegionLogits. Raises InputError for unknown
+    names, and where no method can be used.
     """
     if top < 1 or batch_size < 1:
         raise InputError(f"top and batch_size must be at least 1 but are {top} and {batch_size}")
     if not isinstance(model, Model):
         model = load_model(model, log=log)
+    if model.task.labels_pixels:
+        model = as_region_classifier(model)
+        log("a class's score is the mean logit over the pixels that are predicted to have it")
     if model.task.name != "classification":
         raise InputError(
             f"striate explain speaks of a classifier's classes and this model does {model.task.name}; from Python the functions of "

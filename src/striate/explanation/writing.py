@@ -136,7 +136,6 @@ def to_png(picture: Image.Image) -> bytes:
 def write_file(path: Path, content: bytes) -> None:
     """Write a file in one stroke, making its folder. InputError in one line where the disk is full or the folder forbids it."""
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(path, content)
     except OSError as error:
         raise InputError(

@@ -27,6 +27,7 @@ from striate.notebook import Shown
 
 _SIZES = (32, 64, 96, 128, 160, 192, 224, 227, 256, 299, 331, 384, 512)
 """Sides of square images that are tried where a network has refused another size."""
+_LARGEST_MASK = 4096
 
 
 @dataclass(frozen=True)
@@ -90,7 +91,7 @@ class NetworkDescription(Shown):
             ("input", "x".join(map(str, self.input_size))),
             ("layers", f"{len(self.layers):,}"),
             ("parameters", f"{self.num_params:,}"),
-            ("multiply-adds", f"{self.macs:,}"),
+            ("MACs", f"{self.macs:,}"),
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -113,6 +114,8 @@ def describe_network(
     refuse_lazy(network)
     with keeping_randomness(network), running_as_written(network):
         recorder, trial = _recorded(network, input_size)
+        for name in _with_triangular_masks(network):
+            recorder.note_mask(name)
         notices = dict(recorder.notices)
         peak = _measured(forward_peak, trial, input_size, notices) if measure_memory else None
         kept = _measured(training_bytes, trial, input_size, notices) if measure_memory else None
@@ -123,6 +126,28 @@ def refuse_lazy(network: nn.Module) -> None:
     """Raise InputError where layers get their shapes only from the first images: each copy would get weights of its own."""
     if any(is_lazy(tensor) for tensor in (*network.parameters(), *network.buffers())):
         raise InputError(f"{type(network).__name__} has lazy layers without shapes; run one batch through it first")
+
+
+def _with_triangular_masks(network: nn.Module) -> list[str]:
+    """Names of modules with a buffer (..., L, L), L > 1, of zeros or False on one side of its diagonal alone, or of minus infinity there:
+    the mask of causal attention, made beforehand.
+    """
+    found = []
+    for name, buffer in network.named_buffers():
+        if (
+            buffer.is_meta
+            or buffer.ndim < 2
+            or buffer.shape[-1] != buffer.shape[-2]
+            or not 1 < buffer.shape[-1] <= _LARGEST_MASK
+        ):
+            continue
+        mask = buffer.detach() != (-torch.inf if buffer.is_floating_point() and (buffer == -torch.inf).any() else 0)
+        above, below = mask.triu(1), mask.tril(-1)
+        num_pairs = above.numel() // mask.shape[-1] * (mask.shape[-1] - 1) // 2
+        sides = sorted((int(above.sum()), int(below.sum())))
+        if sides == [0, num_pairs]:
+            found.append(name.rpartition(".")[0] or ROOT)
+    return found
 
 
 def _recorded(network: nn.Module, input_size: tuple[int, int, int]) -> tuple[Recorder, nn.Module]:

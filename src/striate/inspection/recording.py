@@ -4,6 +4,8 @@ A layer is a module that calls no other one while it runs, such as all of torch.
 makes a new tensor, an addition of two branches say, is a function. Views are neither.
 """
 
+import math
+import threading
 from collections import defaultdict
 from contextlib import AbstractContextManager
 from typing import Any
@@ -81,6 +83,7 @@ class Recorder(TorchDispatchMode):
         self.in_place: dict[str, None] = {}
         self._modules = {name or ROOT: module for name, module in network.named_modules()}
         self._scopes: list[_Scope] = []
+        self._thread, self._has_other_threads = threading.get_ident(), False
         self._is_meta = image.is_meta
         self._owners: dict[int, Step | None] = {_place(image)[0]: None}
         self._versions: dict[int, int] = {}
@@ -123,6 +126,8 @@ class Recorder(TorchDispatchMode):
 
     def enter(self, name: str) -> None:
         """A module begins."""
+        if self._is_elsewhere(name):
+            return
         for scope in self._scopes[-1:]:
             scope.has_calls = True
         module = self._modules[name]
@@ -132,6 +137,8 @@ class Recorder(TorchDispatchMode):
 
     def leave(self, name: str, output: Any) -> Any:
         """A module ends with this output, or None after an error; gives what should stand in for it, None for itself."""
+        if self._is_elsewhere(name):
+            return None
         scope = self._scopes.pop()
         self.calls[name] += 1
         tensors = [leaf for leaf in tree_leaves(output) if isinstance(leaf, Tensor)]
@@ -148,10 +155,22 @@ class Recorder(TorchDispatchMode):
             self._own(tensor, step)
         if output is tensors[0] and step not in origin.sources:  # handed through: a view tells it from what came in
             step.inputs |= origin.sources
+            if not self._scopes:  # the network itself, whose output nobody takes in
+                return None
             output = output.view_as(output)
             self._remember(output, _Origin({step: None}, origin.field, depends=origin.depends, params=origin.params))
             return output
         return None
+
+    def _is_elsewhere(self, name: str) -> bool:
+        """Whether a module runs in another thread, where operators are not seen."""
+        if threading.get_ident() == self._thread:
+            return False
+        self._has_other_threads = True
+        self.notices.setdefault(
+            f"thread {name}", f"{name} runs in a thread of its own: its multiply-adds and what it sees are not counted"
+        )
+        return True
 
     def _begin(self, name: str, kind: str, *, is_function: bool) -> Step:
         step = Step(name, kind, is_function=is_function)
@@ -189,6 +208,8 @@ class Recorder(TorchDispatchMode):
                 self._note_value()
             return
         fields, depends = self._fields(func, args, kwargs, output, origins)
+        if masks_out(func, args):
+            self.note_mask(self._scopes[-1].name)
         macs = count_op_macs(func, args, output) or 0
         if is_uncounted(func, any(_place(tensor)[0] in self._params for tensor in inputs)):
             where = f"{self._scopes[-1].name}: {func.namespace}::{func.overloadpacket.__name__}"
@@ -254,6 +275,14 @@ class Recorder(TorchDispatchMode):
             raise UnknownField("takes what is unknown")
         return field
 
+    def note_mask(self, name: str) -> None:
+        """Say that the field of what is masked out by values is not taken off."""
+        self.notices.setdefault(
+            "mask",
+            f"{name} masks by values: receptive fields are told as if nothing were masked, so with causal attention, where row i sees "
+            "rows 0 to i, they hold for the last row",
+        )
+
     def _note_value(self) -> None:
         self.notices.setdefault(
             "value",
@@ -287,7 +316,7 @@ class Recorder(TorchDispatchMode):
     def _foreign(self, tensor: Tensor, storage: int) -> _Origin:
         """A tensor that no operator made: a weight, a constant, or something from outside of PyTorch."""
         params = {storage: None} if storage in self._params else {}
-        is_known = storage in self._constants or (self._is_meta and storage > 0)
+        is_known = storage in self._constants or (self._is_meta and storage > 0 and not self._has_other_threads)
         if not is_known:
             self.notices.setdefault(
                 "foreign",
@@ -343,6 +372,14 @@ def _tensors_of(network: nn.Module) -> list[Tensor]:
         plain = {key: value for key, value in vars(module).items() if not key.startswith("_")}
         found += [leaf for leaf in tree_leaves(plain) if isinstance(leaf, Tensor)]
     return found
+
+
+def masks_out(func: Any, args: Any) -> bool:
+    """Whether an operator puts minus infinity in places that a mask chooses, or makes a tensor of it, as attention does with masks."""
+    name = func.overloadpacket.__name__.rstrip("_")
+    place = {"masked_fill": 2, "full": 1, "scalar_tensor": 0, "fill": 1}.get(name)
+    value = None if place is None or len(args) <= place else args[place]
+    return isinstance(value, int | float) and value == -math.inf
 
 
 _VALUE_TAKERS = {"_local_scalar_dense", "item", "is_nonzero", "equal"}

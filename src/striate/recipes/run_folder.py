@@ -7,7 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from striate.data.cache import write_atomically
+from striate.data.cache import make_folder, write_atomically
 from striate.data.dataset import SPLITS
 from striate.data.readers.folder_walk import RUN_FILE
 from striate.errors import RunError
@@ -43,7 +43,7 @@ def make_run_dir(wanted: Path) -> Path:
     """Make the folder asked for, empty. Raises RunError as `check_run_dir` does."""
     check_run_dir(wanted)
     try:
-        wanted.mkdir(parents=True, exist_ok=True)
+        make_folder(wanted)
     except OSError as error:
         raise _unwritable(wanted, error) from None
     return wanted

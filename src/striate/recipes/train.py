@@ -137,13 +137,15 @@ def train(
     network: NetworkSource | None = None,
     head: str | None = None,
     progress: bool | None = None,
+    evaluate_best: bool = True,
 ) -> Run:
     """Train a classifier on a source and judge it; what `choices` leaves open is decided by the data.
 
     Makes the folder `run` (by default runs/SOURCE-NETWORK-NUMBER) with run.json, metrics.jsonl, model.safetensors (the
     best epoch by validation), checkpoint/, events/ and report.html. With `measure` a long run first
     tries how this machine computes it fastest, unless that was measured before. `robustness`: the report tells how small a change of
-    the pixels fools the network, in at most a tenth of the training time or two seconds. `device` is auto, cpu, cuda or mps.
+    the pixels fools the network, in at most a tenth of the training time or two seconds. Without `evaluate_best`
+    the run ends with its best weights and nothing looks at the test part. `device` is auto, cpu, cuda or mps.
     Called in every process that torchrun started, the processes share each batch and do together what one would do; the first writes,
     tells and judges, and the others' Run has no figures. `shard_weights` shares out the weights as well.
     Without an `observer` a bar shows how far the run is, where standard error is a terminal or in a notebook; `progress` says so
@@ -183,6 +185,7 @@ def train(
         with threads(prepared.recipe.num_threads), _locked(run_dir, fabric):
             described = describe_run(prepared, access, fabric, started_at, run_checks, mode, shard_weights)
             described["robustness"] = robustness
+            described["evaluates"] = evaluate_best
             with raise_on_all_ranks(fabric):
                 if fabric.is_global_zero:
                     write_json(run_dir / RUN_FILE, described)
@@ -503,6 +506,9 @@ def _run(
     keeper.write(status=result.status, elapsed_s=result.elapsed_s, best=best)
     if result.status != "finished":
         return Run(run_dir, result.status)
+    if not described.get("evaluates", True):
+        keeper.write(status="finished")
+        return Run(run_dir, "finished")
     keeper.write(status="judging")
     split, evaluation = _evaluate(run_dir, described, prepared, fabric, access)
     keeper.write(status="finished")

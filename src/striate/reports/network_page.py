@@ -20,7 +20,7 @@ from striate.reports.page import page_environment
 from striate.reports.units import short_count, short_size
 from striate.version import __version__
 
-_COSTS: dict[str, str] = {"macs": "multiply-adds", "params": "parameters", "outputs": "memory of outputs"}
+_COSTS: dict[str, str] = {"macs": "MACs", "params": "parameters", "outputs": "memory of outputs"}
 """Quantities that the height of a box can show, the first at first."""
 _NAME_CHARS, _NAME_CHARS_ALONE = 17, 25
 """Number of characters that fit into a box, with and without a figure after it."""
@@ -130,7 +130,7 @@ def _title(call: CallDescription, layer: LayerDescription) -> str:
     lines = [
         f"{call.layer} · {layer.kind}",
         f"output {_by(call.output_shape) or 'one number'}",
-        f"{layer.num_params:,} parameters, {call.macs:,} multiply-adds, {short_size(call.activation_bytes)}",
+        f"{layer.num_params:,} parameters, {call.macs:,} MACs, {short_size(call.activation_bytes)}",
     ]
     if layer.receptive_field is not None:
         lines.append(f"sees {_by(layer.receptive_field.size)} pixels")

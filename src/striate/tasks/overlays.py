@@ -6,7 +6,7 @@ from typing import Any
 
 from PIL import Image
 
-from striate.data.cache import write_atomically
+from striate.data.cache import make_folder, write_atomically
 from striate.data.decoding import decode_image
 from striate.errors import InputError
 from striate.progress import Log, log_nothing
@@ -21,7 +21,7 @@ def write_drawings(answers: Iterable[Any], task: Task, folder: Path, *, log: Log
     """
     taken: set[str] = set()
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
     except OSError as error:
         raise InputError(f"{folder} cannot be made: {error.strerror}; name another with --out") from None
     for answer in answers:

@@ -18,7 +18,7 @@ from PIL import Image
 from striate.data.decoding import decode_picture, image_pixels
 from striate.data.parallel import prefetch
 from striate.data.preprocessing import Preprocessing
-from striate.data.readers.folder_walk import Findings, is_image, walk_files
+from striate.data.readers.folder_walk import Findings, by_ending, is_image, walk_files
 from striate.errors import DataError, InputError, StriateError
 from striate.notebook import Shown
 from striate.progress import Log, log_nothing
@@ -200,17 +200,21 @@ def _answer(
 
 def _expand_path(folder: Path, log: Log) -> Iterator[tuple[str, ImageLike]]:
     """The images of a folder, as `striate data` walks it; what was passed over is told at the end."""
-    findings, is_empty = Findings(), True
+    findings, is_empty, passed_over = Findings(), True, list[str]()
     try:
         for below in walk_files(folder, "", findings):
             if is_image(below):
                 is_empty = False
                 path = os.path.join(folder, below)
                 yield path, Path(path)
+            else:
+                passed_over.append(below)
     except DataError as error:  # the folder itself may not be read, which is no reason to lose the others
         log(str(error))
     for notice in findings.notices():
         log(f"{folder}: {notice}")
+    if passed_over:
+        log(f"{folder}: passed over, not images by their ending: {by_ending(passed_over)}")
     if is_empty:
         yield str(folder), folder  # read as a file it becomes an error with the folder's name
 

@@ -72,3 +72,10 @@ def test_without_a_home_that_can_be_written_the_cache_is_a_closed_folder_of_ones
         assert cache_dir().stat().st_mode & 0o777 == 0o700
     finally:
         _temporary_cache.cache_clear()
+
+
+def test_a_file_where_a_folder_is_needed_is_named(tmp_path):
+    (tmp_path / "file").touch()
+    for path in (tmp_path / "file" / "a", tmp_path / "file" / "b" / "a"):
+        with pytest.raises(OSError, match=r"file is a file, and a folder is needed"):
+            write_atomically(path, b"")

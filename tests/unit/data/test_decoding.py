@@ -267,7 +267,7 @@ def broken_files() -> dict[str, tuple[bytes, str]]:
     jpeg, png = encoded(photo(), "JPEG"), encoded(photo(), "PNG")
     return {
         "zero bytes": (b"", r"^is empty$"),
-        "text called .jpg": (b"This is not a picture.\n" * 10, r"^is not an image that can be read$"),
+        "text called .jpg": (b"This is not a picture.\n" * 10, r"^is not an image but text$"),
         "zeros": (bytes(1000), r"^is not an image that can be read$"),
         "half a JPEG": (jpeg[: len(jpeg) // 2], r"^is cut off$"),
         "a JPEG's first bytes": (jpeg[:20], r"^is (cut off|damaged)"),
@@ -459,3 +459,11 @@ def test_the_facts_of_a_bomb_are_refused_before_its_pixels_are_made(monkeypatch)
     monkeypatch.setattr(ImageFile.ImageFile, "load", lambda _: pytest.fail("decoded"))
     with pytest.raises(InputError, match="has 60000x60000 pixels, over the limit of 100000000"):
         image_facts(bomb)
+
+
+@pytest.mark.parametrize(
+    "text", ["hello", "<!DOCTYPE html>\n<p>404</p>", "BM and so on", "P3 of nothing", "\ufeff" + "naïve " * 300]
+)
+def test_text_under_an_images_name_is_called_text(text):
+    with pytest.raises(InputError, match=r"^is not an image but text$"):
+        decode_image(text.encode(), 3)

@@ -113,10 +113,10 @@ def test_broken_images_cost_only_themselves(tmp_path: Path) -> None:
     images[1], images[4] = b"", b"this is no picture"
     for _ in range(2):
         packed = pack(images, tmp_path)
-        assert packed.broken == {1: "is empty", 4: "is not an image that can be read"}
+        assert packed.broken == {1: "is empty", 4: "is not an image but text"}
         assert packed.usable.tolist() == [True, False, True, True, False, True]
         assert_packed(packed, images)
-        with pytest.raises(DataError, match=r"^image 4 was not packed: it is not an image that can be read$"):
+        with pytest.raises(DataError, match=r"^image 4 was not packed: it is not an image but text$"):
             packed.image(4)
 
 
@@ -298,7 +298,7 @@ def test_a_damaged_pack_is_made_again_and_told(tmp_path: Path, damage: str) -> N
     assert told[0] == f"the packed images in {folder} are damaged ({reason}); packing them again"
     told.clear()
     packed = pack(images, tmp_path, log=told.append)
-    assert packed.broken == {6: "is not an image that can be read"}
+    assert packed.broken == {6: "is not an image but text"}
     assert told == []
 
 
@@ -336,7 +336,7 @@ def test_what_was_recorded_is_not_decoded_again(tmp_path: Path, num_records: int
     for _ in range(2):
         packed = pack_images(dataset, hashes, PREPROCESSING, cache_dir=tmp_path, log=told.append)
         assert_packed(packed, images)
-        assert packed.broken == {6: "is not an image that can be read"}
+        assert packed.broken == {6: "is not an image but text"}
     assert sum(dataset.images.num_reads) == 7 - num_records + 2 + (num_records < 7)  # type: ignore[attr-defined]
     assert len(told) == (num_records < 7)
     assert not told or told[0].startswith(f"packing {7 - num_records} {'of 7 ' if num_records else ''}images")

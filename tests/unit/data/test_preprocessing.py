@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from striate.data import preprocessing as preprocessing_module
+from striate.data.packing import pack_key
 from striate.data.preprocessing import Preprocessing, crop_center, resample, resample_alike
 from striate.errors import InputError
 
@@ -266,3 +267,15 @@ def test_a_strip_as_long_as_the_limit_allows_is_cut_before_it_is_copied(size):
     preprocessing = Preprocessing(3, 8, (8, 8), (0.5,) * 3, (0.5,) * 3)
     found = preprocessing.to_pixels(Image.new("RGB", size, (10, 20, 30)))
     assert found.reshape(-1, 3).tolist() == [[10, 20, 30]] * 64
+
+
+def test_fit_brings_the_whole_image_to_the_crop() -> None:
+    fit = Preprocessing(3, 60, (40, 60), mean=(0.0,) * 3, std=(1.0,) * 3, resize="fit")
+    image = np.random.default_rng(0).integers(0, 256, (77, 33, 3)).astype(np.uint8)
+    assert fit.resized_size(77, 33) == fit.packed_size(77, 33) == (40, 60)
+    whole = np.asarray(Image.fromarray(image).resize((60, 40), Image.Resampling.BILINEAR))
+    assert np.array_equal(fit.to_pixels(image), whole)
+    assert Preprocessing.from_json(fit.to_json()) == fit
+    hashes = np.zeros((1, 16), np.uint8)
+    other = dataclasses.replace(fit, crop_size=(60, 40))
+    assert pack_key(hashes, fit, 100) != pack_key(hashes, other, 100)

@@ -55,7 +55,7 @@ def test_everything_that_is_in_a_folder(folder):
         ("train/dog/cut off.jpg", "is cut off"),
         ("train/dog/empty.jpg", "is empty"),
         ("val/dog/large.png", "has 50x50 pixels, over the limit of 2000"),
-        ("val/dog/text.jpg", "is not an image that can be read"),
+        ("val/dog/text.jpg", "is not an image but text"),
     )
     assert summary.copies == (
         ("train/cat/1.png", "train/dog/copy.png"),

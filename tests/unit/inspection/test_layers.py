@@ -1,6 +1,7 @@
 """Descriptions of networks small enough to count on paper, and of modules that are awkward."""
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
@@ -324,3 +325,80 @@ def test_operators_that_are_not_pytorchs_are_named() -> None:
         "multiply-adds of an operator that is not known are not counted, in (network): striate_test::twice",
         "receptive fields are unknown from (network) on: the operator striate_test.twice is not known",
     )
+
+
+@pytest.mark.parametrize(
+    "network", [nn.Identity(), nn.Dropout(0.5), nn.Sequential(), nn.Sequential(nn.Identity(), nn.Dropout())]
+)
+def test_networks_that_hand_the_image_through(network):
+    described = describe_network(network, (3, 8, 8))
+    assert (described.num_params, described.macs, described.notices) == (0, 0, ())
+    assert described.layers[-1].output_shape == (3, 8, 8)
+    assert described.layers[-1].receptive_field.size == (1, 1)
+
+
+def test_a_compiled_part_is_described_as_it_was_written():
+    part = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU())
+    plain = describe_network(nn.Sequential(nn.Conv2d(3, 3, 1), part), (3, 8, 8))
+    compiled = describe_network(nn.Sequential(nn.Conv2d(3, 3, 1), torch.compile(part)), (3, 8, 8))
+    assert compiled.macs == plain.macs == 3 * 3 * 64 + 4 * 27 * 36
+    assert compiled.notices == ()
+
+
+class InAThread(nn.Module):
+    """Two convolutions added up, one of them computed by another thread."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.here, self.there = nn.Conv2d(3, 4, 3), nn.Conv2d(3, 4, 3)
+
+    def forward(self, images: Tensor) -> Tensor:
+        with ThreadPoolExecutor(1) as pool:
+            there = pool.submit(self.there, images)
+            return self.here(images) + there.result()
+
+
+def test_work_of_another_thread_is_announced():
+    described = describe_network(InAThread(), (3, 8, 8))
+    assert any(line.startswith("there runs in a thread of its own: its multiply-adds") for line in described.notices)
+    fields = {layer.name: layer.receptive_field for layer in described.layers}
+    assert fields["here"].size == (3, 3)
+    assert fields[":add"] is fields["there"] is None
+
+
+class MaskedAttention(nn.Module):
+    """Self-attention over pixels, by PyTorch's own or by a mask of one's own."""
+
+    def __init__(self, mask: str) -> None:
+        super().__init__()
+        self.mask = mask
+        if mask == "buffer":
+            self.register_buffer("seen", torch.ones(16, 16).tril())
+        if mask == "infinity":
+            self.register_buffer("added", torch.full((16, 16), -torch.inf).triu(1))
+
+    def forward(self, images: Tensor) -> Tensor:
+        rows = images.flatten(2).transpose(1, 2)
+        if self.mask in ("causal", "none"):
+            return functional.scaled_dot_product_attention(rows, rows, rows, is_causal=self.mask == "causal")
+        scores = rows @ rows.transpose(1, 2)
+        if self.mask == "made":
+            scores = scores.masked_fill(torch.ones(16, 16, device=images.device).triu(1) == 1, -torch.inf)
+        scores = scores * self.seen if self.mask == "buffer" else scores
+        scores = scores + self.added if self.mask == "infinity" else scores
+        return scores.softmax(-1) @ rows
+
+
+@pytest.mark.parametrize("mask", ["causal", "made", "buffer", "infinity", "none"])
+def test_masked_attention_is_announced(mask):
+    lines = [line for line in describe_network(MaskedAttention(mask), (3, 4, 4)).notices if "masks by values" in line]
+    assert len(lines) == (mask != "none")
+
+
+def test_distances_are_announced():
+    class Distances(nn.Module):
+        def forward(self, images: Tensor) -> Tensor:
+            return torch.cdist(images.flatten(2), images.flatten(2))
+
+    described = describe_network(Distances(), (3, 4, 4))
+    assert any("not counted, in (network): aten::_cdist_forward" in line for line in described.notices)

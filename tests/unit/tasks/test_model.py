@@ -88,7 +88,7 @@ def test_unreadable_images_stop_no_other(model: Model, tmp_path: Path) -> None:
         ]
         assert {Path(each.path).name: each.reason for each in predictions.errors} == {
             "b.jpg": "is empty",
-            "c.jpg": "is not an image that can be read",
+            "c.jpg": "is not an image but text",
             "e.png": "does not exist",
             "image 5": "has 5 channels, not 3",
             "nul\0.png": "is no path: embedded null byte",
@@ -103,7 +103,7 @@ def test_only_unreadable_images(model: Model, tmp_path: Path) -> None:
         "predictions": [],
         "errors": [
             {"path": str(tmp_path / "none.png"), "reason": "does not exist"},
-            {"path": str(tmp_path / "junk.png"), "reason": "is not an image that can be read"},
+            {"path": str(tmp_path / "junk.png"), "reason": "is not an image but text"},
         ],
     }
     with pytest.raises(InputError, match=r"none\.png does not exist; name image files"):

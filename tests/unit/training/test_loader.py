@@ -13,6 +13,7 @@ from striate.errors import InputError
 from striate.tasks.classification.task import Classification, ClassLabels
 from striate.training import loader as loader_module
 from striate.training.loader import Loader
+from striate.training.recipe import Recipe
 from training_cases import full_recipe, tiny_feed, tiny_recipe
 
 CPU = torch.device("cpu")
@@ -246,3 +247,28 @@ def test_errors():
         InputError, match=r"^batch_size is 46 but there are only 45 training images; ask for at most 45$"
     ):
         loader.num_batches(tiny_recipe(batch_size=46))
+
+
+def test_training_may_see_less_of_images_than_evaluation():
+    """With a crop_size batches have that size, with targets moved likewise, and crops keep its aspect."""
+    images = PackedImages.from_images([np.full((40, 60, 3), value, np.uint8) for value in range(8)])
+    fit = Preprocessing(3, 60, (40, 60), mean=(0.0,) * 3, std=(1.0,) * 3, resize="fit")
+
+    class Seen(ClassLabels):
+        def targets(self, indices, geometry):
+            shapes.append((geometry.size, geometry.crops))
+            return super().targets(indices, geometry)
+
+    shapes: list = []
+    task = Classification(("a", "b"))
+    loader = Loader(images, Seen(np.arange(8) % 2), np.arange(6), np.array([6, 7]), fit, task)
+    augmentation = Augmentation(crop_scale=(0.2, 0.6), crop_size=(16, 24), flip=True)
+    recipe = Recipe(network="lenet5", epochs=1, batch_size=3, augmentation=augmentation)
+    for batch in loader.train_batches(recipe, 0, torch.device("cpu")):
+        assert batch.images.shape == (3, 3, 16, 24)
+    assert len(shapes) == 2
+    for size, crops in shapes:
+        assert size == (16, 24)
+        aspects = crops[:, 3] / crops[:, 2]
+        assert (np.abs(np.log(aspects / 1.5)) < np.log(9 / 8) + 0.1).all()  # whole pixels
+    assert loader.plain_batch(np.array([6]), torch.device("cpu")).images.shape == (1, 3, 40, 60)

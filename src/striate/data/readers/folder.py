@@ -6,8 +6,6 @@ are passed over with a notice. A folder that holds nothing but one other folder 
 
 import os
 import unicodedata
-from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,6 +15,7 @@ from striate.data.dataset import NO_SPLIT, SPLITS, Dataset
 from striate.data.readers.access import FileImages, class_name_of, natural_order, printable
 from striate.data.readers.folder_walk import (
     Findings,
+    by_ending,
     entries_in,
     folders_in,
     is_folder,
@@ -28,8 +27,6 @@ from striate.data.readers.folder_walk import (
 from striate.data.readers.nested_classes import check_no_hidden_splits, inner_folders, notice_of_nesting
 from striate.data.readers.split_names import SPLIT_WORDS, splits_of
 from striate.errors import DataError
-
-_MOST_ENDINGS = 5
 
 
 @dataclass
@@ -236,14 +233,3 @@ def _why_no_images(root: Path, scan: _Scan) -> str:
         return f"{root} is empty; it should hold a folder for each class with its images"
     because = f" ({found})" if found else ""
     return f"{root} holds no images{because}; it should hold a folder for each class with its images"
-
-
-def by_ending(paths: Sequence[str]) -> str:
-    """Their number and the first names; how many of which ending where there are several; what to do about photos of telephones."""
-    endings = Counter(os.path.splitext(path)[1].lower() or "without an ending" for path in paths)
-    line = listed(paths)
-    if len(endings) > 1 and len(paths) > 3:
-        shown = ", ".join(f"{count:,} {printable(ending)}" for ending, count in endings.most_common(_MOST_ENDINGS))
-        more = f" and {len(endings) - _MOST_ENDINGS:,} more endings" if len(endings) > _MOST_ENDINGS else ""
-        line = f"{line}: {shown}{more}"
-    return f"{line}; .heic: convert to JPEG first" if {".heic", ".heif"} & endings.keys() else line

@@ -29,6 +29,7 @@ macOS, what a file system's repair saved, and what notebooks and Python keep. Hi
 .thumbnails, .@__thumb, ...) need no list: their name begins with a dot."""
 RUN_FILE = "run.json"
 """The file that makes a folder a run."""
+_MOST_ENDINGS = 5
 _MOST_VISITS = 16
 """A folder that many links lead to is walked so many times: links to links could double the work at every level."""
 
@@ -108,6 +109,17 @@ def listed(names: Sequence[str]) -> str:
     shown = ", ".join(printable(name) for name in names[:3])
     more = ", ..." if len(names) > 3 else ""
     return f"{len(names):,} ({shown}{more})"
+
+
+def by_ending(paths: Sequence[str]) -> str:
+    """Their number and the first names; how many of which ending where there are several; what to do about photos of telephones."""
+    endings = Counter(os.path.splitext(path)[1].lower() or "without an ending" for path in paths)
+    line = listed(paths)
+    if len(endings) > 1 and len(paths) > 3:
+        shown = ", ".join(f"{count:,} {printable(ending)}" for ending, count in endings.most_common(_MOST_ENDINGS))
+        more = f" and {len(endings) - _MOST_ENDINGS:,} more endings" if len(endings) > _MOST_ENDINGS else ""
+        line = f"{line}: {shown}{more}"
+    return f"{line}; .heic: convert to JPEG first" if {".heic", ".heif"} & endings.keys() else line
 
 
 def _walk(root: Path, start: str, above: frozenset[str], findings: Findings) -> Iterator[str]:

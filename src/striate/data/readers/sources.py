@@ -163,7 +163,7 @@ def _open_folder(folder: Path, columns: Columns, task: str | None, ignore_index:
         return read_yolo(folder)
     if labels.is_file() and num_class_folders(folder) < 2:  # one folder of images is where they lie, not what they are
         return dataclasses.replace(read_table(labels), source=str(folder))
-    if task in (None, MASKS_TASK) and holds_masks(folder):
+    if holds_masks(folder):
         return read_mask_folder(folder, ignore_index=ignore_index)
     return read_folder(folder)
 

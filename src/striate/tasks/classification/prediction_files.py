@@ -12,7 +12,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from striate.data.cache import writing_atomically
+from striate.data.cache import make_folder, writing_atomically
 from striate.errors import InputError
 from striate.printable import printable, spreadsheet_cell
 from striate.tasks.classification.predictions import Prediction
@@ -79,7 +79,7 @@ def sorting_into(answers: Iterable[Answer], folder: Path, *, use_links: bool = F
             if name not in folders:
                 folders[name] = _class_folder(name, folder, set(folders.values()))
             try:
-                folders[name].mkdir(parents=True, exist_ok=True)
+                make_folder(folders[name])
                 _place(Path(answer.path), folders[name], use_links=use_links)
             except OSError as error:
                 raise InputError(f"{folders[name]} cannot take {answer.path}: {error.strerror or error}") from error

@@ -55,9 +55,11 @@ class Classification(Task):
         return len(self.class_names)
 
     @classmethod
-    def problem_with(cls, dataset: "Dataset") -> str | None:  # noqa: ARG003
-        """None: every source names a class for each image."""
-        return None
+    def problem_with(cls, dataset: "Dataset") -> str | None:
+        """None where images have classes, and not their pixels alone."""
+        if dataset.masks is None:
+            return None
+        return "its classes are those of pixels, by masks; use --task segmentation, or name a folder with a subfolder for each class"
 
     def usable(self, dataset: "Dataset") -> np.ndarray:
         """(N,) bool: all images, but those without an object where the source names classes of objects."""

@@ -111,7 +111,8 @@ def log_weights(pixels: np.ndarray) -> np.ndarray:
     A class without pixels weighs nothing.
     """
     fractions = pixels / max(1, pixels.sum())
-    return _balanced(np.where(pixels > 0, 1 / np.log(LOG_OFFSET + fractions), 0.0), fractions)
+    weights = 1 / np.log(LOG_OFFSET + fractions)
+    return _balanced(np.where(pixels > 0, weights, 0.0), fractions)
 
 
 def median_frequency_weights(pixels: np.ndarray, where: np.ndarray) -> np.ndarray:

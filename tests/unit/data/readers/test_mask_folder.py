@@ -125,7 +125,7 @@ def test_flaws_cost_their_image_and_are_named(tmp_path):
     notices = "\n".join(dataset.notices)
     assert "images without a mask, left out: 1 (images/d.png)" in notices
     assert "masks/b.png has 6 x 2 pixels but its image 6 x 4" in notices
-    assert "masks/c.png is not an image that can be read" in notices
+    assert "masks/c.png is not an image but text" in notices
     put(tmp_path / "masks/a.png", MASK[:2])
     with pytest.raises(DataError, match=r"none of its 3 masks fits its image; the first, masks/a\.png has 6 x 2"):
         read_mask_folder(tmp_path)

@@ -1,0 +1,107 @@
+"""`striate tune`: search for the settings of a run."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.table import Table
+from rich.text import Text
+
+from striate.cli.console import (
+    AsJson,
+    DataDir,
+    Device,
+    Download,
+    LabelColumn,
+    PathColumn,
+    SplitColumn,
+    log,
+    out,
+    show_json,
+    suggest,
+    track,
+)
+from striate.cli.memory import importing
+
+if TYPE_CHECKING:
+    from striate.recipes.tune import Tuned
+
+
+def tune(
+    source: Annotated[str, typer.Argument(metavar="SOURCE", help="As for train.")],
+    minutes: Annotated[float, typer.Option("--minutes", help="No trial is begun or goes on after so long.")] = 30.0,
+    trials: Annotated[int, typer.Option("--trials", min=1, metavar="N", help="At most so many trials.")] = 20,
+    space: Annotated[
+        Path | None, typer.Option("--space", metavar="FILE", help="JSON with the settings to vary; see the docs.")
+    ] = None,
+    folder: Annotated[
+        Path, typer.Option("--out", metavar="DIR", help="Where trials, journal, page and winner go.")
+    ] = Path("tuned"),
+    network: Annotated[str | None, typer.Option("--network", metavar="NAME", help="As for train.")] = None,
+    weights: Annotated[str | None, typer.Option("--weights", metavar="WEIGHTS", help="As for train.")] = None,
+    epochs: Annotated[int | None, typer.Option("--epochs", min=1, help="Of each trial, unless it is stopped.")] = None,
+    image_size: Annotated[int | None, typer.Option("--image-size", metavar="PX", help="As for train.")] = None,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Decides splits, weights and what is tried.")] = 0,
+    label_column: LabelColumn = None,
+    path_column: PathColumn = None,
+    split_column: SplitColumn = None,
+    data_dir: DataDir = None,
+    download: Download = False,
+    device: Device = "auto",
+    as_json: AsJson = False,
+) -> None:
+    """Search for the settings of a run.
+
+    Trials are ordinary runs judged on the validation part; bad ones are stopped early. The winner is trained again and
+    tested once. A search that was stopped goes on when it is started again.
+
+    Example: striate tune photos/ --minutes 30 --out tuned
+    """
+    with importing():
+        from striate.data.opening import Access
+        from striate.data.readers.columns import Columns
+        from striate.recipes.choices import Choices
+        from striate.recipes.tune import tune as search
+        from striate.recipes.tuning_space import read_space
+        from striate.reports.tune_page import write_tune_page
+
+    columns = Columns(path_column, label_column, split_column)
+    found = search(
+        source,
+        Choices(network=network, weights=weights, epochs=epochs, image_size=image_size, seed=seed),
+        folder=folder,
+        space=None if space is None else read_space(space),
+        num_trials=trials,
+        minutes=minutes,
+        device=device,
+        access=Access(data_dir=data_dir, download=download, log=log, track=track, columns=columns),
+    )
+    page = write_tune_page(found.to_json(), folder / "tune.html")
+    if as_json:
+        show_json(found.to_json())
+        return
+    _show(found)
+    log(f"wrote {page}")
+    suggest("striate", "predict", str(found.winner.path), "photo.jpg", what=f"and open {found.winner.report_path}")
+
+
+def _show(found: "Tuned") -> None:
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for heading in ("trial", f"validation {found.score_name}", "epochs", "end", "settings"):
+        table.add_column(heading, justify="left" if heading in ("end", "settings") else "right", overflow="fold")
+    for trial in sorted(found.trials, key=lambda each: -(each.score or 0)):
+        settings = ", ".join(
+            f"{name} {value:.3g}" if isinstance(value, float) else f"{name} {value}"
+            for name, value in trial.settings.items()
+        )
+        score = "–" if trial.score is None else f"{100 * trial.score:.2f} %"
+        style = "bold" if trial.number == found.best else ""
+        table.add_row(str(trial.number), score, str(trial.num_epochs), trial.end, Text(settings), style=style)
+    out.print(table)
+    if found.importances:
+        named = ", ".join(f"{name} {100 * value:.0f} %" for name, value in found.importances.items())
+        out.print(Text(f"what mattered: {named}"), soft_wrap=True)
+    out.print(Text(f"the search took {found.seconds:.0f} s of training"), soft_wrap=True)
+    if found.winner.evaluation is not None:
+        for name, words in found.winner.evaluation.lines():
+            out.print(Text(f"winner, {found.winner.split} part: {name} {words}"), soft_wrap=True)
