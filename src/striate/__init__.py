@@ -104,8 +104,10 @@ _HOMES = {
     "report": "striate.reports.report:write_report",
     "resume": "striate.recipes.train",
     "save_model": "striate.tasks.model",
+    "store_sets": "striate.recipes.calibrate",
     "substitute_for": "striate.robustness.substitute_model",
     "summarize": "striate.data.summary",
+    "check_data": "striate.evaluation.data_checks",
     "synthesize_from_patches": "striate.synthesis.patches",
     "synthesize_texture": "striate.synthesis.texture",
     "train": "striate.recipes.train",
@@ -152,6 +154,7 @@ if TYPE_CHECKING:
     from striate.evaluation.conformal import fit_conformal as fit_conformal
     from striate.evaluation.corrupted import CorruptedEvaluation as CorruptedEvaluation
     from striate.evaluation.corrupted import evaluate_corrupted as evaluate_corrupted
+    from striate.evaluation.data_checks import check_data as check_data
     from striate.evaluation.ensembling import make_ensemble as make_ensemble
     from striate.evaluation.evaluate_model import SourceEvaluation as SourceEvaluation
     from striate.evaluation.evaluate_model import evaluate as evaluate
@@ -176,6 +179,7 @@ if TYPE_CHECKING:
     from striate.networks.catalogue import build_network as build_network
     from striate.networks.catalogue import list_networks as list_networks
     from striate.recipes.calibrate import calibrate_file as calibrate_file
+    from striate.recipes.calibrate import store_sets as store_sets
     from striate.recipes.choices import Choices as Choices
     from striate.recipes.run_list import list_runs as list_runs
     from striate.recipes.train import Run as Run

@@ -45,6 +45,10 @@ def calibrate(
     temperature: Annotated[
         float | None, typer.Option("--temperature", help="Set it by hand and fit nothing; 1 undoes.")
     ] = None,
+    coverage: Annotated[
+        float | None,
+        typer.Option("--coverage", metavar="0.9", help="Keep what predict --coverage needs instead; no temperature."),
+    ] = None,
     to: Annotated[
         Path | None,
         typer.Option("--out", metavar="FILE", help="Where to write the calibrated model; in MODEL's place by default."),
@@ -68,10 +72,28 @@ def calibrate(
     with importing():
         from striate.data.opening import Access
         from striate.data.readers.columns import Columns
-        from striate.recipes.calibrate import calibrate_file
+        from striate.errors import InputError
+        from striate.recipes.calibrate import calibrate_file, store_sets
 
     columns = Columns(path_column, label_column, split_column, root)
     access = Access(data_dir=data_dir, download=download, log=log, track=track, columns=columns)
+    if coverage is not None:
+        if temperature is not None:
+            raise InputError(
+                "--coverage keeps a threshold for sets and changes no temperature; leave --temperature out"
+            )
+        path, sets = store_sets(model, coverage, source, split=split, out=to, device=device, access=access)
+        if as_json:
+            show_json({"model": str(path), "conformal": sets.to_json()})
+            return
+        out.print(
+            Text(
+                f"sets of {100 * coverage:g} % coverage, calibrated on {sets.num_images:,} {sets.split} images of {sets.source}"
+            ),
+            soft_wrap=True,
+        )
+        out.print(f"model   {path}", highlight=False, soft_wrap=True)
+        return
     result = calibrate_file(model, source, split=split, temperature=temperature, out=to, device=device, access=access)
     if as_json:
         show_json(result.to_json())

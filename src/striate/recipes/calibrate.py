@@ -7,6 +7,7 @@ from typing import Any
 
 from striate.data.opening import Access
 from striate.errors import DataError, InputError, RunError
+from striate.evaluation.conformal import ConformalFit, fit_conformal
 from striate.evaluation.temperature_scaling import CalibrationMetrics, Fit, calibrate, calibration_metrics
 from striate.export.exporting import stale_exports
 from striate.networks.given import NetworkSource
@@ -93,6 +94,34 @@ def calibrate_file(
         to = {".onnx": "onnx", ".xml": "openvino"}.get(export.suffix, "torch")
         access.log(f"{export} still answers at the temperature before; again: striate export {folder} --to {to}")
     return Calibrated(path, calibrated.temperature, fit, test, report)
+
+
+def store_sets(
+    ref: str | Path,
+    coverage: float,
+    source: str | Path | None = None,
+    *,
+    split: str | None = None,
+    out: Path | None = None,
+    device: str = "auto",
+    access: Access | None = None,
+) -> tuple[Path, ConformalFit]:
+    """Find the threshold for sets of a coverage and keep it in the model file, so that `predict` needs no images for it.
+
+    The model is written to `out`, or in its place; the path and what was found come back. Raises as `fit_conformal` does; InputError where
+    there is no file to write to.
+    """
+    access = access or Access()
+    path = out or (Path(ref) / MODEL_FILE if Path(ref).is_dir() else Path(ref))
+    if path.is_dir() or (out is None and not path.is_file()):
+        raise InputError(f"{ref} is no file that could be rewritten; say with --out where the model goes")
+    model = load_model(ref, device=device, download=access.download, log=access.log)
+    fit = fit_conformal(model, coverage, source, split=split, access=access)
+    known = [ConformalFit.from_json(each) for each in model.provenance.get("conformal", ()) or ()]
+    kept = [each.to_json() for each in known if each and (each.coverage, each.method) != (coverage, fit.method)]
+    provenance = {**model.provenance, "conformal": [*kept, fit.to_json()]}
+    save_model(replace(model, provenance=provenance), path)
+    return path, fit
 
 
 def _new_report(run: Path, device: str, access: Access, network: NetworkSource | None) -> Path | None:

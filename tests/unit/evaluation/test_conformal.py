@@ -5,6 +5,7 @@ import json
 
 import numpy as np
 import pytest
+from PIL import Image
 from scipy.stats import betabinom
 from sklearn.datasets import load_digits
 from sklearn.linear_model import LogisticRegression
@@ -23,7 +24,7 @@ from striate.evaluation.conformal import (
     fit_conformal,
     stored_conformal,
 )
-from striate.tasks.model import save_model
+from striate.tasks.model import load_model, save_model
 
 PROBABILITIES = np.array([[0.5, 0.3, 0.2], [0.1, 0.1, 0.8]])
 
@@ -105,6 +106,27 @@ def test_stored_ones_are_taken_only_at_their_temperature(model):
     assert stored_conformal(dataclasses.replace(kept, temperature=2.0), 0.9) is None
     endless = dataclasses.replace(fit, threshold=np.inf)
     assert ConformalFit.from_json(json.loads(json.dumps(endless.to_json()))) == endless
+
+
+def test_calibrate_keeps_the_threshold_in_the_file(model, tmp_path, monkeypatch):
+    path = tmp_path / "linear.safetensors"
+    save_model(model, path)
+    for coverage in ("0.9", "0.8", "0.9"):
+        words = ["calibrate", str(path), "--coverage", coverage, "--json"]
+        document = json.loads(CliRunner().invoke(app, words, catch_exceptions=False).stdout)
+    kept = load_model(path)
+    assert [each["coverage"] for each in kept.provenance["conformal"]] == [0.8, 0.9]
+    assert stored_conformal(kept, 0.9).to_json() == document["conformal"]
+    assert kept.temperature == model.temperature
+
+    def must_not_run(*_, **__):
+        raise AssertionError("what is stored needs no images")
+
+    monkeypatch.setattr("striate.evaluation.conformal.choose_part", must_not_run)
+    Image.fromarray((load_digits().images[0] * 15.9).astype(np.uint8)).save(tmp_path / "0.png")
+    words = ["predict", str(path), str(tmp_path / "0.png"), "--coverage", "0.9", "--json"]
+    document = json.loads(CliRunner().invoke(app, words, catch_exceptions=False).stdout)
+    assert document["predictions"][0]["set"] == ["0"]
 
 
 def test_commands(model, tmp_path):
