@@ -198,11 +198,15 @@ class FasterRcnn(nn.Module):
         strides = [tap.stride for tap in self.taps]
         wanted = torch.floor(math.log2(USUAL_STRIDE) + torch.log2(sides / USUAL_SIDE_PX + 1e-8) + 1e-6)
         wanted = wanted.clamp(math.log2(strides[0]), math.log2(strides[-1]))
-        features: Tensor | None = None
+        features = maps[0].new_zeros(len(rows), maps[0].shape[1], POOLED, POOLED)
         for each, stride in zip(maps, strides, strict=True):
-            pooled = roi_align(each, rows, POOLED, 1 / stride, SAMPLES)
-            is_own = (wanted == math.log2(stride))[:, None, None, None]
-            features = pooled if features is None else torch.where(is_own, pooled, features)
+            is_own = wanted == math.log2(stride)
+            if torch.compiler.is_exporting() or rows.is_meta:  # the shapes of a program may not depend on the boxes
+                pooled = roi_align(each, rows, POOLED, 1 / stride, SAMPLES)
+                features = torch.where(is_own[:, None, None, None], pooled, features)
+            elif len(chosen := is_own.nonzero().flatten()):
+                pooled = roi_align(each, rows[chosen], POOLED, 1 / stride, SAMPLES)
+                features = features.index_put((chosen,), pooled)
         logits, deltas = self.roi_heads["box_predictor"](self.roi_heads["box_head"](features))
         return logits.view(len(boxes), count, -1), deltas.view(len(boxes), count, -1, 4)
 

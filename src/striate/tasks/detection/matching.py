@@ -5,8 +5,9 @@ import numpy as np
 from striate.tasks.detection.mistakes import pairwise_iou
 from striate.tasks.detection.values import Found, read_values
 
-SAME_IOU = 0.95
-"""Boxes that overlap by so much say the same."""
+SAME_IOU, SAME_PLACE_IOU = 0.75, 0.97
+"""Boxes that overlap by so much are of the same object, and found at the same place. Neighbouring places find an object nearly as surely,
+and which of them is the surest may hang on the last digit."""
 BORDERLINE_IOU = 0.35
 """A box that overlaps a surer one of its class by this much remained by little: rounding may put it down, or one like it up."""
 
@@ -26,8 +27,8 @@ def same_detections(values: np.ndarray, reference: np.ndarray, num_classes: int,
 
 
 def largest_differences(values: np.ndarray, reference: np.ndarray, num_classes: int, least_score: float) -> np.ndarray:
-    """(n,) the largest difference of a border or score of the reference's detections of at least this score to their nearest of the same
-    class; 1 where there is none.
+    """(n,) the largest difference of a score of the reference's detections of at least this score to their counterparts', and of a border
+    where both were found at the same place; 1 where there is no counterpart.
     """
     if values.shape != reference.shape:
         return np.full(len(reference), np.inf)
@@ -38,7 +39,9 @@ def largest_differences(values: np.ndarray, reference: np.ndarray, num_classes: 
         worst = 0.0
         for box, score, label in zip(own.boxes, own.scores, own.labels, strict=True):
             alike = one.labels == label
-            apart = np.maximum(np.abs(one.boxes[alike] - box).max(axis=1, initial=0), np.abs(one.scores[alike] - score))
+            ious = pairwise_iou(one.boxes[alike], box[None])[:, 0]
+            moved = np.where(ious >= SAME_PLACE_IOU, np.abs(one.boxes[alike] - box).max(axis=1, initial=0), 0.0)
+            apart = np.where(ious >= SAME_IOU, np.maximum(moved, np.abs(one.scores[alike] - score)), 1.0)
             worst = max(worst, float(apart.min(initial=1.0)))
         differences.append(worst)
     return np.array(differences)

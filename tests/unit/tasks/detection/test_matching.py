@@ -29,7 +29,7 @@ def test_order_and_what_is_below_the_threshold_do_not_matter():
 
 @pytest.mark.parametrize(
     "changed",
-    [values(ONE), values(ONE, (*OTHER[:5], 0)), values(ONE, (0.6, 0.6, 0.9, 0.98, 0.8, 1)), values()],
+    [values(ONE), values(ONE, (*OTHER[:5], 0)), values(ONE, (0.5, 0.6, 0.8, 0.9, 0.8, 1)), values()],
     ids=["missing", "another class", "another place", "none"],
 )
 def test_a_missing_a_moved_and_a_renamed_object_are_told(changed):
