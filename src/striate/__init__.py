@@ -107,6 +107,7 @@ _HOMES = {
     "store_sets": "striate.recipes.calibrate",
     "substitute_for": "striate.robustness.substitute_model",
     "summarize": "striate.data.summary",
+    "check_data": "striate.evaluation.data_checks",
     "synthesize_from_patches": "striate.synthesis.patches",
     "synthesize_texture": "striate.synthesis.texture",
     "train": "striate.recipes.train",
@@ -153,6 +154,7 @@ if TYPE_CHECKING:
     from striate.evaluation.conformal import fit_conformal as fit_conformal
     from striate.evaluation.corrupted import CorruptedEvaluation as CorruptedEvaluation
     from striate.evaluation.corrupted import evaluate_corrupted as evaluate_corrupted
+    from striate.evaluation.data_checks import check_data as check_data
     from striate.evaluation.ensembling import make_ensemble as make_ensemble
     from striate.evaluation.evaluate_model import SourceEvaluation as SourceEvaluation
     from striate.evaluation.evaluate_model import evaluate as evaluate

@@ -117,9 +117,10 @@ def baseline(
     """Measure baselines on the part of a source that judges a network, fitted on the others.
 
     The splits are those `train` makes with this seed, or those of the model `run` on its own data, whose accuracy on the same
-    images then stands beside them. With a test part it judges, and training and validation images are fitted on; without, the validation
-    part judges and the training images are fitted on. Baselines see pixels (their own size up to 32, else 32 x 32), or the features of
-    `features_of`, a frozen network. What they choose for themselves (k, penalty) they choose on images they are fitted on.
+    images then stands beside them. With a test part it judges, and training and validation images are fitted on (by linear
+    classifiers only the former: saved, they are calibrated on the latter); without, the validation part judges and the training
+    images are fitted on. Baselines see pixels (their own size up to 32, else 32 x 32), or the features of `features_of`, a frozen
+    network. What they choose for themselves (k, penalty) they choose on images they are fitted on.
     InputError for a kind that is none of KINDS, DataError for a source without two classes.
     """
     access = access or Access()
@@ -152,6 +153,7 @@ def baseline(
         task.class_names,
         kinds=kinds,
         use_directions=features_of is not None,
+        linear_rows=np.isin(fitted, task.train),
         seed=seed,
         access=access,
     )
@@ -190,6 +192,7 @@ class _Images:
     split: str
     fitted: np.ndarray
     asked: np.ndarray
+    train: np.ndarray
     trained_on: dict[str, Any]
 
     @classmethod
@@ -198,7 +201,7 @@ class _Images:
         both = np.concatenate([parts["train"], parts["validation"]])
         fitted = np.sort(both if split == "test" else parts["train"])
         fitted, asked = fitted[packed.usable[fitted]], parts[split][packed.usable[parts[split]]]
-        return cls(packed=packed, split=split, fitted=fitted, asked=asked, **others)
+        return cls(packed=packed, split=split, fitted=fitted, asked=asked, train=parts["train"], **others)
 
 
 def _of_source(source: str | Path | None, features_of: Model | None, seed: int, access: Access) -> _Images:
@@ -264,12 +267,14 @@ def measure_baselines(
     *,
     kinds: tuple[str, ...] = KINDS,
     use_directions: bool = False,
+    linear_rows: np.ndarray | None = None,
     seed: int = 0,
     access: Access | None = None,
 ) -> Measured:
     """Baselines fitted on features (N, D) with labels (N,), judged on features (n, D) with labels (n,).
 
     `groups` (N,) numbers copies alike. With `use_directions` neighbours are those by features of length 1, as suits a network's.
+    `linear_rows` (N,) bool are those that linear classifiers are fitted on, all by default.
     """
     access = access or Access()
     measured = Measured([], {}, {})
@@ -291,8 +296,11 @@ def measure_baselines(
 
     def linear(kind: str) -> tuple[np.ndarray, str]:
         loss = _LOSS_OF[kind]
-        penalty = choose_penalty(fitted, fitted_labels, num_classes, loss=loss, seed=seed)
-        fit = fit_linear(fitted, fitted_labels, num_classes, loss=loss, penalty=penalty)
+        rows, labels = (
+            (fitted, fitted_labels) if linear_rows is None else (fitted[linear_rows], fitted_labels[linear_rows])
+        )
+        penalty = choose_penalty(rows, labels, num_classes, loss=loss, seed=seed)
+        fit = fit_linear(rows, labels, num_classes, loss=loss, penalty=penalty)
         measured.models[kind] = fit
         return fit.scores(asked).argmax(axis=1), f"penalty {penalty:.2g}"
 

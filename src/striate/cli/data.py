@@ -23,8 +23,10 @@ from striate.cli.console import (
 )
 
 if TYPE_CHECKING:
+    from striate.data.checks.shortcuts import Shortcut
     from striate.data.dataset import Dataset
     from striate.data.summary import DataSummary
+    from striate.evaluation.data_checks import DataChecks
 
 _MOST_ROWS = 60
 _MOST_LINES = 20
@@ -56,17 +58,21 @@ def look_at_data(
         str | None,
         typer.Option("--task", metavar="TASK", help="Whose annotations to read, where there are several kinds."),
     ] = None,
+    html: Annotated[
+        Path | None, typer.Option("--html", metavar="PAGE", help="Write a page with a thumbnail of what was found.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Summarise images: counts, sizes, broken files, leaks.
+    """Summarise images: counts, sizes, broken files, leaks, near duplicates.
 
-    Every image is decoded to the end.
+    Every image is decoded to the end. Near duplicates are resized, encoded anew, turned, mirrored, brightened or cropped a little;
+    shortcuts are what predicts the class without looking at what is shown. Nothing is changed or deleted.
 
-    Example: striate data photos/
+    Example: striate data photos/ --html findings.html
     """
     from striate.data.readers.columns import Columns
     from striate.data.readers.sources import open_source
-    from striate.data.summary import summarize
+    from striate.evaluation.data_checks import check_data
 
     dataset = open_source(
         source,
@@ -82,9 +88,14 @@ def look_at_data(
         return
     if dataset.kind == "shards":
         _verify_shards(dataset)
-    summary = summarize(dataset, track=track, max_pixels=max_pixels)
+    checks = check_data(dataset, track=track, max_pixels=max_pixels)
+    summary = checks.summary
+    if html is not None:
+        from striate.reports.data_page import write_data_page
+
+        page = write_data_page(checks, dataset, html, max_pixels=max_pixels)
     if as_json:
-        show_json(summary.to_json())
+        show_json(checks.to_json() | ({"page": str(page)} if html is not None else {}))
         return
     out.print(
         Text(f"{summary.source}: {summary.num_images:,} images of {summary.num_classes:,} classes ({summary.kind})")
@@ -96,7 +107,10 @@ def look_at_data(
     if summary.num_ignored:
         out.print(Text(f"ignored  {summary.num_ignored:,}: crowds, difficult ones, regions left out for every class"))
     _show_sizes(summary)
-    _show_findings(summary)
+    _show_findings(checks)
+    if html is not None:
+        out.print(Text(f"page     {page}"), soft_wrap=True)
+    suggest("striate", "train", summary.source, "--dry-run", what="what a run would be, and how long it takes")
 
 
 def _write_shards(dataset: "Dataset", folder: Path, shard_mb: int, *, as_json: bool) -> None:
@@ -170,23 +184,24 @@ def _show_sizes(summary: "DataSummary") -> None:
         out.print(Text(f"{what:<8} " + ", ".join(f"{name} {count:,}" for name, count in counts.items())))
 
 
-def _show_findings(summary: "DataSummary") -> None:
+def _show_findings(checks: "DataChecks") -> None:
     """List what deserves a look, each with names; or that nothing does."""
+    summary = checks.summary
     findings = [
         ("cannot be read", [f"{name} {reason}" for name, reason in summary.broken]),
         ("the same image in several splits", [" = ".join(group) for group in summary.leaks]),
         ("the same image in several classes", [" = ".join(group) for group in summary.conflicts]),
         ("copies", [" = ".join(group) for group in summary.copies]),
+        ("near duplicates in several splits", [" ~ ".join(group) for group in checks.near_leaks]),
+        ("near duplicates in several classes", [" ~ ".join(group) for group in checks.near_conflicts]),
+        ("near duplicates", [" ~ ".join(group) for group in checks.near_duplicates]),
+        *((flaw, list(names)) for flaw, names in checks.image_flaws.items()),
+        ("shortcuts: the class can be told from", [shortcut_words(each) for each in checks.shortcuts]),
         (
             "parts that lack classes",
             [_shortened(split, names) for split, names in summary.missing_classes.items() if names],
         ),
-        ("boxes put right or left out", list(summary.flaws)),
-        (
-            "images without an object",
-            [f"{summary.num_empty:,}, kept: they teach what is none"] if summary.num_empty else [],
-        ),
-        ("worth knowing", list(summary.notices)),
+        ("worth knowing", [*summary.notices, *checks.notices]),
     ]
     for what, lines in findings:
         if lines:
@@ -196,8 +211,16 @@ def _show_findings(summary: "DataSummary") -> None:
             if len(lines) > _MOST_LINES:
                 out.print(Text(f"  and {len(lines) - _MOST_LINES:,} more; --json names them all", style="dim"))
     if not any(lines for _, lines in findings):
-        out.print(Text("every image can be read; no copies, no leaks", style="green"))
-    suggest("striate", "train", summary.source, "--dry-run", what="what a run would be, and how long it takes")
+        out.print(Text("every image can be read; no copies, no leaks, no near duplicates", style="green"))
+
+
+def shortcut_words(shortcut: "Shortcut") -> str:
+    """ "JPEG quality alone: 99.10 % (95 % interval ...), always the commonest class 20.00 %"."""
+    low, high = shortcut.interval
+    return (
+        f"{shortcut.what} alone: {100 * shortcut.accuracy:.1f} % right (95 % interval {100 * low:.1f} to {100 * high:.1f} %), "
+        f"against {100 * shortcut.majority:.1f} % for always the commonest class"
+    )
 
 
 def _shortened(split: str, names: tuple[str, ...]) -> str:

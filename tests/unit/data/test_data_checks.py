@@ -1,0 +1,186 @@
+"""Near duplicates, flaws and shortcuts: planted in pictures whose answer is known, and in real photos."""
+
+import csv
+import io
+import shutil
+
+import numpy as np
+import pytest
+from PIL import Image, ImageOps
+
+from striate.data.checks.near_duplicates import (
+    ORIENTATIONS,
+    NearPair,
+    grouped,
+    near_pairs,
+    oriented,
+    proposed_by_tables,
+    transform,
+    turned_pixels,
+)
+from striate.data.checks.shortcuts import find_shortcuts
+from striate.data.checks.sketch import name_pattern, sketch_image
+from striate.data.decoding import image_facts
+from striate.data.readers.sources import open_source
+from striate.evaluation.data_checks import check_data
+from striate.reports.data_page import data_page
+from striate.tasks.intervals import wilson_interval
+
+PLANTS = {
+    "resized": lambda image: image.resize((image.width // 2, image.height // 2)),
+    "encoded": lambda image: image,
+    "turned": lambda image: image.transpose(Image.Transpose.ROTATE_90),
+    "upside": lambda image: image.transpose(Image.Transpose.ROTATE_180),
+    "mirrored": ImageOps.mirror,
+    "bright": lambda image: Image.eval(image, lambda value: min(255, int(1.3 * value))),
+    "dim": lambda image: Image.eval(image, lambda value: int(0.7 * value)),
+}
+
+
+def test_orientations_of_frequencies_are_those_of_the_pixels():
+    greys = np.random.default_rng(0).integers(0, 256, (3, 32, 32), np.uint8)
+    for orientation in ORIENTATIONS:
+        expected = transform(turned_pixels(greys, orientation))
+        assert np.allclose(oriented(transform(greys), orientation), expected, atol=0.5)
+
+
+def test_tables_find_mirrored_hashes_among_many():
+    frequencies = np.random.default_rng(1).normal(size=(20_000, 8, 8)).astype(np.float32)
+    frequencies[-50:] = oriented(frequencies[:50], ((0, 1), True))
+    frequencies[-50:, 7, 7] *= -1  # one bit differs
+    found = {tuple(pair) for _, pairs in proposed_by_tables(frequencies) for pair in pairs.tolist()}
+    assert {(place, 19_950 + place) for place in range(50)} <= found
+    assert len(found) < 60
+
+
+def test_pairs_join_to_groups():
+    pairs = [NearPair(0, 4, 1.0), NearPair(2, 3, 1.0), NearPair(4, 7, 1.0)]
+    assert grouped(pairs) == [[0, 4, 7], [2, 3]]
+
+
+def test_blank_images_are_no_duplicates_of_each_other():
+    assert near_pairs(np.zeros((5, 32, 32), np.uint8)) == []
+
+
+@pytest.fixture(scope="module")
+def planted(shared_data, tmp_path_factory):
+    """60 photos, one copy of seven of them for each plant, in another split and class; {copy's name: original's name}."""
+    folder = tmp_path_factory.mktemp("planted")
+    files = sorted((shared_data / "flowers" / "train" / "tulips").glob("*.jpg"))[:60]
+    (folder / "train" / "tulips").mkdir(parents=True)
+    (folder / "test" / "other").mkdir(parents=True)
+    (folder / "train" / "other").mkdir(parents=True)
+    (folder / "test" / "tulips").mkdir(parents=True)
+    planted = {}
+    for number, file in enumerate(files):
+        shutil.copy(file, folder / "train" / "tulips" / f"{number}.jpg")
+    for place, (kind, change) in enumerate(PLANTS.items()):
+        for number in range(7 * place, 7 * place + 7):
+            with Image.open(files[number]) as image:
+                change(image.convert("RGB")).save(folder / "test" / "other" / f"{kind}{number}.jpg", quality=50)
+            planted[f"test/other/{kind}{number}.jpg"] = f"train/tulips/{number}.jpg"
+    for name in ("train/other", "test/tulips"):
+        shutil.copy(
+            sorted((shared_data / "flowers" / "train" / "roses").glob("*.jpg"))[len(name)], folder / name / "x.jpg"
+        )
+    return folder, planted
+
+
+def test_planted_duplicates_are_found_and_nothing_else(planted):
+    folder, pairs = planted
+    checks = check_data(open_source(str(folder)))
+    found = {frozenset(group) for group in checks.near_duplicates}
+    assert found == {frozenset(pair) for pair in pairs.items()}
+    assert {frozenset(group) for group in checks.near_leaks} == found
+    assert {frozenset(group) for group in checks.near_conflicts} == found
+
+
+def test_crops_are_found_mostly(shared_data):
+    files = sorted((shared_data / "flowers" / "val").glob("*/*.jpg"))[:60]
+    rng = np.random.default_rng(0)
+    greys, cut = [], []
+    for file in files:
+        data = file.read_bytes()
+        with Image.open(io.BytesIO(data)) as opened:
+            image = opened.convert("RGB")
+        left, top = rng.random(2) * 0.1 * (image.width, image.height)
+        part = image.crop((int(left), int(top), int(left + 0.9 * image.width), int(top + 0.9 * image.height)))
+        greys.append(sketch_image(data, image, image_facts(data)).grey)
+        cut.append(sketch_image(data, part, image_facts(data)).grey)
+    found = {(pair.first, pair.second) for pair in near_pairs(np.stack(greys + cut))}
+    assert sum((place, 60 + place) in found for place in range(60)) >= 42
+    assert all(second - first == 60 for first, second in found)
+
+
+def test_flaws_are_named(tmp_path):
+    rng = np.random.default_rng(0)
+    noise = rng.integers(0, 256, (80, 100, 3), np.uint8)
+    pictures = {
+        f"good{number}": np.roll(noise, 7 * number, 1) ^ rng.integers(0, 255, (80, 100, 3), np.uint8)
+        for number in range(24)
+    }
+    pictures |= {
+        "blank": np.full((80, 100, 3), 120, np.uint8),
+        "dark": (noise // 20).astype(np.uint8),
+        "white": (255 - noise // 20).astype(np.uint8),
+        "smooth": np.tile(np.linspace(0, 255, 100).astype(np.uint8)[None, :, None], (80, 1, 3)),
+        "tiny": noise[:10, :12],
+        "strip": np.concatenate([noise] * 5, axis=1)[:60],
+        "grey": noise[..., 0],
+    }
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
+    for number, (name, pixels) in enumerate(pictures.items()):
+        Image.fromarray(pixels).save(tmp_path / "ab"[number % 2] / f"{name}.png")
+    found = check_data(open_source(str(tmp_path))).image_flaws
+    assert {kind: [name.split("/")[1].split(".")[0] for name in names] for kind, names in found.items()} == {
+        "blank": ["blank"],
+        "dark": ["dark"],
+        "overexposed": ["white"],
+        "blurred": ["smooth"],
+        "tiny": ["tiny"],
+        "oddly shaped": ["strip"],
+        "other channels": ["grey"],
+    }
+
+
+def test_a_planted_shortcut_is_reported_and_a_clean_set_has_none(tmp_path):
+    rng = np.random.default_rng(0)
+    with (tmp_path / "labels.csv").open("w", newline="") as file:
+        rows = csv.writer(file)
+        rows.writerow(["path", "label"])
+        for number in range(60):
+            label = "cat" if number % 2 else "dog"
+            pixels = rng.integers(0, 256, (40, 40, 3), np.uint8)
+            Image.fromarray(pixels).save(tmp_path / f"{number}.jpg", quality=90 if label == "cat" else 60)
+            rows.writerow([f"{number}.jpg", label])
+    found = {each.what: each for each in check_data(open_source(str(tmp_path / "labels.csv"))).shortcuts}
+    assert found["JPEG quality"].accuracy == 1
+    assert found["JPEG quality"].majority == 0.5
+    assert set(found) <= {"JPEG quality", "bytes a pixel"}
+    sketches = []
+    for number in range(60):
+        data = (tmp_path / f"{number}.jpg").read_bytes()
+        with Image.open(io.BytesIO(data)) as image:
+            sketches.append(sketch_image(data, image, image_facts(data)))
+    shuffled = rng.permutation(np.arange(60) % 2)
+    assert find_shortcuts(sketches, [f"{number}.jpg" for number in range(60)], shuffled, wilson_interval) == []
+
+
+def test_patterns_of_names():
+    assert name_pattern("train/cats/IMG_0012 (3).jpg") == "IMG_9 (9).jpg"
+
+
+def test_the_page_is_self_contained_and_escapes_names(tmp_path):
+    (tmp_path / "<b>x").mkdir()
+    (tmp_path / "y").mkdir()
+    rng = np.random.default_rng(0)
+    image = Image.fromarray(rng.integers(0, 256, (64, 64, 3), np.uint8).repeat(2, 0).repeat(2, 1))
+    image.save(tmp_path / "<b>x" / "one.png")
+    image.resize((96, 96)).save(tmp_path / "y" / "two.png")
+    dataset = open_source(str(tmp_path))
+    page = data_page(check_data(dataset), dataset)
+    assert "Near duplicates in several classes" in page
+    assert page.count("data:image/jpeg;base64,") == 4  # in both sections
+    assert "<b>x" not in page
+    assert "http" not in page.replace("http-equiv", "")
