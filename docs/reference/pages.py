@@ -8,7 +8,7 @@ import striate
 
 GROUPS = {
     "training": ("Training", "Whole runs, and what decides them.", ("recipes", "training", "reports")),
-    "models": ("Models, predictions, figures", "A trained model, what it answers, and how right it is.", ("tasks", "evaluation", "baselines")),
+    "models": ("Models, predictions, figures", "A model, what it predicts, and how well.", ("tasks", "evaluation", "baselines")),
     "data": ("Data", "Sources of images, their preparation, and augmentation.", ("data",)),
     "networks": ("Networks", "The catalogue, and what any network is made of.", ("networks", "layers", "weights", "inspection")),
     "engines": ("Engines and export", "One program from pixels to outputs, and what computes it fastest.", ("engines", "export")),
