@@ -63,7 +63,7 @@ def look_at_data(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Summarise images: counts, sizes, broken files, leaks, near duplicates.
+    """Summarise images: counts, broken files, leaks, near copies.
 
     Every image is decoded to the end. Near duplicates are resized, encoded anew, turned, mirrored, brightened or cropped a little;
     shortcuts are what predicts the class without looking at what is shown. Nothing is changed or deleted.
