@@ -144,7 +144,7 @@ def train(
     Makes the folder `run` (by default runs/SOURCE-NETWORK-NUMBER) with run.json, metrics.jsonl, model.safetensors (the
     best epoch by validation), checkpoint/, events/ and report.html. With `measure` a long run first
     tries how this machine computes it fastest, unless that was measured before. `robustness`: the report tells how small a change of
-    the pixels fools the network, in at most a tenth of the training time or two seconds. Without `evaluate_best`
+    the pixels fools the network, in at most a tenth of the training time or half a second. Without `evaluate_best`
     the run ends with its best weights and nothing looks at the test part. `device` is auto, cpu, cuda or mps.
     Called in every process that torchrun started, the processes share each batch and do together what one would do; the first writes,
     tells and judges, and the others' Run has no figures. `shard_weights` shares out the weights as well.

@@ -25,7 +25,7 @@ STEPS_OF_256 = (0.5, 1, 2, 4, 8, 16, 32)
 """The sizes of change, in steps of 8-bit pixels."""
 NUM_STEPS = 7
 MOST_IMAGES, _CHUNK = 200, 16
-_LEAST_S, _FRACTION = 2.0, 0.1
+_LEAST_S, _FRACTION = 0.5, 0.1
 
 
 def write_robustness(
@@ -43,7 +43,7 @@ def write_robustness(
     """Write and give the fraction of images that PGD of 7 steps in the l-infinity norm leaves correct, for seven sizes of change.
 
     Images are drawn by the seed from `indices`, `labels` (N,) being those of all images: up to 200, fewer where they take
-    longer than a tenth of the training or two seconds, at least 16. The network stays as it is. A network that cannot be
+    longer than a tenth of the training or half a second, at least 16. The network stays as it is. A network that cannot be
     attacked gets a notice instead of figures. RunError where the folder cannot be written.
     """
     began_at = time.perf_counter()
