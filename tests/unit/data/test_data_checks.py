@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
+from striate.cli.data import look_at_data
 from striate.data.checks.image_statistics import image_statistics, name_pattern
 from striate.data.checks.near_duplicates import (
     ORIENTATIONS,
@@ -184,6 +185,21 @@ def test_the_page_is_self_contained_and_escapes_names(tmp_path):
     assert page.count("data:image/jpeg;base64,") == 4  # in both sections
     assert "<b>x" not in page
     assert "http" not in page.replace("http-equiv", "")
+
+
+def test_flawed_boxes_are_named_on_the_page_and_the_terminal(tmp_path, capsys):
+    Image.new("RGB", (64, 48)).save(tmp_path / "a&b.png")
+    table = tmp_path / "boxes.csv"
+    table.write_text("path,label,x1,y1,x2,y2\na&b.png,cat,1,2,30,40\na&b.png,cat,100,100,120,120\n")
+    dataset = open_source(str(table))
+    checks = check_data(dataset)
+    page = data_page(checks, dataset)
+    assert "a&amp;b.png, object 2: outside its image, left out" in page
+    assert "no flaws" not in page
+    look_at_data(str(table))
+    shown = capsys.readouterr().out
+    assert "flawed boxes (1)\n  a&b.png, object 2: outside its image, left out" in shown
+    assert "boxes.csv lists several objects of 1 of 1 images" in shown
 
 
 def test_shortcuts_are_told_where_one_class_is_common_and_for_colours(tmp_path):
