@@ -22,6 +22,7 @@ _HOMES = {
     "Comparison": "striate.evaluation.comparison",
     "ConformalFit": "striate.evaluation.conformal",
     "CorruptedEvaluation": "striate.evaluation.corrupted",
+    "DataChecks": "striate.evaluation.data_checks",
     "DataError": "striate.errors",
     "DataSummary": "striate.data.summary",
     "Dataset": "striate.data.dataset",
@@ -61,7 +62,7 @@ _HOMES = {
     "TemperatureFit": "striate.evaluation.temperature_scaling:Fit",
     "TextureConfig": "striate.synthesis.texture",
     "TrainStyleConfig": "striate.synthesis.train_style",
-    "Trial": "striate.recipes.tune",
+    "Trial": "striate.recipes.tuning_study",
     "TrustRequest": "striate.evaluation.trusted_predictions",
     "Tuned": "striate.recipes.tune",
     "UnitTarget": "striate.synthesis.targets",
@@ -72,6 +73,7 @@ _HOMES = {
     "calibrate": "striate.evaluation.temperature_scaling",
     "calibrate_file": "striate.recipes.calibrate",
     "certify_model": "striate.robustness.certify_model",
+    "check_data": "striate.evaluation.data_checks",
     "check_exported": "striate.export.exporting",
     "check_network": "striate.inspection.check_network",
     "compare": "striate.evaluation.comparison",
@@ -107,7 +109,6 @@ _HOMES = {
     "store_sets": "striate.recipes.calibrate",
     "substitute_for": "striate.robustness.substitute_model",
     "summarize": "striate.data.summary",
-    "check_data": "striate.evaluation.data_checks",
     "synthesize_from_patches": "striate.synthesis.patches",
     "synthesize_texture": "striate.synthesis.texture",
     "train": "striate.recipes.train",
@@ -154,6 +155,7 @@ if TYPE_CHECKING:
     from striate.evaluation.conformal import fit_conformal as fit_conformal
     from striate.evaluation.corrupted import CorruptedEvaluation as CorruptedEvaluation
     from striate.evaluation.corrupted import evaluate_corrupted as evaluate_corrupted
+    from striate.evaluation.data_checks import DataChecks as DataChecks
     from striate.evaluation.data_checks import check_data as check_data
     from striate.evaluation.ensembling import make_ensemble as make_ensemble
     from striate.evaluation.evaluate_model import SourceEvaluation as SourceEvaluation
@@ -187,9 +189,9 @@ if TYPE_CHECKING:
     from striate.recipes.train import plan_run as plan_run
     from striate.recipes.train import resume as resume
     from striate.recipes.train import train as train
-    from striate.recipes.tune import Trial as Trial
     from striate.recipes.tune import Tuned as Tuned
     from striate.recipes.tune import tune as tune
+    from striate.recipes.tuning_study import Trial as Trial
     from striate.reports.network_page import write_network_page as write_network_page
     from striate.reports.report import write_report as report  # noqa: F401
     from striate.robustness.attack_model import AttackRequest as AttackRequest

@@ -114,13 +114,13 @@ def baseline(
     batch_size: int = 32,
     access: Access | None = None,
 ) -> Baselines:
-    """Measure baselines on the part of a source that judges a network, fitted on the others.
+    """Measure baselines on the part of a source that a network is evaluated on, fitted on the others.
 
     The splits are those `train` makes with this seed, or those of the model `run` on its own data, whose accuracy on the same
-    images then stands beside them. With a test part it judges, and training and validation images are fitted on (by linear
-    classifiers only the former: saved, they are calibrated on the latter); without, the validation part judges and the training
-    images are fitted on. Baselines see pixels (their own size up to 32, else 32 x 32), or the features of `features_of`, a frozen
-    network. What they choose for themselves (k, penalty) they choose on images they are fitted on.
+    images then stands beside them. With a test part they are evaluated on it, and fitted on training and validation images (linear
+    classifiers only on the former: saved, they are calibrated on the latter); without, they are evaluated on the validation part
+    and fitted on the training images. Baselines see pixels (their own size up to 32, else 32 x 32), or the features of
+    `features_of`, a frozen network. What they choose for themselves (k, penalty) they choose on images they are fitted on.
     InputError for a kind that is none of KINDS, DataError for a source without two classes.
     """
     access = access or Access()
@@ -132,7 +132,7 @@ def baseline(
     packed, asked, fitted = task.packed, task.asked, task.fitted
     if len(asked) == 0 or len(np.unique(task.labels[fitted])) < 2:
         raise DataError(
-            f"{task.dataset.source} has {len(fitted)} images to fit on and {len(asked)} to judge on; a baseline needs two classes"
+            f"{task.dataset.source} has {len(fitted)} images to fit on and {len(asked)} to evaluate on; a baseline needs two classes"
         )
     own = None if run is None else class_probabilities_of(run, packed, asked, batch_size=batch_size).argmax(axis=1)
     if run is not None and features_of is not None and features_of.preprocessing != run.preprocessing:
@@ -182,7 +182,7 @@ def baseline(
 
 @dataclass(frozen=True, eq=False)
 class _Images:
-    """Images to fit on and to judge on: readable indices of `packed`, `labels` (N,) and `hashes` (N, 16) of all images."""
+    """Images to fit on and to evaluate on: readable indices of `packed`, `labels` (N,) and `hashes` (N, 16) of all images."""
 
     dataset: Dataset
     packed: PreparedImages
@@ -271,7 +271,7 @@ def measure_baselines(
     seed: int = 0,
     access: Access | None = None,
 ) -> Measured:
-    """Baselines fitted on features (N, D) with labels (N,), judged on features (n, D) with labels (n,).
+    """Baselines fitted on features (N, D) with labels (N,), evaluated on features (n, D) with labels (n,).
 
     `groups` (N,) numbers copies alike. With `use_directions` neighbours are those by features of length 1, as suits a network's.
     `linear_rows` (N,) bool are those that linear classifiers are fitted on, all by default.

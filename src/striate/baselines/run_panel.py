@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from striate.baselines.baseline import measure_baselines
-from striate.data.cache import write_atomically
+from striate.data.cache import write_in_run
 from striate.data.packed import PreparedImages
-from striate.errors import RunError, StriateError
+from striate.errors import StriateError
 from striate.evaluation.label_errors import PIXEL_SIDE, pixel_rows
 
 BASELINES_FILE = "baselines.json"
@@ -44,14 +44,14 @@ def write_baselines(
         side = _side(packed, fitted)
         most = max(100, _MOST_PIXELS // (side * side * (1 if packed.is_grey else packed.channels)))
         chosen = np.sort(draw.permutation(fitted)[:most])
-        judged = np.sort(draw.permutation(asked)[:_MOST_ASKED])
-        rows = pixel_rows(packed, np.concatenate([chosen, judged]), side)
+        shown = np.sort(draw.permutation(asked)[:_MOST_ASKED])
+        rows = pixel_rows(packed, np.concatenate([chosen, shown]), side)
         found = measure_baselines(
             rows[: len(chosen)],
             labels[chosen],
             np.arange(len(chosen)),
             rows[len(chosen) :],
-            labels[judged],
+            labels[shown],
             class_names,
             kinds=KINDS,
             seed=seed,
@@ -59,17 +59,14 @@ def write_baselines(
         panel |= {
             "pixel_side": side,
             "num_fitted": len(chosen),
-            "num_images": len(judged),
+            "num_images": len(shown),
             "is_part": len(chosen) < len(fitted),
             "baselines": [asdict(each) for each in found.baselines],
         }
     except (StriateError, ValueError) as error:
         panel["notice"] = (str(error).splitlines() or ["?"])[0]
     panel["seconds"] = round(time.perf_counter() - began_at, 2)
-    try:
-        write_atomically(run_dir / BASELINES_FILE, json.dumps(panel, indent=1).encode())
-    except OSError as error:
-        raise RunError(f"{run_dir / BASELINES_FILE} cannot be written: {error.strerror}; free some space") from None
+    write_in_run(run_dir / BASELINES_FILE, json.dumps(panel, indent=1).encode())
     return panel
 
 

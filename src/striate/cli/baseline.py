@@ -56,7 +56,7 @@ def baseline(
 ) -> None:
     """Measure what a source gives without a network.
 
-    Majority class, nearest neighbours, linear SVM and softmax regression, judged where a network would be. Of a run, its own accuracy
+    Majority class, nearest neighbours, linear SVM and softmax regression, evaluated where a network would be. Of a run, its own accuracy
     on the same images stands beside them.
 
     Example: striate baseline photos/ --save linear.safetensors

@@ -215,7 +215,7 @@ def _show_findings(checks: "DataChecks") -> None:
 
 
 def shortcut_words(shortcut: "Shortcut") -> str:
-    """ "JPEG quality alone: 99.10 % (95 % interval ...), always the commonest class 20.00 %"."""
+    """A shortcut in one line, beside what always the commonest class would reach."""
     low, high = shortcut.interval
     return (
         f"{shortcut.what} alone: {100 * shortcut.accuracy:.1f} % right (95 % interval {100 * low:.1f} to {100 * high:.1f} %), "

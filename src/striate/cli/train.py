@@ -184,7 +184,7 @@ def train(
         _option("--schedule", OPTIMISING, "How the rate moves.", "constant|step|plateau|linear|cosine|one_cycle"),
     ] = None,
     warmup: Annotated[
-        float | None, _option("--warmup", OPTIMISING, "Share of the run in which the rate rises.")
+        float | None, _option("--warmup", OPTIMISING, "Fraction of the run in which the rate rises.")
     ] = None,
     loss: Annotated[
         str | None,
@@ -206,7 +206,7 @@ def train(
         int | None, _option("--accumulate-steps", OPTIMISING, "Batches summed into one update.")
     ] = None,
     ema_decay: Annotated[
-        float | None, _option("--ema-decay", OPTIMISING, "Keep and judge a moving average of the weights.")
+        float | None, _option("--ema-decay", OPTIMISING, "Keep and evaluate a moving average of the weights.")
     ] = None,
     precision: Annotated[str | None, _option("--precision", SPEED, "Arithmetic.", "float32|bfloat16|float16")] = None,
     channels_last: Annotated[

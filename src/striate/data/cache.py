@@ -11,6 +11,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
+from striate.errors import RunError
+
 
 def cache_dir() -> Path:
     """The cache folder: $STRIATE_CACHE, else $XDG_CACHE_HOME/striate, else ~/.cache/striate. It is not created here.
@@ -74,6 +76,14 @@ def writing_atomically(path: Path) -> Iterator[BinaryIO]:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def write_in_run(path: Path, content: bytes) -> None:
+    """Write a file of a run folder as `write_atomically` does. RunError in one line where it cannot be written."""
+    try:
+        write_atomically(path, content)
+    except OSError as error:
+        raise RunError(f"{path} cannot be written: {error.strerror or error}; free some space") from None
 
 
 def make_folder(folder: Path) -> None:

@@ -99,7 +99,7 @@ def _own_splits(dataset: Dataset, usable: np.ndarray, notices: list[str]) -> np.
 
 
 def _leave_out_leaks(dataset: Dataset, copies: np.ndarray, assigned: np.ndarray, notices: list[str]) -> None:
-    """Take out of `assigned` what is also in the split that judges it, and note it."""
+    """Take out of `assigned` what is also in the split that evaluates it, and note it."""
     for kept, left in ((_TEST, _VALIDATION), (_TEST, _TRAIN), (_VALIDATION, _TRAIN)):
         leaks = (assigned == left) & np.isin(copies, copies[assigned == kept])
         if leaks.any():
@@ -209,7 +209,7 @@ def _check_classes(dataset: Dataset, usable: np.ndarray, least_classes: int) -> 
 
 
 def _check_training(dataset: Dataset, assigned: np.ndarray) -> None:
-    """Raise DataError where a class is to be judged that was never trained on."""
+    """Raise DataError where a class is to be evaluated that was never trained on."""
     for split in (_TEST, _VALIDATION):
         lacking = np.setdiff1d(dataset.labels[assigned == split], dataset.labels[assigned == _TRAIN])
         if len(lacking):

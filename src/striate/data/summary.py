@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from striate.data.checks.sketch import ImageSketch, sketch_image
+from striate.data.checks.image_statistics import ImageStatistics, image_statistics
 from striate.data.dataset import NO_SPLIT, SPLITS, Dataset
 from striate.data.decoding import MAX_PIXELS, ImageFacts, decode_picture, image_facts
 from striate.data.hashing import HASH_BYTES, fingerprint, hash_image
@@ -85,12 +85,12 @@ class DataSummary:
 
 @dataclass(frozen=True)
 class _Look:
-    """The outcome of reading one image: facts, or the reason why it cannot be read, and a sketch where one is wanted."""
+    """The outcome of reading one image: facts, or the reason why it cannot be read, and its statistics where they are wanted."""
 
     hash: bytes
     facts: ImageFacts | None
     reason: str
-    sketch: ImageSketch | None = None
+    statistics: ImageStatistics | None = None
 
 
 def summarize(
@@ -99,21 +99,21 @@ def summarize(
     track: Track = track_silently,
     num_workers: int | None = None,
     max_pixels: int = MAX_PIXELS,
-    on_sketch: Callable[[int, ImageSketch | None], None] | None = None,
+    on_statistics: Callable[[int, ImageStatistics | None], None] | None = None,
 ) -> DataSummary:
     """The summary of a scanned source; every image is decoded to the end, in `num_workers` threads, and none is kept.
 
-    `on_sketch` is given the place and the sketch of each image in turn, None for one that cannot be read.
+    `on_statistics` is given the place and the statistics of each image in turn, None for one that cannot be read.
     """
-    wants_sketch = on_sketch is not None
+    wants_statistics = on_statistics is not None
     looks = map_in_order(
-        lambda index: _look(dataset, index, max_pixels, wants_sketch), range(len(dataset)), num_workers=num_workers
+        lambda index: _look(dataset, index, max_pixels, wants_statistics), range(len(dataset)), num_workers=num_workers
     )
     seen = []
     for index, look in enumerate(track(looks, "decoding images", len(dataset))):
-        if on_sketch is not None:
-            on_sketch(index, look.sketch)
-        seen.append(dataclasses.replace(look, sketch=None))
+        if on_statistics is not None:
+            on_statistics(index, look.statistics)
+        seen.append(dataclasses.replace(look, statistics=None))
     hashes = np.array([np.frombuffer(look.hash, dtype=np.uint8) for look in seen]).reshape(-1, HASH_BYTES)
     facts = [look.facts for look in seen if look.facts is not None]
     names = [dataset.images.name(index) for index in range(len(dataset))]
@@ -208,7 +208,7 @@ def _count_images(dataset: Dataset, counts: np.ndarray) -> dict[str, dict[str, i
     return result
 
 
-def _look(dataset: Dataset, index: int, max_pixels: int, wants_sketch: bool) -> _Look:
+def _look(dataset: Dataset, index: int, max_pixels: int, wants_statistics: bool) -> _Look:
     """Read, hash and decode one image."""
     try:
         data = dataset.images.read(index)
@@ -220,7 +220,7 @@ def _look(dataset: Dataset, index: int, max_pixels: int, wants_sketch: bool) -> 
         picture = decode_picture(data, data.shape[-1] if isinstance(data, np.ndarray) else 3, max_pixels=max_pixels)
     except InputError as error:
         return _Look(digest, None, str(error))
-    return _Look(digest, facts, "", sketch_image(data, picture, facts) if wants_sketch else None)
+    return _Look(digest, facts, "", image_statistics(data, picture, facts) if wants_statistics else None)
 
 
 def _count_classes(dataset: Dataset) -> dict[str, dict[str, int]]:

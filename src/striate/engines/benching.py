@@ -16,7 +16,7 @@ from striate.engines.engine import AUTO, EXPORTED, REFERENCE, EngineKind, check_
 from striate.engines.engine_cache import Measured
 from striate.engines.hardware import this_machine
 from striate.engines.measurement import Row
-from striate.engines.measuring import SETTLING, SLOW_NETWORK_S, Plan, measure
+from striate.engines.measuring import CALIBRATING, SLOW_NETWORK_S, Plan, measure
 from striate.engines.quantising import write_int8
 from striate.engines.run_off import run_off
 from striate.engines.samples import Samples, built_in_samples, own_samples
@@ -165,7 +165,7 @@ def _prepare(target: BenchTarget, samples: Samples, kinds: Sequence[EngineKind],
     if any(kind.precision == "int8" for kind in kinds):
         log("quantising to 8 bits on these images")
         try:
-            write_int8(target.engine_cache.onnx_path, target.engine_cache.int8_path, samples.pixels[SETTLING])
+            write_int8(target.engine_cache.onnx_path, target.engine_cache.int8_path, samples.pixels[CALIBRATING])
             target.engine_cache.write_about(target.about)
         except StriateError as error:
             return {"int8": str(error)}

@@ -26,8 +26,8 @@ Memory = Callable[[], int | None]
 """A function that gives the bytes in use where engines compute; None where unknown."""
 WARM_UP_S = 0.3
 """Fresh threads may share a processor for a while, and caches are cold."""
-SETTLING, JUDGING = slice(0, None, 2), slice(1, None, 2)
-"""Which images settle what an engine needs to know beforehand (a gap, ranges of int8), and which judge it."""
+CALIBRATING, HELD_OUT = slice(0, None, 2), slice(1, None, 2)
+"""Which images settle what an engine needs to know beforehand (a gap, ranges of int8), and which it is tested on."""
 REFERENCE_SHARE, COMPARING_SHARE = 0.4, 0.05
 """Fractions of the budget for the reference's predictions and for each float32 engine's, beyond FEWEST_IMAGES: a large network needs
 seconds for ten images, and probabilities within 0.0001 of the reference's show on few whether the arithmetic is the same."""
@@ -117,7 +117,7 @@ def _stretched(plan: Plan, kinds: Sequence[EngineKind], run: ForwardFn, samples:
         if budget_s <= plan.longest_s:
             log(
                 f"the reference takes {image_s:.2f} s an image here: the limit is {budget_s:.0f} s instead of {plan.budget_s:.0f}, "
-                "so that 16 bits can be judged; --budget sets another"
+                "so that 16 bits can be tested; --budget sets another"
             )
             return replace(plan, budget_s=budget_s)
     return plan
@@ -169,7 +169,7 @@ def _measured(
         if kind.precision == "near-ties":
             return _measure_low_margin(kind, open_kind, samples, reference, plan, memory)
         row, engine = _opened(kind, open_kind, max(plan.batch_sizes))
-        part = JUDGING if kind.precision == "int8" else slice(None)  # its ranges were found on the others
+        part = HELD_OUT if kind.precision == "int8" else slice(None)  # its ranges were found on the others
         known = reference if kind == REFERENCE else None
         return _figures(row, engine.run, samples, reference, plan, memory, part, answers=known)
     except StriateError as error:
@@ -198,7 +198,7 @@ def _figures(
     *,
     answers: np.ndarray | None = None,
 ) -> Row:
-    """Timings, agreement on this part of the samples, and accuracy on those that judge, where labels are known.
+    """Timings, agreement on this part of the samples, and accuracy on the held-out ones, where labels are known.
 
     `answers` are the engine's to that part, where they are known already.
     """
@@ -223,16 +223,16 @@ def _figures(
 def _measure_low_margin(
     kind: EngineKind, open_kind: Open, samples: Samples, reference: np.ndarray, plan: Plan, memory: Memory
 ) -> Row:
-    """Every second image settles the gap, with as many as a quarter of them unlike any; the others judge it."""
+    """Every second image settles the gap, with as many as a quarter of them unlike any; it is tested on the others."""
     quick_row, quick = _opened(replace(kind, precision="bfloat16"), open_kind, max(plan.batch_sizes))
     slow_row, slow = _opened(replace(kind, precision="float32"), open_kind, max(plan.batch_sizes))
-    own = samples.pixels[SETTLING]
+    own = samples.pixels[CALIBRATING]
     unlike = unlike_images(own, max(1, len(own) // 4))
     answers = [np.concatenate([_answers(quick.run, part, math.inf)[1] for part in (own, unlike)])]
-    answers.append(np.concatenate([reference[SETTLING], _answers(slow.run, unlike, math.inf)[1]]))
+    answers.append(np.concatenate([reference[CALIBRATING], _answers(slow.run, unlike, math.inf)[1]]))
     gap = safe_gap(*answers)
     opened = Row(kind, open_s=(quick_row.open_s or 0.0) + (slow_row.open_s or 0.0), gap=gap)
-    return _figures(opened, LowMarginRecompute(quick.run, slow.run, gap), samples, reference, plan, memory, JUDGING)
+    return _figures(opened, LowMarginRecompute(quick.run, slow.run, gap), samples, reference, plan, memory, HELD_OUT)
 
 
 def _measure_compiled(
@@ -266,18 +266,18 @@ def _num_needed(kind: EngineKind) -> int:
 
 
 def _accuracy(answers: np.ndarray, compared: np.ndarray, samples: Samples) -> float | None:
-    """The share of the images that judge which is answered rightly; None where not all of them were answered."""
-    judging = np.arange(len(samples.pixels))[JUDGING]
-    if samples.labels is None or not len(judging) or not np.isin(judging, compared).all():
+    """The fraction of the held-out images whose prediction is correct; None where not all of them were answered."""
+    held_out = np.arange(len(samples.pixels))[HELD_OUT]
+    if samples.labels is None or not len(held_out) or not np.isin(held_out, compared).all():
         return None
-    judged = np.isin(compared, judging)
-    correct = samples.task.correct(answers[judged], samples.labels[compared[judged]])
+    are_held_out = np.isin(compared, held_out)
+    correct = samples.task.correct(answers[are_held_out], samples.labels[compared[are_held_out]])
     return None if correct is None else float(correct.mean())
 
 
 def _answers(run: ForwardFn, pixels: np.ndarray, limit_s: float) -> tuple[np.ndarray, np.ndarray]:
     """Probabilities (n, K) of all images, some at a time, or of those, evenly spread, to which the time suffices; and before
-    them their places, in order. FEWEST_IMAGES are always answered. Images go by pairs, so that whoever is SETTLING or JUDGING among
+    them their places, in order. FEWEST_IMAGES are always answered. Images go by pairs, so that whoever is CALIBRATING or HELD_OUT among
     all is so among these.
     """
     pairs = 2 * np.random.default_rng(0).permutation(len(pixels) // 2)

@@ -246,7 +246,7 @@ def _with_model(model: "Model | str | Path", request: EngineRequest, log: Log) -
         if predictor is not None and (isinstance(model, (str, Path)) or _is_still_right(predictor, target)):
             return predictor
     if request.engine == AUTO and request.precision in (None, "float32"):
-        return _measured_now(target, request, log) or _slow_way(target, request)
+        return _measured_now(target, request, log) or _reference(target, request)
     return _unmeasured(target, request, log)
 
 
@@ -289,7 +289,7 @@ def _measured_now(target: "BenchTarget", request: EngineRequest, log: Log) -> Pr
     return None if row is None else _reopened(target, row, request, log)
 
 
-def _slow_way(target: "BenchTarget", request: EngineRequest) -> Predictor:
+def _reference(target: "BenchTarget", request: EngineRequest) -> Predictor:
     on_gpu = "" if target.model.device.type == "cpu" else " --device cuda"
     hint = (
         f"; striate bench MODEL{on_gpu} measures what is faster"

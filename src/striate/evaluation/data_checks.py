@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 
 from striate.data.checks.flaws import flaws
+from striate.data.checks.image_statistics import SIDE, ImageStatistics
 from striate.data.checks.near_duplicates import NearPair, grouped, near_pairs
 from striate.data.checks.shortcuts import Shortcut, find_shortcuts
-from striate.data.checks.sketch import SIDE, ImageSketch
 from striate.data.dataset import Dataset
 from striate.data.decoding import MAX_PIXELS
 from striate.data.summary import DataSummary, summarize
@@ -25,7 +25,8 @@ class DataChecks:
 
     `near_duplicates` are groups of images that are one another resized, encoded anew, turned, mirrored, brightened or cropped a little,
     byte-identical ones (in `summary.copies`) aside; `near_leaks` are those in several splits, `near_conflicts` those of several classes.
-    `image_flaws`: kind -> images. `imbalance` is the size of the largest class by that of the smallest that has images.
+    `image_flaws`: kind -> images. `imbalance` is the size of the largest class by that of the smallest that has images. Where images have
+    many objects, or a class for each pixel, there are no conflicts and shortcuts, and `imbalance` is 1.
     """
 
     summary: DataSummary
@@ -53,29 +54,31 @@ class DataChecks:
 
 def check_data(dataset: Dataset, *, track: Track = track_silently, max_pixels: int = MAX_PIXELS) -> DataChecks:
     """Decode every image once, and look for all of it. What is kept of an image are some 1,200 bytes."""
-    sketches: list[ImageSketch | None] = []
+    statistics: list[ImageStatistics | None] = []
     summary = summarize(
-        dataset, track=track, max_pixels=max_pixels, on_sketch=lambda _, sketch: sketches.append(sketch)
+        dataset, track=track, max_pixels=max_pixels, on_statistics=lambda _, each: statistics.append(each)
     )
     names = [dataset.images.name(index) for index in range(len(dataset))]
     blank = np.zeros((SIDE, SIDE), np.uint8)
-    pairs = near_pairs(np.stack([blank if sketch is None else sketch.grey for sketch in sketches]))
+    pairs = near_pairs(np.stack([blank if each is None else each.grey for each in statistics]))
     groups = _near_groups(pairs, names, summary)
 
     def named(chosen: list[list[int]]) -> tuple[tuple[str, ...], ...]:
         return tuple(tuple(names[place] for place in group) for group in chosen)
 
-    counts = np.bincount(dataset.labels[dataset.labels >= 0], minlength=1)
+    has_one_class = dataset.objects is None and dataset.masks is None
+    labels = dataset.labels if has_one_class else np.zeros(len(dataset), np.int64)
+    counts = np.bincount(labels, minlength=1)
     counts = counts[counts > 0]
     return DataChecks(
         summary=summary,
         near_duplicates=named(groups),
         near_leaks=named([group for group in groups if len(np.unique(dataset.given_splits[group])) > 1]),
-        near_conflicts=named([group for group in groups if len(np.unique(dataset.labels[group])) > 1]),
+        near_conflicts=named([group for group in groups if len(np.unique(labels[group])) > 1]),
         image_flaws={
-            kind: tuple(names[place] for place in places) for kind, places in flaws(sketches).items() if places
+            kind: tuple(names[place] for place in places) for kind, places in flaws(statistics).items() if places
         },
-        shortcuts=tuple(find_shortcuts(sketches, names, dataset.labels, wilson_interval)),
+        shortcuts=tuple(find_shortcuts(statistics, names, labels, wilson_interval)),
         imbalance=float(counts.max() / counts.min()) if len(counts) else 1.0,
     )
 

@@ -112,7 +112,7 @@ def find_label_errors(
     indices = np.flatnonzero(packed.usable)
     labels = data.dataset.labels[indices]
     groups = np.unique(data.hashes[indices], axis=0, return_inverse=True)[1].reshape(-1)
-    kept, notices = _judgeable(data.dataset, labels, groups)
+    kept, notices = _comparable(data.dataset, labels, groups)
     indices, labels, groups = indices[kept], labels[kept], groups[kept]
     notices += _notice_of_training(data.fingerprint, model)
     for line in notices:
@@ -181,7 +181,7 @@ def thumbnail(packed: PreparedImages, index: int, longest_px: int = _THUMBNAIL_P
     return np.repeat(reduced, 3, axis=2) if reduced.shape[2] == 1 else reduced[..., :3]
 
 
-def _judgeable(dataset: Dataset, labels: np.ndarray, groups: np.ndarray) -> tuple[np.ndarray, list[str]]:
+def _comparable(dataset: Dataset, labels: np.ndarray, groups: np.ndarray) -> tuple[np.ndarray, list[str]]:
     """(n,) bool: images of classes with two different images or more, and a line on the other classes. DataError without two such."""
     counts = np.zeros(len(dataset.class_names), np.int64)
     pairs = np.unique(np.stack([labels, groups]), axis=1)

@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from striate.data.cache import write_atomically
+from striate.data.cache import write_in_run
 from striate.data.packed import PreparedImages
 from striate.data.preprocessing import Preprocessing, crop_center
 from striate.errors import RunError, StriateError
@@ -63,17 +63,14 @@ def write_inside(
         "units": lambda: _units(seen, sample),
         "sanity": lambda: _sanity(seen, sample),
     }
-    try:
-        for name, make in parts.items():
-            try:
-                panel[name] = make()
-            except (StriateError, RuntimeError) as error:
-                panel["notices"].append(f"{name.replace('_', ' ')}: {(str(error).splitlines() or ['?'])[0]}")
-        write_atomically(
-            run_dir / INSIDE_FILE, json.dumps(panel, ensure_ascii=False, indent=1).encode("utf-8", "replace")
-        )
-    except OSError as error:
-        raise RunError(f"{run_dir / INSIDE_FOLDER} cannot be written: {error.strerror}; free some space") from None
+    for name, make in parts.items():
+        try:
+            panel[name] = make()
+        except (StriateError, RuntimeError) as error:
+            if isinstance(error, RunError):  # the disk, and no fault of the network
+                raise
+            panel["notices"].append(f"{name.replace('_', ' ')}: {(str(error).splitlines() or ['?'])[0]}")
+    write_in_run(run_dir / INSIDE_FILE, json.dumps(panel, ensure_ascii=False, indent=1).encode("utf-8", "replace"))
     return panel
 
 
@@ -103,7 +100,7 @@ class _Seen:
         return self.preprocessing.normalize(stacked.permute(0, 3, 1, 2).to(self.device))
 
     def write(self, name: str, picture: np.ndarray) -> str:
-        write_atomically(self.folder / name, to_png(Image.fromarray(picture)))
+        write_in_run(self.folder / name, to_png(Image.fromarray(picture)))
         return f"{INSIDE_FOLDER}/{name}"
 
 

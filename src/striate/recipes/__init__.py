@@ -1,1 +1,1 @@
-"""Whole runs: what is chosen, prepared, trained, judged and reported."""
+"""Whole runs: what is chosen, prepared, trained, evaluated and reported."""

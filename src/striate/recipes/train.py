@@ -1,4 +1,4 @@
-"""A whole run: from a source to a trained, judged and reported model in one folder."""
+"""A whole run: from a source to a trained, evaluated and reported model in one folder."""
 
 import dataclasses
 import platform
@@ -52,6 +52,7 @@ from striate.recipes.run_folder import (
 from striate.recipes.run_lock import locking_run
 from striate.reports.report import write_report
 from striate.robustness.run_panel import write_robustness
+from striate.tasks.catalogue import TASKS
 from striate.tasks.classification.logits import Tempered, tempered
 from striate.tasks.classification.task import Classification
 from striate.tasks.model import task_of
@@ -139,7 +140,7 @@ def train(
     progress: bool | None = None,
     evaluate_best: bool = True,
 ) -> Run:
-    """Train a classifier on a source and judge it; what `choices` leaves open is decided by the data.
+    """Train on a source and evaluate; what `choices` leaves open is decided by the data.
 
     Makes the folder `run` (by default runs/SOURCE-NETWORK-NUMBER) with run.json, metrics.jsonl, model.safetensors (the
     best epoch by validation), checkpoint/, events/ and report.html. With `measure` a long run first
@@ -147,7 +148,7 @@ def train(
     the pixels fools the network, in at most a tenth of the training time or half a second. Without `evaluate_best`
     the run ends with its best weights and nothing looks at the test part. `device` is auto, cpu, cuda or mps.
     Called in every process that torchrun started, the processes share each batch and do together what one would do; the first writes,
-    tells and judges, and the others' Run has no figures. `shard_weights` shares out the weights as well.
+    logs and evaluates, and the others' Run has no figures. `shard_weights` shares out the weights as well.
     Without an `observer` a bar shows how far the run is, where standard error is a terminal or in a notebook; `progress` says so
     outright. `network` is a network of your own in place of one that `choices` names: a function or class that takes `num_classes` (and
     `in_channels`, where it has that parameter), or a module, of which a copy is trained; `head` names its last layer as in
@@ -419,7 +420,7 @@ def _entry_again(
         in_channels=config["in_channels"],
         sizes=[size],
         seed=recipe.seed,
-        gives_maps=recipe.task == "segmentation",
+        gives_maps=TASKS[recipe.task].labels_pixels,
     )
 
 
@@ -473,7 +474,7 @@ def _run(
     is_resumed: bool,
     run_checks: bool,
 ) -> Run:
-    """Train from wherever the folder stands, then judge the best epoch and write the report."""
+    """Train from wherever the folder stands, then evaluate the best epoch and write the report."""
     keeper = _Keeper(run_dir, described, prepared)
     observers = Observers([keeper, TensorBoardWriter(run_dir / "events"), observer])
     loader = _loader(prepared)
@@ -500,7 +501,7 @@ def _run(
             with suppress(RunError):  # what failed may be the disk itself
                 keeper.write(status="failed", failure=str(error))
         raise
-    if not fabric.is_global_zero:  # the first process judges and reports
+    if not fabric.is_global_zero:  # the first process evaluates and reports
         return Run(run_dir, result.status)
     best = None if result.best is None else asdict(result.best)
     keeper.write(status=result.status, elapsed_s=result.elapsed_s, best=best)
@@ -509,7 +510,7 @@ def _run(
     if not described.get("evaluates", True):
         keeper.write(status="finished")
         return Run(run_dir, "finished")
-    keeper.write(status="judging")
+    keeper.write(status="evaluating")
     split, evaluation = _evaluate(run_dir, described, prepared, fabric, access)
     keeper.write(status="finished")
     write_report(run_dir)

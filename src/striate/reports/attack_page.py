@@ -11,10 +11,8 @@ from markupsafe import Markup
 from PIL import Image
 from torch import Tensor
 
-from striate.data.cache import write_atomically
-from striate.errors import InputError
 from striate.reports.figures import robustness_curve
-from striate.reports.page import page_environment
+from striate.reports.page import page_environment, write_page
 from striate.robustness.outcome import AttackOutcome
 from striate.version import __version__
 
@@ -26,12 +24,7 @@ _SMALLEST_SIDE = 96
 
 def write_attack_page(outcome: AttackOutcome, path: str | Path, *, model: str = "") -> Path:
     """Write the page to `path`, replacing what is there, and give the path. InputError where it cannot be written."""
-    path = Path(path)
-    try:
-        write_atomically(path, attack_page(outcome, model=model).encode("utf-8", "replace"))
-    except OSError as error:
-        raise InputError(f"{path} cannot be written: {error.strerror}") from None
-    return path
+    return write_page(path, attack_page(outcome, model=model))
 
 
 def attack_page(outcome: AttackOutcome, *, model: str = "") -> str:

@@ -7,10 +7,8 @@ import numpy as np
 
 from striate.baselines.baseline import Baselines
 from striate.baselines.linear_model import LINEAR, weight_images
-from striate.data.cache import write_atomically
-from striate.errors import InputError
 from striate.reports.label_errors_page import jpeg_address
-from striate.reports.page import page_environment
+from striate.reports.page import page_environment, write_page
 from striate.version import __version__
 
 _MOST_TILES = 40
@@ -29,12 +27,7 @@ def baseline_page(found: Baselines) -> str:
 
 def write_baseline_page(found: Baselines, path: str | Path) -> Path:
     """Write the page, replacing what is there, and give its path. InputError where it cannot be written."""
-    path = Path(path)
-    try:
-        write_atomically(path, baseline_page(found).encode("utf-8", "replace"))
-    except OSError as error:
-        raise InputError(f"{path} cannot be written: {error.strerror}; write it elsewhere") from None
-    return path
+    return write_page(path, baseline_page(found))
 
 
 def _tiles(found: Baselines) -> list[dict[str, Any]]:

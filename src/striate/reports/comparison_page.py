@@ -2,11 +2,9 @@
 
 from pathlib import Path
 
-from striate.data.cache import write_atomically
-from striate.errors import InputError
 from striate.evaluation.comparison import Comparison
 from striate.reports.label_errors_page import jpeg_address
-from striate.reports.page import page_environment
+from striate.reports.page import page_environment, write_page
 from striate.version import __version__
 
 MOST_GROUPS = 40
@@ -33,9 +31,4 @@ def comparison_page(found: Comparison) -> str:
 
 def write_comparison_page(found: Comparison, path: str | Path) -> Path:
     """Write the page, replacing what is there, and give its path. InputError where it cannot be written."""
-    path = Path(path)
-    try:
-        write_atomically(path, comparison_page(found).encode("utf-8", "replace"))
-    except OSError as error:
-        raise InputError(f"{path} cannot be written: {error.strerror}; write it elsewhere") from None
-    return path
+    return write_page(path, comparison_page(found))

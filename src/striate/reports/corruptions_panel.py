@@ -9,8 +9,7 @@ import numpy as np
 from markupsafe import Markup
 from PIL import Image
 
-from striate.data.cache import write_atomically
-from striate.errors import RunError
+from striate.data.cache import write_in_run
 from striate.evaluation.corrupted import CorruptedEvaluation
 from striate.reports import figures
 
@@ -21,14 +20,11 @@ _TILE_PX = 128
 def write_corruptions(run_dir: Path, found: CorruptedEvaluation) -> None:
     """Write the figures to `corruptions.json` and the examples as PNGs into a run folder. RunError where that cannot be."""
     values = found.to_json()
-    try:
-        for name, image in found.examples.items():
-            picture = f"{EXAMPLES_FOLDER}/{name.replace(' ', '_')}.png"
-            write_atomically(run_dir / picture, _png(image))
-            values.setdefault("examples", []).append({"name": name.replace("_", " "), "picture": picture})
-        write_atomically(run_dir / CORRUPTIONS_FILE, json.dumps(values, indent=1).encode())
-    except OSError as error:
-        raise RunError(f"{run_dir / CORRUPTIONS_FILE} cannot be written: {error.strerror}; free some space") from None
+    for name, image in found.examples.items():
+        picture = f"{EXAMPLES_FOLDER}/{name.replace(' ', '_')}.png"
+        write_in_run(run_dir / picture, _png(image))
+        values.setdefault("examples", []).append({"name": name.replace("_", " "), "picture": picture})
+    write_in_run(run_dir / CORRUPTIONS_FILE, json.dumps(values, indent=1).encode())
 
 
 def corruption_values(panel: dict[str, Any]) -> dict[str, Any]:

@@ -5,13 +5,12 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from striate.data.cache import write_atomically
 from striate.data.dataset import Dataset
 from striate.data.decoding import MAX_PIXELS, decode_image
 from striate.errors import InputError
 from striate.evaluation.data_checks import DataChecks
 from striate.reports.label_errors_page import jpeg_address
-from striate.reports.page import page_environment
+from striate.reports.page import page_environment, write_page
 from striate.version import __version__
 
 _MOST_GROUPS, _MOST_IN_GROUP, _THUMBNAIL_PX = 60, 4, 160
@@ -61,12 +60,7 @@ def data_page(checks: DataChecks, dataset: Dataset, *, max_pixels: int = MAX_PIX
 
 def write_data_page(checks: DataChecks, dataset: Dataset, path: str | Path, *, max_pixels: int = MAX_PIXELS) -> Path:
     """Write the page, replacing what is there, and give its path. InputError where it cannot be written."""
-    path = Path(path)
-    try:
-        write_atomically(path, data_page(checks, dataset, max_pixels=max_pixels).encode("utf-8", "replace"))
-    except OSError as error:
-        raise InputError(f"{path} cannot be written: {error.strerror}; write it elsewhere") from None
-    return path
+    return write_page(path, data_page(checks, dataset, max_pixels=max_pixels))
 
 
 def _facts(dataset: Dataset, place: int) -> dict[str, str]:

@@ -10,10 +10,8 @@ import numpy as np
 from markupsafe import Markup
 from PIL import Image
 
-from striate.data.cache import write_atomically
-from striate.errors import InputError
 from striate.printable import printable
-from striate.reports.page import page_environment
+from striate.reports.page import page_environment, write_page
 
 _COLUMNS = 64
 _NAMES = {"tsne": "t-SNE", "pca": "principal components"}
@@ -46,11 +44,7 @@ def write_feature_map(
         .get_template("feature_map.html.jinja")
         .render(title=printable(title), data=Markup(script), sprite=_sprite(thumbnails), num_images=len(names))
     )
-    try:
-        write_atomically(path, page.encode("utf-8", "replace"))
-    except OSError as error:
-        raise InputError(f"{path} cannot be written: {error.strerror or error}") from None
-    return path
+    return write_page(path, page)
 
 
 def _sprite(thumbnails: np.ndarray) -> str:

@@ -8,11 +8,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from striate.data.cache import write_atomically
-from striate.errors import InputError
 from striate.evaluation.label_errors import LabelErrors
 from striate.printable import spreadsheet_cell
-from striate.reports.page import page_environment
+from striate.reports.page import page_environment, write_page
 from striate.version import __version__
 
 COLUMNS = ("path", "label", "given", "suggested", "self_confidence", "suggested_probability", "is_confident", "split")
@@ -45,12 +43,12 @@ def label_errors_table(found: LabelErrors) -> str:
 
 def write_label_errors_page(found: LabelErrors, path: str | Path) -> Path:
     """Write the page, replacing what is there, and give its path. InputError where it cannot be written."""
-    return _write(path, label_errors_page(found))
+    return write_page(path, label_errors_page(found))
 
 
 def write_label_errors_table(found: LabelErrors, path: str | Path) -> Path:
     """Write the table, replacing what is there, and give its path. InputError where it cannot be written."""
-    return _write(path, label_errors_table(found))
+    return write_page(path, label_errors_table(found))
 
 
 def jpeg_address(pixels: np.ndarray) -> str:
@@ -58,12 +56,3 @@ def jpeg_address(pixels: np.ndarray) -> str:
     data = io.BytesIO()
     Image.fromarray(np.ascontiguousarray(pixels)).save(data, "jpeg", quality=80)
     return "data:image/jpeg;base64," + base64.b64encode(data.getvalue()).decode()
-
-
-def _write(path: str | Path, text: str) -> Path:
-    path = Path(path)
-    try:
-        write_atomically(path, text.encode("utf-8", "replace"))
-    except OSError as error:
-        raise InputError(f"{path} cannot be written: {error.strerror}; write it elsewhere") from None
-    return path

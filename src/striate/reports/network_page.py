@@ -11,12 +11,10 @@ from typing import Any
 
 from markupsafe import Markup
 
-from striate.data.cache import write_atomically
-from striate.errors import InputError
 from striate.inspection.layers import CallDescription, LayerDescription, NetworkDescription
 from striate.printable import printable
 from striate.reports.graph_layout import BOX_WIDTH, IMAGE, lay_out
-from striate.reports.page import page_environment
+from striate.reports.page import page_environment, write_page
 from striate.reports.units import short_count, short_size
 from striate.version import __version__
 
@@ -61,12 +59,7 @@ def write_network_page(description: NetworkDescription, path: str | Path, *, nam
 
     `name` heads the page; the class of the network does without.
     """
-    path = Path(path)
-    try:
-        write_atomically(path, network_page(description, name=name).encode("utf-8", "replace"))
-    except OSError as error:
-        raise InputError(f"{path} cannot be written: {error.strerror}") from None
-    return path
+    return write_page(path, network_page(description, name=name))
 
 
 def network_page(description: NetworkDescription, *, name: str | None = None) -> str:

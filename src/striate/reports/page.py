@@ -1,11 +1,14 @@
 """The one way in which pages are made from templates: escaped, without control characters, no name forgotten."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from striate.data.cache import write_atomically
+from striate.errors import InputError
 from striate.printable import printable
 
 
@@ -30,3 +33,13 @@ def page_environment(filters: dict[str, Callable[..., Any]], *, keep_newlines: b
     )
     environment.filters |= filters
     return environment
+
+
+def write_page(path: str | Path, text: str) -> Path:
+    """Write a page, or a table beside one, replacing what is there, and give its path. InputError where it cannot be written."""
+    path = Path(path)
+    try:
+        write_atomically(path, text.encode("utf-8", "replace"))
+    except OSError as error:
+        raise InputError(f"{path} cannot be written: {error.strerror or error}; write it elsewhere") from None
+    return path

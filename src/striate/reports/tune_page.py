@@ -3,9 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from striate.data.cache import write_atomically
-from striate.errors import InputError
-from striate.reports.page import page_environment
+from striate.reports.page import page_environment, write_page
 from striate.version import __version__
 
 
@@ -27,9 +25,4 @@ def tune_page(found: dict[str, Any]) -> str:
 
 def write_tune_page(found: dict[str, Any], path: str | Path) -> Path:
     """Write the page, replacing what is there, and give its path. InputError where it cannot be written."""
-    path = Path(path)
-    try:
-        write_atomically(path, tune_page(found).encode("utf-8", "replace"))
-    except OSError as error:
-        raise InputError(f"{path} cannot be written: {error.strerror}; write it elsewhere") from None
-    return path
+    return write_page(path, tune_page(found))

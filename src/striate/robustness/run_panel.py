@@ -9,11 +9,11 @@ import numpy as np
 import torch
 from torch import nn
 
-from striate.data.cache import write_atomically
+from striate.data.cache import write_in_run
 from striate.data.packed import PreparedImages
 from striate.data.preprocessing import Preprocessing
 from striate.data.sampling import read_batch
-from striate.errors import RunError, StriateError
+from striate.errors import StriateError
 from striate.progress import Track, track_silently
 from striate.robustness.clean import clean_outputs
 from striate.robustness.pgd import pgd
@@ -64,10 +64,7 @@ def write_robustness(
     except (StriateError, RuntimeError) as error:
         panel["notice"] = (str(error).splitlines() or ["?"])[0]
     panel["seconds"] = round(time.perf_counter() - began_at, 2)
-    try:
-        write_atomically(run_dir / ROBUSTNESS_FILE, json.dumps(panel, indent=1).encode())
-    except OSError as error:
-        raise RunError(f"{run_dir / ROBUSTNESS_FILE} cannot be written: {error.strerror}; free some space") from None
+    write_in_run(run_dir / ROBUSTNESS_FILE, json.dumps(panel, indent=1).encode())
     return panel
 
 

@@ -314,7 +314,7 @@ def _is_about_as_large(entry: Entry, state: Mapping[str, Tensor], counts: tuple[
     """Whether the weights may be those of `entry` by their number, which is quicker to tell than by building it.
 
     Only the first and last layer are known to grow with the counts, and buffers are no parameters, so near is enough;
-    auxiliary heads, which published weights may lack, are not judged at all.
+    auxiliary heads, which published weights may lack, are left aside.
     """
     if entry.auxiliary_heads:
         return True

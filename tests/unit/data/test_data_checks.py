@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
+from striate.data.checks.image_statistics import image_statistics, name_pattern
 from striate.data.checks.near_duplicates import (
     ORIENTATIONS,
     NearPair,
@@ -19,7 +20,6 @@ from striate.data.checks.near_duplicates import (
     turned_pixels,
 )
 from striate.data.checks.shortcuts import find_shortcuts
-from striate.data.checks.sketch import name_pattern, sketch_image
 from striate.data.decoding import image_facts
 from striate.data.readers.sources import open_source
 from striate.evaluation.data_checks import check_data
@@ -105,8 +105,8 @@ def test_crops_are_found_mostly(shared_data):
             image = opened.convert("RGB")
         left, top = rng.random(2) * 0.1 * (image.width, image.height)
         part = image.crop((int(left), int(top), int(left + 0.9 * image.width), int(top + 0.9 * image.height)))
-        greys.append(sketch_image(data, image, image_facts(data)).grey)
-        cut.append(sketch_image(data, part, image_facts(data)).grey)
+        greys.append(image_statistics(data, image, image_facts(data)).grey)
+        cut.append(image_statistics(data, part, image_facts(data)).grey)
     found = {(pair.first, pair.second) for pair in near_pairs(np.stack(greys + cut))}
     assert sum((place, 60 + place) in found for place in range(60)) >= 42
     assert all(second - first == 60 for first, second in found)
@@ -158,13 +158,13 @@ def test_a_planted_shortcut_is_reported_and_a_clean_set_has_none(tmp_path):
     assert found["JPEG quality"].accuracy == 1
     assert found["JPEG quality"].majority == 0.5
     assert set(found) <= {"JPEG quality", "bytes a pixel"}
-    sketches = []
+    statistics = []
     for number in range(60):
         data = (tmp_path / f"{number}.jpg").read_bytes()
         with Image.open(io.BytesIO(data)) as image:
-            sketches.append(sketch_image(data, image, image_facts(data)))
+            statistics.append(image_statistics(data, image, image_facts(data)))
     shuffled = rng.permutation(np.arange(60) % 2)
-    assert find_shortcuts(sketches, [f"{number}.jpg" for number in range(60)], shuffled, wilson_interval) == []
+    assert find_shortcuts(statistics, [f"{number}.jpg" for number in range(60)], shuffled, wilson_interval) == []
 
 
 def test_patterns_of_names():
@@ -184,3 +184,30 @@ def test_the_page_is_self_contained_and_escapes_names(tmp_path):
     assert page.count("data:image/jpeg;base64,") == 4  # in both sections
     assert "<b>x" not in page
     assert "http" not in page.replace("http-equiv", "")
+
+
+def test_shortcuts_are_told_where_one_class_is_common_and_for_colours(tmp_path):
+    """250 of 300 images are dogs, on green; cats on red: saved mistakes count, not points above the commonest class."""
+    rng = np.random.default_rng(1)
+    for number in range(300):
+        name = "cat" if number % 6 == 0 else "dog"
+        pixels = rng.integers(0, 100, (24, 24, 3), np.uint8)
+        pixels[..., 0 if name == "cat" else 1] += 150
+        (tmp_path / name).mkdir(exist_ok=True)
+        Image.fromarray(pixels).save(tmp_path / name / f"{number}.png")
+    found = {each.what: each for each in check_data(open_source(str(tmp_path))).shortcuts}
+    assert found["mean colour"].accuracy == 1
+    assert found["mean colour"].majority == pytest.approx(5 / 6)
+
+
+def test_images_with_many_objects_have_no_class_of_their_own_to_conflict_or_be_told(tmp_path):
+    rng = np.random.default_rng(0)
+    image = rng.integers(0, 256, (64, 64, 3), np.uint8).repeat(2, 0).repeat(2, 1)
+    Image.fromarray(image).save(tmp_path / "one.png")
+    Image.fromarray(image).resize((96, 96)).save(tmp_path / "two.png")
+    (tmp_path / "boxes.csv").write_text(
+        "path,label,x1,y1,x2,y2\none.png,cat,1,1,90,90\none.png,dog,2,2,20,20\ntwo.png,dog,1,1,60,60\n"
+    )
+    checks = check_data(open_source(str(tmp_path / "boxes.csv")))
+    assert checks.near_duplicates == (("one.png", "two.png"),)
+    assert (checks.near_conflicts, checks.shortcuts, checks.imbalance) == ((), (), 1.0)

@@ -127,10 +127,10 @@ def test_a_slow_network_is_compared_on_fewer_images_and_leaves_time_for_the_engi
         (0.05, 500, True, 500, 0),  # 90 s are enough
         (0.2, 300, True, 256, 1),  # enough for one of the two
         (0.2, 100, True, 100, 0),
-        (0.2, 500, False, 192, 0),  # built-in photos never judge 16 bits
+        (0.2, 500, False, 192, 0),  # built-in photos never test 16 bits
     ],
 )
-def test_a_slow_network_gets_the_time_to_judge_16_bits(monkeypatch, image_s, num_images, is_own, num_compared, told):
+def test_a_slow_network_gets_the_time_to_test_16_bits(monkeypatch, image_s, num_images, is_own, num_compared, told):
     bfloat16, ties = (dataclasses.replace(NEAR_TIES, precision=name) for name in ("bfloat16", "near-ties"))
     runs, _ = slow_clock(monkeypatch, {REFERENCE: image_s, bfloat16: 0.01})
     lines: list[str] = []
@@ -139,7 +139,7 @@ def test_a_slow_network_gets_the_time_to_judge_16_bits(monkeypatch, image_s, num
     kinds = (REFERENCE, bfloat16, ties)
     rows = measure(kinds, opener(runs), given, plan, why_not=lambda _: None, log=lines.append)
     assert rows[0].agreement.num_images == num_compared
-    assert sum("instead of 90, so that 16 bits can be judged" in line for line in lines) == told
+    assert sum("instead of 90, so that 16 bits can be tested" in line for line in lines) == told
     assert sum("comparing on" in line for line in lines) == (num_compared < num_images)
 
 
@@ -154,13 +154,13 @@ def test_without_engines_in_16_bits_a_slow_network_gets_no_more_time(monkeypatch
 
 
 @pytest.mark.parametrize("num_images", [200, 201])
-def test_a_part_of_the_images_is_spread_and_keeps_those_that_settle_apart_from_those_that_judge(num_images):
+def test_a_part_of_the_images_is_spread_and_keeps_those_that_calibrate_apart_from_those_held_out(num_images):
     values = np.arange(num_images, dtype=np.uint8).reshape(-1, 1, 1, 1)
     places, answers = measuring._answers(brightness, values, 0.0)
     assert len(places) == measuring.FEWEST_IMAGES
     assert np.array_equal(answers, brightness(values[places]))
-    assert (places[measuring.SETTLING] % 2 == 0).all()
-    assert (places[measuring.JUDGING] % 2 == 1).all()
+    assert (places[measuring.CALIBRATING] % 2 == 0).all()
+    assert (places[measuring.HELD_OUT] % 2 == 1).all()
     assert all(np.histogram(places, 4, (0, num_images))[0] >= 8)
     places, answers = measuring._answers(brightness, values, 100.0)
     assert np.array_equal(places, np.arange(num_images))
@@ -198,7 +198,7 @@ def test_a_compilation_that_would_not_fit_is_not_begun():
     assert "--budget" in rows[1].problem
 
 
-def test_near_ties_are_settled_on_half_of_the_images_and_judged_on_the_others():
+def test_near_ties_are_settled_on_half_of_the_images_and_tested_on_the_others():
     """The quick engine's logits are off by 0.2 against each other, on every image: twice that is the gap."""
     computed_again = []
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from striate.data.checks.sketch import ImageSketch
+from striate.data.checks.image_statistics import ImageStatistics
 
 BLANK_SPREAD = 2.0
 DARK_FRACTION = BRIGHT_FRACTION = 0.9
@@ -14,8 +14,8 @@ TINY_FACTOR, ODD_ASPECT = 4, 3.0
 _USUAL_FRACTION = 0.95
 
 
-def flaws(sketches: Sequence[ImageSketch | None]) -> dict[str, list[int]]:
-    """Flaw -> places of the images that have it, N sketches, None for an image that cannot be read.
+def flaws(statistics: Sequence[ImageStatistics | None]) -> dict[str, list[int]]:
+    """Flaw -> places of the images that have it, by the statistics of N images, None for one that cannot be read.
 
     blank: standard deviation of grey below 2 of 255. dark, overexposed: nine tenths of the pixels below 16, above 239. blurred: standard
     deviation of the Laplacian below 2.5 with the longer side at 256 pixels, images under 64 pixels aside. tiny: a side less than a
@@ -23,23 +23,23 @@ def flaws(sketches: Sequence[ImageSketch | None]) -> dict[str, list[int]]:
     have where another is usual.
     """
     found: dict[str, list[int]] = {name: [] for name in FLAWS}
-    readable = [(place, sketch) for place, sketch in enumerate(sketches) if sketch is not None]
+    readable = [(place, own) for place, own in enumerate(statistics) if own is not None]
     if not readable:
         return found
-    median_side = float(np.median([min(sketch.facts.height, sketch.facts.width) for _, sketch in readable]))
-    median_ratio = float(np.median([_ratio(sketch) for _, sketch in readable]))
-    (usual_mode, num_usual), *_ = Counter(sketch.facts.mode for _, sketch in readable).most_common(1)
-    for place, sketch in readable:
-        side = min(sketch.facts.height, sketch.facts.width)
-        is_blank = sketch.spread < BLANK_SPREAD
+    median_side = float(np.median([min(own.facts.height, own.facts.width) for _, own in readable]))
+    median_ratio = float(np.median([_ratio(own) for _, own in readable]))
+    (usual_mode, num_usual), *_ = Counter(own.facts.mode for _, own in readable).most_common(1)
+    for place, own in readable:
+        side = min(own.facts.height, own.facts.width)
+        is_blank = own.spread < BLANK_SPREAD
         signs = {
             "blank": is_blank,
-            "dark": sketch.dark > DARK_FRACTION and not is_blank,
-            "overexposed": sketch.bright > BRIGHT_FRACTION and not is_blank,
-            "blurred": sketch.sharpness < BLUR_SHARPNESS and side >= FEW_PIXELS and not is_blank,
+            "dark": own.dark > DARK_FRACTION and not is_blank,
+            "overexposed": own.bright > BRIGHT_FRACTION and not is_blank,
+            "blurred": own.sharpness < BLUR_SHARPNESS and side >= FEW_PIXELS and not is_blank,
             "tiny": side * TINY_FACTOR < median_side,
-            "oddly shaped": _ratio(sketch) > ODD_ASPECT * max(1.0, median_ratio),
-            "other channels": sketch.facts.mode != usual_mode and num_usual >= _USUAL_FRACTION * len(readable),
+            "oddly shaped": _ratio(own) > ODD_ASPECT * max(1.0, median_ratio),
+            "other channels": own.facts.mode != usual_mode and num_usual >= _USUAL_FRACTION * len(readable),
         }
         for name, is_so in signs.items():
             if is_so:
@@ -50,7 +50,7 @@ def flaws(sketches: Sequence[ImageSketch | None]) -> dict[str, list[int]]:
 FLAWS = ("blank", "dark", "overexposed", "blurred", "tiny", "oddly shaped", "other channels")
 
 
-def _ratio(sketch: ImageSketch) -> float:
+def _ratio(own: ImageStatistics) -> float:
     """The longer side by the shorter."""
-    sides = sketch.facts.height, sketch.facts.width
+    sides = own.facts.height, own.facts.width
     return max(sides) / min(sides)

@@ -11,7 +11,7 @@ from typing import TypeAlias
 
 import numpy as np
 
-from striate.data.checks.sketch import SIDE
+from striate.data.checks.image_statistics import SIDE
 
 _FREQUENCIES = 8
 _NUM_BITS = _FREQUENCIES**2 - 1

@@ -136,7 +136,7 @@ def measure_modes(
     """Measure how fast each mode trains `network` on the first batch of `loader`, in the order given; nothing where the run is
     short.
 
-    The run's length is judged in the first mode, on a few images and, where it seems long, on a whole batch, which takes less
+    The run's length is estimated in the first mode, on a few images and, where it seems long, on a whole batch, which takes less
     time an image. The network comes back as it was; one process.
     """
     if not modes:

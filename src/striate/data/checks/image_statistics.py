@@ -1,6 +1,5 @@
-"""A small sketch of an image, all that the checks keep of it: 32 x 32 grey pixels, a few figures, and how its file was made."""
+"""All that the checks keep of an image: 32 x 32 grey pixels, a few figures, and how its file was made."""
 
-import io
 import re
 from dataclasses import dataclass
 from pathlib import PurePosixPath
@@ -8,7 +7,8 @@ from pathlib import PurePosixPath
 import numpy as np
 from PIL import Image
 
-from striate.data.decoding import ImageFacts
+from striate.data.decoding import ImageFacts, opened_as_stored
+from striate.errors import InputError
 
 SIDE = 32
 _SHARPNESS_PX = 256
@@ -17,7 +17,7 @@ _LONGEST_CAMERA = 60
 
 
 @dataclass(frozen=True)
-class ImageSketch:
+class ImageStatistics:
     """`grey` (32, 32) uint8, the whole image stretched; `mean` (3,) of red, green and blue, `spread` and `sharpness` of grey, all in
     0..255: the standard deviation, and that of the Laplacian with the longer side at 256 pixels. `dark` and `bright` are fractions
     of the pixels below 16 and above 239. `border` is the mean grey of the outermost pixels. `quality` is the mean of a JPEG's
@@ -37,8 +37,8 @@ class ImageSketch:
     camera: str
 
 
-def sketch_image(data: bytes | np.ndarray, picture: np.ndarray | Image.Image, facts: ImageFacts) -> ImageSketch:
-    """The sketch of an image from its file and its decoded pixels."""
+def image_statistics(data: bytes | np.ndarray, picture: np.ndarray | Image.Image, facts: ImageFacts) -> ImageStatistics:
+    """The statistics of an image, from its file and its decoded pixels."""
     image = picture if isinstance(picture, Image.Image) else _as_image(picture)
     small = image.convert("RGB")
     small.thumbnail((_SHARPNESS_PX, _SHARPNESS_PX), Image.Resampling.BOX, reducing_gap=2.0)
@@ -47,7 +47,7 @@ def sketch_image(data: bytes | np.ndarray, picture: np.ndarray | Image.Image, fa
     edges = np.concatenate([grey[0], grey[-1], grey[:, 0], grey[:, -1]])
     tiny = small.convert("L").resize((SIDE, SIDE), Image.Resampling.BOX)
     quality, camera = (0.0, "") if isinstance(data, np.ndarray) else _made_by(data)
-    return ImageSketch(
+    return ImageStatistics(
         facts=facts,
         grey=np.asarray(tiny, np.uint8),
         mean=(float(colors[0]), float(colors[1]), float(colors[2])),
@@ -85,10 +85,10 @@ def _sharpness(grey: np.ndarray) -> float:
 def _made_by(data: bytes) -> tuple[float, str]:
     """The mean of a JPEG's first quantisation table, and the camera that EXIF names."""
     try:
-        with Image.open(io.BytesIO(data)) as image:
+        with opened_as_stored(data) as image:
             tables = getattr(image, "quantization", None) or {}
             exif = image.getexif()
-    except Exception:
+    except InputError:
         return 0.0, ""
     quality = float(np.mean(list(tables[0]))) if 0 in tables else 0.0
     camera = " ".join(str(exif[tag]).strip("\0 ") for tag in _CAMERA if tag in exif)
