@@ -62,7 +62,7 @@ _HOMES = {
     "TemperatureFit": "striate.evaluation.temperature_scaling:Fit",
     "TextureConfig": "striate.synthesis.texture",
     "TrainStyleConfig": "striate.synthesis.train_style",
-    "Trial": "striate.recipes.tune",
+    "Trial": "striate.recipes.tuning_study",
     "TrustRequest": "striate.evaluation.trusted_predictions",
     "Tuned": "striate.recipes.tune",
     "UnitTarget": "striate.synthesis.targets",
@@ -189,9 +189,9 @@ if TYPE_CHECKING:
     from striate.recipes.train import plan_run as plan_run
     from striate.recipes.train import resume as resume
     from striate.recipes.train import train as train
-    from striate.recipes.tune import Trial as Trial
     from striate.recipes.tune import Tuned as Tuned
     from striate.recipes.tune import tune as tune
+    from striate.recipes.tuning_study import Trial as Trial
     from striate.reports.network_page import write_network_page as write_network_page
     from striate.reports.report import write_report as report  # noqa: F401
     from striate.robustness.attack_model import AttackRequest as AttackRequest

@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from striate.engines.measurement import Row
 
 
+_ENGINE_COLUMNS, _TIMING_COLUMNS, _FACTS_COLUMNS = 32, 20, 70
+"""Columns of a terminal that the parts of a line about an engine take."""
+
+
 def bench(
     model: Annotated[
         str, typer.Argument(metavar="MODEL", help="A run folder, a model.safetensors, or NETWORK:WEIGHTS.")
@@ -102,23 +106,34 @@ def _show(result: "Bench") -> None:
             (result.network_name, "bold"), f" on {result.num_images:,} images ({result.images}); ms and images/s"
         )
     )
-    table = Table(box=None, header_style="bold")
-    table.add_column("engine")
-    for size in result.batch_sizes:
-        table.add_column(f"batch {size}", justify="right")
-    has_accuracy = any(row.accuracy is not None for row in result.rows)
-    headings = ["memory", "same class", "largest difference", *(["accuracy"] if has_accuracy else [])]
-    for heading in headings:
-        table.add_column(heading, justify="right")
-    table.add_column("auto may use it")
-    for row in result.rows:
-        if not row.timings:
-            continue
-        reason = why_not(row)
-        figures = [_timing(row, size, result) for size in result.batch_sizes]
-        last = Text("yes" if reason is None else reason, style="" if reason is None else "dim")
-        table.add_row(Text(str(row.kind)), *figures, *_facts(row, has_accuracy), last)
-    out.print(table)
+    rows = [row for row in result.rows if row.timings]
+    has_accuracy = any(row.accuracy is not None for row in rows)
+    headings = [
+        "memory",
+        "same class",
+        "largest difference",
+        *(["accuracy"] if has_accuracy else []),
+        "auto may use it",
+    ]
+    facts = [[*_facts(row, has_accuracy), _verdict(why_not(row))] for row in rows]
+    if _ENGINE_COLUMNS + _TIMING_COLUMNS * len(result.batch_sizes) + _FACTS_COLUMNS <= out.width:
+        table = _table(*(f"batch {size}" for size in result.batch_sizes), *headings)
+        for row, cells in zip(rows, facts, strict=True):
+            timings = [Text(" ").join(_timing(row, size, result)) for size in result.batch_sizes]
+            table.add_row(Text(str(row.kind)), *timings, *cells)
+        out.print(table)
+    else:  # one below the other, so that nothing is cut in a narrow terminal
+        table = _table("batch", "time", "images/s")
+        for row in rows:
+            for place, size in enumerate(result.batch_sizes):
+                table.add_row(Text(str(row.kind) if place == 0 else ""), f"{size:,}", *_timing(row, size, result))
+        out.print(table)
+        table = _table(*headings)
+        for row, cells in zip(rows, facts, strict=True):
+            table.add_row(Text(str(row.kind)), *cells)
+        out.print(table)
+    if result.choices:
+        out.print(Text("* the fastest that auto may use at this batch size", style="dim"), soft_wrap=True)
     for row in result.rows:
         if not row.timings:
             out.print(Text(f" {row.kind}: {row.problem}", style="dim"), soft_wrap=True)
@@ -126,15 +141,30 @@ def _show(result: "Bench") -> None:
         out.print(Text.assemble(f"auto at batch {size}: ", (str(kind), "bold")))
 
 
-def _timing(row: "Row", size: int, result: "Bench") -> Text:
-    """Milliseconds and images a second; the fastest engine that may be used is marked."""
+def _table(*headings: str) -> Table:
+    """A table of engines; the last of these columns, where it is words, is on the left."""
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    table.add_column("engine", overflow="fold")
+    for heading in headings:
+        table.add_column(heading, justify="left" if heading == "auto may use it" else "right", overflow="fold")
+    return table
+
+
+def _verdict(reason: str | None) -> Text:
+    return Text("yes" if reason is None else reason, style="" if reason is None else "dim")
+
+
+def _timing(row: "Row", size: int, result: "Bench") -> tuple[Text, Text]:
+    """Milliseconds of a batch, and images a second; the fastest engine that may be used is marked."""
     timing = next((each for each in row.timings if each.batch_size == size), None)
     if timing is None:
-        return Text("–", style="dim")
+        return Text("–", style="dim"), Text("")
     is_chosen = result.choices.get(size) == row.kind
-    return Text(
-        f"{timing.milliseconds:.1f} ms {timing.images_per_s:,.0f}/s" + (" *" if is_chosen else "  "),
-        style="bold green" if is_chosen else "",
+    style = "bold green" if is_chosen else ""
+    digits = 1 if timing.milliseconds >= 10 else 2 if timing.milliseconds >= 1 else 3
+    return (
+        Text(f"{timing.milliseconds:.{digits}f} ms", style=style),
+        Text(f"{timing.images_per_s:,.0f}/s" + (" *" if is_chosen else "  "), style=style),
     )
 
 

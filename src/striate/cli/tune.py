@@ -14,6 +14,7 @@ from striate.cli.console import (
     Download,
     LabelColumn,
     PathColumn,
+    Root,
     SplitColumn,
     log,
     out,
@@ -29,7 +30,13 @@ if TYPE_CHECKING:
 
 def tune(
     source: Annotated[str, typer.Argument(metavar="SOURCE", help="As for train.")],
-    minutes: Annotated[float, typer.Option("--minutes", help="No trial is begun or goes on after so long.")] = 30.0,
+    minutes: Annotated[
+        float,
+        typer.Option(
+            "--minutes",
+            help="No trial but the first goes on after so long; then comes the winner.",
+        ),
+    ] = 30.0,
     trials: Annotated[int, typer.Option("--trials", min=1, metavar="N", help="At most so many trials.")] = 20,
     space: Annotated[
         Path | None, typer.Option("--space", metavar="FILE", help="JSON with the settings to vary; see the docs.")
@@ -45,6 +52,7 @@ def tune(
     label_column: LabelColumn = None,
     path_column: PathColumn = None,
     split_column: SplitColumn = None,
+    root: Root = None,
     data_dir: DataDir = None,
     download: Download = False,
     device: Device = "auto",
@@ -65,7 +73,7 @@ def tune(
         from striate.recipes.tuning_space import read_space
         from striate.reports.tune_page import write_tune_page
 
-    columns = Columns(path_column, label_column, split_column)
+    columns = Columns(path_column, label_column, split_column, root)
     found = search(
         source,
         Choices(network=network, weights=weights, epochs=epochs, image_size=image_size, seed=seed),
@@ -76,6 +84,11 @@ def tune(
         device=device,
         access=Access(data_dir=data_dir, download=download, log=log, track=track, columns=columns),
     )
+    if found.winner.status != "finished":
+        if as_json:
+            show_json(found.to_json())
+        log(f"the winner's training stopped and is kept in {found.winner.path}; the same command goes on with it")
+        raise typer.Exit(1)
     page = write_tune_page(found.to_json(), folder / "tune.html")
     if as_json:
         show_json(found.to_json())

@@ -228,6 +228,8 @@ def _check_task(choices: Choices, task: Task) -> None:
     """Raise InputError for choices that the task has no use for."""
     if choices.mixup and not task.can_mix:
         raise InputError(f"images cannot be mixed in {task.name}; leave --mixup out")
+    if choices.label_smoothing and not task.smooths_labels:
+        raise InputError(f"the losses of {task.name} have no label smoothing; leave --label-smoothing out")
     if choices.use_class_weights and not (task.has_probabilities or task.labels_pixels):
         raise InputError(f"class weights are for classification, and the task is {task.name}; use --balanced-sampling")
     if task.labels_pixels and choices.subtract == "mean_image":

@@ -2,10 +2,7 @@
 
 import dataclasses
 import json
-import logging
-import math
 import time
-import warnings
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -17,35 +14,23 @@ from striate.notebook import Shown
 from striate.recipes.choices import Choices
 from striate.recipes.devices import check_device
 from striate.recipes.prepare import prepare
-from striate.recipes.train import Run, train
-from striate.recipes.tuning_space import Dimension, default_space
-from striate.recipes.tuning_trial import watch_trial
+from striate.recipes.run_folder import EVALUATION_FILE, RUN_FILE
+from striate.recipes.run_lock import LOCK_FILE, locking_run
+from striate.recipes.train import Run, resume, train
+from striate.recipes.tuning_space import Dimension, default_space, usual_settings
+from striate.recipes.tuning_study import Search, Trial, as_stored, import_optuna, importances, open_study
+from striate.recipes.tuning_trial import describe_access
 from striate.training.distributed.launch import Rank
 
-STUDY_FILE, JOURNAL_FILE, SUMMARY_FILE = "study.json", "journal.log", "tune.json"
+STUDY_FILE, SUMMARY_FILE = "study.json", "tune.json"
 DEFAULT_TRIALS, DEFAULT_MINUTES = 20, 30.0
-_HALVING = 2
-
-
-@dataclass(frozen=True)
-class Trial:
-    """One trial: its settings, how it ended ("finished", "stopped" for one that was behind, "out of time", "failed"), its best
-    validation score (None before an epoch) after so many epochs, and what it took in seconds.
-    """
-
-    number: int
-    settings: dict[str, Any]
-    end: str
-    score: float | None
-    num_epochs: int
-    seconds: float
-    reason: str = ""
 
 
 @dataclass(frozen=True, repr=False)
 class Tuned(Shown):
     """A search that has ended: its trials, the best one's number, how much each setting mattered (fractions that sum to 1; empty
-    where too few trials finished), and the winner's run with the figures on the test part, which nothing had looked at before.
+    where too few trials finished), and the winner's run with the figures on the test part. `num_winners`: so many runs of this search
+    have looked at the test part, the last one among them; more than one where a search went on after it had ended.
     """
 
     path: Path
@@ -56,6 +41,7 @@ class Tuned(Shown):
     importances: dict[str, float]
     seconds: float
     winner: Run
+    num_winners: int = 1
 
     def facts(self) -> tuple[str, tuple[tuple[str, object], ...]]:
         best = next(trial for trial in self.trials if trial.number == self.best)
@@ -72,6 +58,7 @@ class Tuned(Shown):
             "importances": self.importances,
             "seconds": self.seconds,
             "winner": self.winner.to_json(),
+            "num_winners": self.num_winners,
         }
 
 
@@ -91,91 +78,64 @@ def tune(
     The first trial takes the settings a run would take by itself; half of the trials are drawn at random, in log space where the space
     says so, the others near what did well (a tree-structured Parzen estimator, Bergstra et al. 2011). Each is a process of its own and an
     ordinary run; it is stopped early where successive halving (arXiv:1810.05934) finds it behind. The search ends after `num_trials`
-    or `minutes`, and goes on where it was if the folder holds one that was killed. The test part is looked at once, by the winner, which
-    is trained again. Raises InputError where Optuna is not installed or the folder holds another search; RunError where no trial succeeds.
+    or `minutes`, whatever the first trial takes, and goes on where it was if the folder holds one that was killed. The test part is looked
+    at once, by the winner, which is trained again, or resumed where that was interrupted. After Ctrl-C there the winner's status is
+    "interrupted". Raises InputError where Optuna is not installed or the folder holds another search; RunError where no trial succeeds,
+    or another process searches in the folder.
     """
-    optuna = _optuna()
+    optuna = import_optuna()
     access, choices, folder = access or Access(), choices or Choices(), Path(folder)
     if num_trials < 1 or not minutes > 0:
         raise InputError(f"a search needs at least one trial and some minutes but has {num_trials} and {minutes:g}")
     prepared = prepare(str(source), choices, access, check_device(device, choices.precision, Rank()))
-    recipe, score = prepared.recipe, prepared.task.score_name
-    space = space or default_space(recipe)
+    recipe, task = prepared.recipe, prepared.task
+    space = space or default_space(recipe, len(prepared.splits.train), smooths_labels=task.smooths_labels)
     choices = dataclasses.replace(choices, epochs=recipe.epochs)
     _check_folder(folder, prepared.data.fingerprint, space, choices)
-    storage = optuna.storages.JournalStorage(optuna.storages.journal.JournalFileBackend(str(folder / JOURNAL_FILE)))
-    study = optuna.create_study(
-        study_name="striate",
-        storage=storage,
-        load_if_exists=True,
-        direction="maximize",
-        sampler=optuna.samplers.TPESampler(n_startup_trials=max(2, num_trials // 2), seed=recipe.seed),
-        pruner=optuna.pruners.SuccessiveHalvingPruner(
-            min_resource=max(1, math.ceil(recipe.epochs / _HALVING**3)), reduction_factor=_HALVING
-        ),
-    )
-    began_at = time.monotonic()
-    deadline = began_at + 60 * minutes
-    wanted = {
-        "source": str(source),
-        "device": device,
-        "data_dir": None if access.data_dir is None else str(access.data_dir),
-    }
-    _take_up(optuna, study)
-    if not study.get_trials(deepcopy=False):
-        study.enqueue_trial(_usual_settings(space, recipe))
-    states = optuna.trial.TrialState
-    while _num_ended(study, states) < num_trials and (time.monotonic() < deadline or not _num_ended(study, states)):
-        trial = study.ask()
-        settings = {dimension.name: _suggest(trial, dimension) for dimension in space}
-        place = folder / trial.user_attrs.get("folder", f"trial-{trial.number:03d}")
-        trial.set_user_attr("folder", place.name)
-        trial_choices = {**{k: v for k, v in asdict(choices).items() if v is not None}, **settings}
-        started_at = time.monotonic()
+    try:
+        with locking_run(folder):
+            study = open_study(optuna, folder, recipe, num_trials)
+            if not study.get_trials(deepcopy=False):
+                study.enqueue_trial(as_stored(usual_settings(space, recipe)))
+            wanted = {"source": str(source), "device": device, "access": describe_access(access)}
+            search = Search(study, optuna.trial.TrialState, folder, space, task.score_name, access)
+            search.run_trials(choices, wanted, num_trials, time.monotonic() + 60 * minutes)
+            return _finish(optuna, search, source, choices, device)
+    except KeyboardInterrupt:
+        access.log(f"the search stopped and is kept in {folder}; the same command goes on with it")
+        raise
 
-        def is_bad(epoch: int, best: float, trial: Any = trial) -> bool:
-            trial.report(best, epoch)
-            return bool(trial.should_prune())
 
-        stop_at = math.inf if _num_ended(study, states) == 0 else deadline
-        end, scores, reason = watch_trial(place, {**wanted, "choices": trial_choices}, score, is_bad, stop_at)
-        for name, value in (("end", end), ("seconds", time.monotonic() - started_at), ("reason", reason)):
-            trial.set_user_attr(name, value)
-        trial.set_user_attr("epochs", len(scores))
-        trial.set_user_attr("score", max(scores, default=None))
-        if end == "failed" or not scores:
-            study.tell(trial, state=states.FAIL)
-        elif end == "finished":
-            study.tell(trial, max(scores))
-        else:
-            study.tell(trial, state=states.PRUNED)
-        access.log(_line(trial.number, end, scores, settings, reason))
-    trials = _trials(study)
+def _finish(optuna: Any, search: Search, source: str | Path, choices: Choices, device: str) -> Tuned:
+    """The search with its winner trained and tested; a winner that was begun before, with the same settings, is resumed."""
+    folder, access, trials = search.folder, search.access, search.trials()
     finished = [trial for trial in trials if trial.end == "finished" and trial.score is not None]
     if not finished:
         why = next((trial.reason for trial in trials if trial.reason), "give it more minutes")
         raise RunError(f"no trial of {folder} was trained to its end: {why}")
     best = max(finished, key=lambda trial: (trial.score, -trial.number))
-    winner = train(
-        source, dataclasses.replace(choices, **best.settings), run=_new_folder(folder), device=device, access=access
+    winners = search.study.user_attrs.get("winners", [])
+    if winners and winners[-1]["trial"] == best.number and (folder / winners[-1]["folder"] / RUN_FILE).is_file():
+        winner = resume(folder / winners[-1]["folder"], device=device, access=access)
+    else:
+        place = _new_folder(folder)
+        winners = [*winners, {"trial": best.number, "folder": place.name}]
+        search.study.set_user_attr("winners", winners)
+        winner = train(source, dataclasses.replace(choices, **best.settings), run=place, device=device, access=access)
+    tuned = Tuned(
+        path=folder,
+        source=str(source),
+        score_name=search.score,
+        trials=trials,
+        best=best.number,
+        importances=importances(optuna, search.study),
+        seconds=round(sum(trial.seconds for trial in trials), 1),
+        winner=winner,
+        num_winners=sum((folder / each["folder"] / EVALUATION_FILE).is_file() for each in winners),
     )
-    seconds = sum(trial.seconds for trial in trials)
-    importances = _importances(optuna, study)
-    tuned = Tuned(folder, str(source), score, trials, best.number, importances, round(seconds, 1), winner)
-    write_atomically(folder / SUMMARY_FILE, json.dumps(tuned.to_json(), indent=1).encode())
+    if winner.status == "finished":
+        write_atomically(folder / SUMMARY_FILE, json.dumps(tuned.to_json(), indent=1).encode())
     return tuned
-
-
-def _optuna() -> Any:
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            import optuna
-    except ImportError:
-        raise InputError("searching needs Optuna: pip install 'striate[tune]'") from None
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    logging.getLogger("optuna").setLevel(logging.ERROR)
-    return optuna
 
 
 def _check_folder(folder: Path, fingerprint: str, space: tuple[Dimension, ...], choices: Choices) -> None:
@@ -186,80 +146,18 @@ def _check_folder(folder: Path, fingerprint: str, space: tuple[Dimension, ...], 
         "choices": {name: value for name, value in asdict(choices).items() if value is not None},
     }
     path = folder / STUDY_FILE
-    if path.is_file():
-        if json.loads(path.read_bytes()) != json.loads(json.dumps(described)):
-            raise InputError(f"{folder} holds a search of other data, settings or space; name another folder")
-        return
-    if folder.exists() and any(folder.iterdir()):
-        raise InputError(f"{folder} exists and is no search; name a new folder")
     try:
+        if path.is_file():
+            if json.loads(path.read_bytes()) != json.loads(json.dumps(described)):
+                raise InputError(f"{folder} holds a search of other data, settings or space; name another folder")
+            return
+        if folder.exists() and (not folder.is_dir() or any(each.name != LOCK_FILE for each in folder.iterdir())):
+            raise InputError(f"{folder} exists and is no search; name a new folder")
         write_atomically(path, json.dumps(described, indent=1).encode())
     except OSError as error:
         raise InputError(f"{folder} cannot be written: {error.strerror}; name another folder") from None
-
-
-def _take_up(optuna: Any, study: Any) -> None:
-    """Trials that were running when the search was killed go on, as new ones with the same settings in the same folder."""
-    for trial in study.get_trials(deepcopy=True, states=(optuna.trial.TrialState.RUNNING,)):
-        study.tell(trial.number, state=optuna.trial.TrialState.FAIL)
-        if trial.params and "folder" in trial.user_attrs:
-            study.enqueue_trial(trial.params, user_attrs={"folder": trial.user_attrs["folder"]})
-
-
-def _usual_settings(space: tuple[Dimension, ...], recipe: Any) -> dict[str, Any]:
-    """What a run takes by itself, of the settings that the space has, where it lies within."""
-    found = {}
-    for dimension in space:
-        value = getattr(recipe, dimension.name, getattr(recipe.optimizer, dimension.name, None))
-        inside = (
-            value in dimension.choices
-            if dimension.choices
-            else (isinstance(value, int | float) and dimension.low <= value <= dimension.high)
-        )
-        if inside:
-            found[dimension.name] = value
-    return found
-
-
-def _suggest(trial: Any, dimension: Dimension) -> Any:
-    if dimension.choices:
-        return trial.suggest_categorical(dimension.name, dimension.choices)
-    if dimension.is_whole:
-        return trial.suggest_int(dimension.name, int(dimension.low), int(dimension.high), log=dimension.is_log)
-    return trial.suggest_float(dimension.name, dimension.low, dimension.high, log=dimension.is_log)
-
-
-def _num_ended(study: Any, states: Any) -> int:
-    """Trials that ended by themselves or were stopped; one that failed counts too, one that was killed with the search does not."""
-    ended = study.get_trials(deepcopy=False, states=(states.COMPLETE, states.PRUNED, states.FAIL))
-    return sum("end" in trial.user_attrs for trial in ended)
-
-
-def _trials(study: Any) -> tuple[Trial, ...]:
-    return tuple(
-        Trial(
-            number=trial.number,
-            settings=dict(trial.params),
-            end=trial.user_attrs["end"],
-            score=trial.user_attrs.get("score"),
-            num_epochs=trial.user_attrs.get("epochs", 0),
-            seconds=round(trial.user_attrs.get("seconds", 0.0), 1),
-            reason=trial.user_attrs.get("reason", ""),
-        )
-        for trial in study.get_trials(deepcopy=False)
-        if "end" in trial.user_attrs
-    )
-
-
-def _importances(optuna: Any, study: Any) -> dict[str, float]:
-    """How much of the spread of scores each setting explains; empty where there are too few trials to say."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            found = optuna.importance.get_param_importances(study)
-    except (ValueError, RuntimeError, ImportError):
-        return {}
-    return {name: float(value) for name, value in found.items()}
+    except ValueError as error:
+        raise InputError(f"{path} is damaged: {error}; name another folder") from None
 
 
 def _new_folder(folder: Path) -> Path:
@@ -268,11 +166,3 @@ def _new_folder(folder: Path) -> Path:
     while (path := folder / ("winner" if number == 1 else f"winner-{number}")).exists():
         number += 1
     return path
-
-
-def _line(number: int, end: str, scores: list[float], settings: dict[str, Any], reason: str) -> str:
-    named = ", ".join(
-        f"{name} {value:.3g}" if isinstance(value, float) else f"{name} {value}" for name, value in settings.items()
-    )
-    best = f"{100 * max(scores):.2f} %" if scores else "no epoch"
-    return f"trial {number}: {best} after {len(scores)} epochs, {end}{f' ({reason})' if reason else ''}: {named}"

@@ -5,13 +5,18 @@ import json
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 from striate.errors import InputError
 from striate.recipes.choices import Choices
 from striate.training.recipe import Recipe
 
-_FIELDS = {field.name for field in dataclasses.fields(Choices)}
+_KINDS = {
+    name: next((kind for kind in get_args(hint) if kind is not type(None)), hint)
+    for name, hint in get_type_hints(Choices).items()
+}
+"""What each choice is, where it is made: str, bool, int, float, or a pair of numbers."""
+_PLAIN = (str, bool, int, float, type(None))
 _FIXED = ("seed", "validation_fraction", "test_fraction", "epochs", "task")
 """What a search must leave alone: it would compare scores on other images, or of runs of other lengths."""
 
@@ -20,7 +25,8 @@ _FIXED = ("seed", "validation_fraction", "test_fraction", "epochs", "task")
 class Dimension:
     """One setting: a range from `low` to `high`, by its logarithm with `is_log` and in whole numbers with `is_whole`, or `choices`.
 
-    InputError for bounds that are none.
+    A setting that is a whole number is searched in whole numbers. InputError for bounds that are none, and for values that the setting
+    cannot take.
     """
 
     name: str
@@ -31,16 +37,30 @@ class Dimension:
     choices: tuple[Any, ...] = ()
 
     def __post_init__(self) -> None:
-        if self.name not in _FIELDS or self.name in _FIXED:
-            known = ", ".join(sorted(_FIELDS - set(_FIXED)))
+        if self.name not in _KINDS or self.name in _FIXED:
+            known = ", ".join(sorted(_KINDS.keys() - set(_FIXED)))
             raise InputError(f"the space names {self.name!r}, which a search cannot vary; it can vary {known}")
+        kind = _KINDS[self.name]
         if self.choices:
+            for choice in self.choices:
+                if not _fits(choice, kind):
+                    raise InputError(f"{self.name} is {_WORDS.get(kind, _PAIR)}, which the choice {choice!r} is not")
+                Choices(**{self.name: choice})
             return
-        sound = all(isinstance(bound, int | float) and math.isfinite(bound) for bound in (self.low, self.high))
-        if not sound or not self.low < self.high or (self.is_log and self.low <= 0):
-            raise InputError(
-                f"{self.name} goes from {self.low} to {self.high}, which is no range{' in log space' if self.is_log else ''}"
-            )
+        if kind not in (int, float):
+            raise InputError(f"{self.name} is {_WORDS.get(kind, _PAIR)}, which has no range; give it choices")
+        object.__setattr__(self, "is_whole", self.is_whole or kind is int)
+        sound = all(_fits(bound, int if self.is_whole else float) for bound in (self.low, self.high))
+        least = 1 if self.is_whole else 0
+        if not sound or not self.low < self.high or (self.is_log and (self.low <= 0 or self.low < least)):
+            how = f"{' of whole numbers' * self.is_whole}{' in log space' * self.is_log}"
+            raise InputError(f"{self.name} goes from {self.low} to {self.high}, which is no range{how}")
+
+    def includes(self, value: Any) -> bool:
+        """Whether a search may try this value."""
+        if self.choices:
+            return value in self.choices
+        return _fits(value, float) and self.low <= value <= self.high
 
     def to_json(self) -> dict[str, Any]:
         """Plain values, as a space file has them."""
@@ -49,16 +69,64 @@ class Dimension:
         return {"low": self.low, "high": self.high, "log": self.is_log, "whole": self.is_whole}
 
 
-def default_space(recipe: Recipe) -> tuple[Dimension, ...]:
-    """Around what a run would take by itself: a decade of learning rates to either side, weight decay, label smoothing, batch size."""
+_WORDS = {str: "a word", bool: "true or false", int: "a whole number", float: "a number"}
+_PAIR = "two numbers"
+
+
+def _fits(value: Any, kind: Any) -> bool:
+    """Whether a value of a space file is of the kind that a setting has; None leaves it to striate."""
+    if value is None:
+        return True
+    if kind in (int, float):
+        is_number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+        return is_number and (kind is float or value == int(value))
+    if kind in (str, bool):
+        return isinstance(value, kind)
+    return isinstance(value, list | tuple) and len(value) == 2 and all(_fits(part, float) for part in value)
+
+
+def default_space(recipe: Recipe, num_train: int, *, smooths_labels: bool = True) -> tuple[Dimension, ...]:
+    """Around what a run would take by itself: a decade of learning rates to either side, weight decay, label smoothing where the task
+    has it, and batch size, which is at most the number of training images.
+    """
     rate = recipe.optimizer.learning_rate
-    sizes = sorted({max(4, recipe.batch_size // 2), recipe.batch_size, 2 * recipe.batch_size})
+    sizes = {max(4, recipe.batch_size // 2), recipe.batch_size, 2 * recipe.batch_size}
+    smoothing = (Dimension("label_smoothing", 0.0, 0.2),) if smooths_labels else ()
     return (
         Dimension("learning_rate", rate / 10, rate * 10, is_log=True),
         Dimension("weight_decay", 1e-6, 1e-1, is_log=True),
-        Dimension("label_smoothing", 0.0, 0.2),
-        Dimension("batch_size", choices=tuple(sizes)),
+        *smoothing,
+        Dimension("batch_size", choices=tuple(sorted(size for size in sizes if size <= num_train))),
     )
+
+
+def usual_settings(space: tuple[Dimension, ...], recipe: Recipe) -> dict[str, Any]:
+    """What a run takes by itself, of the settings that the space has, where it lies within."""
+    values = {
+        **dataclasses.asdict(recipe.augmentation),
+        **dataclasses.asdict(recipe.schedule),
+        **dataclasses.asdict(recipe.optimizer),
+        **dataclasses.asdict(recipe),
+        "optimizer": recipe.optimizer.name,
+        "schedule": recipe.schedule.name,
+    }
+    found = {}
+    for dimension in space:
+        value = values.get(dimension.name)
+        as_written = (
+            next((choice for choice in dimension.choices if _taken(dimension.name, choice) == value), value)
+            if value is not None
+            else None
+        )
+        if as_written is not None and dimension.includes(as_written):
+            found[dimension.name] = as_written
+    return found
+
+
+def _taken(name: str, choice: Any) -> Any:
+    """A choice as a recipe has it: "head" is what it calls "base", and so on."""
+    value = getattr(Choices(**{name: choice}), name)
+    return tuple(value) if isinstance(value, list) else value
 
 
 def read_space(path: str | Path) -> tuple[Dimension, ...]:
@@ -80,6 +148,8 @@ def read_space(path: str | Path) -> tuple[Dimension, ...]:
     for name, own in values.items():
         if not isinstance(own, dict) or set(own) - {"low", "high", "log", "whole", "choices"}:
             raise InputError(f"{path}: {name} should have low and high, and perhaps log and whole, or choices")
+        if any(not isinstance(own.get(word, False), bool) for word in ("log", "whole")):
+            raise InputError(f"{path}: log and whole of {name} should be true or false")
         if "choices" in own and (not isinstance(own["choices"], list) or not own["choices"]):
             raise InputError(f"{path}: the choices of {name} should be a list of at least one")
         found.append(
@@ -87,8 +157,8 @@ def read_space(path: str | Path) -> tuple[Dimension, ...]:
                 name,
                 own.get("low", 0.0),
                 own.get("high", 0.0),
-                bool(own.get("log", False)),
-                bool(own.get("whole", False)),
+                own.get("log", False),
+                own.get("whole", False),
                 tuple(own.get("choices", ())),
             )
         )

@@ -7,28 +7,49 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from striate.errors import StriateError
+from striate.errors import RunError, StriateError
+from striate.recipes.run_lock import locking_run
+from striate.training.distributed.launch import end_with_input, start_python
+
+if TYPE_CHECKING:
+    from striate.data.opening import Access
 
 TRIAL_FILE = "trial.json"
 _ENDING_S = 30.0
 _POLL_S = 0.1
 
 
+def describe_access(access: "Access") -> dict[str, Any]:
+    """What a trial needs to see the same data as the search, as plain values."""
+    return {
+        "data_dir": None if access.data_dir is None else str(access.data_dir),
+        "download": access.download,
+        "max_pixels": access.max_pixels,
+        "columns": access.columns.to_json(),
+        "ignore_index": access.ignore_index,
+    }
+
+
 def run_trial(folder: str) -> None:
-    """Train what `trial.json` in the folder says, or go on with it; the process ends with code 2 and one line on an error."""
+    """Train what `trial.json` in the folder says, or go on with it; the process ends with code 2 and one line on an error, and with
+    code 1 where it was stopped.
+    """
     from striate.data.opening import Access
+    from striate.data.readers.columns import columns_from_json
     from striate.recipes.choices import Choices
     from striate.recipes.run_folder import RUN_FILE
     from striate.recipes.train import resume, train
 
+    end_with_input()
     place = Path(folder)
     wanted = json.loads((place / TRIAL_FILE).read_text(encoding="utf-8"))
-    access = Access(data_dir=wanted["data_dir"])
+    access = Access(**{**wanted["access"], "columns": columns_from_json(wanted["access"]["columns"])})
     run = place / "run"
     try:
         if (run / RUN_FILE).is_file():
+            _wait_until_free(run)
             resume(run, device=wanted["device"], access=access, progress=False)
         else:
             train(
@@ -38,6 +59,21 @@ def run_trial(folder: str) -> None:
     except StriateError as error:
         sys.stderr.write(f"{error}\n")
         sys.exit(2)
+    except KeyboardInterrupt:
+        sys.exit(1)
+
+
+def _wait_until_free(run: Path) -> None:
+    """Wait until the trial of a search that was killed, which ends by itself, has left the run. RunError where it does not."""
+    deadline = time.monotonic() + _ENDING_S
+    while True:
+        try:
+            with locking_run(run):
+                return
+        except RunError:
+            if time.monotonic() > deadline:
+                raise
+        time.sleep(_POLL_S)
 
 
 def watch_trial(
@@ -46,13 +82,19 @@ def watch_trial(
     """Run a trial in a process of its own and follow its epochs: how it ended, its validation scores, and the line of an error.
 
     It is stopped, as by Ctrl-C, once `is_bad(epoch, best score so far)` or at the `deadline` (time.monotonic()). Ends are "finished",
-    "stopped", "out of time" and "failed".
+    "stopped", "out of time" and "failed". Raises RunError where the folder cannot be written.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / TRIAL_FILE).write_text(json.dumps(wanted, indent=1), encoding="utf-8")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / TRIAL_FILE).write_text(json.dumps(wanted, indent=1), encoding="utf-8")
+        log = (folder / "log.txt").open("wb")
+    except OSError as error:
+        raise RunError(
+            f"{folder} cannot be written: {error.strerror}; free some space, or name another folder"
+        ) from None
     code = "import sys; from striate.recipes.tuning_trial import run_trial; run_trial(sys.argv[1])"
-    with (folder / "log.txt").open("w", encoding="utf-8") as log:
-        process = subprocess.Popen([sys.executable, "-c", code, str(folder)], stdout=log, stderr=log)
+    with log:
+        process = start_python(["-c", code, str(folder)], output=log)
         end = "finished"
         seen = 0
         try:
@@ -95,10 +137,14 @@ def read_scores(path: Path, score: str) -> list[float]:
 
 def _end(process: "subprocess.Popen[bytes]") -> None:
     """Have the trial stop between two updates, with a checkpoint; kill it where it does not."""
-    if process.poll() is None:
-        process.send_signal(signal.SIGINT if sys.platform != "win32" else signal.SIGTERM)
-        try:
-            process.wait(_ENDING_S)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+    try:
+        if process.poll() is None:
+            process.send_signal(signal.SIGINT if sys.platform != "win32" else signal.SIGTERM)
+            try:
+                process.wait(_ENDING_S)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+    finally:
+        if process.stdin is not None:
+            process.stdin.close()

@@ -148,6 +148,8 @@ class Task(ABC):
     """So many classes must have images."""
     moves_targets: ClassVar[bool] = True
     """Whether targets depend on how the image was moved, so that features of one view fit no other's."""
+    smooths_labels: ClassVar[bool] = True
+    """Whether its losses have label smoothing."""
     can_mix: ClassVar[bool] = False
     """Whether images may be mixed with others, targets with them."""
     has_probabilities: ClassVar[bool] = False

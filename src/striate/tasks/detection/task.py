@@ -37,6 +37,7 @@ class Detection(Task):
     train_score_name: ClassVar[str | None] = "found"
     losses: ClassVar[tuple[str, ...]] = ("task_aligned",)
     least_classes: ClassVar[int] = 1
+    smooths_labels: ClassVar[bool] = False
     sees_whole_image: ClassVar[bool] = True
     network_kind: ClassVar[str] = "detector"
     most_at_once: ClassVar[int] = 32

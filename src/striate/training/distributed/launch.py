@@ -16,6 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
+from typing import BinaryIO
 
 from striate.errors import InputError
 
@@ -159,10 +160,30 @@ def launch(words: Sequence[str], num_processes: int, *, complain: Callable[[str]
     return next((code if code > 0 else 2 for code in codes if code), 0)
 
 
+def start_python(
+    words: Sequence[str], *, environment: Mapping[str, str] | None = None, output: BinaryIO | None = None
+) -> subprocess.Popen[bytes]:
+    """A Python process for `words`, which imports nothing that happens to lie in the working directory.
+
+    It is in a session of its own, so that Ctrl-C comes once, from here, and its standard input ends when this process does.
+    `environment` is added to the variables of this one; standard output and error go to `output` where that is given.
+    """
+    own = os.environ | (environment or {}) | {"PYTHONSAFEPATH": "1"}  # a types.py that lies there is nobody's module
+    command = [sys.executable, "-P", *words]
+    return subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=output, stderr=output, env=own, start_new_session=True
+    )
+
+
 def end_with_parent() -> None:
-    """Ask this process to stop when the one that launched it is gone: it holds the other end of standard input."""
+    """Ask this process to stop when the one that launched it, if one did, is gone."""
     if rendezvous_folder() is not None:
-        threading.Thread(target=_wait_for_end, name="striate-parent", daemon=True).start()
+        end_with_input()
+
+
+def end_with_input() -> None:
+    """Ask this process to stop when its standard input ends: the one that started it holds the other end, and is gone then."""
+    threading.Thread(target=_wait_for_end, name="striate-parent", daemon=True).start()
 
 
 def _wait_for_end() -> None:
@@ -172,18 +193,15 @@ def _wait_for_end() -> None:
 
 
 def _start(words: Sequence[str], place: Rank, folder: str) -> subprocess.Popen[bytes]:
-    """One process, in a session of its own so that Ctrl-C comes once, from here."""
-    environment = os.environ | {
+    environment = {
         "RANK": str(place.rank),
         "WORLD_SIZE": str(place.world_size),
         "LOCAL_RANK": str(place.local_rank),
         "LOCAL_WORLD_SIZE": str(place.local_world_size),
         "GROUP_RANK": "0",
         MEETING_PLACE: folder,
-        "PYTHONSAFEPATH": "1",  # a types.py or uuid.py that happens to lie in the working directory is nobody's module
     }
-    command = [sys.executable, "-P", "-m", "striate", *words]
-    return subprocess.Popen(command, stdin=subprocess.PIPE, env=environment, start_new_session=True)
+    return start_python(["-m", "striate", *words], environment=environment)
 
 
 def _hand_on_to(processes: Sequence[subprocess.Popen[bytes]]) -> Callable[[int, FrameType | None], None]:

@@ -8,7 +8,15 @@ import pytest
 
 from striate.errors import InputError
 from striate.training.distributed import launch as launching
-from striate.training.distributed.launch import Rank, current_rank, is_restart_of, launch, launch_identity, may_complain
+from striate.training.distributed.launch import (
+    Rank,
+    current_rank,
+    is_restart_of,
+    launch,
+    launch_identity,
+    may_complain,
+    start_python,
+)
 
 SECOND = {"RANK": "1", "WORLD_SIZE": "4", "LOCAL_RANK": "1", "LOCAL_WORLD_SIZE": "2"}
 TORCHRUN = {**SECOND, "TORCHELASTIC_RUN_ID": "none", "TORCHELASTIC_RESTART_COUNT": "0"}
@@ -86,3 +94,11 @@ def test_processes_end_when_the_one_that_launched_them_is_gone(tmp_path):
     worker.stdin.close()  # as the end of the launching process does, however it came
     assert worker.wait(timeout=20) == -signal.SIGTERM
     worker.stdout.close()
+
+
+def test_a_process_ends_when_the_one_that_started_it_is_gone():
+    code = "import time; from striate.training.distributed.launch import end_with_input as end; end(); time.sleep(60)"
+    process = start_python(["-c", code])
+    assert process.stdin is not None
+    process.stdin.close()
+    assert process.wait(30) == -signal.SIGTERM
