@@ -115,7 +115,7 @@ def _show(result: "Bench") -> None:
         *(["accuracy"] if has_accuracy else []),
         "auto may use it",
     ]
-    facts = [[*_facts(row, has_accuracy), _verdict(why_not(row))] for row in rows]
+    facts: list[list[str | Text]] = [[*_facts(row, has_accuracy), _verdict(why_not(row))] for row in rows]
     if _ENGINE_COLUMNS + _TIMING_COLUMNS * len(result.batch_sizes) + _FACTS_COLUMNS <= out.width:
         table = _table(*(f"batch {size}" for size in result.batch_sizes), *headings)
         for row, cells in zip(rows, facts, strict=True):
