@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from striate.reports.page import page_environment, write_page
+from striate.tasks.catalogue import TASKS
 from striate.version import __version__
 
 
@@ -17,8 +18,17 @@ def tune_page(found: dict[str, Any]) -> str:
     )
     trials = sorted(found["trials"], key=lambda trial: -(trial["score"] or 0))
     names = sorted({name for trial in trials for name in trial["settings"]})
+    evaluation = found["winner"]["evaluation"]
+    task = next((each for each in TASKS.values() if each.score_name == found["score"]), None)
+    figure, interval = task.score_in(evaluation) if evaluation and task else (None, None)
     page: str = environment.get_template("tune.html.jinja").render(
-        found=found, trials=trials, names=names, evaluation=found["winner"]["evaluation"], version=__version__
+        found=found,
+        trials=trials,
+        names=names,
+        figure=figure,
+        interval=interval,
+        label=task.score_label if task else found["score"],
+        version=__version__,
     )
     return page
 
