@@ -237,5 +237,5 @@ def test_the_page_shows_the_score_of_any_task(score, shown):
         }
     )
     assert shown in page
-    assert "43.21 %" in page
-    assert "40.00 % to 50.00 %" in page
+    assert "43.21\N{NO-BREAK SPACE}%" in page
+    assert "40.00\N{NO-BREAK SPACE}% to 50.00\N{NO-BREAK SPACE}%" in page
