@@ -16,6 +16,8 @@ from safetensors.torch import load_file
 
 import striate
 from striate.data.readers.sources import open_source
+from striate.tasks.detection.prediction_files import writing_boxes
+from striate.tasks.detection.predictions import DetectedObject, DetectedPrediction
 from striate.tasks.detection.task import Detection
 from striate.weights.model_file import read_header
 
@@ -99,6 +101,7 @@ def test_it_finds_what_was_drawn(trained, tmp_path, striate_command):
     assert found["ap"] == pytest.approx(np.mean([each["ap"] for each in found["per_class"]]))
     words = striate_command("evaluate", run, other).out
     assert "AP50" in words
+    assert words.splitlines()[-3].split() == ["class", "ap", "ap50", "objects"]
 
 
 def test_predictions_in_every_form_are_read_again(trained, tmp_path, striate_command):
@@ -151,6 +154,24 @@ def test_predictions_in_every_form_are_read_again(trained, tmp_path, striate_com
             assert [objects.class_names[label] for label in own.labels] == [each["name"] for each in expected]
             boxes = np.array([each["box"] for each in expected]).reshape(-1, 4)
             assert np.abs(own.boxes * scale - boxes).max(initial=0) < 0.02
+
+
+def test_files_of_boxes_keep_images_apart_and_classes_named(tmp_path):
+    """Two images of one name in two folders, and one called classes, as the list of classes is."""
+    paths = [tmp_path / "one" / "a.png", tmp_path / "two" / "a.png", tmp_path / "classes.png"]
+    for path in paths:
+        path.parent.mkdir(exist_ok=True)
+        Image.new("RGB", (8, 8)).save(path)
+    found = DetectedObject("square", 0, 0.9, (1.0, 2.0, 5.0, 6.0))
+    answers = [DetectedPrediction(str(path), (8, 8), (found,)) for path in paths]
+    with writing_boxes(answers, tmp_path / "found.json", "coco", ["square"]) as passing:
+        assert list(passing) == answers
+    names = [open_source(tmp_path / "found.json").images.name(k) for k in range(3)]
+    assert names == ["one/a.png", "two/a.png", "classes.png"]
+    with writing_boxes(answers, tmp_path / "labels", "yolo", ["square"]) as passing:
+        assert list(passing) == answers
+    assert (tmp_path / "labels" / "classes.txt").read_text() == "square\n"
+    assert len(list((tmp_path / "labels").iterdir())) == 4
 
 
 def test_export_holds_suppression_and_says_the_same(trained, striate_command):

@@ -189,6 +189,7 @@ def _show_findings(checks: "DataChecks") -> None:
     summary = checks.summary
     findings = [
         ("cannot be read", [f"{name} {reason}" for name, reason in summary.broken]),
+        ("flawed boxes", list(summary.flaws)),
         ("the same image in several splits", [" = ".join(group) for group in summary.leaks]),
         ("the same image in several classes", [" = ".join(group) for group in summary.conflicts]),
         ("copies", [" = ".join(group) for group in summary.copies]),

@@ -149,7 +149,7 @@ def evaluate(
     if not loaded.task.has_probabilities:
         out.print(_lines_table(result.evaluation.lines()))
         if 1 < len(classes) <= _MOST_ROWS:
-            out.print(_any_class_table(classes))
+            out.print(_any_class_table(classes, loaded.task.support_of))
         return
     out.print(_figures_table(figures))
     for line in _trust_lines(figures):
@@ -254,11 +254,11 @@ def _lines_table(lines: list[tuple[str, str]]) -> Table:
     return table
 
 
-def _any_class_table(classes: list[dict]) -> Table:
-    """A row a class, with the fractions that the task has of each."""
+def _any_class_table(classes: list[dict], support_of: str) -> Table:
+    """A row a class, with the fractions that the task has of each, and of how many images or objects."""
     names = [name for name in classes[0] if name not in ("name", "support")]
     table = Table(box=None, header_style="bold")
-    for heading in ("class", *(name.replace("_", " ") for name in names), "images"):
+    for heading in ("class", *(name.replace("_", " ") for name in names), support_of):
         table.add_column(heading, justify="left" if heading == "class" else "right")
     for row in classes:
         table.add_row(Text(row["name"]), *(_percent(row[name]) for name in names), f"{row['support']:,}")

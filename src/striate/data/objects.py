@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -11,9 +12,13 @@ from striate.data.parallel import map_in_order
 from striate.data.readers.access import natural_order
 from striate.errors import InputError
 
+if TYPE_CHECKING:
+    from striate.data.dataset import Dataset
+
 ANY_CLASS, UNKNOWN_CLASS = -1, -2
 """Labels of a region that is left out for every class, and of an object whose class the source does not name."""
 _LEAST_PX = 0.01
+_NAMED = 5
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,10 +82,10 @@ def gather(
 
 def largest_of(objects: Objects, num_images: int) -> tuple[tuple[str, ...], np.ndarray, np.ndarray]:
     """What a task with one object an image takes: the classes of the largest objects, their labels (N,) and boxes (N, 4) in the objects'
-    own unit. An image without an object that has an area and a class has label 0 and a box of NaN.
+    own unit, corners as listed. An image without an object that has an area and a class has label 0 and a box of NaN.
     """
     labels, boxes = np.zeros(num_images, np.int64), np.full((num_images, 4), np.nan)
-    areas = np.clip(objects.boxes[:, 2:] - objects.boxes[:, :2], 0, None).prod(axis=1)
+    areas = np.abs(objects.boxes[:, 2:] - objects.boxes[:, :2]).prod(axis=1)
     order = np.lexsort((-np.arange(len(objects)), areas))  # the first of equal ones last, so that it stays
     for place in order[(areas[order] > 0) & (objects.labels[order] >= 0)]:
         labels[objects.images[place]], boxes[objects.images[place]] = objects.labels[place], objects.boxes[place]
@@ -132,6 +137,33 @@ def settle(objects: Objects, sizes: np.ndarray, name_of: Callable[[int], str]) -
     note(over & is_read & ~lost, "reaches over the border of its image, cut there")
     lines = tuple(f"{name_of(objects.images[p])}, object {objects.numbers[p]}: {flaws[p]}" for p in sorted(flaws))
     return replace(objects, boxes=cut, are_fractions=False).of(~lost), lines
+
+
+def chosen_objects(dataset: "Dataset") -> Objects:
+    """The object of each image that the box in `dataset.boxes` is of; where there is none, all that the source lists of the image."""
+    assert dataset.objects is not None
+    assert dataset.boxes is not None
+    own = dataset.boxes[dataset.objects.images]
+    places = np.flatnonzero((dataset.objects.boxes == own).all(axis=1))
+    firsts = np.unique(dataset.objects.images[places], return_index=True)[1]
+    return dataset.objects.of(np.union1d(places[firsts], np.flatnonzero(np.isnan(own[:, 0]))))
+
+
+def without_lost_boxes(dataset: "Dataset") -> "Dataset":
+    """The source with a box of NaN for each image whose one box lies outside it or has no area there."""
+    if dataset.boxes is None or dataset.objects is None:
+        return dataset
+    objects, _ = settle(chosen_objects(dataset), image_sizes(dataset.images.read, len(dataset)), dataset.images.name)
+    lost = np.setdiff1d(np.flatnonzero(np.isfinite(dataset.boxes[:, 0])), objects.images)
+    boxes = dataset.boxes.copy()
+    boxes[lost] = np.nan
+    return replace(dataset, boxes=boxes) if len(lost) else dataset
+
+
+def flaws_in_words(flaws: Sequence[str]) -> str:
+    """How many boxes have flaws, and the first few of the lines that `settle` gives."""
+    more = f"; and {len(flaws) - _NAMED:,} more, see: striate data" if len(flaws) > _NAMED else ""
+    return f"{len(flaws):,} flawed box{'es' * (len(flaws) > 1)}: {'; '.join(flaws[:_NAMED])}{more}"
 
 
 def _all_of_image(boxes: np.ndarray, images: np.ndarray) -> np.ndarray:

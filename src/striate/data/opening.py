@@ -9,6 +9,7 @@ from striate.data.cache import cache_dir
 from striate.data.dataset import Dataset
 from striate.data.decoding import MAX_PIXELS
 from striate.data.hashing import fingerprint, hash_images
+from striate.data.objects import without_lost_boxes
 from striate.data.packed import PreparedImages
 from striate.data.packing import pack_images
 from striate.data.preprocessing import Preprocessing
@@ -25,7 +26,7 @@ _NAMED = 3
 class Access:
     """Access to data, as against which data: nothing here changes what is read, unless it is refused.
 
-    `data_dir` is where named sets lie, `download` allows them to be fetched, `max_pixels` refuses larger images. `tell` and
+    `data_dir` is where named sets lie, `download` allows them to be fetched, `max_pixels` refuses larger images. `log` and
     `track` hear what happens; nothing is printed otherwise. `columns` are those of a CSV that are asked for. `task` says which annotations
     to read where there are several kinds, and `ignore_index` which value of masks counts for nothing.
     """
@@ -64,6 +65,7 @@ def open_data(source: str | Path, access: Access) -> OpenedData:
     )
     for notice in dataset.notices:
         access.log(notice)
+    dataset = without_lost_boxes(dataset)
     hashes = hash_images(dataset, track=access.track, num_workers=access.num_workers)
     return OpenedData(dataset, hashes, fingerprint(dataset, hashes))
 

@@ -172,6 +172,8 @@ class Task(ABC):
     """The network to train from scratch where none is named, where that is not a classifier's or built on one."""
     usual_image_size: ClassVar[int | None] = None
     """Side of the square that the network sees, where that is not left to the network."""
+    support_of: ClassVar[str] = "images"
+    """What the `support` of a class counts."""
     train_score_name: ClassVar[str | None] = None
     """What `Objective.score_sum` measures, where that is not the score."""
 

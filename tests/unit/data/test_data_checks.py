@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
+from striate.cli.data import look_at_data
 from striate.data.checks.image_statistics import image_statistics, name_pattern
 from striate.data.checks.near_duplicates import (
     ORIENTATIONS,
@@ -60,6 +61,23 @@ def test_pairs_join_to_groups():
 
 def test_blank_images_are_no_duplicates_of_each_other():
     assert near_pairs(np.zeros((5, 32, 32), np.uint8)) == []
+
+
+def test_images_that_are_all_alike_are_no_duplicates(tmp_path):
+    """scikit-learn's digits resemble each other; one of them encoded anew is found among them all the same."""
+    checks = check_data(open_source("digits"))
+    assert len(checks.near_duplicates) <= 2
+    assert (checks.near_leaks, checks.shortcuts, checks.image_flaws) == ((), (), {})
+    digits = open_source("digits")
+    for number in range(60):
+        Image.fromarray(digits.images.read(number)[..., 0]).resize((32, 32)).save(tmp_path / f"{number}.png")
+    Image.open(tmp_path / "7.png").resize((40, 40)).save(tmp_path / "again.jpg", quality=90)
+    (tmp_path / "labels.csv").write_text(
+        "path,label\n" + "".join(f"{name},x\n" for name in (*(f"{n}.png" for n in range(60)), "again.jpg"))
+    )
+    found = check_data(open_source(str(tmp_path / "labels.csv"))).near_duplicates
+    assert ("7.png", "again.jpg") in found
+    assert len(found) <= 2  # of 8 x 8 pixels two sixes are nearly the same
 
 
 @pytest.fixture(scope="module")
@@ -184,6 +202,21 @@ def test_the_page_is_self_contained_and_escapes_names(tmp_path):
     assert page.count("data:image/jpeg;base64,") == 4  # in both sections
     assert "<b>x" not in page
     assert "http" not in page.replace("http-equiv", "")
+
+
+def test_flawed_boxes_are_named_on_the_page_and_the_terminal(tmp_path, capsys):
+    Image.new("RGB", (64, 48)).save(tmp_path / "a&b.png")
+    table = tmp_path / "boxes.csv"
+    table.write_text("path,label,x1,y1,x2,y2\na&b.png,cat,1,2,30,40\na&b.png,cat,100,100,120,120\n")
+    dataset = open_source(str(table))
+    checks = check_data(dataset)
+    page = data_page(checks, dataset)
+    assert "a&amp;b.png, object 2: outside its image, left out" in page
+    assert "no flaws" not in page
+    look_at_data(str(table))
+    shown = capsys.readouterr().out
+    assert "flawed boxes (1)\n  a&b.png, object 2: outside its image, left out" in shown
+    assert "boxes.csv lists several objects of 1 of 1 images" in shown
 
 
 def test_shortcuts_are_told_where_one_class_is_common_and_for_colours(tmp_path):

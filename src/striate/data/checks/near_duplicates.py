@@ -1,8 +1,9 @@
 """Near duplicates: images that are one another resized, encoded anew, turned by quarters, mirrored, cropped a little or brightened.
 
-A 63-bit perceptual hash proposes pairs: signs of the lowest frequencies of the discrete cosine transform of 32 x 32 grey pixels (Zauner
-2010). Mirroring and turning only changes signs and places of frequencies, so that the hashes of all eight orientations follow from one
-transform. What is proposed is confirmed by the correlation of pixels. N images.
+A 63-bit perceptual hash proposes pairs: signs of the lowest frequencies of the discrete cosine transform of 32 x 32 grey pixels
+(Zauner 2010). Mirroring and turning only changes signs and places of frequencies, so that the hashes of all eight orientations
+follow from one transform. The correlation of pixels confirms a pair, where it stands out from that with other images of the set.
+N images.
 """
 
 from collections.abc import Iterator
@@ -24,6 +25,9 @@ _LARGEST_BUCKET = 200
 _LOOKED_AT_ONCE = 4_000_000
 _LEAST_CORRELATION, _LEAST_ROUGH = 0.94, 0.75
 """What makes a pair, and what a window must reach for others about it to be tried."""
+_DISTINCT = 0.1
+"""A pair's distance, 1 - correlation, is at most this fraction of that to what the images are usually like."""
+_MOST_SAMPLED, _NUM_ALIKE, _FEWEST_USUAL = 1_000, 5, 20
 _LENGTHS, _SHIFTS = (27.2, 28.8, 30.4), (-1.6, -0.8, 0.0, 0.8, 1.6)
 _LEAST_SPREAD = 4.0
 _CUT = 0.1
@@ -53,19 +57,52 @@ def near_pairs(greys: np.ndarray) -> list[NearPair]:
     if len(rows) < 2:
         return []
     greys = greys[rows]
+    usual = _Usual(greys)
     found: dict[tuple[int, int], float] = {}
     for pairs, orientation, window in _proposed(greys):
         correlations = _correlations(greys, pairs, orientation, window)
+        near = np.flatnonzero(correlations >= (_LEAST_CORRELATION if window is None else _LEAST_ROUGH))
+        pairs, correlations = pairs[near], correlations[near]
+        if not len(pairs):
+            continue
+        others = usual.of(pairs)
         if window is not None:
-            unsure = np.flatnonzero((correlations >= _LEAST_ROUGH) & (correlations < _LEAST_CORRELATION))
-            for place in unsure.tolist():
+            for place in np.flatnonzero((correlations < _LEAST_CORRELATION) & (correlations > others)).tolist():
                 first, second = greys[pairs[place]]
                 correlations[place] = _best_cut(first, second, orientation, window)
-        for pair, value in zip(rows[pairs].tolist(), correlations.tolist(), strict=True):
-            if value >= _LEAST_CORRELATION:
-                key = (min(pair), max(pair))
-                found[key] = max(value, found.get(key, 0.0))
+        are_alike = (correlations >= _LEAST_CORRELATION) & (1 - correlations <= _DISTINCT * (1 - others))
+        for pair, value in zip(rows[pairs[are_alike]].tolist(), correlations[are_alike].tolist(), strict=True):
+            key = (min(pair), max(pair))
+            found[key] = max(value, found.get(key, 0.0))
     return [NearPair(*pair, found[pair]) for pair in sorted(found)]
+
+
+class _Usual:
+    """How alike an image is to others of its set: its fifth largest correlation with a thousand of them, in any orientation.
+
+    Sets whose images are all alike, such as digits, have no near duplicates but those that stand out from this. Fewer than twenty images
+    tell nothing of what is usual.
+    """
+
+    def __init__(self, greys: np.ndarray) -> None:
+        self.greys = greys
+        self.sample = np.unique(np.linspace(0, len(greys) - 1, min(_MOST_SAMPLED, len(greys))).astype(np.int64))
+        self.known = np.full(len(greys), np.nan if len(greys) >= _FEWEST_USUAL else 0.0)
+
+    def of(self, pairs: np.ndarray) -> np.ndarray:
+        """Of pairs (n, 2) the larger of their two images' (n,)."""
+        wanted = np.unique(pairs)
+        wanted = wanted[np.isnan(self.known[wanted])]
+        sample = _standard(self.greys[self.sample])
+        for start in range(0, len(wanted), _PAIRS_AT_ONCE):
+            rows = wanted[start : start + _PAIRS_AT_ONCE]
+            best = np.full((len(rows), len(sample)), -1.0, np.float32)
+            for orientation in ORIENTATIONS:
+                np.maximum(best, _standard(turned_pixels(self.greys[rows], orientation)) @ sample.T, out=best)
+            best[rows[:, None] == self.sample] = -1
+            self.known[rows] = np.partition(best, -_NUM_ALIKE, axis=1)[:, -_NUM_ALIKE]
+        result: np.ndarray = self.known[pairs].max(axis=1)
+        return result
 
 
 def grouped(pairs: list[NearPair]) -> list[list[int]]:

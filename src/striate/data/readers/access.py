@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ from striate.data.files import read_regular_file
 
 _ENDS = (b"\xff\xd9", b"\xaeB`\x82", b";")  # of JPEG, PNG, GIF: what follows is padding
 _MOST_DIGITS = 1000
+_NO_BYTE = re.compile("[\ud800-\udc7f\udd00-\udfff]")
 
 MAX_FILE_BYTES = 1 << 30
 """A file of an image is read into memory whole; the largest photos have a tenth of that."""
@@ -77,8 +79,10 @@ class FileImages:
 
 
 def printable(name: str) -> str:
-    """A file's name as text that can be written anywhere: bytes that are not UTF-8 become the replacement character."""
-    return os.fsencode(name).decode("utf-8", errors="replace")
+    """A file's name as text that can be written anywhere: bytes that are not UTF-8, and surrogates that stand for no byte, become the
+    replacement character.
+    """
+    return os.fsencode(_NO_BYTE.sub("\N{REPLACEMENT CHARACTER}", name)).decode("utf-8", errors="replace")
 
 
 def class_name_of(folder: str) -> str:

@@ -167,11 +167,11 @@ def _objects(part: _Part, names: dict[Any, str]) -> tuple[dict[Any, list[ListedO
         if "bbox" not in each:
             continue
         box = each["bbox"]
-        if not isinstance(box, list) or len(box) != 4 or not all(isinstance(v, int | float) for v in box):
+        if not isinstance(box, list) or len(box) != 4 or not all(map(_is_number, box)):
             raise DataError(
                 f"{part.path}, annotation {number}: its bbox is {str(box)[:80]} where four numbers should be"
             )
-        x, y, width, height = (float(value) if math.isfinite(value) else math.nan for value in box)
+        x, y, width, height = map(_finite, box)
         own = listed.get(_key(each.get("image_id")))
         if own is None:
             num_strangers += 1
@@ -179,6 +179,18 @@ def _objects(part: _Part, names: dict[Any, str]) -> tuple[dict[Any, list[ListedO
         name = names.get(_key(each.get("category_id")), "")
         own.append(ListedObject(name, (x, y, x + width, y + height), bool(each.get("iscrowd"))))
     return listed, num_strangers
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _finite(value: float) -> float:
+    """The number, NaN for one that is not finite or, as a whole number may be, too large for a float."""
+    try:
+        return float(value) if math.isfinite(value) else math.nan
+    except OverflowError:
+        return math.nan
 
 
 def _image_path(root: Path, part: _Part, image: dict[str, Any], number: int) -> str | None:
@@ -192,7 +204,7 @@ def _image_path(root: Path, part: _Part, image: dict[str, Any], number: int) -> 
     split_folder = part.path.stem.removeprefix("instances").lstrip("_-.")
     folders = (part.path.parent, root, root / "images", root / split_folder, root / "images" / split_folder)
     for folder in folders:
-        if (folder / name).is_file():
+        if os.path.isfile(folder / name):  # unlike Path's also for a name that no file can have
             return os.path.relpath(folder / name, root)
     return None
 

@@ -124,9 +124,10 @@ def by_ending(paths: Sequence[str]) -> str:
 
 def _walk(root: Path, start: str, above: frozenset[str], findings: Findings) -> Iterator[str]:
     """The files below `root / start`; no recursion, since folders can be nested deeper than Python's calls."""
-    waiting = [(iter(_visit(root, start, findings)), start, above | {os.path.realpath(root / start)})]
+    real = os.path.realpath(root / start)
+    waiting = [(iter(_visit(root, start, real, findings)), start, real, above | {real})]
     while waiting:
-        entries, below, seen = waiting[-1]
+        entries, below, here, seen = waiting[-1]
         entry = next(entries, None)
         if entry is None:
             waiting.pop()
@@ -137,15 +138,17 @@ def _walk(root: Path, start: str, above: frozenset[str], findings: Findings) -> 
                 findings.dangling.append(path)
             else:
                 yield path
-        elif (there := os.path.realpath(entry.path)) in seen:
+            continue
+        # only a link can lead elsewhere; asking for every folder's real path would take as many steps as it is deep
+        there = os.path.realpath(entry.path) if entry.is_symlink() else os.path.join(here, entry.name)
+        if there in seen:
             findings.circles.append(path)
         else:
-            waiting.append((iter(_visit(root, path, findings)), path, seen | {there}))
+            waiting.append((iter(_visit(root, path, there, findings)), path, there, seen | {there}))
 
 
-def _visit(root: Path, below: str, findings: Findings) -> list[os.DirEntry[str]]:
-    """What lies in a folder that has not been visited too often; nothing, and that is found, where it cannot serve."""
-    here = os.path.realpath(root / below)
+def _visit(root: Path, below: str, here: str, findings: Findings) -> list[os.DirEntry[str]]:
+    """What lies in a folder, really `here`, that has not been visited too often; nothing, and that is found, where it cannot serve."""
     if below and os.path.isfile(os.path.join(here, RUN_FILE)):
         findings.runs.append(below)
         return []

@@ -66,11 +66,11 @@ class _Row:
 
     @property
     def area(self) -> float:
-        """Of the box; -1 where there is none, or it has none."""
+        """Of the box, whichever way round its corners are; -1 where there is none, or it has none."""
         if self.box is None:
             return -1.0
-        width, height = self.box[2] - self.box[0], self.box[3] - self.box[1]
-        return width * height if width > 0 and height > 0 else -1.0
+        area = abs((self.box[2] - self.box[0]) * (self.box[3] - self.box[1]))
+        return area if 0 < area < math.inf else -1.0
 
 
 def read_table(path: Path, wanted: Columns = NO_COLUMNS) -> Dataset:
@@ -329,8 +329,8 @@ def _largest(table: Path, rows: list[_Row]) -> tuple[list[_Row], tuple[str, ...]
                 f"{table}: {_quoted(row)} is listed in line {first.line} and, differently, in line {row.line}"
             )
         kept[row.path] = max(first, row, key=lambda each: each.area)
-    num_more = len(rows) - len(kept)
-    notices = (f"{table.name} lists {num_more} more objects of images than one",) if num_more else ()
+    num_several = sum(count > 1 for count in Counter(row.path for row in rows).values())
+    notices = (f"{table.name} lists several objects of {num_several:,} of {len(kept):,} images",) if num_several else ()
     return [row if row.area > 0 else dataclasses.replace(row, box=None) for row in kept.values()], notices
 
 

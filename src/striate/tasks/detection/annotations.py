@@ -7,7 +7,7 @@ import numpy as np
 
 from striate.data.dataset import Dataset
 from striate.data.geometry import Geometry, clip_boxes, move_boxes
-from striate.data.objects import ANY_CLASS, Objects, image_sizes, settle
+from striate.data.objects import ANY_CLASS, Objects, flaws_in_words, image_sizes, settle
 from striate.errors import DataError
 from striate.progress import Log
 
@@ -80,8 +80,7 @@ def read_objects(dataset: Dataset, class_names: tuple[str, ...], log: Log) -> Ob
     sizes = image_sizes(dataset.images.read, len(dataset))
     objects, flaws = settle(dataset.objects, sizes, dataset.images.name)
     if flaws:
-        more = f"; and {len(flaws) - _NAMED} more, see: striate data" if len(flaws) > _NAMED else ""
-        log(f"{len(flaws)} flawed box{'es' * (len(flaws) > 1)}: {'; '.join(flaws[:_NAMED])}{more}")
+        log(flaws_in_words(flaws))
     labels = _renumbered(dataset, objects, class_names)
     objects = Objects(
         class_names, objects.images, labels, objects.boxes, objects.are_ignored, objects.numbers, objects.are_fractions

@@ -54,7 +54,7 @@ def writing_boxes(
         if wanted == "csv":
             yield _passing(answers, _csv_writer(text), path)
         else:
-            document = _CocoDocument(class_names)
+            document = _CocoDocument(class_names, path.absolute().parent)
             yield _passing(answers, document.add, path)
             json.dump(document.content, text)
         text.detach()
@@ -95,9 +95,12 @@ def _csv_writer(text: io.TextIOWrapper) -> Callable[[Answer], None]:
 
 
 class _CocoDocument:
-    """COCO's form of instances, with a score each, which `loadRes` and annotation tools read."""
+    """COCO's form of instances, with a score each, which `loadRes` and annotation tools read. An image below the document's `folder` is
+    called by its path there, another by its name.
+    """
 
-    def __init__(self, class_names: Sequence[str]) -> None:
+    def __init__(self, class_names: Sequence[str], folder: Path) -> None:
+        self.folder = folder
         categories = [{"id": number, "name": name} for number, name in enumerate(class_names, 1)]
         self.content: dict[str, list[dict[str, Any]]] = {"images": [], "annotations": [], "categories": categories}
 
@@ -106,7 +109,9 @@ class _CocoDocument:
             return
         images, annotations = self.content["images"], self.content["annotations"]
         height, width = answer.size
-        images.append({"id": len(images) + 1, "file_name": Path(answer.path).name, "height": height, "width": width})
+        path = Path(answer.path).absolute()
+        name = path.relative_to(self.folder).as_posix() if path.is_relative_to(self.folder) else path.name
+        images.append({"id": len(images) + 1, "file_name": name, "height": height, "width": width})
         for each in answer.objects:
             x1, y1, x2, y2 = each.box_xyxy
             annotations.append(
@@ -125,6 +130,7 @@ class _CocoDocument:
 def _yolo_writer(folder: Path, class_names: Sequence[str]) -> Callable[[Answer], None]:
     """`classes.txt` and NAME.txt: class number, centre, width and height as fractions, score."""
     taken = _made(folder)
+    taken.add("classes.txt")
     _write(folder / "classes.txt", "".join(f"{' '.join(name.split())}\n" for name in class_names))
 
     def write(answer: Answer) -> None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -24,6 +24,9 @@ class DetectedObject:
 @dataclass(frozen=True)
 class DetectedPrediction:
     """The objects of one image of `size` (height, width), best first. `path` is its file."""
+
+    measure: ClassVar[str] = "score"
+    """What a table calls the number beside an object."""
 
     path: str
     size: tuple[int, int]

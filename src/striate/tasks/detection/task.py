@@ -42,6 +42,7 @@ class Detection(Task):
     network_kind: ClassVar[str] = "detector"
     most_at_once: ClassVar[int] = 32
     picture_px: ClassVar[int] = 320
+    support_of: ClassVar[str] = "objects"
     usual_part: ClassVar[str] = "fcos"
     usual_image_size: ClassVar[int | None] = 320
 

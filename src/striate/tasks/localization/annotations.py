@@ -1,16 +1,14 @@
 """One box an image, moved with its pixels. N images of the source, n of a batch."""
 
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from striate.data.dataset import Dataset
-from striate.data.decoding import image_facts
 from striate.data.geometry import Geometry, clip_boxes, move_boxes
-from striate.data.parallel import map_in_order
-from striate.errors import DataError, InputError
+from striate.data.objects import chosen_objects, flaws_in_words, image_sizes, settle
+from striate.progress import Log
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -52,36 +50,19 @@ class BoxAnnotations:
         return [np.ascontiguousarray(self.boxes, "<f8").tobytes()]
 
 
-def read_boxes(dataset: Dataset, labels: np.ndarray) -> BoxAnnotations:
-    """The boxes of a source, cut at the borders of their images, whose sizes stand in their headers.
-
-    Raises DataError for a box that lies outside its image.
+def read_boxes(dataset: Dataset, labels: np.ndarray, log: Log) -> BoxAnnotations:
+    """The boxes of a source in pixels, cut at the borders of their images, whose sizes stand in their headers. Flaws are treated as those
+    of a source with many objects an image, and logged, the first few by name; an image whose box is of no use has one of NaN.
     """
     assert dataset.boxes is not None
-    sizes = np.array(list(map_in_order(partial(_size, dataset), range(len(dataset)))), np.int64).reshape(-1, 2)
-    given = dataset.boxes
-    if dataset.objects is not None and dataset.objects.are_fractions:
-        given = given * sizes[:, [1, 0, 1, 0]]
-    boxes = clip_boxes(given, sizes)
-    is_lost = (sizes > 0).all(axis=1) & (_areas(boxes) <= 0)
-    if is_lost.any():
-        first = int(np.flatnonzero(is_lost)[0])
-        box = ", ".join(f"{value:g}" for value in dataset.boxes[first])
-        height, width = sizes[first]
-        raise DataError(
-            f"{dataset.source}: the box ({box}) of {dataset.images.name(first)} lies outside its {width} x {height} pixels; "
-            "boxes are left, top, right and lower border in pixels"
-        )
+    sizes = image_sizes(dataset.images.read, len(dataset))
+    objects, flaws = settle(chosen_objects(dataset), sizes, dataset.images.name)
+    if flaws:
+        log(flaws_in_words(flaws))
+    objects = objects.of(np.isfinite(dataset.boxes[objects.images, 0]))
+    boxes = np.full((len(dataset), 4), np.nan)
+    boxes[objects.images] = objects.boxes
     return BoxAnnotations(labels, boxes, np.maximum(sizes, 1))
-
-
-def _size(dataset: Dataset, index: int) -> tuple[int, int]:
-    """(height, width) of an image as it is shown; 0 where it cannot be read, which packing says."""
-    try:
-        facts = image_facts(dataset.images.read(index))
-    except (InputError, OSError):
-        return 0, 0
-    return facts.height, facts.width
 
 
 def _areas(boxes: np.ndarray) -> np.ndarray:

@@ -68,7 +68,7 @@ class Localization(Task):
         """None where there is a box."""
         if dataset.boxes is None:
             return "it has no boxes; give a CSV with the columns path, label, x1, y1, x2, y2, or a Pascal VOC folder"
-        return None if np.isfinite(dataset.boxes).all(axis=1).any() else "none of its images has a box"
+        return None if np.isfinite(dataset.boxes).all(axis=1).any() else "none of its images has a box that lies in it"
 
     def usable(self, dataset: "Dataset") -> np.ndarray:
         """(N,) bool: the images with a box."""
@@ -108,7 +108,7 @@ class Localization(Task):
 
         if num_without := int((~self.usable(dataset)).sum()):
             log(f"left out {num_without} image{'s' * (num_without > 1)} without a box")
-        return read_boxes(dataset, dataset.labels if labels is None else labels)
+        return read_boxes(dataset, dataset.labels if labels is None else labels, log)
 
     def objective(
         self,

@@ -7,9 +7,11 @@ import pytest
 from PIL import Image
 
 from striate.data.objects import ANY_CLASS, ListedObject, gather, image_sizes, largest_of, settle
+from striate.data.opening import Access, open_data
 from striate.data.readers.sources import open_source
 from striate.data.summary import summarize
 from striate.errors import DataError
+from striate.tasks.localization.task import Localization
 
 
 def photo(path, size=(64, 48)):
@@ -211,3 +213,46 @@ def test_ten_thousand_boxes_in_an_image():
     assert flaws == ()
     names, labels, boxes = largest_of(objects, 1)
     assert (names, labels.tolist(), boxes.tolist()) == (("a",), [0], [[0, 0, 1, 1]])
+
+
+def test_of_one_object_an_image_flaws_are_put_right_or_left_out(tmp_path):
+    """Corners exchanged, fractions, outside and no area, in a table with one object an image: never fatal, and all named."""
+    boxes = {"a": "40,30,10,5", "b": "0.25,0.5,0.75,1", "c": "100,100,120,120", "d": "5,5,5,9", "e": "1,2,30,40"}
+    for name in boxes:
+        photo(tmp_path / f"{name}.png")
+    rows = "".join(f"{name}.png,cat,{box}\n" for name, box in boxes.items())
+    (tmp_path / "boxes.csv").write_text(f"path,label,x1,y1,x2,y2\n{rows}")
+    lines = []
+    data = open_data(tmp_path / "boxes.csv", Access(task="localization"))
+    task = Localization(data.dataset.class_names)
+    annotations = task.annotations(data.dataset, log=lines.append)
+    assert task.usable(data.dataset).tolist() == [True, True, False, False, True]
+    assert annotations.boxes[[0, 1, 4]].tolist() == [[10, 5, 40, 30], [16, 24, 48, 48], [1, 2, 30, 40]]
+    assert np.isnan(annotations.boxes[2:4]).all()
+    assert lines == [
+        "left out 2 images without a box",
+        "4 flawed boxes: a.png, object 1: corners exchanged, put right; b.png, object 1: in fractions of the image, taken as such; "
+        "c.png, object 1: outside its image, left out; d.png, object 1: no area, left out",
+    ]
+    (tmp_path / "boxes.csv").write_text("path,label,x1,y1,x2,y2\nc.png,cat,100,100,120,120\n")
+    lost = open_data(tmp_path / "boxes.csv", Access(task="localization")).dataset
+    assert Localization.problem_with(lost) == "none of its images has a box that lies in it"
+
+
+def test_coco_with_numbers_and_names_that_no_machine_holds(tmp_path):
+    photo(tmp_path / "a.jpg")
+    images = [{"id": 7, "file_name": "a.jpg"}, {"id": 8, "file_name": "x" * 400}, {"id": 9, "file_name": "\ud800"}]
+    huge = {"image_id": 7, "category_id": 3, "bbox": [1, 2, 10**400, 5]}
+    fine = {"image_id": 7, "category_id": 3, "bbox": [1, 2, 5, 5]}
+    (tmp_path / "boxes.json").write_text(coco(images=images, annotations=[huge, fine]))
+    dataset = open_source(tmp_path / "boxes.json")
+    assert len(dataset) == 1
+    assert dataset.notices == (
+        f"left out 2 listed images whose file is not there: {'x' * 400}, \N{REPLACEMENT CHARACTER}",
+    )
+    objects, flaws = settled(dataset)
+    assert flaws == ("a.jpg, object 1: a border is no number, left out",)
+    assert objects.boxes.tolist() == [[1, 2, 6, 7]]
+    (tmp_path / "boxes.json").write_text(coco(annotations=[fine | {"bbox": [True, 2, 5, 5]}]))
+    with pytest.raises(DataError, match="annotation 1: its bbox is"):
+        open_source(tmp_path / "boxes.json")
