@@ -120,6 +120,11 @@ def test_resuming_gives_the_weights_of_the_run_that_was_never_stopped(source, tm
         (["--subtract", "mean_image"], "no mean image fits"),
         (["--mixup", "0.2"], "images cannot be mixed in segmentation"),
         (["--loss", "l2"], "the loss of segmentation must be"),
+        (["--adversarial", "pgd"], "adversarial training is for classes, not for segmentation"),
+        (["--balanced-sampling"], "have no class of their own to draw by"),
+        (["--loss", "dice", "--label-smoothing", "0.1"], "label smoothing and class weights are for cross-entropy"),
+        (["--optimizer", "lbfgs", "--channels-last"], "leave --channels-last out"),
+        (["--ignore-index", "-1"], "a value of masks, from 0 to"),
     ],
 )
 def test_what_cannot_be_met_is_one_line(source, words, message, striate_command):
@@ -156,6 +161,69 @@ def test_predict_tells_pixels_of_each_class_and_refuses_what_is_for_one_class(ru
     assert "of 64 x 48 pixels" in shown.out
     refused = striate_command("predict", run.path, image, "--csv", tmp_path / "a.csv").refused()
     assert "are for one class an image; masks are written to a folder by --out" in refused
+
+
+def test_no_photo_is_written_over_and_every_mask_is_kept(run, tmp_path, striate_command):
+    for name in ("x", "x_mask"):
+        draw(tmp_path, name, 95)
+    photos = tmp_path / "images"
+    before = {path.name: path.read_bytes() for path in photos.iterdir()}
+    for out in (photos, photos / "drawn"):
+        refused = striate_command("predict", run.path, photos, "--out", out, "--engine", "torch").refused()
+        assert "is where images to predict lie" in refused
+    assert {path.name: path.read_bytes() for path in photos.iterdir()} == before
+    done = striate_command("predict", run.path, photos, "--out", tmp_path / "out", "--engine", "torch")
+    assert "2 images with their answers" in done.err
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+        "classes.csv",
+        "x.png",
+        "x_mask-2.png",
+        "x_mask-2_mask.png",
+        "x_mask.png",
+    ]
+    for name in ("x_mask.png", "x_mask-2_mask.png"):
+        with Image.open(tmp_path / "out" / name) as mask:
+            assert mask.mode == "P"
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [(255, "no pixel of the 6 training masks has a class that counts"), (0, "so that there is nothing to tell apart")],
+)
+def test_masks_that_say_nothing_are_refused(tmp_path, value, message, striate_command):
+    for place in range(8):
+        draw(tmp_path, f"{'val' if place > 5 else 'train'}/{place}", place)
+    for path in (tmp_path / "masks").rglob("*.png"):
+        Image.fromarray(np.full((48, 64), value, np.uint8)).save(path)
+    if value:
+        (tmp_path / "classes.csv").write_text("index,name\n0,sky\n1,road\n")
+    words = ("train", tmp_path, "--run", tmp_path / "run", "--epochs", "1", "--no-checks", "--no-measure")
+    assert message in striate_command(*words).refused()
+
+
+def test_a_single_value_of_a_channel_is_one_line(source, tmp_path, striate_command):
+    words = (
+        "train",
+        source,
+        "--network",
+        "deeplabv3_resnet50",
+        "--image-size",
+        "32",
+        "--batch-size",
+        "1",
+        "--epochs",
+        "1",
+    )
+    refused = striate_command(*words, "--run", tmp_path / "run", "--no-checks", "--no-measure").refused()
+    assert "batch norm needs more than one value of each channel, but a batch of 1 image" in refused
+
+
+def test_lbfgs_takes_a_step(source, tmp_path):
+    choices = Choices(epochs=1, optimizer="lbfgs", precision="32-true", image_size=16, batch_size=32)
+    assert (
+        train(source, choices, run=tmp_path / "run", run_checks=False, measure=False, progress=False).status
+        == "finished"
+    )
 
 
 def test_tiles_see_an_image_at_its_own_resolution(run, tmp_path, striate_command):
@@ -241,6 +309,9 @@ def test_a_network_from_python_is_trained_and_loaded(source, tmp_path):
     "words",
     [
         ("calibrate", "{run}"),
+        ("errors", "{source}"),
+        ("baseline", "{source}"),
+        ("predict", "{run}", "{image}", "--coverage", "0.9"),
         ("compress", "{run}", "--prune", "0.5", "--out", "small.striate"),
         ("ledger", "{run}"),
         ("certify", "{run}"),

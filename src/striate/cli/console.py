@@ -80,7 +80,8 @@ def _escaped_text(text: Text) -> Text:
 
 def _console(*, stderr: bool) -> Console:
     stream = sys.stderr if stderr else sys.stdout
-    console = Console(stderr=stderr, width=None if is_terminal(stream) else _PLAIN_WIDTH)
+    width = None if is_terminal(stream) else _PLAIN_WIDTH
+    console = Console(stderr=stderr, width=width, markup=False, emoji=False)  # names may have [brackets] and :colons:
     console.push_render_hook(_Escaping())
     return console
 
@@ -153,7 +154,7 @@ def track(items: Iterable[T], what: str, total: int | None) -> Iterator[T]:
         return
     columns = (
         SpinnerColumn(),
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TimeRemainingColumn(),

@@ -137,8 +137,10 @@ def predict(
     boxes_as = None if boxes is None else format_of(boxes, boxes_format)
     with importing():
         from striate.engines.predicting import EngineRequest, count_images, make_ready
-        from striate.tasks.overlays import write_drawings
+        from striate.tasks.overlays import check_drawing_folder, write_drawings
 
+    if out_dir is not None and explain is None:
+        check_drawing_folder(out_dir, images)
     head: dict[str, Any]
     class_names: tuple[str, ...] = ()
     if coverage is not None or flag_unfamiliar or average is not None:

@@ -52,11 +52,18 @@ def runs(
         out.print(Text(f"no runs in {folders[0]}; train one: striate train digits"), soft_wrap=True)
         return
     table = Table(box=None, header_style="bold")
-    for heading in ("run", "network", "data", "accuracy", "time", "status"):
-        table.add_column(heading, justify="right" if heading in ("accuracy", "time") else "left", overflow="fold")
+    labels = {row.score_label for row in found.runs}
+    for heading in ("run", "network", "data", next(iter(labels)) if len(labels) == 1 else "score", "time", "status"):
+        table.add_column(heading, justify="right" if heading in (*labels, "score", "time") else "left", overflow="fold")
     for row in found.runs:
+        score = _score(row, with_label=len(labels) > 1)
         table.add_row(
-            Text(row.path), Text(row.network), Text(_last(row.source)), _accuracy(row), _span(row.elapsed_s), row.status
+            Text(row.path),
+            Text(row.network),
+            Text(_last(row.source)),
+            score,
+            _span(row.elapsed_s),
+            row.status,
         )
     out.print(table)
     out.print(
@@ -69,7 +76,9 @@ def _compare(rows: "list[RunRow]", settings: dict[str, tuple[Any, Any]]) -> None
     for heading in ("", rows[0].path, rows[1].path):
         table.add_column(Text(heading), overflow="fold")
     table.add_row("network", *(Text(row.network) for row in rows))
-    table.add_row("accuracy", *(_accuracy(row) for row in rows))
+    are_alike = rows[0].task == rows[1].task
+    heading = rows[0].score_label if are_alike else "score"
+    table.add_row(heading, *(_score(row, with_label=not are_alike) for row in rows))
     table.add_row("95 % interval", *(_interval(row) for row in rows))
     table.add_row("measured on", *(row.split or "–" for row in rows))
     table.add_row("time", *(_span(row.elapsed_s) for row in rows))
@@ -77,11 +86,13 @@ def _compare(rows: "list[RunRow]", settings: dict[str, tuple[Any, Any]]) -> None
         table.add_row(Text(name, style="dim"), *(Text(_short(value)) for value in pair))
     out.print(table)
     if settings.keys() & {"data.fingerprint", "source"}:
-        out.print("The data differ, so the two accuracies are not of the same images.", style="yellow")
+        out.print("The data differ, so the two figures are not of the same images.", style="yellow")
 
 
-def _accuracy(row: "RunRow") -> str:
-    return "–" if row.accuracy is None else f"{100 * row.accuracy:.2f} %"
+def _score(row: "RunRow", *, with_label: bool) -> str:
+    if row.score is None:
+        return "–"
+    return f"{100 * row.score:.2f} %{f' {row.score_label}' if with_label else ''}"
 
 
 def _interval(row: "RunRow") -> str:

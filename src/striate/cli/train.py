@@ -253,7 +253,7 @@ def train(
 ) -> None:
     """Train a model on a source of images.
 
-    A classifier, or with a box for each image a localiser. Every choice you leave open is made from the data, and printed.
+    A classifier; with boxes or masks beside the images a localiser, a detector or a segmenter. Every choice you leave open is made from the data, and printed.
 
     Example: striate train photos/ --network squeezenet1_1 --weights imagenet
     """

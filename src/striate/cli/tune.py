@@ -99,8 +99,17 @@ def tune(
 
 
 def _show(found: "Tuned") -> None:
+    from striate.tasks.catalogue import TASKS
+
     table = Table(box=None, header_style="bold", pad_edge=False)
-    for heading in ("trial", f"validation {found.score_name}", "epochs", "end", "settings"):
+    labels = {task.score_name: task.score_label for task in TASKS.values()}
+    for heading in (
+        "trial",
+        f"validation {labels.get(found.score_name, found.score_name)}",
+        "epochs",
+        "end",
+        "settings",
+    ):
         table.add_column(heading, justify="left" if heading in ("end", "settings") else "right", overflow="fold")
     for trial in sorted(found.trials, key=lambda each: -(each.score or 0)):
         settings = ", ".join(

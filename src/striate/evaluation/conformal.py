@@ -136,6 +136,8 @@ def fit_conformal(
     access = access or Access()
     if not 0 < coverage < 1:
         raise InputError(f"coverage must lie between 0 and 1 but is {coverage:g}")
+    if not model.task.has_probabilities:
+        raise InputError(f"sets of classes are for classifiers but this model is for {model.task.name}")
     part = choose_part(model, source, split, access, prefer=("validation",))
     if part.is_own and part.split in ("train", ALL):
         raise InputError(

@@ -62,7 +62,7 @@ def pixel_recipe(
     return dataclasses.replace(
         recipe,
         epochs=min(MOST_EPOCHS, max(FEWEST_EPOCHS, round(SEEN_PX / (num_train * crop[0] * crop[1])))),
-        batch_size=max(1, min(8, num_train // 4)),
+        batch_size=min(num_train, max(2, min(8, num_train // 4))),
         optimizer=optimizer,
         schedule=ScheduleConfig("one_cycle", rise=0.2),
         augmentation=Augmentation(
@@ -73,7 +73,7 @@ def pixel_recipe(
         freeze=recipe.freeze if choices.freeze else "nothing",
         views=0,
         layer_rate_factor=1.0,
-        use_channels_last=True,
+        use_channels_last=choices.optimizer != "lbfgs",
     )
 
 

@@ -24,6 +24,7 @@ from striate.networks.composite import PARTS
 from striate.networks.entry import Entry
 from striate.networks.given import GivenNetwork, given_entry
 from striate.networks.segmenters.catalogue import SEGMENTERS
+from striate.printable import excerpt
 from striate.progress import Log
 from striate.recipes.choices import Choices
 from striate.recipes.defaults import (
@@ -38,8 +39,10 @@ from striate.recipes.defaults import (
 from striate.recipes.pixel_defaults import image_size_for, whole_image_preprocessing
 from striate.tasks.catalogue import task_for
 from striate.tasks.task import Annotations, Task
+from striate.training.distributed.launch import current_rank
 from striate.training.frozen.layer_groups import layer_groups, num_open_groups
 from striate.training.frozen.trainable_tail import TrainableTail, find_trainable_tail
+from striate.training.loader import MAX_READERS, Loader
 from striate.training.optimizers import build_optimizer
 from striate.training.precision import has_fast_bf16
 from striate.training.recipe import Recipe
@@ -72,6 +75,18 @@ class Prepared:
     notices: tuple[str, ...]
     task: Task
     annotations: Annotations
+
+    def loader(self) -> Loader:
+        """The loader of its training and validation images; processes of one machine share its readers."""
+        return Loader(
+            self.packed,
+            self.annotations,
+            self.splits.train,
+            self.splits.validation,
+            self.preprocessing,
+            self.task,
+            max_readers=max(1, MAX_READERS // current_rank().local_world_size),
+        )
 
 
 def prepare(
@@ -232,6 +247,21 @@ def _check_task(choices: Choices, task: Task) -> None:
         raise InputError(f"the losses of {task.name} have no label smoothing; leave --label-smoothing out")
     if choices.use_class_weights and not (task.has_probabilities or task.labels_pixels):
         raise InputError(f"class weights are for classification, and the task is {task.name}; use --balanced-sampling")
+    if choices.adversarial not in (None, "none") and not task.has_probabilities:
+        raise InputError(f"adversarial training is for classes, not for {task.name}; leave --adversarial out")
+    if choices.optimizer == "lbfgs" and choices.use_channels_last:
+        raise InputError("L-BFGS needs weights laid out in rows; leave --channels-last out")
+    if task.labels_pixels and choices.use_balanced_sampling:
+        raise InputError(f"images of {task.name} have no class of their own to draw by; leave --balanced-sampling out")
+    if task.labels_pixels and choices.loss == "dice" and (choices.label_smoothing or choices.use_class_weights):
+        raise InputError(
+            "label smoothing and class weights are for cross-entropy; with --loss dice leave --label-smoothing and --class-weights out"
+        )
+    if task.labels_pixels and len(task.class_names) < 2:
+        raise DataError(
+            f"every pixel that counts has the class {excerpt(task.class_names[0])!r}, so that there is nothing to tell apart; "
+            "segmentation needs masks of two classes or more"
+        )
     if task.labels_pixels and choices.subtract == "mean_image":
         raise InputError(f"{task.name} sees parts of images, which no mean image fits; use --subtract channel_mean")
     if choices.views and task.moves_targets:

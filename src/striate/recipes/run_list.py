@@ -8,11 +8,14 @@ from typing import Any
 from striate.data.readers.folder_walk import RUN_FILE
 from striate.errors import RunError
 from striate.recipes.run_folder import EVALUATION_FILE, read_run
+from striate.tasks.catalogue import TASKS
 
 
 @dataclass(frozen=True)
 class RunRow:
-    """One run: `accuracy` with its 95 % `interval` on `split` (None before it is evaluated), `elapsed_s` of training."""
+    """One run: its `score`, that of its task, with the 95 % `interval` on `split` (None before it is evaluated), `elapsed_s` of training.
+    `accuracy` is the score of a classifier, None for other tasks.
+    """
 
     path: str
     network: str
@@ -21,6 +24,9 @@ class RunRow:
     started_at: str
     elapsed_s: float
     split: str | None
+    task: str
+    score_label: str
+    score: float | None
     accuracy: float | None
     interval: tuple[float, float] | None
 
@@ -68,8 +74,8 @@ def describe_row(run_dir: Path) -> RunRow:
     described = read_run(run_dir)
     figures = _figures(run_dir)
     try:
-        interval = figures.get("top1_interval")
-        accuracy = figures.get("top1_accuracy")
+        task = TASKS[(described.get("task") or {"name": "classification"})["name"]]
+        score, interval = task.score_in(figures) if figures else (None, None)
         return RunRow(
             path=str(run_dir),
             network=str(described["network"]["name"]),
@@ -77,9 +83,12 @@ def describe_row(run_dir: Path) -> RunRow:
             status=str(described["status"]),
             started_at=str(described["started_at"]),
             elapsed_s=float(described["elapsed_s"]),
-            split=None if accuracy is None else str(figures["split"]),
-            accuracy=None if accuracy is None else float(accuracy),
-            interval=None if interval is None else (float(interval[0]), float(interval[1])),
+            split=str(figures["split"]) if figures else None,
+            task=task.name,
+            score_label=task.score_label,
+            score=score,
+            accuracy=score if task.name == "classification" else None,
+            interval=interval,
         )
     except (KeyError, TypeError, ValueError, IndexError) as error:
         raise RunError(f"{run_dir / RUN_FILE} is damaged: {type(error).__name__} {error}") from None

@@ -13,34 +13,26 @@ from typing import Any
 
 import torch
 from lightning_fabric import Fabric
-from torch import Tensor
 
-from striate.baselines.run_panel import write_baselines
 from striate.data.dataset import SPLITS
 from striate.data.opening import Access
-from striate.data.preprocessing import Preprocessing
-from striate.data.readers.columns import columns_from_json
-from striate.data.splits import digest
-from striate.errors import InputError, ModelFileError, RunError, StriateError
-from striate.evaluation.evaluate_network import evaluate as evaluate_network
-from striate.evaluation.mistakes import write_mistakes
-from striate.explanation.run_panel import write_inside
-from striate.networks.catalogue import build_entry, entry_for
-from striate.networks.entry import Entry
-from striate.networks.given import EXTERNAL, GivenNetwork, NetworkSource, digest_of, given_entry
+from striate.errors import InputError, RunError, StriateError
+from striate.networks.given import GivenNetwork, NetworkSource
 from striate.notebook import Shown
 from striate.processor import has_cpp_compiler
-from striate.recipes.changed_versions import note_changed_versions, other_readable_images
+from striate.recipes.changed_versions import note_changed_versions
 from striate.recipes.choices import Choices
 from striate.recipes.defaults import default_num_threads
 from striate.recipes.description import describe_run, processes_lines, split_names, summary_line, what_must_agree
 from striate.recipes.devices import check_device, make_fabric, quiet_beside_first, threads, threads_per_process
 from striate.recipes.estimate import estimate_s, in_words
+from striate.recipes.evaluate_best import evaluate_best
+from striate.recipes.frozen_base import feature_loader, trainee_of
 from striate.recipes.mode_choice import ModeChoice, with_fastest_mode
-from striate.recipes.prepare import Prepared, prepare, prepare_again, trainable_tail
+from striate.recipes.prepare import Prepared, prepare
 from striate.recipes.progress_bar import default_observer
+from striate.recipes.run_again import access_of_run, prepared_again
 from striate.recipes.run_folder import (
-    EVALUATION_FILE,
     RUN_FILE,
     SPLITS_FILE,
     check_run_dir,
@@ -49,16 +41,11 @@ from striate.recipes.run_folder import (
     read_run,
     write_json,
 )
+from striate.recipes.run_keeper import RunKeeper
 from striate.recipes.run_lock import locking_run
 from striate.reports.report import write_report
-from striate.robustness.run_panel import write_robustness
-from striate.tasks.catalogue import TASKS
-from striate.tasks.classification.logits import Tempered, tempered
-from striate.tasks.classification.task import Classification
-from striate.tasks.model import task_of
 from striate.tasks.task import Figures
-from striate.training.checkpoints import cannot_write, has_checkpoints
-from striate.training.checks import CheckResult
+from striate.training.checkpoints import has_checkpoints
 from striate.training.distributed.collectives import (
     check_same,
     from_first,
@@ -68,17 +55,13 @@ from striate.training.distributed.collectives import (
 )
 from striate.training.distributed.fsdp import check_sharding
 from striate.training.distributed.launch import Rank, current_rank, is_restart_of, launch_identity
-from striate.training.frozen.feature_cache import FeatureLoader, with_features
-from striate.training.frozen.trainable_tail import TrainableTail, whole_state
-from striate.training.loader import MAX_READERS, Loader
 from striate.training.loop import check_batch_size, train_network
-from striate.training.observer import Observer, Observers, SilentObserver
+from striate.training.observer import Observer, Observers
 from striate.training.rate_finder import RateScan
 from striate.training.rate_finder import find_rate as scan_rates
 from striate.training.recipe import Recipe
 from striate.training.tensorboard import TensorBoardWriter
-from striate.training.validation import autocast_dtype
-from striate.weights.model_file import MODEL_FILE, ModelFile, read_model_file, write_model_file
+from striate.weights.model_file import MODEL_FILE
 
 
 @dataclass(frozen=True, repr=False)
@@ -203,7 +186,7 @@ def train(
 
 def _estimate_line(prepared: Prepared, mode: ModeChoice | None, device: torch.device) -> str:
     epochs = prepared.recipe.epochs
-    seconds = estimate_s(prepared, _loader(prepared), mode, device)
+    seconds = estimate_s(prepared, prepared.loader(), mode, device)
     return f"{in_words(seconds)} for {epochs:,} epoch{'s' * (epochs != 1)} on this machine, by a first guess"
 
 
@@ -243,7 +226,7 @@ def plan_run(
     prepared = prepare(str(source), choices, access, own_device)
     prepared, mode = _in_mode(prepared, choices, own_device, Rank(), access, measure=measure)
     with threads(prepared.recipe.num_threads):
-        seconds = estimate_s(prepared, _loader(prepared), mode, own_device)
+        seconds = estimate_s(prepared, prepared.loader(), mode, own_device)
     height, width = prepared.preprocessing.crop_size
     return RunPlan(
         network=prepared.entry.name,
@@ -278,7 +261,7 @@ def resume(
     place = current_rank()
     described = read_run(run_dir)
     recipe = Recipe.from_json(described["recipe"])
-    access = _access_of_run(described, quiet_beside_first(access or Access(), place))
+    access = access_of_run(described, quiet_beside_first(access or Access(), place))
     if described["status"] == "finished":
         access.log(
             f"{run_dir} is finished: nothing is left to train, these are its figures; to train on from its weights: "
@@ -291,7 +274,7 @@ def resume(
         stack.enter_context(threads(described["machine"]["threads"]))
         has_checkpoint = from_first(fabric, lambda: "yes" if has_checkpoints(run_dir / "checkpoint") else "") == "yes"
         given = None if network is None else GivenNetwork(network, head)
-        job = partial(_prepared_again, run_dir, described, recipe, access, has_checkpoint, given)
+        job = partial(prepared_again, run_dir, described, recipe, access, has_checkpoint, given)
         prepared = rank_zero_first(fabric, place.local_rank, job)
         check_same(fabric, what_must_agree(prepared), platform.node())
         with raise_on_all_ranks(fabric):
@@ -315,12 +298,12 @@ def re_evaluate(
     if described["status"] != "finished":
         raise RunError(f"{run_dir} is not finished; go on with: striate train --resume {run_dir}")
     recipe = Recipe.from_json(described["recipe"])
-    access = _access_of_run(described, access or Access())
+    access = access_of_run(described, access or Access())
     fabric = make_fabric(check_device(device, recipe.precision, Rank()), recipe.precision, Rank())
     given = None if network is None else GivenNetwork(network)
     with threads(described["machine"]["threads"]), locking_run(run_dir):
-        prepared = _prepared_again(run_dir, described, recipe, access, True, given)
-        split, evaluation = _evaluate(run_dir, described, prepared, fabric, access)
+        prepared = prepared_again(run_dir, described, recipe, access, True, given)
+        split, evaluation = evaluate_best(run_dir, described, prepared, fabric, access)
     write_report(run_dir)
     return Run(run_dir, "finished", split, evaluation)
 
@@ -335,19 +318,6 @@ def _locked(run_dir: Path, fabric: Fabric) -> Iterator[None]:
         yield
 
 
-def _access_of_run(described: dict[str, Any], access: Access) -> Access:
-    """The data access of the run when it began, overridden by what `access` sets."""
-    stored = described["data"]
-    if access.data_dir is None and stored["data_dir"] is not None:
-        access = dataclasses.replace(access, data_dir=stored["data_dir"])
-    return dataclasses.replace(
-        access,
-        max_pixels=stored["max_pixels"],
-        columns=access.columns or columns_from_json(stored.get("columns")),
-        ignore_index=stored.get("ignore_index"),
-    )
-
-
 def _in_mode(
     prepared: Prepared, choices: Choices, device: torch.device, place: Rank, access: Access, *, measure: bool
 ) -> tuple[Prepared, ModeChoice | None]:
@@ -358,70 +328,7 @@ def _in_mode(
     if not measure or place.world_size > 1:
         return prepared, None
     make = partial(make_fabric, device, place=place)
-    return with_fastest_mode(prepared, _loader(prepared), choices, device, make, access.log, access.track)
-
-
-def _prepared_again(
-    run_dir: Path,
-    described: dict[str, Any],
-    recipe: Recipe,
-    access: Access,
-    has_checkpoint: bool,
-    given: GivenNetwork | None,
-) -> Prepared:
-    """The run as its folder describes it. RunError where its data are gone or have changed."""
-    source, stored = described["source"], described["data"]
-    if Path(source).is_absolute() and not Path(source).exists():
-        raise RunError(f"the images of {source} are not there any more; put them back or start a new run")
-    preprocessing = Preprocessing.from_json(described["preprocessing"])
-    prepared = prepare_again(
-        source,
-        recipe,
-        preprocessing,
-        _entry_again(run_dir, described["network"], preprocessing, recipe, given),
-        access,
-        has_checkpoint=has_checkpoint,
-    )
-    if prepared.data.fingerprint != stored["fingerprint"]:
-        raise RunError(
-            f"the images of {source} are not those that {run_dir} was started with; put them back or start a new run"
-        )
-    if digest(prepared.splits) != stored["splits"]["digest"]:
-        raise RunError(
-            f"other images of {source} can be read than when {run_dir} was started{other_readable_images(described)}; "
-            "go back to the versions and permissions of then, or start a new run"
-        )
-    start = described["network"].get("start")
-    if start is not None and not has_checkpoint and digest_of(prepared.network) != start:
-        raise RunError(
-            f"{run_dir} has no checkpoint yet and the network given does not begin with the weights it had; start a new run"
-        )
-    return prepared
-
-
-def _entry_again(
-    run_dir: Path, stored: dict[str, Any], preprocessing: Preprocessing, recipe: Recipe, given: GivenNetwork | None
-) -> Entry:
-    """The entry of the network that a run describes. InputError where it needs to be given from Python, or must not be."""
-    if stored["name"] != EXTERNAL:
-        if given is not None:
-            raise InputError(f"{run_dir} trains {stored['name']}, which is built by name; leave network out")
-        return entry_for(stored["name"])
-    if given is None:
-        label = stored.get("label", "its network")
-        raise InputError(
-            f"{run_dir} trains a network given from Python ({label}), whose code no file holds; go on from Python: "
-            f"striate.resume({str(run_dir)!r}, network=...)"
-        )
-    config, size = stored["config"], preprocessing.crop_size
-    return given_entry(
-        given,
-        num_classes=config["num_classes"],
-        in_channels=config["in_channels"],
-        sizes=[size],
-        seed=recipe.seed,
-        gives_maps=TASKS[recipe.task].labels_pixels,
-    )
+    return with_fastest_mode(prepared, prepared.loader(), choices, device, make, access.log, access.track)
 
 
 def _begun_by_this_launch(run: str | Path | None) -> str:
@@ -459,7 +366,7 @@ def find_rate(
     given = None if network is None else GivenNetwork(network, head)
     prepared = prepare(str(source), choices or Choices(), access or Access(), own_device, given)
     fabric = make_fabric(own_device, prepared.recipe.precision, Rank())
-    loader = _loader(prepared)
+    loader = prepared.loader()
     return scan_rates(prepared.network, prepared.recipe, loader, fabric=fabric, head=prepared.entry.head)
 
 
@@ -475,10 +382,10 @@ def _run(
     run_checks: bool,
 ) -> Run:
     """Train from wherever the folder stands, then evaluate the best epoch and write the report."""
-    keeper = _Keeper(run_dir, described, prepared)
+    keeper = RunKeeper(run_dir, described, prepared)
     observers = Observers([keeper, TensorBoardWriter(run_dir / "events"), observer])
-    loader = _loader(prepared)
-    trainee = _trainable_tail(prepared)
+    loader = prepared.loader()
+    trainee = trainee_of(prepared)
     try:
         result = train_network(
             trainee or prepared.network,
@@ -492,7 +399,7 @@ def _run(
             use_sharding=described["machine"].get("has_shared_out_weights", False),
             make_loader=None
             if trainee is None
-            else partial(_features, trainee, prepared, loader, fabric, access, observers),
+            else partial(feature_loader, trainee, prepared, loader, fabric, access, observers),
             on_best=keeper.keep_best,
             observer=observers,
         )
@@ -511,168 +418,7 @@ def _run(
         keeper.write(status="finished")
         return Run(run_dir, "finished")
     keeper.write(status="evaluating")
-    split, evaluation = _evaluate(run_dir, described, prepared, fabric, access)
+    split, evaluation = evaluate_best(run_dir, described, prepared, fabric, access)
     keeper.write(status="finished")
     write_report(run_dir)
     return Run(run_dir, "finished", split, evaluation)
-
-
-class _Keeper(SilentObserver):
-    """Keeps run.json up to date and writes the model file whenever an epoch is the best so far."""
-
-    def __init__(self, run_dir: Path, described: dict[str, Any], prepared: Prepared) -> None:
-        self.run_dir = run_dir
-        self.described = described
-        self.prepared = prepared
-
-    def write(self, **changes: Any) -> None:
-        self.described.update(changes)
-        write_json(self.run_dir / RUN_FILE, self.described)
-
-    def on_checks(self, checks: tuple[CheckResult, ...]) -> None:
-        self.write(checks=[asdict(check) for check in checks])
-
-    def on_notice(self, line: str) -> None:
-        self.write(notices=[*self.described["notices"], line])
-
-    def keep_best(self, weights: dict[str, Tensor], epoch: int, record: dict[str, Any]) -> None:
-        """Write model.safetensors with these weights and where they come from."""
-        described = self.described
-        provenance = {
-            "striate": described["striate"],
-            "versions": described["versions"],
-            "started_at": described["started_at"],
-            "data": described["data"] | {"source": described["source"]},
-            "resumed": described.get("resumed", []),
-            "recipe": described["recipe"],
-            "epoch": epoch,
-            "validation": {
-                name.removeprefix("validation_"): value
-                for name, value in record.items()
-                if name.startswith("validation_")
-            },
-        }
-        about = ModelFile(
-            network=described["network"]["name"],
-            config=described["network"]["config"],
-            class_names=tuple(described["class_names"]),
-            preprocessing=self.prepared.preprocessing,
-            provenance=provenance,
-            task=self.prepared.task.name,
-            task_settings=self.prepared.task.settings(),
-        )
-        if self.prepared.recipe.views > 0:
-            weights = whole_state(weights)
-        try:
-            write_model_file(self.run_dir / MODEL_FILE, about, weights)
-        except OSError as error:
-            raise RunError(cannot_write(self.run_dir / MODEL_FILE, error)) from error
-
-
-def _trainable_tail(prepared: Prepared) -> TrainableTail | None:
-    """The network with only its last layers to run, where the frozen ones run once for each view of an image."""
-    if prepared.recipe.views == 0:
-        return None
-    part = trainable_tail(prepared.network, prepared.entry, prepared.recipe, prepared.preprocessing)
-    assert not isinstance(part, str), part  # `prepare` has made sure
-    return part
-
-
-def _features(
-    trainee: TrainableTail, prepared: Prepared, loader: Loader, fabric: Fabric, access: Access, observer: Observer
-) -> FeatureLoader:
-    """The features that the last layers are trained on, and a line that says so."""
-    recipe = prepared.recipe
-    made = with_features(
-        loader, recipe, trainee, fabric.device, autocast_dtype=autocast_dtype(fabric), track=access.track
-    )
-    frozen, trained = ("base", "head") if recipe.freeze == "base" else ("lower part", "upper part")
-    observer.on_notice(
-        f"the frozen {frozen} ran once over {recipe.views} views of each of {len(loader.train):,} training images, and over the "
-        f"{len(loader.validation):,} validation images; epochs train the {trained} on what it gave"
-    )
-    return made
-
-
-def _evaluate(
-    run_dir: Path, described: dict[str, Any], prepared: Prepared, fabric: Fabric, access: Access
-) -> tuple[str, Figures]:
-    """Measure the best model on the test part, or validation where there is none; leave evaluation.json and the worst mistakes."""
-    is_given = prepared.entry.name == EXTERNAL
-    try:
-        about, weights = read_model_file(run_dir / MODEL_FILE, prepared.network if is_given else None)
-    except ModelFileError as error:
-        raise RunError(f"{error}; the run's best weights are lost with it, so start a new run") from None
-    network = prepared.network
-    if described["machine"].get("has_shared_out_weights"):  # what was trained lies in pieces in all processes
-        network = build_entry(
-            prepared.entry,
-            num_classes=prepared.task.num_outputs(prepared.recipe.output),
-            in_channels=prepared.preprocessing.channels,
-        ).to(fabric.device)
-    network.load_state_dict(weights)
-    network = tempered(network, about.temperature)  # of a finished run that was calibrated since
-    split = "test" if len(prepared.splits.test) else "validation"
-    images = prepared.data.dataset.images
-    evaluation = evaluate_network(
-        network,
-        prepared.preprocessing,
-        prepared.packed,
-        prepared.splits[split],
-        prepared.annotations,
-        task_of(about, run_dir / MODEL_FILE),
-        device=fabric.device,
-        track=access.track,
-    )
-    mistakes = write_mistakes(
-        run_dir, evaluation.mistakes, prepared.packed, prepared.preprocessing, images.name, prepared.task
-    )
-    if isinstance(prepared.task, Classification):
-        write_inside(
-            run_dir,
-            network.network if isinstance(network, Tempered) else network,
-            prepared.preprocessing,
-            prepared.packed,
-            prepared.splits[split],
-            prepared.annotations.labels,
-            prepared.task.class_names,
-            [mistake.index for mistake in evaluation.mistakes],
-            images.name,
-        )
-        write_baselines(
-            run_dir,
-            prepared.packed,
-            prepared.splits.train,
-            prepared.splits[split],
-            prepared.annotations.labels,
-            prepared.task.class_names,
-            seed=prepared.recipe.seed,
-        )
-        if described.get("robustness", False):
-            write_robustness(
-                run_dir,
-                network,
-                prepared.preprocessing,
-                prepared.packed,
-                prepared.splits[split],
-                prepared.annotations.labels,
-                training_s=described["elapsed_s"],
-                seed=prepared.recipe.seed,
-                track=access.track,
-            )
-    figures = {"split": split, "temperature": about.temperature, **evaluation.to_json(), "mistakes": mistakes}
-    write_json(run_dir / EVALUATION_FILE, figures)
-    return split, evaluation
-
-
-def _loader(prepared: Prepared) -> Loader:
-    splits = prepared.splits
-    return Loader(
-        prepared.packed,
-        prepared.annotations,
-        splits.train,
-        splits.validation,
-        prepared.preprocessing,
-        prepared.task,
-        max_readers=max(1, MAX_READERS // current_rank().local_world_size),
-    )

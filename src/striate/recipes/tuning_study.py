@@ -20,6 +20,8 @@ from striate.training.recipe import Recipe
 
 JOURNAL_FILE = "journal.log"
 _HALVING = 2
+_LEAST_TRIALS = 4
+"""So many trials must have finished before anything is said of what mattered."""
 
 
 @dataclass(frozen=True)
@@ -174,7 +176,11 @@ def _suggest(trial: Any, dimension: Dimension) -> Any:
 
 
 def importances(optuna: Any, study: Any) -> dict[str, float]:
-    """How much of the spread of scores each setting explains; empty where there are too few trials to say."""
+    """How much of the spread of scores each setting explains; empty where too few trials finished to say, or all scored alike."""
+    finished = study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.COMPLETE,))
+    scores = [trial.value for trial in finished]
+    if len(scores) < _LEAST_TRIALS or min(scores) == max(scores):
+        return {}
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")

@@ -35,9 +35,14 @@ def task_for(dataset: Dataset, wanted: str | None, loss: str | None = None) -> T
     """
     name = wanted or _told_by(dataset)
     task = make_task(name, TASKS[name].class_names_of(dataset) if name in TASKS else dataset.class_names)
+    check_suits(task, dataset)
+    return task.with_loss(loss)
+
+
+def check_suits(task: Task | type[Task], dataset: Dataset) -> None:
+    """Raise DataError where the annotations of a source are not those of the task."""
     if problem := task.problem_with(dataset):
         raise DataError(f"{dataset.source} cannot serve for {task.name}: {problem}")
-    return task.with_loss(loss)
 
 
 def _told_by(dataset: Dataset) -> str:

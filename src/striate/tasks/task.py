@@ -142,6 +142,8 @@ class Task(ABC):
     """The score as files name it: "accuracy"."""
     score_label: ClassVar[str]
     """The score as a person reads it."""
+    score_figure: ClassVar[str | None] = None
+    """The score in an evaluation's plain values, where that is not `score_name`."""
     losses: ClassVar[tuple[str, ...]]
     """The losses to choose from, the usual one first."""
     least_classes: ClassVar[int] = 2
@@ -258,6 +260,16 @@ class Task(ABC):
 
         `preprocessing` is that of the packed images, which annotations of pixels are packed by.
         """
+
+    @classmethod
+    def score_in(cls, values: dict[str, Any]) -> tuple[float | None, tuple[float, float] | None]:
+        """The score and its 95 % interval in an evaluation's plain values, as fractions; None where it has none. KeyError, TypeError or
+        ValueError for something else.
+        """
+        name = cls.score_figure or cls.score_name
+        score, interval = values[name], values[f"{name.removesuffix('_accuracy')}_interval"]
+        bounds = None if interval is None else (float(interval[0]), float(interval[1]))
+        return None if score is None else float(score), bounds
 
     @abstractmethod
     def objective(

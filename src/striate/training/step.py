@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from lightning_fabric import Fabric
@@ -12,7 +13,7 @@ from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 from torch.optim import LBFGS, Optimizer
 
 from striate.data.sampling import BatchSlice
-from striate.errors import NonFiniteLoss
+from striate.errors import InputError, NonFiniteLoss
 from striate.tasks.task import Objective, Targets
 from striate.training.distributed.fsdp import InPrecision, whole
 from striate.training.distributed.global_batch import GlobalBatch
@@ -113,7 +114,7 @@ def gradients(
     for number, (batch, weight) in enumerate(zip(batches, weights, strict=True), start=1):
         with _gradients_shared(fabric, model, is_last=number == len(batches)):
             with _quick_dropout(fabric, model), _as_one_batch(fabric, batch):
-                answer = model(batch.images)
+                answer = _forward(model, batch)
             loss = loss_fn(answer, batch.targets)
             # processes average their gradients, and each has only its share of the weight
             fabric.backward(loss * (fabric.world_size * weight / total_weight))
@@ -128,6 +129,21 @@ def gradients(
     if not isinstance(own_weight, Tensor):
         own_weight = torch.full_like(loss_sum, own_weight)  # made there, since a copy would be waited for
     return torch.stack([loss_sum, score_sum.to(loss_sum), whole(grad_norm).to(loss_sum), own_weight.to(loss_sum)])
+
+
+def _forward(model: nn.Module, batch: Batch) -> Any:
+    """The network's outputs; InputError where batch norm is left with a single value of each channel."""
+    try:
+        return model(batch.images)
+    except ValueError as error:
+        if not str(error).startswith("Expected more than 1 value per channel"):
+            raise
+        size = "x".join(map(str, batch.images.shape[-2:]))
+        count = len(batch.images)
+        raise InputError(
+            f"batch norm needs more than one value of each channel, but a batch of {count} image{'s' * (count != 1)} of {size} pixels "
+            "leaves it one; take a --batch-size that leaves no single image over, larger images, or another network"
+        ) from None
 
 
 def read_figures(figures: Tensor, num_images: int, model: nn.Module, *, scale: float = 1.0) -> StepResult:

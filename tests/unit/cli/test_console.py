@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from striate.cli.answers import _shortened
-from striate.cli.console import complain, log, out, show_json, track
+from striate.cli.console import complain, err, log, out, show_json, track
 from striate.cli.describe import _parse_size
 from striate.cli.progress_display import LiveDisplay, _clock
 from striate.errors import InputError
@@ -133,3 +133,17 @@ def test_help_in_a_narrow_terminal_cuts_no_flag(command):
     assert max(map(len, shown.splitlines())) <= 80
     if command == "train":
         assert "--balanced-sampling / --no-balanced-sampling" in shown
+
+
+def test_brackets_and_colons_of_names_are_printed_as_they_are(capsys, monkeypatch):
+    table = Table(box=None)
+    table.add_column("[bold] :cat:")
+    table.add_row("runs/o d [x]")
+    for console in (out, err):
+        monkeypatch.setattr(console, "file", sys.stdout)
+        console.print("report  runs/o d [red]/:dog:.html")
+        console.print(table)
+        shown = capsys.readouterr().out
+        assert "report  runs/o d [red]/:dog:.html" in shown
+        assert "[bold] :cat:" in shown
+        assert "runs/o d [x]" in shown

@@ -17,7 +17,7 @@ from striate.recipes.choices import Choices
 from striate.recipes.run_lock import locking_run
 from striate.recipes.tune import tune
 from striate.recipes.tuning_space import Dimension, default_space, read_space, usual_settings
-from striate.recipes.tuning_study import import_optuna, open_study
+from striate.recipes.tuning_study import import_optuna, importances, open_study
 from striate.recipes.tuning_trial import read_scores, watch_trial
 from striate.reports.tune_page import tune_page
 from striate.training.recipe import OptimizerConfig, Recipe
@@ -205,3 +205,37 @@ def test_a_trial_reads_the_columns_asked_for_and_imports_nothing_from_where_it_i
     described = json.loads((tmp_path / "tuned" / "trial-000" / "run" / "run.json").read_text())
     assert described["class_names"] == ["a", "b"]
     assert not (tmp_path / "imported").exists()
+
+
+def test_nothing_is_said_of_what_mattered_where_trials_are_few_or_alike(tmp_path):
+    optuna, recipe = import_optuna(), Recipe(network="mlp", epochs=2, batch_size=64)
+    study = open_study(optuna, tmp_path, recipe, 20)
+    for _ in range(6):
+        trial = study.ask()
+        momentum = trial.suggest_float("momentum", 0, 1)
+        trial.suggest_float("weight_decay", 0, 1)
+        if trial.number == 4:
+            assert importances(optuna, study) == {}
+        study.tell(trial, 0.5 if trial.number < 4 else momentum)
+    assert set(importances(optuna, study)) == {"momentum", "weight_decay"}
+
+
+@pytest.mark.parametrize(("score", "shown"), [("ap", "AP of the winner"), ("mean_iou", "mean IoU of the winner")])
+def test_the_page_shows_the_score_of_any_task(score, shown):
+    evaluation = {score: 0.4321, f"{score}_interval": [0.4, 0.5]}
+    winner = {"evaluation": evaluation, "split": "test"}
+    page = tune_page(
+        {
+            "source": "s",
+            "score": score,
+            "best": 0,
+            "trials": [],
+            "seconds": 1.0,
+            "winner": winner,
+            "num_winners": 1,
+            "importances": {},
+        }
+    )
+    assert shown in page
+    assert "43.21\N{NO-BREAK SPACE}%" in page
+    assert "40.00\N{NO-BREAK SPACE}% to 50.00\N{NO-BREAK SPACE}%" in page

@@ -11,6 +11,7 @@ from striate.data.files import read_regular_file
 from striate.data.masks import MAX_CLASSES, Kind, MaskCodes
 from striate.data.readers.table import read_rows
 from striate.errors import DataError, InputError
+from striate.printable import excerpt
 
 VOC_CLASSES = (
     "background", "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow", "diningtable", "dog", "horse",
@@ -23,7 +24,19 @@ VOID_NAMES = frozenset(
 )
 LISTS = ("classes.csv", "class_dict.csv", "classes.txt", "codes.txt", "label_colors.txt", "labels.txt")
 MAX_LIST_BYTES = 1_000_000
-_NUMBERS = ("index", "id", "value", "category_id", "class_id", "label_id", "class")
+_NUMBERS = (
+    "index",
+    "idx",
+    "id",
+    "value",
+    "category_id",
+    "class_id",
+    "class_index",
+    "label_id",
+    "label_index",
+    "label",
+    "class",
+)
 _NAMES = ("name", "class_name", "label", "class", "category")
 _COLORS = (("r", "g", "b"), ("red", "green", "blue"))
 
@@ -69,6 +82,8 @@ def codes_of_list(
     counted = [each for each in classes if not each.is_void and (kind == "color" or each.value != ignore_index)]
     if not counted or len(counted) > MAX_CLASSES:
         raise DataError(f"masks need 1 to {MAX_CLASSES} classes but the list has {len(counted)}")
+    if kind == "color":
+        _check_colors(counted, voids)
     ignored = {VOID} - {each.value for each in counted} if kind == "index" else set()
     ignored |= set() if ignore_index is None else {ignore_index}
     ignored |= {value for each in voids if (value := _value(each, kind)) is not None}
@@ -122,6 +137,18 @@ def voc_list() -> list[ListedClass]:
     return [*classes, ListedClass("void", VOID, packed[VOID])]
 
 
+def _check_colors(counted: Sequence[ListedClass], voids: Sequence[ListedClass]) -> None:
+    """DataError where the colour of a class is that of another."""
+    owners: dict[int | None, str] = {each.color: each.name for each in voids}
+    for each in counted:
+        other = owners.setdefault(each.color, each.name)
+        if other != each.name:
+            raise DataError(
+                f"the classes {excerpt(other)} and {excerpt(each.name)} have the same colour in the list of classes, so that "
+                "masks cannot tell them apart; give each its own"
+            )
+
+
 def _value(listed: ListedClass, kind: Kind) -> int | None:
     return listed.color if kind == "color" else listed.value
 
@@ -134,11 +161,11 @@ def _from_table(path: Path) -> list[ListedClass]:
     """A table with names, and numbers or colours or both. DataError with the line of what is wrong."""
     columns, rows = read_rows(path)
     of_color = next((tuple(map(columns.index, names)) for names in _COLORS if set(names) <= set(columns)), None)
-    number = next((columns.index(name) for name in _NUMBERS if name in columns and name != "class"), None)
     names = [name for name in _NAMES if name in columns]
     if not names:
         raise DataError(f"{path} has no column name; its first line should be index,name or name,r,g,b")
     name_at = columns.index(names[0])
+    number = _number_column(columns, [fields for _, fields in rows], names[0])
     classes = []
     for place, (line, fields) in enumerate(rows):
         where = f"{path}, line {line}"
@@ -148,11 +175,27 @@ def _from_table(path: Path) -> list[ListedClass]:
     return classes
 
 
+def _number_column(columns: Sequence[str], rows: Sequence[Sequence[str]], name: str) -> int | None:
+    """The column of the classes' numbers: "label" and "class" only where they are no names but whole numbers."""
+    for each in _NUMBERS:
+        if each in columns and each != name:
+            place = columns.index(each)
+            if each not in _NAMES or all(re.fullmatch(r"\d{1,9}", fields[place]) for fields in rows):
+                return place
+    return None
+
+
 def _from_lines(path: Path) -> list[ListedClass]:
-    """A line a class: its name, or three numbers of its colour and its name, as CamVid's label_colors.txt has it."""
+    """A line a class: its name; its number and its name, where every line begins so; or three numbers of its colour and its name, as
+    CamVid's label_colors.txt has it. Empty lines and those that begin with # say nothing.
+    """
     text = read_regular_file(path, MAX_LIST_BYTES).decode("utf-8-sig", "replace")
+    lines = [line for line in map(str.strip, text.splitlines()) if line and not line.startswith("#")]
+    numbered = [re.fullmatch(r"(\d{1,9})\s*[\s:,;=]\s*([^\d\s].*)", line) for line in lines]
+    if all(numbered):
+        return [ListedClass(each[2], int(each[1])) for each in numbered if each]
     classes = []
-    for place, line in enumerate(filter(None, map(str.strip, text.splitlines()))):
+    for place, line in enumerate(lines):
         colored = re.fullmatch(r"(\d{1,3})\s+(\d{1,3})\s+(\d{1,3})\s+(\S.*)", line)
         if colored:
             classes.append(

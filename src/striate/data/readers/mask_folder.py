@@ -55,7 +55,7 @@ _IMAGE_ENDS = re.compile(r"[_\-. ](?:leftimg8bit|image|img|rgb|sat)$", re.IGNORE
 _BESIDE = re.compile(r"[_\-]?(?:annot(?:ation)?s?|labels?|masks?|gt)$", re.IGNORECASE)
 VOC_LISTS = "ImageSets/Segmentation"
 _MAX_LIST_BYTES = 10_000_000
-_MOST_LOOKED_AT = 400
+_FEW, _MOST_LOOKED_AT = 8, 400
 _SIDEWAYS = (5, 6, 7, 8)
 
 
@@ -78,6 +78,15 @@ class _Pair:
 
 
 @dataclass(frozen=True)
+class _Found:
+    """What a place holds: images with masks, images without, and images that share their name with one that has a mask."""
+
+    pairs: list[_Pair]
+    without: list[str]
+    doubled: list[str]
+
+
+@dataclass(frozen=True)
 class _Fit:
     """The (height, width) of an image as it is shown, and by which EXIF orientation its mask is turned; or why they do not fit."""
 
@@ -88,7 +97,7 @@ class _Fit:
 
 def holds_masks(folder: Path) -> bool:
     """Whether a folder has images with masks beside them."""
-    return any(_pairs(folder, place, Findings())[0] for place in _places(folder))
+    return any(_pairs(folder, place, Findings()).pairs for place in _places(folder))
 
 
 def read_mask_folder(folder: Path, *, ignore_index: int | None = None) -> Dataset:
@@ -98,14 +107,14 @@ def read_mask_folder(folder: Path, *, ignore_index: int | None = None) -> Datase
     counts for nothing, beside those that a list of classes calls void or unlabelled. Raises DataError where nothing is left.
     """
     findings = Findings()
-    pairs: list[_Pair] = []
-    without: list[str] = []
     places = _places(folder)
-    for place in places:
-        found, lost = _pairs(folder, place, findings)
-        pairs += found
-        without += lost
-    notices = [f"images without a mask, left out: {listed(without)}"] if without else []
+    found = [_pairs(folder, place, findings) for place in places]
+    pairs = [pair for each in found for pair in each.pairs]
+    notices = []
+    if without := [path for each in found for path in each.without]:
+        notices.append(f"images without a mask, left out: {listed(without)}")
+    if doubled := [path for each in found for path in each.doubled]:
+        notices.append(f"images of the same name as another, whose mask theirs would be, left out: {listed(doubled)}")
     fits = list(map_in_order(partial(_fit, folder), pairs))
     bad = [f"{pair.mask} {fit.problem}" for pair, fit in zip(pairs, fits, strict=True) if fit.problem]
     if bad:
@@ -173,7 +182,7 @@ def _two_of(names: Sequence[str]) -> tuple[str, str] | None:
 
 
 def _below(folder: Path, images: str, masks: str) -> list[_Place]:
-    """One place, or one for each split that both folders have a folder for."""
+    """One place, or one for each split that the images have a folder for; where the masks have none, its images will have no mask."""
     of_images, of_masks = (splits_of(entry.name for entry in folders_in(folder / name)) for name in (images, masks))
     both = [
         _Place(joined(images, name), joined(masks, other), SPLITS.index(split))
@@ -181,22 +190,33 @@ def _below(folder: Path, images: str, masks: str) -> list[_Place]:
         for other, other_split in of_masks.items()
         if split == other_split
     ]
-    return both or [_Place(images, masks)]
+    if not both:
+        return [_Place(images, masks)]
+    met = {place.images for place in both}
+    alone = [name for name in of_images if joined(images, name) not in met]
+    return both + [_Place(joined(images, n), joined(masks, n), SPLITS.index(of_images[n])) for n in alone]
 
 
-def _pairs(folder: Path, place: _Place, findings: Findings) -> tuple[list[_Pair], list[str]]:
-    """Images with their masks, by name, and images without one."""
-    images = {_stem(path, place.images): path for path in walk_files(folder, place.images, findings) if is_image(path)}
-    masks = {_stem(path, place.masks): path for path in walk_files(folder, place.masks, findings) if is_image(path)}
-    stripped = {_MASK_ENDS.sub("", stem): path for stem, path in masks.items()}
-    pairs, without = [], []
-    for stem, image in images.items():
+def _pairs(folder: Path, place: _Place, findings: Findings) -> _Found:
+    """Images with their masks, by name. A mask that has an image's very name is no other's."""
+    images = [path for path in walk_files(folder, place.images, findings) if is_image(path)]
+    has_masks = (folder / place.masks).is_dir()
+    of_masks = [path for path in walk_files(folder, place.masks, findings) if is_image(path)] if has_masks else []
+    masks = {_stem(path, place.masks): path for path in of_masks}
+    stems = {_stem(path, place.images) for path in images}
+    stripped = {_MASK_ENDS.sub("", stem): path for stem, path in masks.items() if stem not in stems}
+    found, taken = _Found([], [], []), set()
+    for image in images:
+        stem = _stem(image, place.images)
         mask = masks.get(stem) or stripped.get(stem) or stripped.get(_IMAGE_ENDS.sub("", stem))
         if mask is None:
-            without.append(image)
+            found.without.append(image)
+        elif mask in taken:
+            found.doubled.append(image)
         else:
-            pairs.append(_Pair(image, mask, place.split))
-    return pairs, without
+            taken.add(mask)
+            found.pairs.append(_Pair(image, mask, place.split))
+    return found
 
 
 def _stem(path: str, below: str) -> str:
@@ -255,21 +275,36 @@ def _classes(
 
 
 def _kind(files: FileImages) -> Kind:
-    """How the masks hold classes, by the first few of them."""
-    kind: Kind = "index"
-    for index in np.unique(np.linspace(0, len(files) - 1, 8).astype(int)).tolist():
-        try:
-            data = files.read(index)
-            mode = mask_facts(data)[1]
-            if mode.startswith("I"):
-                kind = "instances"
-            elif mode in ("RGB", "RGBA", "CMYK"):
-                values = mask_values(data, as_color=True)
-                if ((values >> 16) != (values & 255)).any() or ((values >> 16) != (values >> 8 & 255)).any():
-                    return "color"
-        except (InputError, OSError):
-            continue  # it is named where masks are decoded
-    return kind
+    """How the masks hold classes, by a few of them; by many where those few are RGB but show greys alone, as a background does."""
+    for number in (_FEW, _MOST_LOOKED_AT):
+        kinds = set(map_in_order(partial(_kind_of, files), _sample(files, number)))
+        if "color" in kinds:
+            return "color"
+        if "grey in RGB" not in kinds:
+            break
+    return "instances" if "instances" in kinds else "index"
+
+
+def _kind_of(files: FileImages, index: int) -> str:
+    """Of one mask: a Kind, or "grey in RGB"."""
+    try:
+        data = files.read(index)
+        mode = mask_facts(data)[1]
+        if mode.startswith("I"):
+            return "instances"
+        if mode in ("RGB", "RGBA", "CMYK"):
+            values = mask_values(data, as_color=True)
+            is_grey = ((values >> 16) == (values & 255)).all() and ((values >> 16) == (values >> 8 & 255)).all()
+            return "grey in RGB" if is_grey else "color"
+    except (InputError, OSError):
+        pass  # it is named where masks are decoded
+    return "index"
+
+
+def _sample(files: FileImages, number: int) -> list[int]:
+    """At most so many of the files, evenly."""
+    places: list[int] = np.unique(np.linspace(0, len(files) - 1, min(number, len(files))).astype(int)).tolist()
+    return places
 
 
 def _values(files: FileImages, kind: Kind) -> set[int]:
@@ -281,8 +316,7 @@ def _values(files: FileImages, kind: Kind) -> set[int]:
         except (InputError, OSError):
             return set()
 
-    sample = np.unique(np.linspace(0, len(files) - 1, min(_MOST_LOOKED_AT, len(files))).astype(int)).tolist()
-    return set().union(*map_in_order(look, sample))
+    return set().union(*map_in_order(look, _sample(files, _MOST_LOOKED_AT)))
 
 
 def _voc_splits(folder: Path, images: Sequence[str], splits: np.ndarray) -> np.ndarray:

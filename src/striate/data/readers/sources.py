@@ -129,6 +129,8 @@ def open_path(
         raise DataError(f"{path} has a class whose name is no text that can be written; give it another")
     if ignore_index is not None and dataset.masks is None:
         raise InputError(f"--ignore-index is a value of masks, and {path} has none; leave it out")
+    if ignore_index is not None and not 0 <= ignore_index < 1 << 31:
+        raise InputError(f"--ignore-index is a value of masks, from 0 to {(1 << 31) - 1}, but is {ignore_index}")
     spelling = spelling_notices(dataset.class_names, dataset.labels)
     return dataclasses.replace(dataset, notices=(*dataset.notices, *spelling)) if spelling else dataset
 

@@ -1,5 +1,6 @@
 """YOLO's text files: for each image a file of the same name, a line an object: class number, then centre x, centre y, width and height
-as fractions of the image.
+as fractions of the image, and a score where a detector wrote it. Behind a class number there may be an outline instead, three points x, y or more:
+the box is the one about it.
 
 Text files lie beside the images, or in a folder that stands in the place of `images` in the image's path (`labels`, `boxes`). Classes are
 named by `data.yaml` (or another .yaml with `names`), `classes.txt`, `obj.names` or a `classes.csv`; without any of these they go by number.
@@ -26,7 +27,8 @@ from striate.errors import DataError
 IMAGES, LABELS = "images", ("labels", "boxes")
 MAX_TEXT_BYTES = 10_000_000
 _NOT_LABELS = {"classes.txt", "readme.txt", "train.txt", "val.txt", "test.txt", "obj.names"}
-_LINE = re.compile(r"\s*\d+(\s+[-+.\deE]+){4,5}\s*")
+_LINE = re.compile(r"\s*\d+(\s+[-+.\deE]+){4,}\s*")
+_CLOSING = {"[": "]", "{": "}"}
 _NUMBERS_OF_A_BOX = 4
 _TRIED = 50
 _NAMED = 3
@@ -104,30 +106,32 @@ def _beside(folder: Path) -> bool:
         names = [entry.name for entry in os.scandir(place) if entry.is_file()]
         stems = {os.path.splitext(name)[0] for name in names if is_image(name)}
         texts = [name for name in names if name.endswith(".txt") and name[:-4] in stems]
-        if texts and all(_is_boxes(place / name) for name in texts[:_TRIED]):
+        if any(_lines_of_boxes(place / name) for name in texts[:_TRIED]):
             return True
     return False
 
 
 def _has_boxes(folder: Path) -> bool:
-    """Whether the first text files below a folder are all of boxes, one of them at least with a line."""
+    """Whether one of the first text files below a folder begins with a line of a box, or all are empty."""
     paths = []
     for path in walk_files(folder, "", Findings()):
         if path.endswith(".txt") and os.path.basename(path).lower() not in _NOT_LABELS:
             paths.append(folder / path)
         if len(paths) == _TRIED:
             break
-    return bool(paths) and all(_is_boxes(path) for path in paths)
+    found = [_lines_of_boxes(path) for path in paths]
+    return any(found) or (bool(paths) and all(count is None for count in found))
 
 
-def _is_boxes(path: Path) -> bool:
-    """Whether every line of the beginning of a file is a box's."""
+def _lines_of_boxes(path: Path) -> int | None:
+    """How many lines of the beginning of a file are boxes'; None where there is no line."""
     if not path.is_file():
-        return False
+        return None
     with open_file(path) as file:
         lines = file.read(4096).decode("utf-8", "replace").splitlines()
     whole = lines[:-1] if len(lines) > 1 else lines
-    return all(_LINE.fullmatch(line) for line in whole if line.strip())
+    texts = [line for line in whole if line.strip()]
+    return sum(_LINE.fullmatch(line) is not None for line in texts) if texts else None
 
 
 def _text_of(path: str, labels: str | None) -> str:
@@ -146,15 +150,29 @@ def _read(path: Path, name: str) -> list[tuple[int, tuple[float, float, float, f
         if not fields:
             continue
         try:
-            if len(fields) not in (_NUMBERS_OF_A_BOX + 1, _NUMBERS_OF_A_BOX + 2) or not fields[0].isdecimal():
-                raise ValueError
-            x, y, width, height = (float(field) for field in fields[1:5])
+            box = _box(fields)
         except ValueError:
             raise DataError(
                 f"{name}, line {number}: {line[:80]!r} should be a class number and four numbers: centre x, centre y, width, height"
             ) from None
-        rows.append((int(fields[0][:9]), (x - width / 2, y - height / 2, x + width / 2, y + height / 2)))
+        rows.append((int(fields[0][:9]), box))
     return rows
+
+
+def _box(fields: list[str]) -> tuple[float, float, float, float]:
+    """The box (x1, y1, x2, y2) of a line's fields, the class number first; ValueError where they are none."""
+    numbers = [float(field) for field in fields[1:]]
+    if (
+        not fields[0].isdecimal()
+        or len(numbers) < _NUMBERS_OF_A_BOX
+        or (len(numbers) > _NUMBERS_OF_A_BOX + 1 and len(numbers) % 2)
+    ):
+        raise ValueError
+    if len(numbers) > _NUMBERS_OF_A_BOX + 1:
+        across, down = numbers[::2], numbers[1::2]
+        return min(across), min(down), max(across), max(down)
+    x, y, width, height = numbers[:_NUMBERS_OF_A_BOX]
+    return x - width / 2, y - height / 2, x + width / 2, y + height / 2
 
 
 def _class_names(folder: Path) -> tuple[tuple[str, ...], bool]:
@@ -191,14 +209,15 @@ def _csv_names(path: Path) -> tuple[str, ...]:
 
 
 def _yaml_names(text: str) -> tuple[str, ...]:
-    """What stands under `names:` in a file of YOLO's settings: a list in brackets, one of dashes, or numbers with names."""
+    """What stands under `names:` in a file of YOLO's settings: a list in brackets or one of dashes, or numbers with names, in braces or a
+    line each.
+    """
     match = re.search(r"^names\s*:[ \t]*(.*)$", text, re.MULTILINE)
     if match is None:
         return ()
     first = match[1].split("#")[0].strip()
-    if first.startswith("["):
-        rest = text[match.start(1) :]
-        return tuple(_unquoted(part) for part in rest[1 : rest.find("]")].split(",") if part.strip())
+    if first[:1] in _CLOSING:
+        return _flow_names(text[match.start(1) + 1 :], _CLOSING[first[0]])
     names: list[str] = []
     for line in text[match.end() :].splitlines():
         if not line.strip() or line.lstrip().startswith("#"):
@@ -208,6 +227,29 @@ def _yaml_names(text: str) -> tuple[str, ...]:
             break
         names.append(_unquoted(item[2].split(" #")[0]))
     return tuple(names)
+
+
+def _flow_names(text: str, closing: str) -> tuple[str, ...]:
+    """The names up to this bracket or brace, with a comma between two; behind a brace each has its number, from 0 up."""
+    items, item, quote = [], "", ""
+    for character in text:
+        if quote:
+            quote = "" if character == quote else quote
+        elif character in "'\"" and item.strip()[-1:] in ("", ":"):
+            quote = character
+        elif character in (",", closing):
+            items += [item.strip()] if item.strip() else []
+            item = ""
+            if character == closing:
+                break
+            continue
+        item += character
+    if closing == "]":
+        return tuple(map(_unquoted, items))
+    numbered = [each.partition(":")[::2] for each in items]
+    if [number.strip() for number, _ in numbered] != [str(number) for number in range(len(items))]:
+        return ()
+    return tuple(_unquoted(name) for _, name in numbered)
 
 
 def _unquoted(text: str) -> str:

@@ -44,6 +44,7 @@ class Classification(Task):
     name: ClassVar[str] = "classification"
     score_name: ClassVar[str] = "accuracy"
     score_label: ClassVar[str] = "accuracy"
+    score_figure: ClassVar[str | None] = "top1_accuracy"
     losses: ClassVar[tuple[str, ...]] = ("cross_entropy",)
     moves_targets: ClassVar[bool] = False
     can_mix: ClassVar[bool] = True

@@ -83,9 +83,11 @@ def read_masks(
 
 
 def _outputs(dataset: Dataset, class_names: tuple[str, ...]) -> list[int]:
-    """The network's class for each of the source's."""
+    """The network's class for each of the source's: by name, or by number where it has only these."""
     place_of = {name: place for place, name in enumerate(class_names)}
     unknown = [name for name in dataset.class_names if name not in place_of]
+    if unknown and all(name.isdecimal() and int(name) < len(class_names) for name in dataset.class_names):
+        return [int(name) for name in dataset.class_names]  # which was said where the labels were matched
     if unknown:
         known = ", ".join(map(repr, class_names[:5])) + (", ..." if len(class_names) > 5 else "")
         raise DataError(

@@ -17,14 +17,17 @@ def boundary_scores(
     """The F of each class in one image, (K,) float64: NaN for classes that its true mask lacks.
 
     Masks (H, W) uint8; where `true` is IGNORED nothing counts. F is the harmonic mean of the fraction of predicted border pixels that
-    lie within the tolerance of a true one, and of true ones within it of a predicted one.
+    lie within the tolerance of a true one, and of true ones within it of a predicted one; the tolerance is at least a pixel. A class
+    that is predicted nowhere has 0.
     """
-    reach = tolerance * math.hypot(*true.shape)
+    reach = max(1.0, tolerance * math.hypot(*true.shape))
     counted = true != IGNORED
     given = np.where(counted, predicted, IGNORED)
     scores = np.full(num_classes, np.nan)
     for k in np.unique(true[counted]).tolist():
-        scores[k] = _score(border(given == k) & counted, border(true == k) & counted, reach)
+        is_given = given == k
+        found = _score(border(is_given) & counted, border(true == k) & counted, reach) if is_given.any() else 0.0
+        scores[k] = found
     return scores
 
 

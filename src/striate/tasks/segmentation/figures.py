@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from striate.errors import NonFiniteLoss
+from striate.errors import DataError, NonFiniteLoss
 from striate.networks.auxiliary import WithAuxiliary
 from striate.tasks.intervals import Fraction
 from striate.tasks.segmentation.boundary import boundary_scores
@@ -152,7 +152,8 @@ class SegmentationAccumulator:
         if self.is_final:
             for place, (mask, truth) in enumerate(zip(predicted.cpu().numpy(), targets.cpu().numpy(), strict=True)):
                 boundary[place] = boundary_scores(mask, truth, num_classes)
-                self._keep(float(_mean_iou(*(each[place] for each in counts))), mask, truth)
+                if counts[2][place].any():  # of an image without a pixel that counts nothing can be wrong
+                    self._keep(float(_mean_iou(*(each[place] for each in counts))), mask, truth)
                 self.num_seen += 1
         hits, given_counts, true = counts
         of_loss = torch.stack(losses).cpu().numpy().astype(np.float64)
@@ -203,14 +204,21 @@ def figures_of(
     resolution: tuple[int, int],
     mistakes: Sequence[MaskMistake] = (),
 ) -> SegmentationEvaluation:
-    """Every figure of the images `indices` (N,) of a data set. NonFiniteLoss where an output was not finite."""
+    """Every figure of the images `indices` (N,) of a data set. NonFiniteLoss where an output was not finite, DataError where no pixel
+    counts.
+    """
     if not np.isfinite(counts.losses).all():
         first = int(indices[np.flatnonzero(~np.isfinite(counts.losses))[0]])
         raise NonFiniteLoss(
             f"the network answers image {first} with NaN or infinity; "
-            "its weights are damaged or 16-bit arithmetic overflows: try --precision 32-true"
+            "its weights are damaged or 16-bit arithmetic overflows: try --precision float32"
         )
     hits, predicted, true = (each.sum(axis=0) for each in (counts.hits, counts.predicted, counts.true))
+    if not true.any():
+        raise DataError(
+            f"no pixel of the masks of these {len(counts.hits)} images has a class that counts, so nothing can be measured; "
+            "see striate data for the values they hold, and list these in classes.csv: index,name"
+        )
     pixels_of_image = counts.true.sum(axis=1)
     num_pixels = max(1, int(pixels_of_image.sum()))
     low, high = _bootstrap(counts)

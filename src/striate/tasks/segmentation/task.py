@@ -109,11 +109,15 @@ class Segmentation(Task):
         use_class_weights: bool = False,
         device: "torch.device",
     ) -> Objective:
-        """Cross-entropy, Dice or both; class weights follow from the pixels of the training masks (ENet's)."""
-        from striate.tasks.segmentation.balance import class_weights_of
+        """Cross-entropy, Dice or both; class weights follow from the pixels of the training masks (ENet's).
+
+        DataError where no pixel of theirs has a class.
+        """
+        from striate.tasks.segmentation.balance import check_counts, class_weights_of
         from striate.tasks.segmentation.loss import SegmentationLoss
 
         self.check_loss(loss)
+        check_counts(annotations, train)
         weights = class_weights_of(annotations, train, len(self.class_names), device) if use_class_weights else None
         return SegmentationLoss(len(self.class_names), loss or self.loss, weights, label_smoothing)
 

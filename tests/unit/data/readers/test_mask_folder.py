@@ -174,6 +174,71 @@ def test_a_list_that_makes_no_sense_is_refused_in_one_line(tmp_path, text, messa
         read_mask_folder(tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("classes.csv", "label,name\n0,sky\n2,tree\n1,road\n"),
+        ("classes.csv", "class,name\n0,sky\n2,tree\n1,road\n"),
+        ("classes.csv", "Idx,Name\n0,sky\n2,tree\n1,road\n"),
+        ("classes.csv", "value,class\n0,sky\n2,tree\n1,road\n"),
+        ("classes.txt", "0 sky\n2 tree\n1 road\n"),
+        ("classes.txt", "0: sky\n2: tree\n1: road\n"),
+        ("codes.txt", "# what the numbers mean\n\nsky\nroad\ntree\n"),
+    ],
+)
+def test_lists_give_numbers_in_several_forms(tmp_path, name, text):
+    put(tmp_path / "images/a.png")
+    put(tmp_path / "masks/a.png", MASK)
+    (tmp_path / name).write_text(text)
+    dataset = read_mask_folder(tmp_path)
+    assert dataset.masks is not None
+    named = [dataset.class_names[k] for k in dataset.masks.read(0)[0][0, :3].tolist()]
+    assert named == ["sky", "road", "tree"]
+
+
+def test_two_classes_of_one_colour_are_refused(tmp_path):
+    put(tmp_path / "images/a.png")
+    put(tmp_path / "masks/a.png", np.array([[0, 0, 0], [9, 0, 0], [0, 9, 0]], np.uint8)[MASK])
+    (tmp_path / "classes.csv").write_text("name,r,g,b\nsky,0,0,0\nroad,9,0,0\nlane,9,0,0\ntree,0,9,0\n")
+    with pytest.raises(DataError, match="the classes road and lane have the same colour"):
+        read_mask_folder(tmp_path)
+
+
+def test_colours_are_found_where_most_masks_show_background_alone(tmp_path):
+    colors = np.array([[0, 0, 0], [9, 0, 0], [0, 9, 0]], np.uint8)
+    for place in range(20):
+        put(tmp_path / f"images/{place:02}.png")
+        put(tmp_path / f"masks/{place:02}.png", colors[MASK if place == 4 else 0 * MASK])
+    dataset = read_mask_folder(tmp_path)
+    assert dataset.class_names == ("#000000", "#000900", "#090000")
+    (tmp_path / "classes.csv").write_text("name,r,g,b\nroad,9,0,0\ntree,0,9,0\nsky,0,0,0\n")
+    dataset = read_mask_folder(tmp_path)
+    assert dataset.masks is not None
+    assert set(dataset.masks.read(0)[0].ravel().tolist()) == {2}
+
+
+def test_a_mask_is_that_of_one_image(tmp_path):
+    for name in ("cell.png", "cell.jpg", "cellL.png", "cel.png"):
+        put(tmp_path / "images" / name)
+    for name in ("cell.png", "cellL.png"):
+        put(tmp_path / "masks" / name, MASK)
+    dataset = read_mask_folder(tmp_path)
+    assert [dataset.images.name(k) for k in range(len(dataset))] == ["images/cell.jpg", "images/cellL.png"]
+    notices = "\n".join(dataset.notices)
+    assert "images without a mask, left out: 1 (images/cel.png)" in notices
+    assert "images of the same name as another, whose mask theirs would be, left out: 1 (images/cell.png)" in notices
+
+
+def test_a_part_without_masks_is_named(tmp_path):
+    for split in ("train", "val", "test"):
+        put(tmp_path / f"images/{split}/a.png")
+        if split != "test":
+            put(tmp_path / f"masks/{split}/a.png", MASK)
+    dataset = read_mask_folder(tmp_path)
+    assert len(dataset) == 2
+    assert dataset.notices[1:] == ("images without a mask, left out: 1 (images/test/a.png)",)
+
+
 def test_camvid(shared_data):
     dataset = open_source(shared_data / "camvid")
     assert len(dataset.class_names) == 11

@@ -74,7 +74,12 @@ def test_every_flaw_is_named_and_what_can_be_put_right_is(tmp_path):
     assert objects.boxes.tolist() == [[0, 0, 10, 10], [19, 29, 40, 40], [49, 29, 64, 48], [16, 24, 48, 48]]
 
 
-YAMLS = ("names: [cat, 'dog']\n", "nc: 2\nnames:\n  0: cat\n  1: dog  # a pet\n", "names:\n- cat\n- dog\nval: x\n")
+YAMLS = (
+    "names: [cat, 'dog']\n",
+    "nc: 2\nnames:\n  0: cat\n  1: dog  # a pet\n",
+    "names:\n- cat\n- dog\nval: x\n",
+    "names: {0: cat, 1: 'dog'}\n",
+)
 
 
 @pytest.mark.parametrize("yaml", YAMLS)
@@ -256,3 +261,28 @@ def test_coco_with_numbers_and_names_that_no_machine_holds(tmp_path):
     (tmp_path / "boxes.json").write_text(coco(annotations=[fine | {"bbox": [True, 2, 5, 5]}]))
     with pytest.raises(DataError, match="annotation 1: its bbox is"):
         open_source(tmp_path / "boxes.json")
+
+
+def test_yolo_names_with_commas_and_outlines(tmp_path):
+    photo(tmp_path / "images" / "a.png")
+    (tmp_path / "labels").mkdir()
+    (tmp_path / "labels" / "a.txt").write_text("1 0.25 0.5 0.75 0.25 0.5 1\n")
+    for yaml in ("names: [cat, 'dog, big']\n", 'names: {\n  0: cat,\n  1: "dog, big",\n}\n'):
+        (tmp_path / "data.yaml").write_text(yaml)
+        dataset = open_source(tmp_path)
+        assert dataset.kind == "yolo"
+        assert dataset.objects.class_names == ("cat", "dog, big")
+        assert settled(dataset)[0].boxes.tolist() == [[16, 12, 48, 48]]
+
+
+@pytest.mark.parametrize("line", ["-1 .5 .5 .3 .3", "1e3 .5 .5 .3 .3", "0 .1 .1 .5 .1 .5 .5 .1", "0 a b c d", "0 .5"])
+@pytest.mark.parametrize("place", ["labels", "beside"])
+def test_one_bad_line_does_not_make_a_yolo_folder_one_of_classes(tmp_path, line, place):
+    for name in ("a", "b"):
+        photo(tmp_path / ("images" if place == "labels" else "") / f"{name}.png")
+    texts = tmp_path / ("labels" if place == "labels" else "")
+    texts.mkdir(exist_ok=True)
+    (texts / "a.txt").write_text(f"0 .5 .5 .3 .3\n{line}\n")
+    (texts / "b.txt").write_text("0 .5 .5 .3 .3\n")
+    with pytest.raises(DataError, match=r"a\.txt, line 2: .* should be a class number and four numbers"):
+        open_source(tmp_path)

@@ -109,3 +109,20 @@ def test_classes_of_another_source_are_matched_by_name(tmp_path: Path, monkeypat
             Preprocessing(1, 4, (4, 4), mean=(0.0,), std=(1.0,)),
             lambda _: None,
         )
+
+
+def test_classes_known_by_number_alone_are_the_models_outputs(tmp_path: Path, monkeypatch):
+    from PIL import Image
+
+    monkeypatch.setenv("STRIATE_CACHE", str(tmp_path / "cache"))
+    mask = np.array([[1, 2, 2, 4]] * 2, np.uint8)
+    for folder in ("images", "masks"):
+        (tmp_path / folder).mkdir()
+        Image.fromarray(mask).save(tmp_path / folder / "a.png")
+    dataset = read_mask_folder(tmp_path)
+    names = ("sky", "road", "tree", "car", "dog")
+    read = read_masks(dataset, dataset.labels, names, preprocessing((2, 4)), lambda _: None)
+    targets = read.targets(np.array([0]), Geometry(preprocessing((2, 4)), np.array([[2, 4]])))
+    assert targets[0, 0].tolist() == [1, 2, 2, 4]
+    with pytest.raises(DataError, match="which the model does not know"):
+        read_masks(dataset, dataset.labels, names[:4], preprocessing((2, 4)), lambda _: None)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from striate.errors import NonFiniteLoss
+from striate.errors import DataError, NonFiniteLoss
 from striate.tasks.segmentation.boundary import border, boundary_scores
 from striate.tasks.segmentation.figures import SegmentationAccumulator
 
@@ -99,3 +99,27 @@ def test_boundary_f_by_hand():
     predicted = true.copy()
     predicted[:, :5] = 1
     assert boundary_scores(predicted, true, 3, tolerance=2.5 / np.hypot(1, 40))[1] == pytest.approx(2 / 3)
+
+
+def test_a_class_that_is_missed_whole_has_no_boundary_right():
+    """Neither mask has a border inside the image, and the class is still nowhere."""
+    scores = boundary_scores(np.ones((6, 6), np.uint8), np.zeros((6, 6), np.uint8), 2)
+    assert scores[0] == 0
+    assert boundary_scores(np.zeros((6, 6), np.uint8), np.zeros((6, 6), np.uint8), 2)[0] == 1
+
+
+def test_a_border_may_be_off_by_a_pixel_in_the_smallest_image():
+    true, predicted = np.zeros((2, 12, 12), np.uint8)
+    true[:, 6:], predicted[:, 7:] = 1, 1
+    assert boundary_scores(predicted, true, 2).tolist() == [1, 1]
+    predicted[:, 7:8] = 0
+    assert boundary_scores(predicted, true, 2).tolist() == [0, 0]
+
+
+def test_an_image_in_which_nothing_counts_is_no_mistake_and_none_that_counts_an_error():
+    nothing, right = [[255, 255]], [[0, 1]]
+    result = accumulated([right, right], [nothing, right], is_final=True).result(np.arange(2))
+    assert result.mistakes == ()
+    assert result.score == 1
+    with pytest.raises(DataError, match="no pixel of the masks of these 1 images has a class that counts"):
+        accumulated([right], [nothing]).result(np.arange(1))
