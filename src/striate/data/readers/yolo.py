@@ -1,10 +1,11 @@
-"""YOLO's text files: for each image a file of the same name, a line an object: class number, then centre x, centre y, width and height
-as fractions of the image, and a score where a detector wrote it. Behind a class number there may be an outline instead, three points x, y or more:
-the box is the one about it.
+"""YOLO's text files: for each image a file of the same name, a line an object: class number, then centre x, centre y,
+width and height as fractions of the image, and a score where a detector wrote it. Behind a class number there may be an
+outline instead, three points x, y or more: the box is the one about it.
 
-Text files lie beside the images, or in a folder that stands in the place of `images` in the image's path (`labels`, `boxes`). Classes are
-named by `data.yaml` (or another .yaml with `names`), `classes.txt`, `obj.names` or a `classes.csv`; without any of these they go by number.
-An image with an empty file, or none where others have one, has no objects.
+Text files lie beside the images, or in a folder that stands in the place of `images` in the image's path (`labels`,
+`boxes`). Classes are named by `data.yaml` (or another .yaml with `names`), `classes.txt`, `obj.names` or a
+`classes.csv`; without any of these they go by number. An image with an empty file, or none where others have one, has
+no objects.
 """
 
 import os
@@ -35,12 +36,16 @@ _NAMED = 3
 
 
 def holds_yolo(folder: Path) -> bool:
-    """Whether a folder has text files of boxes: in `labels` or `boxes` beside `images`, or beside the images themselves."""
+    """Whether a folder has text files of boxes: in `labels` or `boxes` beside `images`, or beside the images
+    themselves.
+    """
     return _labels_folder(folder) is not None or _beside(folder)
 
 
 def read_yolo(folder: Path) -> Dataset:
-    """The data set of a folder with YOLO's text files. Raises DataError, with file and line, for a line that is none of theirs."""
+    """The data set of a folder with YOLO's text files. Raises DataError, with file and line, for a line that is none of
+    theirs.
+    """
     findings = Findings()
     labels = _labels_folder(folder)
     below = IMAGES if labels else ""
@@ -153,7 +158,8 @@ def _read(path: Path, name: str) -> list[tuple[int, tuple[float, float, float, f
             box = _box(fields)
         except ValueError:
             raise DataError(
-                f"{name}, line {number}: {line[:80]!r} should be a class number and four numbers: centre x, centre y, width, height"
+                f"{name}, line {number}: {line[:80]!r} should be a class number and four numbers: centre x, centre y, "
+                "width, height"
             ) from None
         rows.append((int(fields[0][:9]), box))
     return rows
@@ -209,8 +215,8 @@ def _csv_names(path: Path) -> tuple[str, ...]:
 
 
 def _yaml_names(text: str) -> tuple[str, ...]:
-    """What stands under `names:` in a file of YOLO's settings: a list in brackets or one of dashes, or numbers with names, in braces or a
-    line each.
+    """What stands under `names:` in a file of YOLO's settings: a list in brackets or one of dashes, or numbers with
+    names, in braces or a line each.
     """
     match = re.search(r"^names\s*:[ \t]*(.*)$", text, re.MULTILINE)
     if match is None:
@@ -230,7 +236,9 @@ def _yaml_names(text: str) -> tuple[str, ...]:
 
 
 def _flow_names(text: str, closing: str) -> tuple[str, ...]:
-    """The names up to this bracket or brace, with a comma between two; behind a brace each has its number, from 0 up."""
+    """The names up to this bracket or brace, with a comma between two; behind a brace each has its number, from 0
+    up.
+    """
     items, item, quote = [], "", ""
     for character in text:
         if quote:

@@ -1,5 +1,5 @@
-"""Which places of a dense detector answer for which box, by how well they do already: the task-aligned assignment of TOOD (Feng et al.
-2021, arXiv:2108.07755, section 3.2). P places, G boxes of one image, K classes.
+"""Which places of a dense detector answer for which box, by how well they do already: the task-aligned assignment of
+TOOD (Feng et al. 2021, arXiv:2108.07755, section 3.2). P places, G boxes of one image, K classes.
 """
 
 from dataclasses import dataclass
@@ -14,13 +14,15 @@ NUM_PLACES = 10
 """So many places, at most, answer for a box."""
 SCORE_POWER, IOU_POWER = 0.5, 6.0
 NEAR = 1.0
-"""A place so many steps from a box's middle may answer for it although it lies outside, as all do of a box smaller than a step."""
+"""A place so many steps from a box's middle may answer for it although it lies outside, as all do of a box smaller than
+a step.
+"""
 
 
 @dataclass(frozen=True, eq=False)
 class Assigned:
-    """`places` (A,) int64 and the box of each, `boxes` (A,) int64; `scores` (A,), what their score should be, in [0, 1]. `are_counted`
-    (P,) bool: all but those in ignored regions.
+    """`places` (A,) int64 and the box of each, `boxes` (A,) int64; `scores` (A,), what their score should be, in [0,
+    1]. `are_counted` (P,) bool: all but those in ignored regions.
     """
 
     places: Tensor

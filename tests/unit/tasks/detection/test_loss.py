@@ -59,7 +59,9 @@ def dense(boxes, logits) -> DenseBoxes:
 
 
 def test_assignment_by_hand():
-    """The best place of an object is asked for its overlap, others for less in proportion; outside and away counts for nothing."""
+    """The best place of an object is asked for its overlap, others for less in proportion; outside and away counts for
+    nothing.
+    """
     truth = torch.tensor([[0.0, 0.0, 0.5, 0.5]])
     boxes = [[0, 0, 0.5, 0.5], [0, 0, 0.5, 0.25], [0.5, 0.5, 1, 1], [0, 0, 0.5, 0.5]]
     outputs = dense(boxes, [[0.0]] * 4)
