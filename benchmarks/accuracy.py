@@ -1,9 +1,11 @@
 """How accurate do runs with the defaults become, and how long do they take? Every run is a real `striate` command.
 
-.venv/bin/python benchmarks/accuracy.py --data ../shared/data --seeds 3 digits mnist hymenoptera flowers cifar10 imagenet-photos
+.venv/bin/python benchmarks/accuracy.py --data ../shared/data --seeds 3 digits mnist hymenoptera flowers cifar10
+imagenet-photos
 
-Each job's figures go to docs/results/accuracy-JOB.json (commit, machine, versions, every run), and docs/results/classification.md is
-written anew from all of them. Plain baselines of the same data stand beside: the same network from scratch, published errors.
+Each job's figures go to docs/results/accuracy-JOB.json (commit, machine, versions, every run), and
+docs/results/classification.md is written anew from all of them. Plain baselines of the same data stand beside: the same
+network from scratch, published errors.
 """
 
 import argparse
@@ -158,8 +160,10 @@ def table() -> str:
     lines = [
         "# Accuracy of runs, with the defaults but for what each command says",
         "",
-        "Made by `benchmarks/accuracy.py` from the JSON files beside this page, which hold every run. DATA is a folder of",
-        "real images; seconds are those of the whole command, imports, decoding, checks, training, evaluation and report",
+        "Made by `benchmarks/accuracy.py` from the JSON files beside this page, which hold every run. DATA is a "
+        "folder of",
+        "real images; seconds are those of the whole command, imports, decoding, checks, training, evaluation and "
+        "report",
         "included, on a shared machine, so good to a factor of two.",
         "",
         "| what | accuracy: median (each seed) | measured on | epochs | seconds | commit |",

@@ -1,11 +1,12 @@
 """CIFAR-10, from a copy saved as JPEG: how right after how many seconds from the start of the process.
 
-    .venv/bin/python benchmarks/cifar10.py --data ../shared/data [--seeds 1] [--peers airbench airbench:8 torch] [--limit-s 1500]
+    .venv/bin/python benchmarks/cifar10.py --data ../shared/data [--seeds 1] [--peers airbench airbench:8 torch]
+    [--limit-s 1500]
 
 striate: `striate train` with the default network for small colour images, airbench94; each the whole
-command from an empty cache, the judgement on the 10,000 test images included. The peers (peers/cifar_*.py) are judged after every epoch and
-stopped once they meet the target, are through, or have had `--limit-s` seconds; airbench:8 is its recipe over eight epochs.
-Writes docs/results/cifar10.json.
+command from an empty cache, the judgement on the 10,000 test images included. The peers (peers/cifar_*.py) are judged
+after every epoch and stopped once they meet the target, are through, or have had `--limit-s` seconds; airbench:8 is its
+recipe over eight epochs. Writes docs/results/cifar10.json.
 """
 
 import argparse

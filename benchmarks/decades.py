@@ -1,4 +1,5 @@
-"""Ten networks across the decades on the CIFAR-10 copy: one recipe, one budget of time; accuracy against size and arithmetic.
+"""Ten networks across the decades on the CIFAR-10 copy: one recipe, one budget of time; accuracy against size and
+arithmetic.
 
 .venv/bin/python benchmarks/decades.py --data ../shared/data --budget 120
 
@@ -119,9 +120,12 @@ def table(result: dict[str, Any]) -> str:
         "# Ten networks across the decades, in equal time",
         "",
         "CIFAR-10 (the JPEG copy: 45,000 images train, 5,000 choose the epoch, the official 10,000 judge),",
-        f"{result['budget_s']:.0f} seconds of training each, in whole epochs, at least one; AdamW at 2e-3 with weight decay 0.02,",
-        "one cycle, batches of 128, mirror images and shifts by up to 3 pixels; one seed. Accuracies with 95 % intervals. They",
-        "show what an idea buys in equal time on two cores, not what the papers reach: the wide and deep ones are far from done,",
+        f"{result['budget_s']:.0f} seconds of training each, in whole epochs, at least one; AdamW at 2e-3 with weight "
+        "decay 0.02,",
+        "one cycle, batches of 128, mirror images and shifts by up to 3 pixels; one seed. Accuracies with 95 % "
+        "intervals. They",
+        "show what an idea buys in equal time on two cores, not what the papers reach: the wide and deep ones are far "
+        "from done,",
         "and those without norms (nin, allcnn, alexnet) would do better at a rate of their own.",
         "",
         "| network | year | parameters | multiply-adds | epochs | training, s | test accuracy |",

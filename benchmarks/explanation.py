@@ -1,7 +1,8 @@
 """Images a second of striate's explanations beside Captum and pytorch-grad-cam, in one run; JSON out.
 
-SqueezeNet 1.1 at 224 pixels, batches of 16, two threads, weights drawn (speed does not depend on them). Methods are timed in turns,
-the best of `--repeats` is kept. Needs `pip install captum grad-cam`. `python benchmarks/explanation.py > explanation.json`
+SqueezeNet 1.1 at 224 pixels, batches of 16, two threads, weights drawn (speed does not depend on them). Methods are
+timed in turns, the best of `--repeats` is kept. Needs `pip install captum grad-cam`. `python benchmarks/explanation.py
+> explanation.json`
 """
 
 import argparse

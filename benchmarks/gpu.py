@@ -1,12 +1,14 @@
-"""On a GPU: training and inference images/s beside torchvision's reference loop, CIFAR-10 beside the published airbench script.
+"""On a GPU: training and inference images/s beside torchvision's reference loop, CIFAR-10 beside the published airbench
+script.
 
     python benchmarks/gpu.py train infer cifar --data ../shared/data --airbench CHECKOUT [--repeats 5] [--seeds 3]
 
-`train`: each way makes its steps on one batch that lies on the device, all ways in turns, ten steps at a time. torchvision's
-reference loop (references/classification/train.py) reads its loss and accuracies after every step. `infer`: pixels (N, H, W, 3) uint8 in
-the processor's memory -> probabilities there. `cifar`: `striate train`, whole commands and the seconds of its loop, and
-CHECKOUT/legacy/airbench94.py of github.com/KellerJordan/cifar10-airbench on the same images, as often; the script counts its own
-seconds, without imports, data and evaluation. Writes docs/results/gpu.json; where the page of speeds gets its table from.
+`train`: each way makes its steps on one batch that lies on the device, all ways in turns, ten steps at a time.
+torchvision's reference loop (references/classification/train.py) reads its loss and accuracies after every step.
+`infer`: pixels (N, H, W, 3) uint8 in the processor's memory -> probabilities there. `cifar`: `striate train`, whole
+commands and the seconds of its loop, and CHECKOUT/legacy/airbench94.py of github.com/KellerJordan/cifar10-airbench on
+the same images, as often; the script counts its own seconds, without imports, data and evaluation. Writes
+docs/results/gpu.json; where the page of speeds gets its table from.
 """
 
 import argparse
@@ -253,7 +255,9 @@ OWN = {
 
 
 def own_run(pictures: Path, folder: Path, seed: int, choices: Choices) -> dict[str, Any]:
-    """One run, without the start of a process: seconds of its loop with validation and all that is written, and of its updates."""
+    """One run, without the start of a process: seconds of its loop with validation and all that is written, and of its
+    updates.
+    """
     run = train(
         pictures,
         replace(choices, seed=max(0, seed), validation_fraction=0.02),

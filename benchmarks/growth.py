@@ -2,11 +2,11 @@
 
     .venv/bin/python benchmarks/growth.py [images] [classes] [size] [processes] --data ../shared/data
 
-Whole commands on real files in folders: `striate data` (scan and decode all), `striate train` for one epoch of LeNet-5 at 32 x 32 (the
-first time, which hashes and packs, and again), `striate evaluate`, and `striate predict` by the reference. Images are CIFAR-10's
-JPEG files; for the sizes, photos of flowers, packed larger and larger. The exponent is the slope between the two largest
-jobs in logarithms: 1 is in proportion, and what a command takes to start makes it smaller. Writes
-docs/results/growth.json, .md and .svg.
+Whole commands on real files in folders: `striate data` (scan and decode all), `striate train` for one epoch of LeNet-5
+at 32 x 32 (the first time, which hashes and packs, and again), `striate evaluate`, and `striate predict` by the
+reference. Images are CIFAR-10's JPEG files; for the sizes, photos of flowers, packed larger and larger. The exponent is
+the slope between the two largest jobs in logarithms: 1 is in proportion, and what a command takes to start makes it
+smaller. Writes docs/results/growth.json, .md and .svg.
 """
 
 import argparse
@@ -176,7 +176,8 @@ def table(result: dict[str, Any]) -> str:
     lines = [
         "# Growth",
         "",
-        "Made by `benchmarks/growth.py`; median seconds, peak memory of the largest process; exponents between the two largest jobs.",
+        "Made by `benchmarks/growth.py`; median seconds, peak memory of the largest process; exponents between the "
+        "two largest jobs.",
         "",
     ]
     for part, about in result.items():

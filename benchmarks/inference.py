@@ -1,16 +1,17 @@
-"""Does striate choose the fastest engine on this machine by itself, and how far is it from the best that each one offers?
+"""Does striate choose the fastest engine on this machine by itself, and how far is it from the best that each one
+offers?
 
 .venv/bin/python benchmarks/inference.py --networks squeezenet1_0 resnet18 --batches 1 8 32 --repeats 15
 
-For every network (random weights, so speed only) the peers are set up as each one's own documentation tells a user, without
-striate's engines: torch eager, channels-last, compiled with frozen weights; ONNX Runtime's defaults;
-OpenVINO with the hints for latency and for throughput; each in float32 and, where the processor has it, bfloat16. PyTorch's
-default, eager in float32, runs in a process of its own, where the C library hands freed memory back, as in everybody's script;
-all others keep it, as striate's commands do. striate's own line is what `--engine auto` takes after `bench`. Everyone takes
-turns, batch by batch. Writes
-docs/results/inference.json.
+For every network (random weights, so speed only) the peers are set up as each one's own documentation tells a user,
+without striate's engines: torch eager, channels-last, compiled with frozen weights; ONNX Runtime's defaults; OpenVINO
+with the hints for latency and for throughput; each in float32 and, where the processor has it, bfloat16. PyTorch's
+default, eager in float32, runs in a process of its own, where the C library hands freed memory back, as in everybody's
+script; all others keep it, as striate's commands do. striate's own line is what `--engine auto` takes after `bench`.
+Everyone takes turns, batch by batch. Writes docs/results/inference.json.
 
-With --source, real images, 16-bit engines that agree on them can be chosen too; with --model the same for trained weights, and with
+With --source, real images, 16-bit engines that agree on them can be chosen too; with --model the same for trained
+weights, and with
 --epochs every network is first trained on the source by `striate train`, so that its answers mean something.
 `of_fastest` compares with all peers whether their answers agree or not.
 """
@@ -56,7 +57,9 @@ from accuracy import RESULTS, surroundings
 NETWORKS = ("squeezenet1_0", "resnet18", "resnet50", "mobilenet_v2", "efficientnet_b0", "vgg16")
 OWN, DEFAULT = "striate auto", "torch eager float32"
 REST_S, IN_A_ROW, LONG_S = 0.05, 3, 0.5
-"""Threads of whoever ran before still spin for a while; so everyone waits, runs once uncounted, and then up to thrice in a row."""
+"""Threads of whoever ran before still spin for a while; so everyone waits, runs once uncounted, and then up to thrice
+in a row.
+"""
 FEWEST_TURNS, ENOUGH_S = 3, 4.0
 Run = Callable[[np.ndarray], Any]
 
@@ -229,7 +232,9 @@ def in_torch(module: Callable[..., Any], dtype: torch.dtype, *, is_channels_last
 
 
 class DefaultEager:
-    """PyTorch's default in a process of its own; called with pixels it computes and waits, which costs a tenth of a millisecond."""
+    """PyTorch's default in a process of its own; called with pixels it computes and waits, which costs a tenth of a
+    millisecond.
+    """
 
     def __init__(self, model: Model, folder: Path) -> None:
         path = folder / "model.safetensors"

@@ -3,8 +3,8 @@ simulated.
 
     python benchmarks/large_scale.py [--num-images 1000000000] [--image-bytes 110000] [--decode-per-s 700] [--out FILE]
 
-The defaults are ImageNet's mean file size, and decoding and resizing on one core of an ordinary server; docs/large-scale.md
-says which of them were measured. Nothing here is measured.
+The defaults are ImageNet's mean file size, and decoding and resizing on one core of an ordinary server;
+docs/large-scale.md says which of them were measured. Nothing here is measured.
 """
 
 import argparse
@@ -36,7 +36,9 @@ class Cluster:
 
 
 def tar_bytes(image_bytes: float) -> float:
-    """What an image takes in a shard: three headers, and three contents filled up to whole blocks (half one on average)."""
+    """What an image takes in a shard: three headers, and three contents filled up to whole blocks (half one on
+    average).
+    """
     return MEMBERS * BLOCK + (image_bytes + BLOCK / 2) + 2 * BLOCK
 
 
@@ -72,12 +74,12 @@ def plan(
 def simulate_shuffle(
     num_shards: int, in_shard: int, buffer: int, num_readers: int, batch: int, seed: int = 0
 ) -> dict[str, float]:
-    """How shuffled a streamed epoch is, 0 for not at all and 1 for wholly: shards in a drawn order, dealt to readers, each of
-    which holds `buffer` images and gives a random one of them for each that it reads.
+    """How shuffled a streamed epoch is, 0 for not at all and 1 for wholly: shards in a drawn order, dealt to readers,
+    each of which holds `buffer` images and gives a random one of them for each that it reads.
 
     `partners`: of the pairs of images in one batch, how many come from different shards, as against a whole shuffle.
-    `met_again`: of the pairs in a batch of one epoch, the share that meets again in a batch of the next; a whole shuffle's
-    beside it.
+    `met_again`: of the pairs in a batch of one epoch, the share that meets again in a batch of the next; a whole
+    shuffle's beside it.
     """
     rng = np.random.default_rng(seed)
     epochs = [stream(num_shards, in_shard, buffer, num_readers, rng) for _ in range(2)]

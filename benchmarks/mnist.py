@@ -2,12 +2,12 @@
 
     .venv/bin/python benchmarks/mnist.py --data ../shared/data --peers-python PYTHON [--seeds 3]
 
-`--peers-python`: an interpreter with keras (and tensorflow, its default), lightning and fastai. Peers train as their own examples
-do (peers/mnist_*.py), are judged on the test images after every epoch and end with the first that meets the target. striate's
-time is that of the whole command, from an empty cache, with packing, splits, training, the judgement on the test images and the
-report; it has to meet the target with the number of epochs that it was told. The same again with the images packed
-and the modes measured is a line of its own. Everyone takes turns. Writes docs/results/mnist-to-99.json, where earlier runs
-of others, and of other seeds, are kept.
+`--peers-python`: an interpreter with keras (and tensorflow, its default), lightning and fastai. Peers train as their
+own examples do (peers/mnist_*.py), are judged on the test images after every epoch and end with the first that meets
+the target. striate's time is that of the whole command, from an empty cache, with packing, splits, training, the
+judgement on the test images and the report; it has to meet the target with the number of epochs that it was told. The
+same again with the images packed and the modes measured is a line of its own. Everyone takes turns. Writes
+docs/results/mnist-to-99.json, where earlier runs of others, and of other seeds, are kept.
 
 striate's network for such images, digitnet, was made and its recipe chosen on the validation part of MNIST.
 """

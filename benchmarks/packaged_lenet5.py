@@ -2,8 +2,9 @@
 
     python benchmarks/packaged_lenet5.py path/to/mnist [--out src/striate/weights/packaged/lenet5-mnist.striate]
 
-Trains lenet5 on MNIST by the default recipe with seed 0 and compresses it with `--deep`; prints what `striate compress --json`
-prints. Some minutes on one core. On another machine another way of computing may be chosen, and the bytes differ.
+Trains lenet5 on MNIST by the default recipe with seed 0 and compresses it with `--deep`; prints what `striate compress
+--json` prints. Some minutes on one core. On another machine another way of computing may be chosen, and the bytes
+differ.
 """
 
 import argparse

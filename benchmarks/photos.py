@@ -2,14 +2,13 @@
 
     .venv/bin/python benchmarks/photos.py [feeding] [folder] --data ../shared/data
 
-feeding: images/s of random resized crops with flips at 224, in batches of 32, normalised. striate scans, hashes, decodes and
-packs in the first pass and reads the packed pixels in later ones; torchvision's ImageFolder, v2 transforms and DataLoader
-decode again in every pass. Imports are not counted.
+feeding: images/s of random resized crops with flips at 224, in batches of 32, normalised. striate scans, hashes,
+decodes and packs in the first pass and reads the packed pixels in later ones; torchvision's ImageFolder, v2 transforms
+and DataLoader decode again in every pass. Imports are not counted.
 
-folder: whole commands, from start to end: striate predict (before and after `striate bench`), a careful script for PyTorch,
-timm's own loader and way, and Ultralytics' where it is installed (peers/). Weights are the same, but ResNet-18's are random,
-and Ultralytics puts its own head on it. Writes
-docs/results/photos.json.
+folder: whole commands, from start to end: striate predict (before and after `striate bench`), a careful script for
+PyTorch, timm's own loader and way, and Ultralytics' where it is installed (peers/). Weights are the same, but
+ResNet-18's are random, and Ultralytics puts its own head on it. Writes docs/results/photos.json.
 """
 
 import argparse

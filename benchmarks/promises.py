@@ -2,9 +2,9 @@
 
 .venv/bin/python benchmarks/promises.py --data ../shared/data --budget 30
 
-The promises are those of `striate.check_network`, torch.export among them. Then each network trains on 32 images of the CIFAR-10
-copy, without dropout, until its loss is below 0.1 or the seconds are over. Writes
-docs/results/promises.json and docs/results/promises.md.
+The promises are those of `striate.check_network`, torch.export among them. Then each network trains on 32 images of the
+CIFAR-10 copy, without dropout, until its loss is below 0.1 or the seconds are over. Writes docs/results/promises.json
+and docs/results/promises.md.
 """
 
 import argparse
@@ -33,9 +33,10 @@ from accuracy import RESULTS, ROOT, surroundings
 
 NUM_IMAGES, LEARNT_LOSS = 32, 0.1
 TRIES = ((1e-3, 0.0), (3e-4, 1.0), (1e-2, 0.0), (1e-4, 0.0))
-"""Rates, and what is added to the last layer's bias, tried in this order until one has learnt them. A ReLU behind the last
-layer, as in Network in Network, All-CNN and SqueezeNet, gives no gradient to a class that it silences for every image; a
-bias of 1 lets all of them be heard at first."""
+"""Rates, and what is added to the last layer's bias, tried in this order until one has learnt them. A ReLU behind the
+last layer, as in Network in Network, All-CNN and SqueezeNet, gives no gradient to a class that it silences for every
+image; a bias of 1 lets all of them be heard at first.
+"""
 SIDE_PX = 64
 
 
@@ -156,9 +157,12 @@ def table(result: dict[str, Any]) -> str:
     lines = [
         "# Promises kept, and 32 images overfitted",
         "",
-        "The smallest network of every family: what `striate.check_network` finds, and how far Adam, the best of up to four tries,",
-        f"gets on 32 real images (CIFAR-10 copy) without dropout in {result['budget_s']:.0f} seconds of a shared machine; below",
-        f"{LEARNT_LOSS} it stops. Bias: what was added to the last layer's, since a ReLU behind it silences classes for good.",
+        "The smallest network of every family: what `striate.check_network` finds, and how far Adam, the best of up "
+        "to four tries,",
+        f"gets on 32 real images (CIFAR-10 copy) without dropout in {result['budget_s']:.0f} seconds of a shared "
+        "machine; below",
+        f"{LEARNT_LOSS} it stops. Bias: what was added to the last layer's, since a ReLU behind it silences classes "
+        "for good.",
         "",
         "| network | year | images | promises | lowest loss | rate | bias | steps | seconds |",
         "|---|---|---|---|---|---|---|---|---|",
@@ -175,7 +179,8 @@ def table(result: dict[str, Any]) -> str:
     versions = f"Python {result['python']}, torch {result['torch']}, torchvision {result['torchvision']}"
     lines += [
         "",
-        f"`.venv/bin/python benchmarks/promises.py --data DATA --budget {result['budget_s']:.0f}` at commit {result['commit']};",
+        f"`.venv/bin/python benchmarks/promises.py --data DATA --budget {result['budget_s']:.0f}` at commit "
+        f"{result['commit']};",
     ]
     lines += [f"{result['machine']}; {versions}. No GPU.", ""]
     return "\n".join(lines)

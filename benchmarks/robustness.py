@@ -1,7 +1,8 @@
 """Attacks beside torchattacks, Foolbox, ART and the authors' AutoAttack: the same images, the same network, one run.
 
-    python benchmarks/robustness.py strength MODEL SOURCE --epsilon 8/255 --limit 500   # the standard suite, and how long it takes
-    python benchmarks/robustness.py speed MODEL SOURCE --batch 16                       # images/s of each attack
+    python benchmarks/robustness.py strength MODEL SOURCE --epsilon 8/255 --limit 500   # the standard suite, and how
+    long it takes python benchmarks/robustness.py speed MODEL SOURCE --batch 16                       # images/s of each
+    attack
 
 The peers are not dependencies: pip install torchattacks foolbox adversarial-robustness-toolbox pyautoattack.
 """
@@ -82,7 +83,9 @@ def strength(network, images, labels, epsilon, given) -> dict:
 
 
 def speed(network, images, labels, epsilon, given) -> dict:
-    """Images/s of FGSM, PGD-10, PGD-40, APGD-100 and Square with 100 queries, none of them ended early; median of three, in turns."""
+    """Images/s of FGSM, PGD-10, PGD-40, APGD-100 and Square with 100 queries, none of them ended early; median of
+    three, in turns.
+    """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         import foolbox

@@ -1,4 +1,5 @@
-"""docs/results/speed.md, written anew from the JSON files that the other benchmarks left beside it, and speed-notes.md at its end.
+"""docs/results/speed.md, written anew from the JSON files that the other benchmarks left beside it, and speed-notes.md
+at its end.
 
 .venv/bin/python benchmarks/speed_page.py
 """
@@ -32,8 +33,10 @@ def main() -> None:
     lines = [
         "# Speed, against the usual ways of doing the same",
         "",
-        "Made by `benchmarks/speed_page.py` from the JSON files beside this page, which hold every figure. Everyone takes turns",
-        "in one run on one machine and does the same work as its own documentation has it; figures are medians. Machines are",
+        "Made by `benchmarks/speed_page.py` from the JSON files beside this page, which hold every figure. Everyone "
+        "takes turns",
+        "in one run on one machine and does the same work as its own documentation has it; figures are medians. "
+        "Machines are",
         "shared and noisy, so ratios are what counts.",
         "",
     ]
@@ -94,7 +97,8 @@ def photos(about: Result) -> list[str]:
         same = ", ".join(f"{number:,} as by {name}" for name, number in equal.items())
         lines += [
             "",
-            f"Best classes of `striate predict`: {same}. `striate bench` before it took {found['bench_s']:.0f} s, once.",
+            f"Best classes of `striate predict`: {same}. `striate bench` before it took {found['bench_s']:.0f} s, "
+            "once.",
         ]
     return lines
 
@@ -111,7 +115,8 @@ def mnist(about: Result) -> list[str]:
     return [
         "## MNIST to 99.0 % of the test images, from process start",
         *made_by("benchmarks/mnist.py", about, max(map(len, about["runs"].values()))),
-        f"`{about['command']}` is **{about['times_as_fast']:.1f} times as fast as {about['fastest_peer']}**, the fastest peer;",
+        f"`{about['command']}` is **{about['times_as_fast']:.1f} times as fast as {about['fastest_peer']}**, the "
+        "fastest peer;",
         "the bar is 8.",
         "",
         *table(["", "seconds", "accuracy, each seed", "epochs"], rows),
@@ -133,8 +138,10 @@ def on_gpu(about: Result) -> list[str]:
         *made_by("benchmarks/gpu.py cifar", gpu, len(cifar["airbench94.py"])),
         *table(["", "seconds (median)", "accuracy, each run, %", "six views an image, %"], rows),
         "",
-        "striate's seconds are those of its loop: updates, validation after every epoch, checkpoints and the best model written. The",
-        "script's are those of its updates and one judgement by six views, as it counts them itself. Imports and decoding",
+        "striate's seconds are those of its loop: updates, validation after every epoch, checkpoints and the best "
+        "model written. The",
+        "script's are those of its updates and one judgement by six views, as it counts them itself. Imports and "
+        "decoding",
         "count in neither; the whole command, from the start of the process to the report, images packed before, took",
         f"{cifar['whole_command_s']:.0f} s, most of it imports.",
     ]
@@ -201,8 +208,8 @@ def transfer(about: Result) -> list[str]:
                 f"{abs(points):.1f} points {'above' if points > 0 else 'below'}" if round(points, 1) else "level with"
             )
             lines += [
-                f"{name}: **{ratio:.1f} times as fast as the fastest peer** here, {level} the most accurate one, {best}; the bar is 10 "
-                "times.",
+                f"{name}: **{ratio:.1f} times as fast as the fastest peer** here, {level} the most accurate one, "
+                f"{best}; the bar is 10 times.",
                 "",
             ]
     return lines + table(["set", "", "seconds", "accuracy, median (each seed)", "mean"], rows)

@@ -1,11 +1,11 @@
-"""How long do 200 iterations of style transfer take beside a plain PyTorch script, how far does each come, and how soon is a
-512-pixel photo painted from the start of a process?
+"""How long do 200 iterations of style transfer take beside a plain PyTorch script, how far does each come, and how soon
+is a 512-pixel photo painted from the start of a process?
 
 .venv/bin/python benchmarks/style.py --data ../shared/data --style starry.safetensors
 
-Each side runs in processes of its own, in turns, on the same network, layers, losses and pictures (Tübingen and The Starry Night,
-256 x 256 pixels). The plain script is what one would write: weights without gradients, hooks on the layers, torch.optim.LBFGS. Figures go
-to docs/results/synthesis.json.
+Each side runs in processes of its own, in turns, on the same network, layers, losses and pictures (Tübingen and The
+Starry Night, 256 x 256 pixels). The plain script is what one would write: weights without gradients, hooks on the
+layers, torch.optim.LBFGS. Figures go to docs/results/synthesis.json.
 """
 
 import argparse

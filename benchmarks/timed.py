@@ -42,7 +42,8 @@ def run(
 ) -> tuple[float, int]:
     """Seconds from start to end, and bytes of the largest process. RuntimeError, with its last words, where it fails.
 
-    A small process starts the command and waits for it: the kernel counts what the starting process held as the started one's.
+    A small process starts the command and waits for it: the kernel counts what the starting process held as the started
+    one's.
     """
     done = subprocess.run(
         [sys.executable, "-S", "-c", _WATCH, *map(str, command)],

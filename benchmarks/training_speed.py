@@ -2,11 +2,11 @@
 
     .venv/bin/python benchmarks/training_speed.py [--jobs resnet18-32 resnet18-224 ...] --data ../shared/data
 
-Everyone trains the same network on the same batch with Nesterov momentum, step by step in turns, in one process: eager float32,
-channels-last, bfloat16 by autocast, each also by torch.compile; and striate's own step in the mode that `striate train`
-chooses by itself for a run of some length. Batches lie ready, so that only the step is timed. The ceiling is that of a product of
-two large matrices in the same precision, measured in the same run; a step counts three times the forward
-multiply-adds, two operations each. Writes docs/results/training-speed.json.
+Everyone trains the same network on the same batch with Nesterov momentum, step by step in turns, in one process: eager
+float32, channels-last, bfloat16 by autocast, each also by torch.compile; and striate's own step in the mode that
+`striate train` chooses by itself for a run of some length. Batches lie ready, so that only the step is timed. The
+ceiling is that of a product of two large matrices in the same precision, measured in the same run; a step counts three
+times the forward multiply-adds, two operations each. Writes docs/results/training-speed.json.
 """
 
 import argparse
@@ -190,7 +190,9 @@ def take_turns(steps: dict[str, Step], repeats: int) -> dict[str, float]:
 
 
 def macs_at(entry: Entry, size: int) -> int:
-    """Multiply-adds of one image at its own size, with the head of the entry (a few classes less make no difference)."""
+    """Multiply-adds of one image at its own size, with the head of the entry (a few classes less make no
+    difference).
+    """
     assert entry.input_size[1:] == (size, size)
     return entry.macs
 

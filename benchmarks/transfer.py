@@ -2,11 +2,12 @@
 
     .venv/bin/python benchmarks/transfer.py --data ../shared/data --peers-python PYTHON [--seeds 5]
 
-`--peers-python`: an interpreter with fastai. Peers follow their own tutorials (peers/transfer_*.py); timm's train.py is not in its
-package: the variable TIMM_TRAIN names it in a checkout, or leave it out by `--peers torch fastai`. striate's time is that of the whole
-command, from an empty cache, with the report. The weights are rewritten for the usual preparation of images, so that nobody is at a
-loss. Everyone is judged on the same validation images, takes turns, and counts imports. Writes docs/results/transfer.json, with
-`--freeze lower`, where the last third of the base is trained too, transfer-lower.json.
+`--peers-python`: an interpreter with fastai. Peers follow their own tutorials (peers/transfer_*.py); timm's train.py is
+not in its package: the variable TIMM_TRAIN names it in a checkout, or leave it out by `--peers torch fastai`. striate's
+time is that of the whole command, from an empty cache, with the report. The weights are rewritten for the usual
+preparation of images, so that nobody is at a loss. Everyone is judged on the same validation images, takes turns, and
+counts imports. Writes docs/results/transfer.json, with `--freeze lower`, where the last third of the base is trained
+too, transfer-lower.json.
 """
 
 import argparse
@@ -64,8 +65,8 @@ def main() -> None:
 def usual_weights(model: striate.Model) -> dict[str, torch.Tensor]:
     """The weights for images prepared as everyone's tutorials do; these were trained on others (Caffe's: 0..255, BGR).
 
-    What one preparation makes of a pixel is a straight line of what the other makes of it, and the first layer, which has no
-    padding, takes it in.
+    What one preparation makes of a pixel is a straight line of what the other makes of it, and the first layer, which
+    has no padding, takes it in.
     """
     state, own = dict(model.network.state_dict()), model.preprocessing
     weight, mean, std = state["features.0.weight"], torch.tensor(IMAGENET_MEAN), torch.tensor(IMAGENET_STD)

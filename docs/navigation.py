@@ -1,4 +1,6 @@
-"""A hook of MkDocs: decisions, and pages that mkdocs.yml does not place, come into the navigation by their own titles."""
+"""A hook of MkDocs: decisions, and pages that mkdocs.yml does not place, come into the navigation by their own
+titles.
+"""
 
 from pathlib import Path
 from typing import Any

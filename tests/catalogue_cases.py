@@ -1,4 +1,6 @@
-"""Which networks of the catalogue a test goes over: `make test` takes the smallest of each family, `make test-all` every one."""
+"""Which networks of the catalogue a test goes over: `make test` takes the smallest of each family, `make test-all`
+every one.
+"""
 
 from collections.abc import Callable, Iterable
 
@@ -8,8 +10,9 @@ from striate.networks.catalogue import CATALOGUE
 from striate.networks.entry import Entry
 
 DEEP = ("resnet1202_cifar", "preact_resnet1001_cifar")
-"""A thousand layers take half a minute to export and seconds for all else; they are of the same blocks as resnet56_cifar and
-preact_resnet164_cifar. They are counted."""
+"""A thousand layers take half a minute to export and seconds for all else; they are of the same blocks as
+resnet56_cifar and preact_resnet164_cifar. They are counted.
+"""
 ENTRIES = [entry for entry in CATALOGUE.values() if entry.name not in DEEP]
 
 

@@ -31,13 +31,19 @@ def seed() -> int:
 
 TESTS = Path(__file__).parent
 TAKES_LONG = (
-    "end_to_end", "oracle", "published", "contract/test_attacks.py", "contract/test_channels.py", "contract/test_check_network.py",
-    "contract/test_export_and_compile.py", "contract/test_exports.py", "contract/test_networks.py", "contract/test_surroundings.py",
-    "unit/compression", "unit/engines", "unit/explanation", "unit/export", "unit/networks/families", "unit/recipes", "unit/robustness",
-    "unit/synthesis", "unit/training/distributed", "unit/training/frozen", "unit/training/speed", "unit/training/test_cuda.py",
+    "end_to_end", "oracle", "published", "contract/test_attacks.py", "contract/test_channels.py",
+    "contract/test_check_network.py",
+    "contract/test_export_and_compile.py", "contract/test_exports.py", "contract/test_networks.py",
+    "contract/test_surroundings.py",
+    "unit/compression", "unit/engines", "unit/explanation", "unit/export", "unit/networks/families", "unit/recipes",
+    "unit/robustness",
+    "unit/synthesis", "unit/training/distributed", "unit/training/frozen", "unit/training/speed",
+    "unit/training/test_cuda.py",
     "unit/training/test_loop.py", "unit/training/test_resume.py",
 )  # fmt: skip
-"""What trains, exports, compiles, starts processes or goes over many networks: folders and files that `make check` leaves out."""
+"""What trains, exports, compiles, starts processes or goes over many networks: folders and files that `make check`
+leaves out.
+"""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -1,4 +1,6 @@
-"""Networks whose explanations are known without hooks: each says itself, by autograd alone, what a backward rule makes of it."""
+"""Networks whose explanations are known without hooks: each says itself, by autograd alone, what a backward rule makes
+of it.
+"""
 
 from collections.abc import Callable
 
@@ -66,7 +68,9 @@ class Clamped(TwoModules):
 def by_hand(
     network: TwoModules, images: Tensor, label: int, activation: Callable[[Tensor], Tensor], rule: str
 ) -> Tensor:
-    """The gradient of a class's score by the images, with the backward rule "guided" or "deconvnet" at both activations; no hooks."""
+    """The gradient of a class's score by the images, with the backward rule "guided" or "deconvnet" at both
+    activations; no hooks.
+    """
 
     def back_through(inputs: Tensor, gradients: Tensor) -> Tensor:
         positive = gradients.clamp(min=0)

@@ -20,7 +20,9 @@ from striate.training.recipe import OptimizerConfig, Recipe, ScheduleConfig
 
 
 class TinyNet(nn.Module):
-    """Everything that has state or draws numbers: convolution, batch norm, dropout, linear layers; (N, 1, 8, 8) -> (N, K)."""
+    """Everything that has state or draws numbers: convolution, batch norm, dropout, linear layers; (N, 1, 8, 8) -> (N,
+    K).
+    """
 
     def __init__(self, num_classes: int = 3, seed: int = 0) -> None:
         super().__init__()

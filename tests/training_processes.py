@@ -114,7 +114,9 @@ def session(run_dir, name, kill_at_write=None):
 
 
 def kill_inside_write(number):
-    """The process dies in its `number`-th write of a checkpoint's file, after half of the bytes and before the rename."""
+    """The process dies in its `number`-th write of a checkpoint's file, after half of the bytes and before the
+    rename.
+    """
     count = 0
     real = checkpoints.write_atomically
 

@@ -1,8 +1,8 @@
-"""CIFAR-10 by the recipe of airbench94 (Jordan 2024, arXiv:2404.00498), written plainly for a CPU: everything in memory, bfloat16
-autocast and channels last, as a careful user of PyTorch would run it.
+"""CIFAR-10 by the recipe of airbench94 (Jordan 2024, arXiv:2404.00498), written plainly for a CPU: everything in
+memory, bfloat16 autocast and channels last, as a careful user of PyTorch would run it.
 
-python cifar_airbench.py FILE.npz TARGET SEED [EPOCHS]; prints seconds from the start of the process. Epochs (10) are judged by
-single answers, the last one by six views an image as in the paper.
+python cifar_airbench.py FILE.npz TARGET SEED [EPOCHS]; prints seconds from the start of the process. Epochs (10) are
+judged by single answers, the last one by six views an image as in the paper.
 """
 
 import sys

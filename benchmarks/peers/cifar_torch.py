@@ -1,8 +1,8 @@
-"""CIFAR-10 as the usual ResNet-18 script trains it: SGD at 0.1, weight decay 5e-4, cosine, batches of 128, random crops of 4
-pixels' padding and mirror images, DataLoader with a worker a processor, float32.
+"""CIFAR-10 as the usual ResNet-18 script trains it: SGD at 0.1, weight decay 5e-4, cosine, batches of 128, random crops
+of 4 pixels' padding and mirror images, DataLoader with a worker a processor, float32.
 
-python cifar_torch.py FILE.npz TARGET SEED; prints seconds from the start of the process. 30 epochs, so that the rate falls
-to nothing within them.
+python cifar_torch.py FILE.npz TARGET SEED; prints seconds from the start of the process. 30 epochs, so that the rate
+falls to nothing within them.
 """
 
 import os

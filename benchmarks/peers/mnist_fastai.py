@@ -1,5 +1,5 @@
-"""MNIST as fastai's example trains it: images from folders, a ResNet-18 (no published weights: nothing is downloaded), one-cycle
-at 0.01, batches of 256; one epoch, and another until the target is met.
+"""MNIST as fastai's example trains it: images from folders, a ResNet-18 (no published weights: nothing is downloaded),
+one-cycle at 0.01, batches of 256; one epoch, and another until the target is met.
 
 python mnist_fastai.py FOLDER_OF_PNG TARGET SEED; the folder has training/ and testing/ with a folder for each digit, as
 fastai's copy of MNIST has. Prints seconds from the start of the process.

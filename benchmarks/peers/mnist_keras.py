@@ -1,4 +1,5 @@
-"""MNIST as Keras' "simple convnet" example trains it (two convolutions, dropout, Adam, batches of 128), on TensorFlow, Keras' default.
+"""MNIST as Keras' "simple convnet" example trains it (two convolutions, dropout, Adam, batches of 128), on TensorFlow,
+Keras' default.
 
 python mnist_keras.py FOLDER_OF_IDX_FILES TARGET SEED; prints seconds from the start of the process.
 """

@@ -1,4 +1,5 @@
-"""MNIST as a LightningModule: the network, optimiser and batches of PyTorch's own example, Lightning's Trainer at its defaults.
+"""MNIST as a LightningModule: the network, optimiser and batches of PyTorch's own example, Lightning's Trainer at its
+defaults.
 
 python mnist_lightning.py FOLDER_OF_IDX_FILES TARGET SEED; prints seconds from the start of the process.
 """

@@ -1,4 +1,5 @@
-"""MNIST as PyTorch's own example trains it: two convolutions, dropout, Adadelta at 1 falling by 0.7 an epoch, batches of 64.
+"""MNIST as PyTorch's own example trains it: two convolutions, dropout, Adadelta at 1 falling by 0.7 an epoch, batches
+of 64.
 
 python mnist_torch.py FOLDER_OF_IDX_FILES TARGET SEED; prints seconds from the start of the process.
 """

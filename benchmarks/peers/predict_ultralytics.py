@@ -1,4 +1,5 @@
-"""Ultralytics' own way to classify a folder of photos, as its guide to predicting has it: one call, results as a stream.
+"""Ultralytics' own way to classify a folder of photos, as its guide to predicting has it: one call, results as a
+stream.
 
 python predict_ultralytics.py CONFIGURATION FOLDER OUT BATCH_SIZE
 """

@@ -1,5 +1,5 @@
-"""A SqueezeNet with real weights, as fastai's documents have one tuned: `vision_learner` and `fine_tune` at its defaults, images of
-224 by random resized crops and fastai's usual augmentation.
+"""A SqueezeNet with real weights, as fastai's documents have one tuned: `vision_learner` and `fine_tune` at its
+defaults, images of 224 by random resized crops and fastai's usual augmentation.
 
 python transfer_fastai.py FOLDER WEIGHTS EPOCHS SEED NUM_WORKERS; FOLDER has train and val.
 """

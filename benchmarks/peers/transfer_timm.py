@@ -1,10 +1,11 @@
-"""A SqueezeNet with real weights, trained by timm's own train.py: SGD, its schedule and its augmentation at their defaults.
+"""A SqueezeNet with real weights, trained by timm's own train.py: SGD, its schedule and its augmentation at their
+defaults.
 
 TIMM_TRAIN=PATH/train.py python transfer_timm.py FOLDER WEIGHTS EPOCHS SEED NUM_WORKERS; FOLDER has train and val.
 
-timm has no SqueezeNet, so torchvision's is registered with it, and train.py, which has no flag for it, is given a network
-whose body is frozen already. Three choices are made where the defaults are made for ImageNet: batches of 32, a rate of 0.01 and
-one epoch of warm-up. The best epoch on the validation images counts.
+timm has no SqueezeNet, so torchvision's is registered with it, and train.py, which has no flag for it, is given a
+network whose body is frozen already. Three choices are made where the defaults are made for ImageNet: batches of 32, a
+rate of 0.01 and one epoch of warm-up. The best epoch on the validation images counts.
 """
 
 import json

@@ -1,5 +1,6 @@
-"""A frozen SqueezeNet with a new head, as PyTorch's transfer tutorial trains one (its transforms, SGD at 0.001, a tenth after every
-7 epochs), in batches of 8 as its tutorial on torchvision's models has it; the best epoch on the validation images counts.
+"""A frozen SqueezeNet with a new head, as PyTorch's transfer tutorial trains one (its transforms, SGD at 0.001, a tenth
+after every 7 epochs), in batches of 8 as its tutorial on torchvision's models has it; the best epoch on the validation
+images counts.
 
 python transfer_torch.py FOLDER WEIGHTS EPOCHS SEED NUM_WORKERS; FOLDER has train and val.
 """

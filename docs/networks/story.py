@@ -238,12 +238,15 @@ def page() -> str:
     lines = [
         "# The networks, in the order of their story",
         "",
-        "Each network's one idea, its figures and the command that trains it. The figures come from the catalogue (`striate",
-        "networks`), where every one is held against the paper, torchvision or a count by hand; errors are those the papers",
+        "Each network's one idea, its figures and the command that trains it. The figures come from the catalogue "
+        "(`striate",
+        "networks`), where every one is held against the paper, torchvision or a count by hand; errors are those the "
+        "papers",
         "print. `striate describe NAME` shows any of them layer by layer, `--html` draws it. This page is written by",
         "[networks/story.py](networks/story.py).",
         "",
-        "How ten of them do in equal time on an ordinary machine: [results/decades.md](results/decades.md). What the smallest of",
+        "How ten of them do in equal time on an ordinary machine: [results/decades.md](results/decades.md). What the "
+        "smallest of",
         "every family promises, and how it overfits 32 images: [results/promises.md](results/promises.md).",
         "",
         "![Accuracy on CIFAR-10 against parameters and multiply-adds](results/decades.svg)",

@@ -1,7 +1,8 @@
 """Make the pictures of docs/gallery.md with the commands printed there, and write that page: `make gallery`.
 
-The shared folder of data is taken from $STRIATE_SHARED, or lies beside the project. Pictures are shrunk to JPEG files of under 60 kB. Names
-on the command line make only those pictures anew; `starry.safetensors`, which takes half an hour of training, is kept in the cache.
+The shared folder of data is taken from $STRIATE_SHARED, or lies beside the project. Pictures are shrunk to JPEG files
+of under 60 kB. Names on the command line make only those pictures anew; `starry.safetensors`, which takes half an hour
+of training, is kept in the cache.
 """
 
 import io
@@ -39,8 +40,8 @@ PICTURES = (
     Picture(
         "classes",
         "What a class looks like",
-        "A flamingo, a goldfish, a castle and a pizza as SqueezeNet has them: pictures climbed from noise. Each is answered as its "
-        "class with more than 99 %.",
+        "A flamingo, a goldfish, a castle and a pizza as SqueezeNet has them: pictures climbed from noise. Each is "
+        "answered as its class with more than 99 %.",
         "striate visualize {model} --class flamingo --class goldfish --class castle --class pizza "
         "--steps 64 --learning-rate 0.03 --out classes.png",
     ),
@@ -48,8 +49,8 @@ PICTURES = (
         "units",
         "What units look for",
         "A channel of each of four layers, from early to late: fine patterns first, then shapes.",
-        "striate visualize {model} --unit features.3:9 --unit features.5:40 --unit features.9:33 --unit features.12:101 "
-        "--size 160 --steps 64 --learning-rate 0.03 --out units.png",
+        "striate visualize {model} --unit features.3:9 --unit features.5:40 --unit features.9:33 --unit "
+        "features.12:101 --size 160 --steps 64 --learning-rate 0.03 --out units.png",
     ),
     Picture(
         "dream",
@@ -69,14 +70,15 @@ PICTURES = (
         "invert",
         "What layers still know of The Scream",
         "The painting, and pictures found from noise that three layers cannot tell from it, from early to late.",
-        "striate invert {paintings}/the_scream.jpg --layer features.3 --layer features.7 --layer features.12 --model {model} "
-        "--steps 100 --out invert.png",
+        "striate invert {paintings}/the_scream.jpg --layer features.3 --layer features.7 --layer features.12 --model "
+        "{model} --steps 100 --out invert.png",
     ),
     Picture(
         "texture",
         "A tile of van Gogh",
         "A texture with the statistics of the painting, which can be laid beside itself.",
-        "striate texture {paintings}/starry_night.jpg --sample-size 400 --size 224 --steps 120 --model {model} --out texture.png",
+        "striate texture {paintings}/starry_night.jpg --sample-size 400 --size 224 --steps 120 --model {model} --out "
+        "texture.png",
     ),
     Picture(
         "patches",
@@ -95,14 +97,15 @@ PICTURES = (
         "mixed",
         "Two styles at once, in the old colours",
         "The same in the mean style of The Scream and Composition VII, with Turner's colours.",
-        "striate style {paintings}/shipwreck.jpg {paintings}/the_scream.jpg {paintings}/composition_vii.jpg --model {model} "
-        "--size 320 --steps 100 --keep-colours --out mixed.png",
+        "striate style {paintings}/shipwreck.jpg {paintings}/the_scream.jpg {paintings}/composition_vii.jpg --model "
+        "{model} --size 320 --steps 100 --keep-colours --out mixed.png",
     ),
     Picture(
         "fast",
         "In one pass",
-        "A network trained once paints any picture in a second or two. Trained by: striate style --train {paintings}/starry_night.jpg "
-        "{shared}/imagenet-samples --model {model} --steps 900 --crop 144 --batch-size 3 --style-weight 5 --total-variation 0.05",
+        "A network trained once paints any picture in a second or two. Trained by: striate style --train "
+        "{paintings}/starry_night.jpg {shared}/imagenet-samples --model {model} --steps 900 --crop 144 --batch-size 3 "
+        "--style-weight 5 --total-variation 0.05",
         "striate style {paintings}/shipwreck.jpg starry_night.safetensors --size 512 --out fast.png",
     ),
 )
@@ -177,9 +180,9 @@ def write_page() -> None:
     lines = [
         "# Gallery",
         "",
-        "Every picture here was made by the command under it, on two CPU cores, with the deep-compressed SqueezeNet 1.0 (0.7 MB, 1000 "
-        "classes of ImageNet); `make gallery` makes them all anew. Nothing but noise, the network and paintings in the public "
-        "domain went in; only the network that paints in one pass learnt from photos.",
+        "Every picture here was made by the command under it, on two CPU cores, with the deep-compressed SqueezeNet "
+        "1.0 (0.7 MB, 1000 classes of ImageNet); `make gallery` makes them all anew. Nothing but noise, the network "
+        "and paintings in the public domain went in; only the network that paints in one pass learnt from photos.",
         "",
     ]
     for picture in PICTURES:

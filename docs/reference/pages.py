@@ -1,4 +1,6 @@
-"""Writes the reference: one page a group of rooms, with every public name of striate, for `make docs`. Needs no torch."""
+"""Writes the reference: one page a group of rooms, with every public name of striate, for `make docs`. Needs no
+torch.
+"""
 
 import ast
 from collections import defaultdict
@@ -8,13 +10,19 @@ import striate
 
 GROUPS = {
     "training": ("Training", "Whole runs, and what decides them.", ("recipes", "training", "reports")),
-    "models": ("Models, predictions, figures", "A model, what it predicts, and how well.", ("tasks", "evaluation", "baselines")),
+    "models": ("Models, predictions, figures", "A model, what it predicts, and how well.",
+    ("tasks", "evaluation", "baselines")),
     "data": ("Data", "Sources of images, their preparation, and augmentation.", ("data",)),
-    "networks": ("Networks", "The catalogue, and what any network is made of.", ("networks", "layers", "weights", "inspection")),
-    "engines": ("Engines and export", "One program from pixels to outputs, and what computes it fastest.", ("engines", "export")),
-    "looking": ("Explaining and drawing", "What a network looks at, and what it would like to see.", ("explanation", "synthesis")),
-    "pressing": ("Attacking and compressing", "How little fools a model, and how small it can be.", ("robustness", "compression")),
-    "errors": ("Errors", "Every error that striate raises on purpose is one line: what was expected, what came, what to do.", ("errors",)),
+    "networks": ("Networks", "The catalogue, and what any network is made of.",
+    ("networks", "layers", "weights", "inspection")),
+    "engines": ("Engines and export", "One program from pixels to outputs, and what computes it fastest.",
+    ("engines", "export")),
+    "looking": ("Explaining and drawing", "What a network looks at, and what it would like to see.",
+    ("explanation", "synthesis")),
+    "pressing": ("Attacking and compressing", "How little fools a model, and how small it can be.",
+    ("robustness", "compression")),
+    "errors": ("Errors", "Every error that striate raises on purpose is one line: what was expected, what came, what "
+        "to do.", ("errors",)),
 }  # fmt: skip
 """Page -> title, first sentence, rooms."""
 FOLDER = Path(__file__).parent

@@ -4,7 +4,9 @@ import sys
 
 
 def main() -> None:
-    """Run the command in sys.argv; never returns. Ctrl-C ends it with one line and code 1, also while it is being loaded."""
+    """Run the command in sys.argv; never returns. Ctrl-C ends it with one line and code 1, also while it is being
+    loaded.
+    """
     try:
         from striate.cli.app import main as run
 

@@ -6,7 +6,8 @@ from typing import Any
 
 
 def _import_matplotlib() -> Any:
-    """matplotlib, without the MPLBACKEND of a notebook: it would not be imported at all where that backend is not installed.
+    """matplotlib, without the MPLBACKEND of a notebook: it would not be imported at all where that backend is not
+    installed.
 
     What it would say of a home folder that cannot be written concerns nobody here.
     """

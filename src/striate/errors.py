@@ -1,6 +1,7 @@
 """The few kinds of error that striate raises on purpose.
 
-Each message is one line: what was expected, what came, what to do. The command line prints it and ends with exit code 2.
+Each message is one line: what was expected, what came, what to do. The command line prints it and ends with exit code
+2.
 """
 
 

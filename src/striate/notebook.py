@@ -19,7 +19,9 @@ def _safe(value: object) -> str:
 
 
 class Shown:
-    """A result that shows itself by its `facts`: a title and a few names and values. Dataclasses take it with repr=False."""
+    """A result that shows itself by its `facts`: a title and a few names and values. Dataclasses take it with
+    repr=False.
+    """
 
     def facts(self) -> tuple[str, tuple[tuple[str, object], ...]]:
         """The title, and (name, value) of what a person wants to see first."""

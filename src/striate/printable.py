@@ -13,24 +13,30 @@ _FORMULA = ("=", "+", "-", "@")
 
 
 def printable(text: str, *, keep_newlines: bool = False) -> str:
-    """The text on one line, each unsafe character as an escape such as \\x1b, \\n or \\u202e; bytes of a file's name that
-    are no UTF-8 as the replacement character. With `keep_newlines` line breaks stay.
+    """The text on one line, each unsafe character as an escape such as \\x1b, \\n or \\u202e; bytes of a file's name
+    that are no UTF-8 as the replacement character. With `keep_newlines` line breaks stay.
     """
     return (_FIND_BUT_NEWLINE if keep_newlines else _FIND).sub(_escaped, text)
 
 
 def excerpt(text: str, most: int = 200) -> str:
-    """The text, or its beginning and "..." where it is longer than `most`: what a stranger's file holds may fill many screens."""
+    """The text, or its beginning and "..." where it is longer than `most`: what a stranger's file holds may fill many
+    screens.
+    """
     return text if len(text) <= most else f"{text[:most]}..."
 
 
 def json_safe(text: str) -> str:
-    """A JSON document without unsafe characters: inside its strings they become \\u escapes, which parse as the same text."""
+    """A JSON document without unsafe characters: inside its strings they become \\u escapes, which parse as the same
+    text.
+    """
     return _FIND_BUT_NEWLINE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
 def spreadsheet_cell(text: str) -> str:
-    """The text as a cell that no spreadsheet takes for a formula: one that begins like a formula gets an apostrophe first."""
+    """The text as a cell that no spreadsheet takes for a formula: one that begins like a formula gets an apostrophe
+    first.
+    """
     line = printable(text)
     return f"'{line}" if line.startswith(_FORMULA) else line
 

@@ -1,4 +1,6 @@
-"""Every attack: inside its ball and in range, successes confirmed, the model as it was, the same result in any batch."""
+"""Every attack: inside its ball and in range, successes confirmed, the model as it was, the same result in any
+batch.
+"""
 
 import inspect
 import math

@@ -1,4 +1,6 @@
-"""The smallest network of every family loses channels and goes on: same answers as with these channels silenced, and it can be trained."""
+"""The smallest network of every family loses channels and goes on: same answers as with these channels silenced, and it
+can be trained.
+"""
 
 import copy
 import dataclasses
@@ -24,9 +26,12 @@ REFUSED = {
     "maxout": "its code wants a fixed number of pieces",
 }
 NOT_COMPARABLE = {"alexnet", "zfnet", "inception", "tdnn"}
-"""Local response norm: a silent channel does not move its neighbours together. TDNN: the logistic function of a silent unit is a half."""
+"""Local response norm: a silent channel does not move its neighbours together. TDNN: the logistic function of a silent
+unit is a half.
+"""
 SLOW = {
-    "nasnet_a_cifar", "overfeat_fast", "preact_resnet164_cifar", "zfnet", "resnet110_stochastic_depth_cifar", "xception", "resnext50_32x4d",
+    "nasnet_a_cifar", "overfeat_fast", "preact_resnet164_cifar", "zfnet", "resnet110_stochastic_depth_cifar",
+    "xception", "resnext50_32x4d",
     "se_resnet50", "efficientnet_b0",
 }  # fmt: skip
 

@@ -1,4 +1,6 @@
-"""The promises of a network: small networks of the catalogue keep them all; modules made to break one break that one."""
+"""The promises of a network: small networks of the catalogue keep them all; modules made to break one break that
+one.
+"""
 
 import re
 import threading
@@ -183,7 +185,8 @@ def failed(network: nn.Module, **options: object) -> dict[str, str]:
 @pytest.mark.parametrize(
     ("network", "name", "detail"),
     [
-        (NoRow, "logits", r"logits \(1, K\) are expected of 1 images but in evaluation mode it answers \(1, 5, 1\) of float32"),
+        (NoRow, "logits", r"logits \(1, K\) are expected of 1 images but in evaluation mode it answers \(1, 5, 1\) of "
+            r"float32"),
         (SeesNeighbours, "batch independence", "the answers of an image alone and beside others differ by up to"),
         (CannotRound, "finite", "the answer is finite in float32 but not under bfloat16 autocast"),
         (Unused, "gradients", "no gradient reaches spare.bias, spare.weight"),

@@ -27,7 +27,9 @@ NETWORKS = {
 
 
 class Spread(nn.Module):
-    """Logits moved and stretched so that those of `images` differ as a trained network's do; else all would look alike."""
+    """Logits moved and stretched so that those of `images` differ as a trained network's do; else all would look
+    alike.
+    """
 
     def __init__(self, network: nn.Module, images: Tensor) -> None:
         super().__init__()
@@ -49,7 +51,9 @@ class Spread(nn.Module):
 
 
 def shuffled() -> Model:
-    """What makes the small mobile networks, whose own depth would take four seconds each: groups, shuffle, hard swish."""
+    """What makes the small mobile networks, whose own depth would take four seconds each: groups, shuffle, hard
+    swish.
+    """
     layers = (
         nn.Conv2d(4, 4, 3, groups=2, bias=False),
         ChannelShuffle(2),

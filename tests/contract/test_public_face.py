@@ -1,4 +1,6 @@
-"""What `import striate` promises: a stored list of names, each one typed, found where it is said to be, and documented."""
+"""What `import striate` promises: a stored list of names, each one typed, found where it is said to be, and
+documented.
+"""
 
 import ast
 import inspect

@@ -1,4 +1,6 @@
-"""Every command runs wherever people run it: notebooks, schedulers, services, terminals of other alphabets, locked homes."""
+"""Every command runs wherever people run it: notebooks, schedulers, services, terminals of other alphabets, locked
+homes.
+"""
 
 import json
 import os

@@ -14,7 +14,8 @@ GLOSSARY = {
     r"by heart": "overfits",
     r"near ties": "low-margin predictions",
     r"taken for what": "read as, confused with",
-    r"tell_nobody|failing_together|one_a_node_first|own_place": "log_nothing, raise_on_all_ranks, rank_zero_first, current_rank",
+    r"tell_nobody|failing_together|one_a_node_first|own_place": "log_nothing, raise_on_all_ranks, rank_zero_first, "
+    "current_rank",
 }
 SUFFIXES = (".py", ".md", ".jinja")
 FILES = [

@@ -58,7 +58,8 @@ def test_an_interrupted_compression_goes_on_bit_for_bit(digits_run, tmp_path):
         "from striate.training.observer import SilentObserver\n"
         "class Killed(SilentObserver):\n"
         "    def on_epoch(self, record):\n"
-        "        if record['epoch'] == 2 and len(sys.argv) > 3: import os, signal; os.kill(os.getpid(), signal.SIGKILL)\n"
+        "        if record['epoch'] == 2 and len(sys.argv) > 3: import os, signal; os.kill(os.getpid(), "
+        "signal.SIGKILL)\n"
         f"steps = {STEPS!r}\n"
         "compress(sys.argv[1], 'digits', sys.argv[2], steps, observer=Killed)\n"
     )

@@ -1,4 +1,6 @@
-"""Detection end to end on pictures whose answer is known: bright rectangles on noise, none, one or several, their class their shape."""
+"""Detection end to end on pictures whose answer is known: bright rectangles on noise, none, one or several, their class
+their shape.
+"""
 
 import csv
 import json
@@ -35,7 +37,9 @@ SETTINGS = (
 
 
 def draw(rng: np.random.Generator, count: int) -> tuple[np.ndarray, list[tuple[str, tuple[int, int, int, int]]]]:
-    """A picture (64, 80, 3) with so many rectangles apart from one another: their classes ("wide", "tall") and boxes."""
+    """A picture (64, 80, 3) with so many rectangles apart from one another: their classes ("wide", "tall") and
+    boxes.
+    """
     image = rng.integers(0, 60, (*SIZE, 3), np.uint8)
     objects: list[tuple[str, tuple[int, int, int, int]]] = []
     columns = rng.permutation(3)[:count]
@@ -247,7 +251,9 @@ def test_a_source_without_boxes_and_a_model_of_another_task(trained, tmp_path, s
 
 
 def test_a_killed_run_goes_on_bit_for_bit(tmp_path):
-    """Killed between two updates and resumed, the weights are those of the run that was never killed; each in a process of its own."""
+    """Killed between two updates and resumed, the weights are those of the run that was never killed; each in a process
+    of its own.
+    """
     source = make_set(tmp_path / "set", 40)
     words = ("train", source, *SETTINGS, "--task", "detection", "--epochs", "3", "--batch-size", "4", "--threads", "1")
 

@@ -51,7 +51,8 @@ def test_what_was_measured_answers_without_torch(trained, striate_command, tmp_p
     assert "auto at batch 1: " in table.out
     script = (
         "import sys\n"
-        f"sys.argv = ['striate', 'predict', {str(run)!r}, {str(folder)!r}, '--engine', 'onnxruntime', '--json', '--device', 'cpu']\n"
+        f"sys.argv = ['striate', 'predict', {str(run)!r}, {str(folder)!r}, '--engine', 'onnxruntime', '--json', "
+        "'--device', 'cpu']\n"
         "from striate.__main__ import main\n"
         "try:\n    main()\nexcept SystemExit as stop:\n    assert stop.code in (0, None), stop.code\n"
         "assert 'torch' not in sys.modules\n"

@@ -1,4 +1,6 @@
-"""`striate explain`, `look` and `predict --explain` on small models of real files: what they write, wrong requests in one line."""
+"""`striate explain`, `look` and `predict --explain` on small models of real files: what they write, wrong requests in
+one line.
+"""
 
 import errno
 import re

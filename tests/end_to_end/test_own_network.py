@@ -1,4 +1,6 @@
-"""A network that knows nothing of striate goes through every tool: train, stop, resume, evaluate, predict, export, bench."""
+"""A network that knows nothing of striate goes through every tool: train, stop, resume, evaluate, predict, export,
+bench.
+"""
 
 import json
 import os
@@ -155,7 +157,8 @@ def test_a_network_by_name_needs_none(tmp_path: Path) -> None:
     names = tuple("0123456789")
     config = {"in_channels": 1, "num_classes": 10}
     model = striate.Model(
-        striate.build_network("lenet5", seed=0), network_name="lenet5", network_config=config, class_names=names, preprocessing=preparation
+        striate.build_network("lenet5", seed=0), network_name="lenet5", network_config=config, class_names=names,
+        preprocessing=preparation
     )  # fmt: skip
     striate.save_model(model, tmp_path / "m.safetensors")
     with pytest.raises(InputError, match="holds lenet5, which is built by name; leave network out"):
@@ -165,8 +168,10 @@ def test_a_network_by_name_needs_none(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("network", "choices", "message"),
     [
-        (nn.Sequential(nn.Flatten(), nn.Linear(784, 7)), {}, "the network has 7 outputs but 10 are needed, one a class"),
-        (outsider.segmenting, {}, r"answers N images with logits \(N, 10\) but for 2 this network gave \(2, 10, 26, 26\)"),
+        (nn.Sequential(nn.Flatten(), nn.Linear(784, 7)), {},
+        "the network has 7 outputs but 10 are needed, one a class"),
+        (outsider.segmenting, {}, r"answers N images with logits \(N, 10\) but for 2 this network gave \(2, 10, 26, "
+            r"26\)"),
         (outsider.lazy, {}, "the network has lazy layers"),
         (outsider.broken, {}, "the network's builder failed for num_classes=10: no room for 10 classes"),
         (lambda: outsider.Net(), {}, "the network's builder must take num_classes"),

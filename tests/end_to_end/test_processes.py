@@ -151,7 +151,8 @@ def test_ctrl_c_stops_all_and_a_killed_one_ends_all_with_one_line(tmp_path):
     _, err = process.communicate(timeout=120)
     assert process.returncode == 2
     assert [line for line in err.splitlines() if line.startswith("Error: ")] == [
-        "Error: process 0 of 2 lost the others: one was killed, ran out of memory or failed; go on with: striate train --resume run"
+        "Error: process 0 of 2 lost the others: one was killed, ran out of memory or failed; go on with: striate "
+        "train --resume run"
     ]
 
 

@@ -16,7 +16,8 @@ from safetensors.torch import load_file
 from striate import load_model
 
 LAUNCH = (sys.executable, "-m", "striate", "train")
-# everything random at once: augmentation, mixup, dropout of the network, momentum, moving average, several batches an update
+# everything random at once: augmentation, mixup, dropout of the network, momentum, moving average, several batches an
+# update
 OPTIONS = (
     *("--network", "alexnet_small", "--epochs", "4", "--batch-size", "4", "--learning-rate", "0.001", "--no-checks"),
     *("--flip", "--shift", "2", "--mixup", "0.2", "--ema-decay", "0.9", "--accumulate-steps", "2", "--seed", "3"),

@@ -1,4 +1,6 @@
-"""Segmentation from a folder of masks to a model that is evaluated, predicts, exports and resumes: by the commands of all tasks."""
+"""Segmentation from a folder of masks to a model that is evaluated, predicts, exports and resumes: by the commands of
+all tasks.
+"""
 
 import json
 from pathlib import Path
@@ -251,7 +253,9 @@ def image_of(folder: Path) -> Path:
 
 @pytest.mark.parametrize("kind", ["onnx", "openvino"])
 def test_an_exported_copy_gives_the_same_masks(run, source, tmp_path, kind):
-    """`export_model` itself compares both on real images, in batches of 1, 2 and 5, and writes nothing where they differ."""
+    """`export_model` itself compares both on real images, in batches of 1, 2 and 5, and writes nothing where they
+    differ.
+    """
     suffix = {"onnx": ".onnx", "openvino": ".xml"}[kind]
     made = export_model(run.path, kind, output=tmp_path / f"model{suffix}", images=source, num_images=4)
     assert made.parity.passed, made.parity

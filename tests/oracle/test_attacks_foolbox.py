@@ -1,4 +1,6 @@
-"""Pixel for pixel the attacks of Foolbox, where nothing is drawn at random; every step taken (no image leaves early)."""
+"""Pixel for pixel the attacks of Foolbox, where nothing is drawn at random; every step taken (no image leaves
+early).
+"""
 
 import warnings
 

@@ -1,8 +1,9 @@
 """The methods against Captum and pytorch-grad-cam: same weights, same images, raw maps.
 
-In float64, where both must agree to the last digits: float32 rounds differently in batches of other sizes, and a maximum or a ReLU at the
-edge then passes its gradient elsewhere. SqueezeNet has its real weights, the others drawn ones. Both peers must see nn.ReLU modules, each
-used once; where activations are functions or of another kind they are wrong, and test_backward_rules.py decides.
+In float64, where both must agree to the last digits: float32 rounds differently in batches of other sizes, and a
+maximum or a ReLU at the edge then passes its gradient elsewhere. SqueezeNet has its real weights, the others drawn
+ones. Both peers must see nn.ReLU modules, each used once; where activations are functions or of another kind they are
+wrong, and test_backward_rules.py decides.
 """
 
 import copy

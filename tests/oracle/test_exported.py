@@ -22,7 +22,9 @@ from striate.tasks.model import Model, load_model
 
 @pytest.fixture(scope="module")
 def squeezenet(shared_data) -> Model:
-    """SqueezeNet 1.0 as its authors compressed it: BGR, stretched to 256 x 256, cut to 227 x 227, pools that round up."""
+    """SqueezeNet 1.0 as its authors compressed it: BGR, stretched to 256 x 256, cut to 227 x 227, pools that round
+    up.
+    """
     return load_model(f"squeezenet1_0:{shared_data}/squeezenet-v1.0-deep-compressed/compressed_SqueezeNet.net")
 
 

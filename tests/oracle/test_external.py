@@ -70,7 +70,8 @@ def test_pixels_that_torchvision_transforms_inside_are_prepared_outside(name: st
 @pytest.mark.parametrize(
     "name",
     ["resnet18", "resnet50.tv_in1k", "vit_base_patch16_224.augreg_in21k", "beit_base_patch16_384", "convnext_atto",
-     "tf_efficientnet_b7.ns_jft_in1k", "inception_v3.tv_in1k", "eva02_tiny_patch14_224", "vit_base_patch16_clip_224.openai"],
+     "tf_efficientnet_b7.ns_jft_in1k", "inception_v3.tv_in1k", "eva02_tiny_patch14_224",
+     "vit_base_patch16_clip_224.openai"],
 )  # fmt: skip
 def test_images_are_prepared_as_timm_does(name: str) -> None:
     """Sizes, filter and normalisation are those of timm's own evaluation; the pixels are resized by another library."""

@@ -1,4 +1,5 @@
-"""GoogLeNet as in its paper, Inception v2 and Inception-ResNet v1, which no library has: computed again from plain functions.
+"""GoogLeNet as in its paper, Inception v2 and Inception-ResNet v1, which no library has: computed again from plain
+functions.
 
 Weights are taken by name; strides, padding, pooling and the order of branches stand here anew.
 """

@@ -1,4 +1,6 @@
-"""Networks of ours that torchvision lacks, against its own with stems and strides changed, or against plain functions."""
+"""Networks of ours that torchvision lacks, against its own with stems and strides changed, or against plain
+functions.
+"""
 
 import torch
 import torch.nn.functional as F

@@ -37,8 +37,8 @@ published so; ours have it in the weights' preprocessing, and are compared with 
 
 
 def random_state(network: nn.Module) -> dict[str, torch.Tensor]:
-    """Weights for a network on the meta device: He's spread for filters, and batch norms unlike their first ones, so that
-    a mix-up would show.
+    """Weights for a network on the meta device: He's spread for filters, and batch norms unlike their first ones, so
+    that a mix-up would show.
     """
     generator = torch.Generator().manual_seed(2)
     state = network.state_dict()  # a dictionary that also says of which version its names are

@@ -33,7 +33,9 @@ class Apply(nn.Module):
 
 
 def seen(network: nn.Module, side: tuple[int, int], axis: int) -> tuple[np.ndarray, np.ndarray]:
-    """First pixel that each unit of one image's output sees along an axis, and the one after the last, as it happens."""
+    """First pixel that each unit of one image's output sees along an axis, and the one after the last, as it
+    happens.
+    """
     images = torch.zeros(side[axis], CHANNELS, *side)
     for place in range(side[axis]):
         images.select(0, place).select(axis + 1, place).fill_(torch.nan)
@@ -111,9 +113,11 @@ LAYERS = st.one_of(
         ),
         kernels, small, st.integers(1, 2), st.integers(0, 1),
     ),
-    st.builds(lambda kernel, stride, rounds: nn.MaxPool2d(kernel, stride, kernel // 2, ceil_mode=rounds), small, small, st.booleans()),
+    st.builds(lambda kernel, stride, rounds: nn.MaxPool2d(kernel, stride, kernel // 2, ceil_mode=rounds), small, small,
+    st.booleans()),
     st.builds(lambda kernel, stride: nn.AvgPool2d(kernel, stride), kernels, small),
-    st.builds(lambda first, second, dilation: Apply(residual, same(first), same(second, dilation)), small, small, small),
+    st.builds(lambda first, second, dilation: Apply(residual, same(first), same(second, dilation)), small, small,
+    small),
     st.builds(lambda first, second: Apply(branches, same(first), same(second)), small, small),
     st.builds(lambda kernel: Apply(shuffled, same(kernel, channels=CHANNELS // 2)), small),
     st.builds(lambda factor: nn.Upsample(scale_factor=factor), st.sampled_from([1.5, 2, 3])),
@@ -125,7 +129,8 @@ LAYERS = st.one_of(
     st.just(Apply(lambda maps: maps.permute(0, 2, 3, 1).softmax(dim=-1).permute(0, 3, 1, 2))),
     st.just(Apply(lambda maps: F.pixel_unshuffle(F.pixel_shuffle(maps, 2), 2))),
     st.just(nn.Sequential(nn.PixelShuffle(2), nn.Conv2d(1, CHANNELS, 3))),
-    st.just(nn.Sequential(nn.Conv2d(CHANNELS, 2 * CHANNELS, 1), nn.GLU(dim=1), nn.BatchNorm2d(CHANNELS), nn.Hardswish())),
+    st.just(nn.Sequential(nn.Conv2d(CHANNELS, 2 * CHANNELS, 1), nn.GLU(dim=1), nn.BatchNorm2d(CHANNELS),
+    nn.Hardswish())),
     st.just(Apply(lambda maps, conv: conv(maps.flip(2)).flip(2), nn.Conv2d(CHANNELS, CHANNELS, (2, 1)))),
     st.just(Apply(lambda maps, norm: norm(maps), nn.LocalResponseNorm(3))),
     st.just(nn.AdaptiveAvgPool2d((20, 17))),
@@ -186,13 +191,16 @@ CASES = {
     "beside": Apply(lambda maps, conv: torch.cat([conv(maps), maps[:, :, :, 5:9]], dim=3), nn.Conv2d(4, 4, (1, 3))),
     "stacked": Apply(lambda maps, conv: torch.stack([maps, conv(maps)], 1)[:, 0], nn.Conv2d(4, 4, 3, padding=1)),
     "quadrants": Apply(lambda maps: torch.cat([maps[:, :, i::2, j::2] for i in (0, 1) for j in (0, 1)], 1)),
-    "squeeze and excite": Apply(lambda maps: maps[:, :, 3:-3, 3:-2] * maps[:, :, 3:-3, 3:-2].mean((2, 3), keepdim=True)),
+    "squeeze and excite": Apply(lambda maps: maps[:, :, 3:-3, 3:-2] * maps[:, :, 3:-3, 3:-2].mean((2, 3),
+    keepdim=True)),
     "one axis pooled": Apply(lambda maps: maps * maps.mean(3, keepdim=True)),
     "group norm": nn.Sequential(nn.Conv2d(4, 4, 2, padding=3), nn.GroupNorm(2, 4)),
     "instance norm": nn.InstanceNorm2d(4),
-    "layer norm of channels": Apply(lambda maps, norm: norm(maps.permute(0, 2, 3, 1)).permute(0, 3, 1, 2), nn.LayerNorm(4)),
+    "layer norm of channels": Apply(lambda maps, norm: norm(maps.permute(0, 2, 3, 1)).permute(0, 3, 1, 2),
+    nn.LayerNorm(4)),
     "flattened": nn.Sequential(nn.Conv2d(4, 2, 3, stride=3), nn.Flatten(), nn.Linear(2 * 10 * 13, 3)),
-    "tokens": Apply(lambda maps, mix: mix(maps.flatten(2).transpose(1, 2)).transpose(1, 2).view(maps.shape), nn.Linear(4, 4)),
+    "tokens": Apply(lambda maps, mix: mix(maps.flatten(2).transpose(1, 2)).transpose(1, 2).view(maps.shape),
+    nn.Linear(4, 4)),
     "mixed tokens": Apply(lambda maps, mix: mix(maps.flatten(2)), nn.Linear(32 * 40, 5)),
     "a product of rows": Apply(lambda maps: maps @ maps[:, :, :32, :].transpose(2, 3).softmax(-1)),
     "a row": Apply(lambda maps, conv: conv(maps)[:, :, 7], nn.Conv2d(4, 4, 3)),

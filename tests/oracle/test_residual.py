@@ -1,4 +1,6 @@
-"""Residual networks that no library has, against torchvision's and timm's with a part changed, or computed again by hand."""
+"""Residual networks that no library has, against torchvision's and timm's with a part changed, or computed again by
+hand.
+"""
 
 import pytest
 import torch
@@ -100,7 +102,8 @@ def timm_preact_key(key: str) -> str:
     if parts[0].startswith("layer"):
         inner = ".".join(parts[2:])
         for ours, other in (
-            ("activation.bn.", "norm1."), ("residual.conv", "conv"), ("residual.bn", "norm"), ("shortcut.", "downsample.conv."),
+            ("activation.bn.", "norm1."), ("residual.conv", "conv"), ("residual.bn", "norm"),
+            ("shortcut.", "downsample.conv."),
         ):  # fmt: skip
             inner = inner.replace(ours, other)
         return f"stages.{int(parts[0][-1]) - 1}.blocks.{parts[1]}.{inner}"

@@ -27,7 +27,9 @@ def from_zero(name: str) -> str:
 
 
 def timm_name_v4(name: str, depths: tuple[int, int, int]) -> str:
-    """All of timm's features are one row of modules; the stem's joined pools and convolutions have names of their own."""
+    """All of timm's features are one row of modules; the stem's joined pools and convolutions have names of their
+    own.
+    """
     if name.startswith("fc."):
         return name.replace("fc", "last_linear", 1)
     _, stage, rest = name.split(".", 2)

@@ -11,9 +11,11 @@ STAGE_LENGTHS = (1, 2, 2, 6, 2)
 
 
 def timm_name(name: str) -> str:
-    """timm's name for one of ours: `features.3.1.0.weight` is block 3's pointwise convolution, `blocks.1.1.conv_pw.weight`.
+    """timm's name for one of ours: `features.3.1.0.weight` is block 3's pointwise convolution,
+    `blocks.1.1.conv_pw.weight`.
 
-    Their blocks come in stages; within a block ours are numbered convolution 0 and norm 1 of depthwise 0 and pointwise 1.
+    Their blocks come in stages; within a block ours are numbered convolution 0 and norm 1 of depthwise 0 and pointwise
+    1.
     """
     parts = name.split(".")
     if parts[0] == "classifier":

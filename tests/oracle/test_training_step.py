@@ -47,7 +47,8 @@ def without_dropout():
 
 
 def assert_close(network, plain):
-    # fused and looped kernels round differently; float32 resolves 1e-7 of values near 1, and Adam divides by small numbers
+    # fused and looped kernels round differently; float32 resolves 1e-7 of values near 1, and Adam divides by small
+    # numbers
     for (name, ours), theirs in zip(network.state_dict().items(), plain.state_dict().values(), strict=True):
         torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-6, msg=lambda text, name=name: f"{name}: {text}")
 

@@ -1,7 +1,7 @@
 """The tables of published figures, one file for some families, gathered.
 
-A file of tables/ may define PARAMS, rows (network, parameters, source); MACS, rows (network, multiply-adds printed, relative
-tolerance, source); SHAPES, rows (network, input size, {layer: output shape}, source).
+A file of tables/ may define PARAMS, rows (network, parameters, source); MACS, rows (network, multiply-adds printed,
+relative tolerance, source); SHAPES, rows (network, input size, {layer: output shape}, source).
 """
 
 import importlib

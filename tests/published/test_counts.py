@@ -45,7 +45,9 @@ def test_macs_as_printed(name: str, macs_printed: float, tolerance: float, sourc
 
 
 @pytest.mark.parametrize(
-    "name", ["alexnet", "squeezenet1_0", "squeezenet1_1", "resnet18", "resnet34", "resnet50", "vgg16", "mobilenet_v2", "vit_b_16"]
+    "name",
+    ["alexnet", "squeezenet1_0", "squeezenet1_1", "resnet18", "resnet34", "resnet50", "vgg16", "mobilenet_v2",
+    "vit_b_16"]
 )  # fmt: skip
 def test_macs_and_params_as_torchvision_prints_them(name: str) -> None:
     """`_ops` is in billions of multiply-adds, rounded to a thousandth."""
@@ -134,7 +136,8 @@ def test_depthwise_separable_against_standard() -> None:
 
 
 def test_memory_of_vgg16() -> None:
-    """Outputs of all convolutions, pools and linear layers of one image, rectified in place: 15.1 million floats, 60 MB.
+    """Outputs of all convolutions, pools and linear layers of one image, rectified in place: 15.1 million floats, 60
+    MB.
 
     The lecture that prints 96 MB counts 24 million floats; its own column of sizes adds up to 15 million.
     """

@@ -49,7 +49,9 @@ def test_torchvisions_networks(
     ("depths", "size", "own_size"), [((3, 4, 6, 3), 483, 427), ((3, 4, 23, 3), 1027, 971), ((3, 8, 36, 3), 1507, 1451)]
 )
 def test_deep_residual_networks(depths: tuple[int, ...], size: int, own_size: int) -> None:
-    """Araujo's 483, 1027 and 1507 have the stride in the last block of a stage; in the first, as in the paper, there is less."""
+    """Araujo's 483, 1027 and 1507 have the stride in the last block of a stage; in the first, as in the paper, there is
+    less.
+    """
 
     def stages(*, is_last: bool) -> nn.Module:
         layers: list[nn.Module] = [nn.Conv2d(1, 1, 7, 2, 3), nn.MaxPool2d(3, 2, 1)]

@@ -1,4 +1,6 @@
-"""What majority, nearest neighbours and linear classifiers reach on a source: the figures that a network has to beat."""
+"""What majority, nearest neighbours and linear classifiers reach on a source: the figures that a network has to
+beat.
+"""
 
 import dataclasses
 import time
@@ -40,15 +42,19 @@ _TITLES = {
 _LOSS_OF = {"linear_svm": "hinge", "softmax": "softmax"}
 _CHOICE_QUERIES = {"l2": 5_000, "l1": 500}
 _MOST_DIFFERENCES = 1e11
-"""Absolute differences that the neighbours by L1 may take: about half a minute of one core. Beyond, fewer images are asked about."""
+"""Absolute differences that the neighbours by L1 may take: about half a minute of one core. Beyond, fewer images are
+asked about.
+"""
 _SIZES_TRIED = 50
 
 
 @dataclass(frozen=True)
 class Baseline:
-    """One baseline: its accuracy on `num_images` images with the 95 % Wilson interval, and the setting it chose for itself.
+    """One baseline: its accuracy on `num_images` images with the 95 % Wilson interval, and the setting it chose for
+    itself.
 
-    `setting` is "k = 3", "penalty 0.01", or the class that the majority is of. `seconds` is what choosing, fitting and asking took.
+    `setting` is "k = 3", "penalty 0.01", or the class that the majority is of. `seconds` is what choosing, fitting and
+    asking took.
     """
 
     kind: str
@@ -64,10 +70,10 @@ class Baseline:
 class Baselines(Shown):
     """The baselines of a source on its `split` part, in the order of KINDS, fitted on `num_fitted` images.
 
-    `features` is "pixels" or the network whose features they saw; `pixel_side` the side of the square that pixels were. `models` are the
-    fits by kind of those that are linear, `network` the accuracy of the model that was named, on the same images. `predicted` (n,) are
-    the classes that each kind predicted and `labels` (n,) the right ones. `trained_on` is what a model file says of its data, so
-    that a saved baseline finds its splits again.
+    `features` is "pixels" or the network whose features they saw; `pixel_side` the side of the square that pixels were.
+    `models` are the fits by kind of those that are linear, `network` the accuracy of the model that was named, on the
+    same images. `predicted` (n,) are the classes that each kind predicted and `labels` (n,) the right ones.
+    `trained_on` is what a model file says of its data, so that a saved baseline finds its splits again.
     """
 
     source: str
@@ -118,12 +124,13 @@ def baseline(
 ) -> Baselines:
     """Measure baselines on the part of a source that a network is evaluated on, fitted on the others.
 
-    The splits are those `train` makes with this seed, or those of the model `run` on its own data, whose accuracy on the same
-    images then stands beside them. With a test part they are evaluated on it, and fitted on training and validation images (linear
-    classifiers only on the former: saved, they are calibrated on the latter); without, they are evaluated on the validation part
-    and fitted on the training images. Baselines see pixels (their own size up to 32, else 32 x 32), or the features of
-    `features_of`, a frozen network. What they choose for themselves (k, penalty) they choose on images they are fitted on.
-    InputError for a kind that is none of KINDS, DataError for a source without two classes.
+    The splits are those `train` makes with this seed, or those of the model `run` on its own data, whose accuracy on
+    the same images then stands beside them. With a test part they are evaluated on it, and fitted on training and
+    validation images (linear classifiers only on the former: saved, they are calibrated on the latter); without, they
+    are evaluated on the validation part and fitted on the training images. Baselines see pixels (their own size up to
+    32, else 32 x 32), or the features of `features_of`, a frozen network. What they choose for themselves (k, penalty)
+    they choose on images they are fitted on. InputError for a kind that is none of KINDS, DataError for a source
+    without two classes.
     """
     access = access or Access()
     if unknown := [kind for kind in kinds if kind not in KINDS]:
@@ -134,7 +141,8 @@ def baseline(
     packed, asked, fitted = task.packed, task.asked, task.fitted
     if len(asked) == 0 or len(np.unique(task.labels[fitted])) < 2:
         raise DataError(
-            f"{task.dataset.source} has {len(fitted)} images to fit on and {len(asked)} to evaluate on; a baseline needs two classes"
+            f"{task.dataset.source} has {len(fitted)} images to fit on and {len(asked)} to evaluate on; a baseline "
+            "needs two classes"
         )
     own = None if run is None else class_probabilities_of(run, packed, asked, batch_size=batch_size).argmax(axis=1)
     if run is not None and features_of is not None and features_of.preprocessing != run.preprocessing:
@@ -184,7 +192,9 @@ def baseline(
 
 @dataclass(frozen=True, eq=False)
 class _Images:
-    """Images to fit on and to evaluate on: readable indices of `packed`, `labels` (N,) and `hashes` (N, 16) of all images."""
+    """Images to fit on and to evaluate on: readable indices of `packed`, `labels` (N,) and `hashes` (N, 16) of all
+    images.
+    """
 
     dataset: Dataset
     packed: PreparedImages
@@ -276,8 +286,8 @@ def measure_baselines(
 ) -> Measured:
     """Baselines fitted on features (N, D) with labels (N,), evaluated on features (n, D) with labels (n,).
 
-    `groups` (N,) numbers copies alike. With `use_directions` neighbours are those by features of length 1, as suits a network's.
-    `linear_rows` (N,) bool are those that linear classifiers are fitted on, all by default.
+    `groups` (N,) numbers copies alike. With `use_directions` neighbours are those by features of length 1, as suits a
+    network's. `linear_rows` (N,) bool are those that linear classifiers are fitted on, all by default.
     """
     access = access or Access()
     measured = Measured([], {}, {})
@@ -341,7 +351,9 @@ def _directions(features: np.ndarray) -> np.ndarray:
 
 
 def _common_side(dataset: Dataset) -> int:
-    """The side of the square that all images of an even sample are, where that is at most PIXEL_SIDE; else PIXEL_SIDE."""
+    """The side of the square that all images of an even sample are, where that is at most PIXEL_SIDE; else
+    PIXEL_SIDE.
+    """
     sizes = set()
     for index in _spread(len(dataset), _SIZES_TRIED).tolist():
         try:

@@ -1,8 +1,8 @@
 """Linear classifiers: softmax regression and the linear support vector machine. N images, D features, K classes.
 
-Softmax regression lowers the mean cross-entropy; the machine the mean over images of the squared hinge, one class against the
-others, summed over classes (the L2-loss machine of Fan et al. 2008, LIBLINEAR, JMLR 9:1871-1874). Both add half the penalty
-times the squared weights; biases are free. L-BFGS finds the minimum.
+Softmax regression lowers the mean cross-entropy; the machine the mean over images of the squared hinge, one class
+against the others, summed over classes (the L2-loss machine of Fan et al. 2008, LIBLINEAR, JMLR 9:1871-1874). Both add
+half the penalty times the squared weights; biases are free. L-BFGS finds the minimum.
 """
 
 from dataclasses import dataclass
@@ -24,7 +24,9 @@ _FEWEST_HELD = 10
 
 @dataclass(frozen=True, eq=False)
 class LinearFit:
-    """Weights (K, D) and biases (K,), float32: scores are features @ weights.T + biases. `penalty` is what they were fitted with."""
+    """Weights (K, D) and biases (K,), float32: scores are features @ weights.T + biases. `penalty` is what they were
+    fitted with.
+    """
 
     weights: np.ndarray
     biases: np.ndarray
@@ -108,8 +110,8 @@ def choose_penalty(
 ) -> float:
     """The penalty of PENALTIES with the best accuracy on a fifth of the images held out, on at most `most_images`.
 
-    Of equally accurate ones the strongest is taken. It weighs the mean loss, so on more images the same strength of belief would be
-    smaller: it is scaled down in proportion. Below fifty images it is 0.1.
+    Of equally accurate ones the strongest is taken. It weighs the mean loss, so on more images the same strength of
+    belief would be smaller: it is scaled down in proportion. Below fifty images it is 0.1.
     """
     order = np.random.default_rng(seed).permutation(len(labels))[:most_images]
     held, fitted = order[: len(order) // 5], order[len(order) // 5 :]

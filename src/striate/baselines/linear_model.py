@@ -1,4 +1,6 @@
-"""A linear baseline as a model of striate: one file that predicts, is evaluated and attacked, its weights shown as pictures."""
+"""A linear baseline as a model of striate: one file that predicts, is evaluated and attacked, its weights shown as
+pictures.
+"""
 
 from dataclasses import asdict
 
@@ -18,8 +20,9 @@ LINEAR = ("softmax", "linear_svm")
 def linear_model(found: Baselines, kind: str = "softmax") -> Model:
     """The linear classifier on pixels that `baseline` fitted, as a Model: the network "mlp" without hidden layers.
 
-    `kind` is "softmax" or "linear_svm"; the scores of the latter are read as logits, so its probabilities are no more than an order until
-    `striate calibrate` fits a temperature. InputError where it was not fitted, or on features of a network.
+    `kind` is "softmax" or "linear_svm"; the scores of the latter are read as logits, so its probabilities are no more
+    than an order until `striate calibrate` fits a temperature. InputError where it was not fitted, or on features of a
+    network.
     """
     if kind not in LINEAR:
         raise InputError(f"the baselines that can be saved are {' and '.join(LINEAR)} but not {kind}")

@@ -1,4 +1,5 @@
-"""k nearest neighbours, exact: distances in blocks, k by leave-one-out. N known images, n queries, D features, K classes.
+"""k nearest neighbours, exact: distances in blocks, k by leave-one-out. N known images, n queries, D features, K
+classes.
 
 Cover & Hart 1967 (doi:10.1109/TIT.1967.1053964). Of equally many votes the class with the nearest image wins.
 """
@@ -23,7 +24,9 @@ _MOST_COPIES = 8
 
 @dataclass(frozen=True)
 class NeighborChoice:
-    """The number of neighbours with the best leave-one-out accuracy, and that accuracy, found on `num_images` images."""
+    """The number of neighbours with the best leave-one-out accuracy, and that accuracy, found on `num_images`
+    images.
+    """
 
     num_neighbors: int
     accuracy: float
@@ -33,10 +36,11 @@ class NeighborChoice:
 def nearest_places(
     known: np.ndarray, queries: np.ndarray, count: int, metric: str, *, track: Track = track_silently
 ) -> np.ndarray:
-    """Places (n, count) in known (N, D) of the rows nearest to queries (n, D), nearest first, of equally near ones the first.
+    """Places (n, count) in known (N, D) of the rows nearest to queries (n, D), nearest first, of equally near ones the
+    first.
 
-    "l2" goes through blocked matrix products, "l1" through blocked sums of absolute differences, which take some ten times as long.
-    InputError for another metric, or unless 1 <= count <= N.
+    "l2" goes through blocked matrix products, "l1" through blocked sums of absolute differences, which take some ten
+    times as long. InputError for another metric, or unless 1 <= count <= N.
     """
     if metric not in METRICS:
         raise InputError(f"metric must be {' or '.join(METRICS)} but is {metric!r}")
@@ -70,7 +74,9 @@ def _nearest_by_absolute_differences(
 
 
 def neighbor_votes(labels: np.ndarray, num_classes: int) -> np.ndarray:
-    """Votes (n, K) of the neighbours' labels (n, k), nearest first: a vote each, and less than one more by which ties are broken."""
+    """Votes (n, K) of the neighbours' labels (n, k), nearest first: a vote each, and less than one more by which ties
+    are broken.
+    """
     num_queries, count = labels.shape
     votes = np.zeros((num_queries, num_classes))
     nearness = np.zeros((num_queries, num_classes))
@@ -94,8 +100,8 @@ def choose_num_neighbors(
 ) -> NeighborChoice:
     """The number of neighbours by leave-one-out: each of up to `most_queries` evenly spread images asks all others.
 
-    features (N, D), labels (N,), groups (N,) numbers copies alike, which do not answer for each other. Of equally accurate numbers the
-    smallest is taken.
+    features (N, D), labels (N,), groups (N,) numbers copies alike, which do not answer for each other. Of equally
+    accurate numbers the smallest is taken.
     """
     asked = np.unique(np.linspace(0, len(labels) - 1, min(most_queries, len(labels))).astype(np.int64))
     most = min(max(counts), max(1, len(labels) - 1))

@@ -17,7 +17,8 @@ from striate.evaluation.label_errors import PIXEL_SIDE, pixel_rows
 BASELINES_FILE = "baselines.json"
 KINDS = ("majority", "knn_l2", "softmax")
 _MOST_PIXELS = 12_000_000
-"""Numbers that the fitted images may have: 4,000 colour images of 32 x 32, or 15,000 digits, which take a few seconds."""
+"""Numbers that the fitted images may have: 4,000 colour images of 32 x 32, or 15,000 digits, which take a few seconds.
+"""
 _MOST_ASKED = 1_000
 
 
@@ -31,10 +32,12 @@ def write_baselines(
     *,
     seed: int = 0,
 ) -> dict[str, Any]:
-    """Write and give the accuracy of the majority class, nearest neighbours and softmax regression on pixels of the images `asked`.
+    """Write and give the accuracy of the majority class, nearest neighbours and softmax regression on pixels of the
+    images `asked`.
 
-    `fitted` and `asked` are indices of `packed`, `labels` (N,) those of all images; of both so many are drawn by the seed that it takes a
-    few seconds at most. Images that cannot be compared get a notice instead of figures. RunError where the folder cannot be written.
+    `fitted` and `asked` are indices of `packed`, `labels` (N,) those of all images; of both so many are drawn by the
+    seed that it takes a few seconds at most. Images that cannot be compared get a notice instead of figures. RunError
+    where the folder cannot be written.
     """
     began_at = time.perf_counter()
     panel: dict[str, Any] = {"features": "pixels"}

@@ -113,7 +113,8 @@ def _show(outcome: "AttackOutcome") -> None:
     out.print(
         Text.assemble(
             (outcome.split, "bold"),
-            f" part of {outcome.source}, {len(outcome):,} images; changes of at most {outcome.epsilon:.4g} by {outcome.norm}",
+            f" part of {outcome.source}, {len(outcome):,} images; changes of at most {outcome.epsilon:.4g} by "
+            f"{outcome.norm}",
         ),
         soft_wrap=True,
     )

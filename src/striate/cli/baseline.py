@@ -56,8 +56,8 @@ def baseline(
 ) -> None:
     """Measure what a source gives without a network.
 
-    Majority class, nearest neighbours, linear SVM and softmax regression, evaluated where a network would be. Of a run, its own accuracy
-    on the same images stands beside them.
+    Majority class, nearest neighbours, linear SVM and softmax regression, evaluated where a network would be. Of a run,
+    its own accuracy on the same images stands beside them.
 
     Example: striate baseline photos/ --save linear.safetensors
     """
@@ -104,7 +104,8 @@ def _show(found: "Baselines") -> None:
     seen = f"{found.pixel_side} x {found.pixel_side} pixels" if found.pixel_side else f"features of {found.features}"
     out.print(
         Text(
-            f"{found.split} part of {found.source}, {found.num_images:,} images; fitted on {found.num_fitted:,} others, on {seen}"
+            f"{found.split} part of {found.source}, {found.num_images:,} images; fitted on {found.num_fitted:,} "
+            f"others, on {seen}"
         ),
         soft_wrap=True,
     )

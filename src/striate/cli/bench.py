@@ -47,7 +47,8 @@ def bench(
         typer.Option(
             "--budget",
             min=1,
-            help="Seconds after which nothing new is measured; 90 without it, up to 300 where a slow network needs them.",
+            help="Seconds after which nothing new is measured; 90 without it, up to 300 where a slow network needs "
+            "them.",
             show_default=False,
         ),
     ] = None,

@@ -64,8 +64,8 @@ def calibrate(
 ) -> None:
     """Calibrate a model's probabilities by one temperature.
 
-    A softmax temperature is fitted on the validation split. No prediction changes, only its probability. The temperature is kept in
-    the model file; evaluate, predict and export use it.
+    A softmax temperature is fitted on the validation split. No prediction changes, only its probability. The
+    temperature is kept in the model file; evaluate, predict and export use it.
 
     Example: striate calibrate runs/digits-digitnet-1
     """
@@ -88,7 +88,8 @@ def calibrate(
             return
         out.print(
             Text(
-                f"sets of {100 * coverage:g} % coverage, calibrated on {sets.num_images:,} {sets.split} images of {sets.source}"
+                f"sets of {100 * coverage:g} % coverage, calibrated on {sets.num_images:,} {sets.split} images of "
+                f"{sets.source}"
             ),
             soft_wrap=True,
         )
@@ -122,8 +123,8 @@ def _show_fit(fit: "Fit", test: "tuple[CalibrationMetrics, CalibrationMetrics] |
         Text.assemble(
             "temperature ",
             (f"{fit.temperature:.3f}", "bold"),
-            f"  {_in_words(fit)}; 95 % interval {low:.3f} to {high:.3f}, from {fit.num_images:,} images of the {fit.split} part "
-            f"of {fit.source}",
+            f"  {_in_words(fit)}; 95 % interval {low:.3f} to {high:.3f}, from {fit.num_images:,} images of the "
+            f"{fit.split} part of {fit.source}",
         ),
         soft_wrap=True,
     )

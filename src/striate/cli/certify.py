@@ -34,7 +34,8 @@ def certify(
 
     Within the radius no change of the image at all can change what the smoothed model predicts.
 
-    The prediction is a vote over noisy copies (randomised smoothing). Train with noise or attacks for radii worth having.
+    The prediction is a vote over noisy copies (randomised smoothing). Train with noise or attacks for radii worth
+    having.
 
     Example: striate certify runs/mine --sigma 0.25 --limit 100
     """

@@ -115,8 +115,8 @@ def verdict(found: "Comparison", pair: "Pair") -> str:
         "" if pair.images_needed is None else f"; a difference of this size needs about {pair.images_needed:,} images"
     )
     return (
-        f"{found.num_images:,} images do not tell {first} from {second}: difference {100 * pair.difference:+.2f} points "
-        f"({low:+.2f} to {high:+.2f}, p = {pair.adjusted_p_value:.2g}){needed}"
+        f"{found.num_images:,} images do not tell {first} from {second}: difference {100 * pair.difference:+.2f} "
+        f"points ({low:+.2f} to {high:+.2f}, p = {pair.adjusted_p_value:.2g}){needed}"
     )
 
 
@@ -136,8 +136,8 @@ def _show(found: "Comparison") -> None:
         out.print(Text(verdict(found, pair)), soft_wrap=True)
         out.print(
             Text(
-                f"  both right {pair.both_right:,}, only the first {pair.only_first:,}, only the second {pair.only_second:,}, "
-                f"both wrong {pair.both_wrong:,}",
+                f"  both right {pair.both_right:,}, only the first {pair.only_first:,}, only the second "
+                f"{pair.only_second:,}, both wrong {pair.both_wrong:,}",
                 style="dim",
             ),
             soft_wrap=True,

@@ -137,7 +137,8 @@ def compress(
         steps["--distil"] = Distil(distil, network=network, temperature=temperature, **chosen)
     if deep == bool(steps):
         raise InputError(
-            "say what to do to the model: --deep (with --ratio 40), or single steps such as --prune 0.9 --share conv=8,dense=5"
+            "say what to do to the model: --deep (with --ratio 40), or single steps such as --prune 0.9 --share "
+            "conv=8,dense=5"
         )
     if deep and epochs is not None:
         raise InputError("--epochs is for single steps; --deep retrains by its own schedule, so leave one of them out")
@@ -173,8 +174,8 @@ def compress(
     show_ledger(result.to_json()["ledger"])
     coding = result.coding
     out.print(
-        f"{result.path}: {coding.file_bytes:,} bytes, {result.ratio:.1f} times smaller than 32-bit weights; coded symbols "
-        f"{coding.coded_bytes:,} bytes, their entropy {coding.entropy_bytes:,.0f}",
+        f"{result.path}: {coding.file_bytes:,} bytes, {result.ratio:.1f} times smaller than 32-bit weights; coded "
+        f"symbols {coding.coded_bytes:,} bytes, their entropy {coding.entropy_bytes:,.0f}",
         highlight=False,
         soft_wrap=True,
     )
@@ -223,7 +224,8 @@ def show_ledger(lines: list[dict[str, Any]]) -> None:
     """The ledger as a table."""
     table = Table(box=None, header_style="bold")
     headings = (
-        "step", "bytes", "non-zero", "MACs", "effective", "ms, batch 1", "ms, batch 32", "accuracy", "agrees", "NLL", "energy µJ",
+        "step", "bytes", "non-zero", "MACs", "effective", "ms, batch 1", "ms, batch 32", "accuracy", "agrees", "NLL",
+        "energy µJ",
     )  # fmt: skip
     for heading in headings:
         table.add_column(heading, justify="left" if heading == "step" else "right")

@@ -1,4 +1,6 @@
-"""Two consoles, answers on standard output and everything else on standard error, and the bars and lines drawn there."""
+"""Two consoles, answers on standard output and everything else on standard error, and the bars and lines drawn
+there.
+"""
 
 import json
 import shlex
@@ -30,8 +32,8 @@ def is_terminal(stream: TextIO | None) -> bool:
 
 
 class _Escaping(RenderHook):
-    """Shows unsafe characters as escapes in everything that a console prints (see `printable`): names of files and classes
-    come from strangers. A text or a cell of a table is one line, so a line break in it is escaped as well.
+    """Shows unsafe characters as escapes in everything that a console prints (see `printable`): names of files and
+    classes come from strangers. A text or a cell of a table is one line, so a line break in it is escaped as well.
     """
 
     def process_renderables(self, renderables: list[ConsoleRenderable]) -> list[ConsoleRenderable]:
@@ -117,8 +119,8 @@ def show_json(document: Any) -> None:
 
 
 def json_text(value: Any, indent: int | None = None) -> str:
-    """JSON as standard output can take it. Control characters, bytes of a file's name that are no UTF-8, and letters that its
-    encoding lacks are JSON's escapes, from which any parser restores them.
+    """JSON as standard output can take it. Control characters, bytes of a file's name that are no UTF-8, and letters
+    that its encoding lacks are JSON's escapes, from which any parser restores them.
     """
     is_unicode = (getattr(sys.stdout, "encoding", None) or "utf-8").lower().startswith("utf")
     return json_safe(json.dumps(value, ensure_ascii=not is_unicode, indent=indent, allow_nan=False))

@@ -65,8 +65,9 @@ def look_at_data(
 ) -> None:
     """Summarise images: counts, broken files, leaks, near copies.
 
-    Every image is decoded to the end. Near duplicates are resized, encoded anew, turned, mirrored, brightened or cropped a little;
-    shortcuts are what predicts the class without looking at what is shown. Nothing is changed or deleted.
+    Every image is decoded to the end. Near duplicates are resized, encoded anew, turned, mirrored, brightened or
+    cropped a little; shortcuts are what predicts the class without looking at what is shown. Nothing is changed or
+    deleted.
 
     Example: striate data photos/ --html findings.html
     """
@@ -178,7 +179,10 @@ def _show_sizes(summary: "DataSummary") -> None:
     if height.min == height.max and width.min == width.max:
         sizes = f"all {height.min} x {width.min}"
     else:
-        sizes = f"height {height.min} to {height.max}, width {width.min} to {width.max}, typically {height.median:g} x {width.median:g}"
+        sizes = (
+            f"height {height.min} to {height.max}, width {width.min} to {width.max}, typically {height.median:g} x "
+            f"{width.median:g}"
+        )
     out.print(Text(f"size     {sizes} pixels (height x width)"), soft_wrap=True)
     for what, counts in (("modes", summary.modes), ("formats", summary.formats)):
         out.print(Text(f"{what:<8} " + ", ".join(f"{name} {count:,}" for name, count in counts.items())))
@@ -219,8 +223,8 @@ def shortcut_words(shortcut: "Shortcut") -> str:
     """A shortcut in one line, beside what always the commonest class would reach."""
     low, high = shortcut.interval
     return (
-        f"{shortcut.what} alone: {100 * shortcut.accuracy:.1f} % right (95 % interval {100 * low:.1f} to {100 * high:.1f} %), "
-        f"against {100 * shortcut.majority:.1f} % for always the commonest class"
+        f"{shortcut.what} alone: {100 * shortcut.accuracy:.1f} % right (95 % interval {100 * low:.1f} to "
+        f"{100 * high:.1f} %), against {100 * shortcut.majority:.1f} % for always the commonest class"
     )
 
 

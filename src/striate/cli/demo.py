@@ -75,7 +75,8 @@ def _predict_samples(run: "Run") -> list[dict[str, Any]]:
         expected[str(path)] = digits.class_names[digits.labels[place]]
     predictions = predict(run.path, list(expected)).predictions
     return [
-        {"path": each.path, "expected": expected[each.path], "predicted": each.classes[0].name, "probability": each.classes[0].probability}
+        {"path": each.path, "expected": expected[each.path], "predicted": each.classes[0].name,
+        "probability": each.classes[0].probability}
         for each in predictions
     ]  # fmt: skip
 

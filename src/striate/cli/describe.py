@@ -43,7 +43,8 @@ def describe(
     """Describe a network layer by layer.
 
     Layers stand in the order in which they run.
-    For one image: output, parameters, MACs (multiply-adds), receptive field and its stride in pixels, memory of the outputs.
+    For one image: output, parameters, MACs (multiply-adds), receptive field and its stride in pixels, memory of the
+    outputs.
 
     Example: striate describe alexnet --input-size 3x227x227
     """

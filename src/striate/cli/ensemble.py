@@ -107,16 +107,17 @@ def _show(document: dict[str, Any]) -> None:
         low, high = (100 * bound for bound in model["interval"])
         out.print(
             Text(
-                f"  {100 * model['accuracy']:6.2f} %  ({low:.2f} to {high:.2f} %)  log-loss {model['negative_log_likelihood']:.4f}  "
-                f"{model['name']}"
+                f"  {100 * model['accuracy']:6.2f} %  ({low:.2f} to {high:.2f} %)  log-loss "
+                f"{model['negative_log_likelihood']:.4f}  {model['name']}"
             ),
             soft_wrap=True,
         )
     chance = "" if gain["p_value"] is None else f", p = {gain['p_value']:.2g}"
     out.print(
         Text(
-            f"gain: {100 * gain['over_best']:+.2f} points over the best member{chance}, {100 * gain['over_mean']:+.2f} over their mean; "
-            f"cost: {cost['parameters']:.1f} times the parameters and {cost['time']:.1f} times the time of the largest member"
+            f"gain: {100 * gain['over_best']:+.2f} points over the best member{chance}, {100 * gain['over_mean']:+.2f} "
+            f"over their mean; cost: {cost['parameters']:.1f} times the parameters and {cost['time']:.1f} times the "
+            "time of the largest member"
         ),
         soft_wrap=True,
     )

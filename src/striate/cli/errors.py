@@ -135,9 +135,10 @@ def is_model(path: Path) -> bool:
 def _show(found: "LabelErrors") -> None:
     out.print(
         Text(
-            f"{found.source}: about {found.num_estimated:,} of {found.num_images:,} labels are wrong by confident learning; "
-            f"what other images say by {'32 x 32 pixels' if found.features == 'pixels' else 'features of ' + found.features} "
-            f"agrees with {100 * found.accuracy:.1f} % of them"
+            f"{found.source}: about {found.num_estimated:,} of {found.num_images:,} labels are wrong by confident "
+            "learning; what other images say by "
+            f"{'32 x 32 pixels' if found.features == 'pixels' else 'features of ' + found.features} agrees with "
+            f"{100 * found.accuracy:.1f} % of them"
         ),
         soft_wrap=True,
     )

@@ -228,21 +228,22 @@ def _trust_lines(figures: dict) -> Iterator[str]:
     found, sets = figures.get("threshold"), figures.get("sets")
     if found is not None and found["confidence"] is None:
         yield (
-            f"no confidence keeps errors below {_percent(found['allowed_error'])} with a certainty of 95 %, as far as these images "
-            "tell: name more images, or a higher rate"
+            f"no confidence keeps errors below {_percent(found['allowed_error'])} with a certainty of 95 %, as far as "
+            "these images tell: name more images, or a higher rate"
         )
     elif found is not None:
         yield (
             f"answers with a confidence of {_percent(found['confidence'])} or more are wrong at most "
-            f"{_percent(found['allowed_error'])} of the time (certainty 95 %): {_percent(found['coverage'])} of these images, "
-            f"{_percent(found['error'])} of them wrongly"
+            f"{_percent(found['allowed_error'])} of the time (certainty 95 %): {_percent(found['coverage'])} of these "
+            f"images, {_percent(found['error'])} of them wrongly"
         )
     if sets is not None:
         fit, (low, high) = sets["fit"], sets["covered"]["interval"]
         yield (
-            f"sets for a coverage of {_percent(fit['coverage'])}, calibrated on {fit['num_images']:,} {fit['split']} images, hold "
-            f"the right class of {_percent(sets['covered']['value'])} ({_percent(low)} to {_percent(high)}); "
-            f"{sets['mean_size']:.2f} classes on average, {_percent(sets['fraction_single'])} a single one"
+            f"sets for a coverage of {_percent(fit['coverage'])}, calibrated on {fit['num_images']:,} {fit['split']} "
+            f"images, hold the right class of {_percent(sets['covered']['value'])} ({_percent(low)} to "
+            f"{_percent(high)}); {sets['mean_size']:.2f} classes on average, {_percent(sets['fraction_single'])} a "
+            "single one"
         )
 
 

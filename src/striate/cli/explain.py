@@ -22,7 +22,8 @@ METHOD_NAMES = (
 )
 
 QUICK = (
-    "saliency", "gradient_x_input", "guided_backprop", "deconvnet", "grad_cam", "grad_cam_plus_plus", "guided_grad_cam", "layer_cam",
+    "saliency", "gradient_x_input", "guided_backprop", "deconvnet", "grad_cam", "grad_cam_plus_plus",
+    "guided_grad_cam", "layer_cam",
 )  # fmt: skip
 """Those that take a pass or two; --check runs each once for every stage."""
 
@@ -189,7 +190,9 @@ def _with_interval(row: dict[str, Any], kind: str) -> str:
 def write_maps(
     model: str, images: list[Path], method: str, out_dir: Path, *, device: str, download: bool
 ) -> list[dict[str, Any]]:
-    """The maps of each image's most probable class, written as `explain` does, as its JSON lists them; unreadable images are left out."""
+    """The maps of each image's most probable class, written as `explain` does, as its JSON lists them; unreadable
+    images are left out.
+    """
     from striate.explanation.explain import explain as explain_images
     from striate.explanation.writing import write_explanations
     from striate.tasks.model import load_model

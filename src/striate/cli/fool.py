@@ -35,8 +35,8 @@ def fool(
     """Find the least change that makes a model predict a class.
 
     Exit code 1 where the class is not reached.
-    The picture is first cut as the model's preprocessing says. The change survives rounding to 8 bits; a sheet shows the
-    picture before, the difference magnified, and the picture after.
+    The picture is first cut as the model's preprocessing says. The change survives rounding to 8 bits; a sheet shows
+    the picture before, the difference magnified, and the picture after.
 
     Example: striate fool tulip.jpg --class daisy --model runs/flowers
     """
@@ -88,5 +88,6 @@ def _show(row: dict) -> None:
     say(f"sheet     {row['sheet']}")
     if not row["fooled"]:
         say(
-            f"not fooled: {row['class']} reached {100 * row['probability']:.2f} %; try more --steps or a lower --confidence"
+            f"not fooled: {row['class']} reached {100 * row['probability']:.2f} %; try more --steps or a lower "
+            "--confidence"
         )

@@ -1,4 +1,6 @@
-"""Images named on the command line: refused in one line, before anything is loaded, where there is nothing to work on."""
+"""Images named on the command line: refused in one line, before anything is loaded, where there is nothing to work
+on.
+"""
 
 import os
 import re
@@ -12,7 +14,9 @@ _NAMED = 3
 
 
 def check_images(images: Sequence[Path]) -> None:
-    """Raise InputError where nothing that is named exists, and where all of it is folders without images; a URL is called one."""
+    """Raise InputError where nothing that is named exists, and where all of it is folders without images; a URL is
+    called one.
+    """
     urls = [str(image) for image in images if not os.path.exists(image) and _URL.match(str(image))]
     if urls:
         url = re.sub(":/+", "://", urls[0], count=1)
@@ -32,7 +36,9 @@ def check_images(images: Sequence[Path]) -> None:
 
 
 def _has_image(folder: Path, passed_over: list[str]) -> bool:
-    """Whether an image lies below a folder; other files go to `passed_over`. What cannot be read is told once it is walked."""
+    """Whether an image lies below a folder; other files go to `passed_over`. What cannot be read is told once it is
+    walked.
+    """
     from striate.data.readers.folder_walk import Findings, is_image, walk_files
 
     try:

@@ -52,8 +52,9 @@ def look(
 ) -> None:
     """Look inside a network: filters, activations, units.
 
-    Alone: its filters. With an image: what a layer gives for it. With a data set: how much every unit is used, dead units, and the
-    patches that excite units most; with --near the nearest neighbours in features and in pixels, with --map a map of the whole set.
+    Alone: its filters. With an image: what a layer gives for it. With a data set: how much every unit is used, dead
+    units, and the patches that excite units most; with --near the nearest neighbours in features and in pixels, with
+    --map a map of the whole set.
 
     Example: striate look runs/flowers photos --layer features.4 --unit 7
     """

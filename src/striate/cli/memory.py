@@ -1,9 +1,9 @@
 """The memory of a `striate` command: freed blocks are kept, which saves much of the time of training on a CPU
 (docs/decisions/0004), and Python does not search what it has just loaded for garbage.
 
-The C library of Linux hands every large block back to the kernel when it is freed, so each big activation is paged in anew at every
-step: zeroed by the kernel, a page fault for every 4 kB. The process of a `striate` command keeps its memory instead. It is set
-by the command alone; a library does not change its host's allocator.
+The C library of Linux hands every large block back to the kernel when it is freed, so each big activation is paged in
+anew at every step: zeroed by the kernel, a page fault for every 4 kB. The process of a `striate` command keeps its
+memory instead. It is set by the command alone; a library does not change its host's allocator.
 """
 
 import atexit
@@ -21,7 +21,9 @@ _TOP_PAD_BYTES = 64 * 2**20
 
 
 def keep_freed_memory() -> bool:
-    """Ask the C library to keep large freed blocks; whether it does. Nothing happens off Linux, or with STRIATE_TRIM_MEMORY set."""
+    """Ask the C library to keep large freed blocks; whether it does. Nothing happens off Linux, or with
+    STRIATE_TRIM_MEMORY set.
+    """
     if not sys.platform.startswith("linux") or os.environ.get("STRIATE_TRIM_MEMORY"):
         return False
     try:
@@ -34,8 +36,8 @@ def keep_freed_memory() -> bool:
 
 @contextmanager
 def importing() -> Iterator[None]:
-    """For imports that load PyTorch: Python's collector of cyclic garbage would go over all of it again and again, for a quarter
-    of the time. What was loaded is never garbage, so the collector leaves it alone from then on.
+    """For imports that load PyTorch: Python's collector of cyclic garbage would go over all of it again and again, for
+    a quarter of the time. What was loaded is never garbage, so the collector leaves it alone from then on.
     """
     gc.disable()
     try:
@@ -46,5 +48,7 @@ def importing() -> Iterator[None]:
 
 
 def end_quickly() -> None:
-    """Have the collector leave everything alone once the process ends, when nothing is to be found: it took most of a second."""
+    """Have the collector leave everything alone once the process ends, when nothing is to be found: it took most of a
+    second.
+    """
     atexit.register(gc.freeze)

@@ -106,9 +106,8 @@ def predict(
 ) -> None:
     """Predict the classes of images.
 
-    Unreadable files are named and never stop the others; exit code 1 when there were any, 2 when nothing that was named exists or
-    holds images.
-    Results appear as they come; folders of any size pass through in the same memory.
+    Unreadable files are named and never stop the others; exit code 1 when there were any, 2 when nothing that was named
+    exists or holds images. Results appear as they come; folders of any size pass through in the same memory.
 
     Example: striate predict runs/digits-digitnet-1 photo.jpg scans/ --top 3
     """
@@ -146,7 +145,8 @@ def predict(
     if coverage is not None or flag_unfamiliar or average is not None:
         if engine not in ("auto", "torch") or precision not in (None, "float32"):
             raise InputError(
-                "--coverage, --flag-unfamiliar and --average need PyTorch in float32; leave --engine and --precision out"
+                "--coverage, --flag-unfamiliar and --average need PyTorch in float32; leave --engine and --precision "
+                "out"
             )
         if boxes is not None:
             raise InputError(
@@ -239,7 +239,8 @@ def _trusted(
         fit = stored_conformal(loaded, coverage) if calibrate_on is None else None
         fit = fit or fit_conformal(loaded, coverage, calibrate_on, access=access)
         log(
-            f"sets hold the right class at least {100 * coverage:g} % of the time, by {fit.num_images:,} {fit.split} images"
+            f"sets hold the right class at least {100 * coverage:g} % of the time, by {fit.num_images:,} {fit.split} "
+            "images"
         )
     usual = fit_familiarity(loaded, calibrate_on, access=access) if flag_unfamiliar else None
     request = TrustRequest(conformal=fit, familiarity=usual, average=average)

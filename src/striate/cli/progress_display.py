@@ -54,8 +54,9 @@ class LiveDisplay:
 
     def on_epoch(self, record: dict[str, Any]) -> None:
         line = (
-            f"{record['epoch']:>3}/{self._num_epochs:<3} {record['train_loss']:>11.4f} {record['validation_loss']:>12.4f} "
-            f"{100 * record[f'validation_{self._score_name}']:>14.2f} % {record['images_per_s']:>10,.0f} {_clock(record['elapsed_s']):>8}"
+            f"{record['epoch']:>3}/{self._num_epochs:<3} {record['train_loss']:>11.4f} "
+            f"{record['validation_loss']:>12.4f} {100 * record[f'validation_{self._score_name}']:>14.2f} % "
+            f"{record['images_per_s']:>10,.0f} {_clock(record['elapsed_s']):>8}"
         )
         if "validation_robust_accuracy" in record:
             line += f"  {100 * record['validation_robust_accuracy']:.2f} % when attacked"

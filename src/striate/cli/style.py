@@ -69,8 +69,8 @@ def style(
     """Paint a photo in the style of another picture.
 
     Or of several pictures, mixed.
-    The picture so far is written every few seconds; Ctrl-C keeps the best. A network trained once with --train paints any photo
-    of any size in one pass; killed training goes on where it was when the same command is given again.
+    The picture so far is written every few seconds; Ctrl-C keeps the best. A network trained once with --train paints
+    any photo of any size in one pass; killed training goes on where it was when the same command is given again.
 
     Examples: striate style photo.jpg starry_night.jpg --size 512; striate style --train starry_night.jpg photos --out
     starry.safetensors; striate style photo.jpg starry.safetensors
@@ -138,7 +138,8 @@ def style(
         show_json({"pictures": [row]})
     else:
         say(
-            f"picture   {path}, loss {result.losses[0]:.4g} -> {row['loss']:.4g} in {len(result.losses)} steps, {seconds:.0f} s"
+            f"picture   {path}, loss {result.losses[0]:.4g} -> {row['loss']:.4g} in {len(result.losses)} steps, "
+            f"{seconds:.0f} s"
         )
     if result.was_stopped:
         log(f"go on from it with --init {path}")

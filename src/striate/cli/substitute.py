@@ -33,7 +33,8 @@ def substitute(
 
     It sees the classes that the model names, nothing else; what fools it often fools the model.
 
-    Example: striate substitute runs/mine photos --queries 3000 && striate attack runs/mine --through substitute.safetensors
+    Example: striate substitute runs/mine photos --queries 3000 && striate attack runs/mine --through
+    substitute.safetensors
     """
     with importing():
         from striate.data.opening import Access

@@ -1,4 +1,6 @@
-"""What a person sees while a picture is made: a bar with the loss, the picture so far in its file, and Ctrl-C that keeps the best."""
+"""What a person sees while a picture is made: a bar with the loss, the picture so far in its file, and Ctrl-C that
+keeps the best.
+"""
 
 import re
 import time
@@ -68,7 +70,9 @@ def watching(path: Path, what: str) -> "Iterator[Watch]":
 
 
 def output_path(out: Path | None, *words: str) -> Path:
-    """The PNG to write: `out`, or a name made of the words in the current folder. InputError where `out` is no place for it."""
+    """The PNG to write: `out`, or a name made of the words in the current folder. InputError where `out` is no place
+    for it.
+    """
     if out is None:
         slug = "-".join(re.sub(r"[^A-Za-z0-9.]+", "-", word).strip("-.")[:60] for word in words if word)
         return Path(f"{slug}.png")

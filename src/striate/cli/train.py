@@ -116,7 +116,8 @@ def train(
         _option(
             "--train",
             TRANSFER,
-            "What is trained; the rest keeps its weights. gradual: the head first, then more. By default data size decides.",
+            "What is trained; the rest keeps its weights. gradual: the head first, then more. By default data size "
+            "decides.",
             "all|head|last-third|gradual",
         ),
     ] = None,
@@ -253,7 +254,8 @@ def train(
 ) -> None:
     """Train a model on a source of images.
 
-    A classifier; with boxes or masks beside the images a localiser, a detector or a segmenter. Every choice you leave open is made from the data, and printed.
+    A classifier; with boxes or masks beside the images a localiser, a detector or a segmenter. Every choice you leave
+    open is made from the data, and printed.
 
     Example: striate train photos/ --network squeezenet1_1 --weights imagenet
     """
@@ -263,7 +265,8 @@ def train(
     place = current_rank()
     if devices is not None and devices != place.local_world_size:
         raise InputError(
-            f"--devices says {devices} but the launcher has started {place.local_world_size} on this machine; leave --devices out"
+            f"--devices says {devices} but the launcher has started {place.local_world_size} on this machine; leave "
+            "--devices out"
         )
     if find_rate and place.world_size > 1:
         raise InputError("--find-rate scans in one process; leave --devices out")
@@ -289,7 +292,8 @@ def train(
         use_channels_last=channels_last, use_compile=use_compile, use_cuda_graphs=cuda_graphs, num_threads=threads,
         freeze=_one_of(trained, freeze), views=views, stream=stream, layer_rate_factor=layer_rate_factor, seed=seed,
         adversarial=adversarial,
-        adversarial_epsilon=None if epsilon is None else parse_fraction(epsilon, "--epsilon"), attack_steps=attack_steps,
+        adversarial_epsilon=None if epsilon is None else parse_fraction(epsilon, "--epsilon"),
+        attack_steps=attack_steps,
         validation_fraction=validation_fraction, test_fraction=test_fraction, crop_scale=crop_scale, flip=flip,
         shift_px=shift_px, rotation_degrees=rotation_degrees, brightness=brightness, contrast=contrast,
         saturation=saturation, hue=hue, pca_color=pca_color, cutout_px=cutout_px, mixup=mixup,
@@ -308,8 +312,8 @@ def train(
     if resume is not None:
         if epochs is not None:
             raise InputError(
-                f"a run's schedule is made for its own number of epochs, so it cannot be made longer; train on from its weights: "
-                f"striate train {_source_of(resume)} --weights {resume} --epochs {epochs}"
+                "a run's schedule is made for its own number of epochs, so it cannot be made longer; train on from its "
+                f"weights: striate train {_source_of(resume)} --weights {resume} --epochs {epochs}"
             )
         if source is not None or run is not None or find_rate or shard_weights or choices != Choices():
             raise InputError(

@@ -60,8 +60,8 @@ def tune(
 ) -> None:
     """Search for the settings of a run.
 
-    Trials are ordinary runs evaluated on the validation part; bad ones are stopped early. The winner is trained again and
-    tested once. A search that was stopped goes on when it is started again.
+    Trials are ordinary runs evaluated on the validation part; bad ones are stopped early. The winner is trained again
+    and tested once. A search that was stopped goes on when it is started again.
 
     Example: striate tune photos/ --minutes 30 --out tuned
     """

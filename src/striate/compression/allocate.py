@@ -1,5 +1,5 @@
-"""How many shared values each layer gets: more where the loss minds an error, fewer where a bit costs much (Choi, El-Khamy & Lee
-2017, arXiv:1612.01543).
+"""How many shared values each layer gets: more where the loss minds an error, fewer where a bit costs much (Choi,
+El-Khamy & Lee 2017, arXiv:1612.01543).
 """
 
 from collections.abc import Callable
@@ -17,8 +17,8 @@ CHOICES = (8, 12, 16, 24, 32, 48, 64, 80, 96, 112, 128, 160, 192, 256)
 
 @dataclass(frozen=True)
 class Option:
-    """Sharing a layer's weights by `num_values`: about how much the loss rises, in nats, and how many bits the indices and the
-    codebook take.
+    """Sharing a layer's weights by `num_values`: about how much the loss rises, in nats, and how many bits the indices
+    and the codebook take.
     """
 
     num_values: int
@@ -48,7 +48,9 @@ def allocate(options: dict[str, list[Option]], price: float) -> dict[str, int]:
 def price_for(
     is_small: Callable[[float], bool], *, low: float = 1e-12, high: float = 1e-2, num_steps: int = 24
 ) -> float:
-    """The lowest price, to some percent, at which `is_small(price)`, found by halving on a logarithmic scale; `high` where none is."""
+    """The lowest price, to some percent, at which `is_small(price)`, found by halving on a logarithmic scale; `high`
+    where none is.
+    """
     for _ in range(num_steps):
         middle = (low * high) ** 0.5
         low, high = (low, middle) if is_small(middle) else (middle, high)

@@ -16,10 +16,11 @@ from striate.networks.restore import evaluating
 
 @contextmanager
 def correcting_biases(network: nn.Module, images: Tensor | None, *, batch_size: int = 16) -> Iterator[None]:
-    """Afterwards, the bias of each layer whose weight changed meanwhile is such that the mean of each of its channels is as before.
+    """Afterwards, the bias of each layer whose weight changed meanwhile is such that the mean of each of its channels
+    is as before.
 
-    Means are over preprocessed `images` (N, C, H, W), and over places, of what the layer was given before; None corrects nothing.
-    Layers without a bias, and convolutions that transpose, stay as they are.
+    Means are over preprocessed `images` (N, C, H, W), and over places, of what the layer was given before; None
+    corrects nothing. Layers without a bias, and convolutions that transpose, stay as they are.
     """
     layers = {name: each for name, each in weighted_layers(network).items() if _can_correct(each)}
     if images is None or not layers:
@@ -40,7 +41,9 @@ def correcting_biases(network: nn.Module, images: Tensor | None, *, batch_size: 
 def mean_inputs(
     network: nn.Module, layers: dict[str, nn.Module], images: Tensor, *, batch_size: int
 ) -> dict[str, Tensor]:
-    """The mean over images of what each layer is given, (C, H, W) or (D,); of a dense layer over several rows, the mean row."""
+    """The mean over images of what each layer is given, (C, H, W) or (D,); of a dense layer over several rows, the mean
+    row.
+    """
     sums: dict[str, Tensor] = {}
     counts: dict[str, int] = {}
 

@@ -1,9 +1,10 @@
-"""Which channels of which layers must go together, found by following every channel through one forward pass of any module.
+"""Which channels of which layers must go together, found by following every channel through one forward pass of any
+module.
 
-Each channel that a convolution or dense layer makes gets a number. Beside every tensor goes an array of numbers of the same shape,
-which says whose channel each element is. Functions that only move elements (views, permutations, concatenation, splits) move the
-numbers alike; sums and products of two tensors tie their channels together; what is not understood protects its channels from
-pruning, and so do the image and the output.
+Each channel that a convolution or dense layer makes gets a number. Beside every tensor goes an array of numbers of the
+same shape, which says whose channel each element is. Functions that only move elements (views, permutations,
+concatenation, splits) move the numbers alike; sums and products of two tensors tie their channels together; what is not
+understood protects its channels from pruning, and so do the image and the output.
 """
 
 import contextlib
@@ -55,7 +56,9 @@ class Layer:
 
 @dataclass
 class Channels:
-    """What a trace found: each layer's channels; `group_of(number)` is the number that stands for all channels that must go together."""
+    """What a trace found: each layer's channels; `group_of(number)` is the number that stands for all channels that
+    must go together.
+    """
 
     layers: dict[str, Layer] = field(default_factory=dict)
     _parents: list[int] = field(default_factory=lambda: [PROTECTED])
@@ -91,7 +94,8 @@ class Channels:
 
 
 def trace_channels(network: nn.Module, images: Tensor) -> Channels:
-    """Follow the channels of any module through a forward pass of one image (1, C, H, W), in evaluation mode. It comes back as it was.
+    """Follow the channels of any module through a forward pass of one image (1, C, H, W), in evaluation mode. It comes
+    back as it was.
 
     Layers that do not run there, such as auxiliary heads, are followed in training mode, on a copy.
     """

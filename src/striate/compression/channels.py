@@ -1,7 +1,9 @@
-"""Structured pruning: whole channels go, with everything that is tied to them, and what is left is an ordinary smaller network.
+"""Structured pruning: whole channels go, with everything that is tied to them, and what is left is an ordinary smaller
+network.
 
-Filters count by the sum of their magnitudes, in parts of their layer's mean, over all layers of a group (Li et al. 2016, arXiv:1608.08710;
-Fang et al. 2023, arXiv:2301.12900 for the groups). Every set of groups that stand in the same layers loses the same fraction.
+Filters count by the sum of their magnitudes, in parts of their layer's mean, over all layers of a group (Li et al.
+2016, arXiv:1608.08710; Fang et al. 2023, arXiv:2301.12900 for the groups). Every set of groups that stand in the same
+layers loses the same fraction.
 """
 
 import copy
@@ -20,10 +22,11 @@ from striate.weights.structure import Structure, resize
 
 
 def prune_channels(network: nn.Module, kept: float, images: Tensor) -> tuple[nn.Module, Structure]:
-    """A copy of the network that keeps about the fraction `kept` of its channels, at least one in each place, and its structure.
+    """A copy of the network that keeps about the fraction `kept` of its channels, at least one in each place, and its
+    structure.
 
-    `images` (1, C, H, W) go through it to find what is tied to what. The network stays as it is. InputError where nothing can be
-    pruned, or where the pruned network does not run, naming the layer.
+    `images` (1, C, H, W) go through it to find what is tied to what. The network stays as it is. InputError where
+    nothing can be pruned, or where the pruned network does not run, naming the layer.
     """
     if not 0 < kept <= 1:
         raise InputError(f"the fraction of channels to keep must lie in (0, 1] but is {kept:g}")
@@ -31,7 +34,8 @@ def prune_channels(network: nn.Module, kept: float, images: Tensor) -> tuple[nn.
     gone = groups_to_go(network, channels, kept)
     if not gone and kept < 1:
         raise InputError(
-            f"no channel of {type(network).__name__} can be pruned: each is tied to the output, or to code that wants a fixed number"
+            f"no channel of {type(network).__name__} can be pruned: each is tied to the output, or to code that wants "
+            "a fixed number"
         )
     return without_groups(network, channels, gone, images)
 
@@ -61,7 +65,9 @@ def prune_to_macs(
 
 
 def groups_to_go(network: nn.Module, channels: Channels, kept: float) -> set[int]:
-    """The groups of channels to be pruned: in each set of groups that stand in the same layers the least important ones."""
+    """The groups of channels to be pruned: in each set of groups that stand in the same layers the least important
+    ones.
+    """
     places: dict[int, set[tuple[str, str]]] = defaultdict(set)
     importance: dict[int, float] = defaultdict(float)
     for name, layer in channels.layers.items():
@@ -101,8 +107,8 @@ def without_groups(
             smaller(images)
         except Exception as error:  # whatever the network's own code makes of other widths
             raise InputError(
-                f"{type(network).__name__} does not run with fewer channels, since its code wants fixed numbers of them: "
-                f"{' '.join(str(error).split())[:160]}"
+                f"{type(network).__name__} does not run with fewer channels, since its code wants fixed numbers of "
+                f"them: {' '.join(str(error).split())[:160]}"
             ) from None
     return smaller, structure
 

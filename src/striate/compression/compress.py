@@ -1,4 +1,6 @@
-"""Compress a model step by step: each step retrained where there are images for it, written to a file, and measured from that file."""
+"""Compress a model step by step: each step retrained where there are images for it, written to a file, and measured
+from that file.
+"""
 
 import copy
 import dataclasses
@@ -38,8 +40,8 @@ from striate.weights.model_file import MODEL_FILE
 
 @dataclass(frozen=True)
 class Compressed:
-    """The compressed file, its ledger (the original first), what coding made of it, and how many times smaller it is than the
-    original's parameters in 32 bits. `split` is the part of the source that was measured on.
+    """The compressed file, its ledger (the original first), what coding made of it, and how many times smaller it is
+    than the original's parameters in 32 bits. `split` is the part of the source that was measured on.
     """
 
     path: Path
@@ -74,12 +76,13 @@ def compress(
     device: str = "cpu",
     observer: Callable[[], Observer] = SilentObserver,
 ) -> Compressed:
-    """Compress the model that `load_model` takes, with images of `source` (those it was trained on without one), into the file `out`.
+    """Compress the model that `load_model` takes, with images of `source` (those it was trained on without one), into
+    the file `out`.
 
-    `steps` are taken in order; without any they are those of deep compression, with `ratio` as the aim, or `budget` bytes. Each
-    step is retrained on the source's training part where it has one, chosen by its validation part, and measured on its test part.
-    A folder beside `out` holds what is done while it lasts: the same call after a kill goes on from there. Raises InputError, DataError or
-    ModelFileError, each one line.
+    `steps` are taken in order; without any they are those of deep compression, with `ratio` as the aim, or `budget`
+    bytes. Each step is retrained on the source's training part where it has one, chosen by its validation part, and
+    measured on its test part. A folder beside `out` holds what is done while it lasts: the same call after a kill goes
+    on from there. Raises InputError, DataError or ModelFileError, each one line.
     """
     access, out = access or Access(), Path(out)
     if out.is_dir():
@@ -94,7 +97,8 @@ def compress(
         steps = deep_steps(loaded, images, ratio=ratio, track=access.track)
     if not images.can_train:
         access.log(
-            f"{images.source} has no training and validation part: nothing is retrained on labels, and figures are of all its images"
+            f"{images.source} has no training and validation part: nothing is retrained on labels, and figures are of "
+            "all its images"
         )
     work = Work(out.with_name(f".{out.name}.steps"), loaded, images, steps, access, observer)
     original = original_of(loaded, images, track=access.track)
@@ -125,7 +129,8 @@ def _measured(
 ) -> LedgerLine:
     line = measure(name, model, path, images, original, track=access.track)
     access.log(
-        f"{name}: {line.file_bytes:,} bytes, accuracy {100 * line.top1_accuracy:.2f} %, agrees on {100 * line.agreement:.2f} %"
+        f"{name}: {line.file_bytes:,} bytes, accuracy {100 * line.top1_accuracy:.2f} %, agrees on "
+        f"{100 * line.agreement:.2f} %"
     )
     return line
 
@@ -144,9 +149,15 @@ def _describe(step: Step) -> str:
         case FewValues():
             return f"{step.kind}: weights of few values, {step.epochs} epochs"
         case Distil():
-            return f"distil: {step.network or 'the model'} from {step.teacher} at temperature {step.temperature:g}, {step.epochs} epochs"
+            return (
+                f"distil: {step.network or 'the model'} from {step.teacher} at temperature {step.temperature:g}, "
+                f"{step.epochs} epochs"
+            )
         case DenseSparseDense():
-            return f"dsd: {100 * step.sparsity:.0f} % pruned, {step.epochs} epochs, and {step.epochs} epochs with all weights"
+            return (
+                f"dsd: {100 * step.sparsity:.0f} % pruned, {step.epochs} epochs, and {step.epochs} epochs with all "
+                "weights"
+            )
         case Share():
             bits = f"{step.conv_bits} bits a convolution's weight, {step.dense_bits} a dense layer's"
             if step.layer_values:
@@ -181,7 +192,8 @@ def ledger(
     access: Access | None = None,
     device: str = "cpu",
 ) -> tuple[LedgerLine, ...]:
-    """A line for each model, each compared with the first, on the test part of `source` (the first one's own data without one).
+    """A line for each model, each compared with the first, on the test part of `source` (the first one's own data
+    without one).
 
     They must answer for the same classes. Raises as `compress` does.
     """

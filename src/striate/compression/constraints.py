@@ -1,4 +1,5 @@
-"""Train what is left: zeros stay zeros, and shared weights stay equal (Han, Mao & Dally 2015, arXiv:1510.00149, sections 2 and 3).
+"""Train what is left: zeros stay zeros, and shared weights stay equal (Han, Mao & Dally 2015, arXiv:1510.00149,
+sections 2 and 3).
 
 A weight is replaced by a function of fewer numbers, which are what is trained; the network computes as before.
 """
@@ -70,7 +71,8 @@ class _Lookup(torch.autograd.Function):
 
 
 def constrained_copy(network: nn.Module, keeps_shared: bool = True) -> nn.Module:
-    """A copy of the network to be trained: its zero weights stay zero, and in layers that share few values equal weights stay equal.
+    """A copy of the network to be trained: its zero weights stay zero, and in layers that share few values equal
+    weights stay equal.
 
     Which weights those are is read off the network itself; `keeps_shared` False lets shared weights move apart.
     """
@@ -86,12 +88,16 @@ def constrained_copy(network: nn.Module, keeps_shared: bool = True) -> nn.Module
 
 
 def is_shared(weight: Tensor, num_values: int) -> bool:
-    """Whether a weight with so many different values, 0 among them, counts as shared: few values, and many weights for each."""
+    """Whether a weight with so many different values, 0 among them, counts as shared: few values, and many weights for
+    each.
+    """
     return num_values <= MOST_SHARED and 8 * num_values <= weight.numel()
 
 
 def take_weights(network: nn.Module, trainee: nn.Module) -> None:
-    """Put what `trainee`, a constrained copy, has learnt into the network, in place: weights, biases, running statistics."""
+    """Put what `trainee`, a constrained copy, has learnt into the network, in place: weights, biases, running
+    statistics.
+    """
     with torch.no_grad():
         learnt = dict(trainee.named_modules())
         for name, module in network.named_modules():

@@ -1,5 +1,5 @@
-"""Deep compression: prune, share, code, with the settings that a model and a wish for size ask for (Han, Mao & Dally 2015,
-arXiv:1510.00149).
+"""Deep compression: prune, share, code, with the settings that a model and a wish for size ask for (Han, Mao & Dally
+2015, arXiv:1510.00149).
 """
 
 import copy
@@ -18,7 +18,9 @@ from striate.progress import Track, track_silently
 from striate.tasks.model import Model
 
 DENSE_SPARSITY, CONV_SPARSITY = 0.94, 0.7
-"""Where nothing is said: for networks whose weights are mostly dense, and for others. The paper's lie at 0.92 and 0.65 to 0.7."""
+"""Where nothing is said: for networks whose weights are mostly dense, and for others. The paper's lie at 0.92 and 0.65
+to 0.7.
+"""
 MOST_SPARSITY = 0.995
 UNTRAINED_LOSS = 0.13
 """Nats by which sharing may raise the loss before its values are tuned, as the Fisher information foresees it."""
@@ -30,10 +32,11 @@ MARGIN = 0.97
 def deep_steps(
     model: Model, images: CompressionImages, *, ratio: float | None = None, track: Track = track_silently
 ) -> list[Step]:
-    """The steps of deep compression for a model. `ratio` is how many times smaller than 32-bit weights the file should be.
+    """The steps of deep compression for a model. `ratio` is how many times smaller than 32-bit weights the file should
+    be.
 
-    Without images to train on nothing more is pruned, and layers get as many shared values as the loss, by its Fisher information
-    on some of the images, asks for. InputError, naming the nearest, for a ratio that cannot be reached.
+    Without images to train on nothing more is pruned, and layers get as many shared values as the loss, by its Fisher
+    information on some of the images, asks for. InputError, naming the nearest, for a ratio that cannot be reached.
     """
     if not images.can_train:
         return [untrained_sharing(model, images, ratio=ratio, track=track)]
@@ -69,13 +72,16 @@ def untrained_sharing(
     )
     if (size := shared_bytes(model, found, 0.0)) > num_bytes / ratio:
         raise InputError(
-            f"a ratio of {ratio:g} needs pruning, and there are no images to retrain on; without, the nearest is {num_bytes / size:.1f}"
+            f"a ratio of {ratio:g} needs pruning, and there are no images to retrain on; without, the nearest is "
+            f"{num_bytes / size:.1f}"
         )
     return found
 
 
 def steps_for_ratio(model: Model, sharing: Share, ratio: float) -> list[Step]:
-    """The least pruning that makes the file `ratio` times smaller than 32-bit weights, found by trying without retraining."""
+    """The least pruning that makes the file `ratio` times smaller than 32-bit weights, found by trying without
+    retraining.
+    """
     check_ratio(ratio)
     num_bytes = num_bytes_of(model)
     wanted = MARGIN * num_bytes / ratio

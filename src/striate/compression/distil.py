@@ -1,4 +1,6 @@
-"""Distillation: a student learns from what a teacher answers, wrong classes included (Hinton, Vinyals & Dean 2015, arXiv:1503.02531)."""
+"""Distillation: a student learns from what a teacher answers, wrong classes included (Hinton, Vinyals & Dean 2015,
+arXiv:1503.02531).
+"""
 
 import copy
 from typing import Any
@@ -15,9 +17,9 @@ from striate.tasks.model import Model
 class Distilled(nn.Module):
     """A student that, in training, gets the gradient of the teacher's soft targets beside that of the labels.
 
-    The loss of an image is (1 - soft_weight) * cross-entropy with its label + soft_weight * T ** 2 * KL(teacher || student) at
-    temperature T (section 2). The logits go out unchanged, so the loss that is logged is that of the labels alone. The teacher
-    belongs to no `parameters()` and is in evaluation mode.
+    The loss of an image is (1 - soft_weight) * cross-entropy with its label + soft_weight * T ** 2 * KL(teacher ||
+    student) at temperature T (section 2). The logits go out unchanged, so the loss that is logged is that of the labels
+    alone. The teacher belongs to no `parameters()` and is in evaluation mode.
     """
 
     def __init__(self, student: nn.Module, teacher: nn.Module, *, temperature: float, soft_weight: float) -> None:
@@ -63,8 +65,9 @@ def check_teacher(teacher: Model, student: Model) -> None:
     """InputError unless both answer for the same classes, in the same order, and see images of the same size."""
     if teacher.class_names != student.class_names:
         raise InputError(
-            f"the teacher answers for {len(teacher.class_names)} classes ({', '.join(teacher.class_names[:3])}, ...) and the student for "
-            f"{len(student.class_names)} ({', '.join(student.class_names[:3])}, ...); give a teacher of the same classes"
+            f"the teacher answers for {len(teacher.class_names)} classes ({', '.join(teacher.class_names[:3])}, ...) "
+            f"and the student for {len(student.class_names)} ({', '.join(student.class_names[:3])}, ...); give a "
+            "teacher of the same classes"
         )
     if teacher.preprocessing != student.preprocessing:
         raise InputError(

@@ -1,8 +1,9 @@
 """Networks trained with weights of two or three values.
 
-`Ternary` is trained ternary quantisation (Zhu, Han, Mao & Dally 2016, arXiv:1612.01064): each weight of a layer is 0, a trained
-positive or a trained negative number. `Binary` is the binary-weight network of Rastegari et al. 2016 (arXiv:1603.05279, section
-3.1): each filter is a sign pattern times the mean of its magnitudes. Both keep full weights while they train, and lose them at the end.
+`Ternary` is trained ternary quantisation (Zhu, Han, Mao & Dally 2016, arXiv:1612.01064): each weight of a layer is 0, a
+trained positive or a trained negative number. `Binary` is the binary-weight network of Rastegari et al. 2016
+(arXiv:1603.05279, section 3.1): each filter is a sign pattern times the mean of its magnitudes. Both keep full weights
+while they train, and lose them at the end.
 """
 
 import copy
@@ -47,7 +48,8 @@ class _Ternary(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Equations 7 and 8; the negative number enters with a minus here, so its gradient has the other sign.
 
-        Those of the two numbers are means over their weights and not sums, so that one learning rate does for them and for the weights.
+        Those of the two numbers are means over their weights and not sums, so that one learning rate does for them and
+        for the weights.
         """
         is_positive, is_negative, positive, negative = ctx.saved_tensors
         grad = grads[0]
@@ -57,7 +59,9 @@ class _Ternary(torch.autograd.Function):
 
 
 class Binary(nn.Module):
-    """Full weight -> signs times the mean magnitude of each filter; gradients pass where |weight| <= 1 (equation 6, straight through)."""
+    """Full weight -> signs times the mean magnitude of each filter; gradients pass where |weight| <= 1 (equation 6,
+    straight through).
+    """
 
     def forward(self, weight: Tensor) -> Tensor:
         """The weight's shape is kept."""
@@ -87,7 +91,8 @@ class _Binary(torch.autograd.Function):
 
 
 def with_few_values(network: nn.Module, kind: str) -> nn.Module:
-    """A copy to be trained, every layer between the first and the last with weights of few values: "ternary" or "binary".
+    """A copy to be trained, every layer between the first and the last with weights of few values: "ternary" or
+    "binary".
 
     First and last stay full, as in both papers. Where there are no more than two layers all change.
     """

@@ -1,4 +1,6 @@
-"""How much the loss minds a change of a layer's weights: the diagonal of the Fisher information, from a few images and no labels."""
+"""How much the loss minds a change of a layer's weights: the diagonal of the Fisher information, from a few images and
+no labels.
+"""
 
 import torch
 from torch import Tensor, nn
@@ -11,11 +13,12 @@ from striate.tasks.classification.logits import class_logits
 
 
 def fisher_diagonal(network: nn.Module, images: Tensor, *, track: Track = track_silently) -> dict[str, Tensor]:
-    """For each weight of convolutions and dense layers the mean square, over images (N, C, H, W), of the gradient of its loss, in nats.
+    """For each weight of convolutions and dense layers the mean square, over images (N, C, H, W), of the gradient of
+    its loss, in nats.
 
-    The label of each image is drawn, with seed 0, from what the network itself answers, so that this is the Fisher information and
-    a positive estimate of the Hessian's diagonal: a change d of a weight raises the loss by about fisher * d ** 2 / 2 (Martens 2020,
-    arXiv:1412.1193). The network comes back as it was.
+    The label of each image is drawn, with seed 0, from what the network itself answers, so that this is the Fisher
+    information and a positive estimate of the Hessian's diagonal: a change d of a weight raises the loss by about
+    fisher * d ** 2 / 2 (Martens 2020, arXiv:1412.1193). The network comes back as it was.
     """
     layers = weighted_layers(network)
     sums = {name: torch.zeros_like(weight_of(layer)) for name, layer in layers.items()}

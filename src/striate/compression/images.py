@@ -20,8 +20,9 @@ _CARVED = 10
 
 @dataclass(frozen=True, eq=False)
 class CompressionImages:
-    """Indices of `packed` by use; `annotations` of all images, whose labels are outputs of the model. `train` and `validation` may be
-    empty: then nothing is retrained. `split` says what `test` is: "test", or the part that stands in its place.
+    """Indices of `packed` by use; `annotations` of all images, whose labels are outputs of the model. `train` and
+    `validation` may be empty: then nothing is retrained. `split` says what `test` is: "test", or the part that stands
+    in its place.
     """
 
     packed: PreparedImages
@@ -33,8 +34,8 @@ class CompressionImages:
     source: str
 
     def some(self, model: Model, number: int) -> tuple[np.ndarray, Tensor]:
-        """Up to `number` images to choose or calibrate by, evenly spread over the validation part, or what stands in its place:
-        their indices, and themselves prepared for the model's network, on its device.
+        """Up to `number` images to choose or calibrate by, evenly spread over the validation part, or what stands in
+        its place: their indices, and themselves prepared for the model's network, on its device.
         """
         part = self.validation if len(self.validation) else self.test
         chosen = part[np.linspace(0, len(part) - 1, min(number, len(part))).astype(int)]
@@ -53,7 +54,8 @@ class CompressionImages:
 
 
 def open_images(model: Model, source: str | Path | None, access: Access) -> CompressionImages:
-    """The parts of a source for compressing a model; of the model's own training data without one. Raises as `striate.evaluate` does.
+    """The parts of a source for compressing a model; of the model's own training data without one. Raises as
+    `striate.evaluate` does.
 
     The splits of the model's training, or the source's own, are kept; a source without any is for measuring only.
     """

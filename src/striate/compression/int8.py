@@ -1,8 +1,9 @@
-"""Weights in 8 bits: each filter of a convolution and each row of a dense layer is whole numbers from -127 to 127 times a scale of its own.
+"""Weights in 8 bits: each filter of a convolution and each row of a dense layer is whole numbers from -127 to 127 times
+a scale of its own.
 
-Symmetric, so that 0 is 0, and per channel (Jacob et al. 2018, arXiv:1712.05877; Nagel et al. 2021, arXiv:2106.08295, section 2.2).
-Scales are numbers of 16 bits: a product of such a scale and a whole number of 8 bits is exact in 32, so the file gives back the
-very weights.
+Symmetric, so that 0 is 0, and per channel (Jacob et al. 2018, arXiv:1712.05877; Nagel et al. 2021, arXiv:2106.08295,
+section 2.2). Scales are numbers of 16 bits: a product of such a scale and a whole number of 8 bits is exact in 32, so
+the file gives back the very weights.
 """
 
 import copy
@@ -41,7 +42,9 @@ def quantize_weights(network: nn.Module) -> None:
 
 
 class Rounded(nn.Module):
-    """A weight as 8 bits hold it; its gradient passes straight through (Bengio, Léonard & Courville 2013, arXiv:1308.3432)."""
+    """A weight as 8 bits hold it; its gradient passes straight through (Bengio, Léonard & Courville 2013,
+    arXiv:1308.3432).
+    """
 
     def forward(self, weight: Tensor) -> Tensor:
         """The weight's shape is kept."""

@@ -32,10 +32,10 @@ ROUNDS, LEAST_S = 7, 0.02
 
 @dataclass(frozen=True)
 class LedgerLine:
-    """One model. `file_bytes` are those on disk. `num_nonzero` and `effective_macs` leave out what is multiplied by a weight that
-    is 0. `ms_*` are milliseconds for a batch by `engine`, `original_ms_*` those of the model it is compared with, in turns with
-    it. `agreement` is the fraction of images on which both say the same. Accuracies are fractions, with a 95 % interval; the
-    negative log-likelihood is in nats; `energy_uj` an estimate.
+    """One model. `file_bytes` are those on disk. `num_nonzero` and `effective_macs` leave out what is multiplied by a
+    weight that is 0. `ms_*` are milliseconds for a batch by `engine`, `original_ms_*` those of the model it is compared
+    with, in turns with it. `agreement` is the fraction of images on which both say the same. Accuracies are fractions,
+    with a 95 % interval; the negative log-likelihood is in nats; `energy_uj` an estimate.
     """
 
     step: str
@@ -126,7 +126,9 @@ class Counts:
 
 
 def count(network: nn.Module, input_size: tuple[int, int, int]) -> Counts:
-    """Parameters, multiply-adds and bytes of activations of one image (C, H, W), and how many are left without zeros."""
+    """Parameters, multiply-adds and bytes of activations of one image (C, H, W), and how many are left without
+    zeros.
+    """
     described = describe_network(network, input_size)
     layers = weighted_layers(network)
     effective = 0.0
@@ -152,7 +154,9 @@ def _times(model: Model, original: Model, pixels: np.ndarray) -> list[float]:
 
 
 def time_in_turns(models: Sequence[Model], pixels: np.ndarray) -> list[float]:
-    """The median milliseconds that each model takes for the batch of pixels (N, H, W, C), measured in turns after a warm-up."""
+    """The median milliseconds that each model takes for the batch of pixels (N, H, W, C), measured in turns after a
+    warm-up.
+    """
     repeats = []
     for model in models:
         model.run(pixels)

@@ -1,8 +1,8 @@
 """Layers in factors: a dense layer as two by its singular values, a convolution as three by Tucker-2.
 
-Dense: W = U S V keeps the R largest singular values. Convolution: the filters (out, in, height, width) are projected on the
-leading singular vectors of their unfoldings along the two channel axes: a 1x1 convolution to R_in channels, one of the old size
-from R_in to R_out, a 1x1 convolution back (Kim et al. 2016, arXiv:1511.06530, section 3.1).
+Dense: W = U S V keeps the R largest singular values. Convolution: the filters (out, in, height, width) are projected on
+the leading singular vectors of their unfoldings along the two channel axes: a 1x1 convolution to R_in channels, one of
+the old size from R_in to R_out, a 1x1 convolution back (Kim et al. 2016, arXiv:1511.06530, section 3.1).
 """
 
 import torch
@@ -15,8 +15,8 @@ from striate.weights.structure import Structure, factored, replace_layer
 
 @torch.no_grad()
 def factor_layers(network: nn.Module, energy: float) -> Structure:
-    """Replace layers by factors that keep the fraction `energy` of the squares along each axis, in place, wherever that takes
-    fewer weights.
+    """Replace layers by factors that keep the fraction `energy` of the squares along each axis, in place, wherever that
+    takes fewer weights.
 
     What is changed comes back as a structure. Grouped convolutions stay. InputError unless 0 < energy <= 1.
     """
@@ -62,14 +62,18 @@ def factor_convolution(layer: nn.Conv2d, energy: float) -> nn.Sequential:
 
 
 def leading_vectors(weight: Tensor, axis: int, energy: float) -> Tensor:
-    """The singular vectors (n, R) of a tensor's unfolding along an axis of size n that keep the fraction `energy` of its squares."""
+    """The singular vectors (n, R) of a tensor's unfolding along an axis of size n that keep the fraction `energy` of
+    its squares.
+    """
     unfolded = weight.movedim(axis, 0).flatten(1)
     vectors, values, _ = torch.linalg.svd(unfolded, full_matrices=False)
     return vectors[:, : rank_for(values, energy)]
 
 
 def rank_for(values: Tensor, energy: float) -> int:
-    """How many of the singular values, descending, hold the fraction `energy` of the sum of their squares; at least 1."""
+    """How many of the singular values, descending, hold the fraction `energy` of the sum of their squares; at least
+    1.
+    """
     sums = values.double().square().cumsum(0)
     return max(1, min(len(values), int((sums < (energy - 1e-12) * sums[-1]).sum()) + 1))
 

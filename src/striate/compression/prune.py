@@ -1,8 +1,8 @@
 """Magnitude pruning: the smallest weights become zero and stay it (Han, Pool, Tran & Dally 2015, arXiv:1506.02626).
 
-Three ways to share a number of zeros out over the layers: `layer` prunes each by the same fraction; `global` compares magnitudes over all
-layers; `lamp` compares the squares of weights, each divided by the sum of those in its layer that are no smaller (Lee et al. 2021,
-arXiv:2010.07611), which neither empties a layer nor spares a large one.
+Three ways to share a number of zeros out over the layers: `layer` prunes each by the same fraction; `global` compares
+magnitudes over all layers; `lamp` compares the squares of weights, each divided by the sum of those in its layer that
+are no smaller (Lee et al. 2021, arXiv:2010.07611), which neither empties a layer nor spares a large one.
 """
 
 from typing import Literal, get_args
@@ -44,7 +44,9 @@ def prune_weight(weight: Tensor, sparsity: float) -> None:
 
 
 def keep_largest(scores: Tensor, sparsity: float) -> Tensor:
-    """Scores (n,) -> which to keep (n,) bool: all but the round(sparsity * n) smallest; of equal ones the later go first."""
+    """Scores (n,) -> which to keep (n,) bool: all but the round(sparsity * n) smallest; of equal ones the later go
+    first.
+    """
     num_kept = scores.numel() - round(sparsity * scores.numel())
     kept = torch.zeros(scores.numel(), dtype=torch.bool, device=scores.device)
     kept[scores.sort(descending=True, stable=True).indices[:num_kept]] = True
@@ -52,7 +54,9 @@ def keep_largest(scores: Tensor, sparsity: float) -> Tensor:
 
 
 def lamp_scores(weight: Tensor) -> Tensor:
-    """The layer-adaptive magnitude of each weight (2021, equation 3), of the weight's shape; the largest of a layer has 1, zeros 0."""
+    """The layer-adaptive magnitude of each weight (2021, equation 3), of the weight's shape; the largest of a layer has
+    1, zeros 0.
+    """
     squares = weight.detach().reshape(-1).double().square()
     order = squares.argsort(stable=True)
     no_smaller = squares[order].flip(0).cumsum(0).flip(0)  # of itself and all that come after it

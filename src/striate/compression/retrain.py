@@ -31,7 +31,9 @@ _LOGS = ("lightning_fabric", "lightning_fabric.utilities.rank_zero", "lightning_
 
 
 def base_recipe(model: Model, images: CompressionImages) -> Recipe:
-    """The recipe that the model was trained by, as far as its file tells, made fit for training all of it further; else a gentle one."""
+    """The recipe that the model was trained by, as far as its file tells, made fit for training all of it further; else
+    a gentle one.
+    """
     batch_size = max(1, min(64, len(images.train)))
     gentle = Recipe(
         network=model.network_name,
@@ -83,13 +85,13 @@ def retrain(
     make_trainee: Callable[[nn.Module], nn.Module] = constrained_copy,
     observer: Observer | None = None,
 ) -> None:
-    """Train the model's network further, in place, keeping the best epoch by validation: by default zeros stay zeros and shared
-    weights equal.
+    """Train the model's network further, in place, keeping the best epoch by validation: by default zeros stay zeros
+    and shared weights equal.
 
     `make_trainee(network)` gives the copy that is trained, whose modules have the names of the network's.
 
-    `run_dir` holds the checkpoints, from which a training that was stopped goes on bit for bit. Raises InputError where there is nothing to
-    train on, RunError when it was asked to stop, and as `train_network` does.
+    `run_dir` holds the checkpoints, from which a training that was stopped goes on bit for bit. Raises InputError where
+    there is nothing to train on, RunError when it was asked to stop, and as `train_network` does.
     """
     if not images.can_train:
         raise InputError(f"{images.source} has no training and validation part, so nothing can be retrained on it")

@@ -28,8 +28,8 @@ UNITS = {"B": 1, "kB": 1_000, "KB": 1_000, "MB": 1_000_000, "KiB": 1 << 10, "MiB
 
 @dataclass(frozen=True)
 class Try:
-    """One point of the frontier: the fraction of weights pruned, bytes on disk, accuracy on the validation part, and whether it
-    may be chosen.
+    """One point of the frontier: the fraction of weights pruned, bytes on disk, accuracy on the validation part, and
+    whether it may be chosen.
     """
 
     sparsity: float
@@ -40,7 +40,9 @@ class Try:
 
 @dataclass(frozen=True)
 class Frontier:
-    """The smallest model that loses no more than was allowed, and all that was tried. `original_accuracy` is on the validation part."""
+    """The smallest model that loses no more than was allowed, and all that was tried. `original_accuracy` is on the
+    validation part.
+    """
 
     chosen: Compressed
     original_bytes: int
@@ -58,7 +60,8 @@ def parse_size(text: str) -> int:
     """Bytes of "100kB", "1.5MB" or "4000"; InputError for anything else."""
     if text.strip().endswith("s"):
         raise InputError(
-            f"a budget is a size such as 100kB or 1.5MB, but is {text!r}; for a faster model use --channels 0.5; the ledger has its ms"
+            f"a budget is a size such as 100kB or 1.5MB, but is {text!r}; for a faster model use --channels 0.5; the "
+            "ledger has its ms"
         )
     number = text.strip().rstrip("BkKMi")
     unit = text.strip()[len(number) :] or "B"
@@ -82,11 +85,11 @@ def smallest_within(
     device: str = "cpu",
     observer: Callable[[], Observer] = SilentObserver,
 ) -> Frontier:
-    """The smallest deep-compressed file whose accuracy on the validation part lies no more than `max_drop` percentage points below
-    the model's.
+    """The smallest deep-compressed file whose accuracy on the validation part lies no more than `max_drop` percentage
+    points below the model's.
 
-    Tries prune more and more, until one loses too much. The test part has no say; the ledger is measured on it. Raises as
-    `compress` does, and InputError where already the first try loses too much, or nothing can be retrained.
+    Tries prune more and more, until one loses too much. The test part has no say; the ledger is measured on it. Raises
+    as `compress` does, and InputError where already the first try loses too much, or nothing can be retrained.
     """
     if not 0 <= max_drop <= 100:
         raise InputError(f"the accuracy that may be lost is in percentage points from 0 to 100 but is {max_drop:g}")
@@ -116,7 +119,8 @@ def smallest_within(
         best = result
     if best is None:
         raise InputError(
-            f"already the first try, {tries[0].file_bytes:,} bytes, loses {100 * (before - tries[0].validation_accuracy):.2f} points on "
+            f"already the first try, {tries[0].file_bytes:,} bytes, loses "
+            f"{100 * (before - tries[0].validation_accuracy):.2f} points on "
             f"the validation part; allow more than --max-drop {max_drop:g}"
         )
     write_atomically(out, best.path.read_bytes())

@@ -17,14 +17,18 @@ SPARSITIES = (0.3, 0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.95, 0.98)
 
 @dataclass(frozen=True)
 class Curve:
-    """The loss (nats) of the whole network with one layer pruned to each of `sparsities`, ascending from 0, nothing retrained."""
+    """The loss (nats) of the whole network with one layer pruned to each of `sparsities`, ascending from 0, nothing
+    retrained.
+    """
 
     num_weights: int
     sparsities: tuple[float, ...]
     losses: tuple[float, ...]
 
     def sparsity_within(self, rise: float) -> float:
-        """The most that the layer can be pruned while the loss rises by no more than `rise`, between measured points in a line."""
+        """The most that the layer can be pruned while the loss rises by no more than `rise`, between measured points in
+        a line.
+        """
         found = 0.0
         points = list(zip(self.sparsities, self.losses, strict=True))
         for (low, low_loss), (high, high_loss) in pairwise(points):
@@ -59,7 +63,9 @@ def sensitivity_curves(network: nn.Module, loss_of: Callable[[nn.Module], float]
 
 
 def equal_rise(curves: dict[str, Curve], sparsity: float) -> dict[str, float]:
-    """How much to prune each layer so that `sparsity` of all weights go and every layer alone raises the loss by the same."""
+    """How much to prune each layer so that `sparsity` of all weights go and every layer alone raises the loss by the
+    same.
+    """
     total = sum(curve.num_weights for curve in curves.values())
 
     def chosen(rise: float) -> dict[str, float]:

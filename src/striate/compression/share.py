@@ -1,7 +1,8 @@
-"""Weight sharing: the weights of a layer become a few values, found by k-means (Han, Mao & Dally 2015, arXiv:1510.00149, section 3).
+"""Weight sharing: the weights of a layer become a few values, found by k-means (Han, Mao & Dally 2015,
+arXiv:1510.00149, section 3).
 
-k-means starts from values spread evenly between the smallest and the largest weight, which keeps the rare large weights apart
-(section 3.2, "linear initialisation"). Zeros are left as they are.
+k-means starts from values spread evenly between the smallest and the largest weight, which keeps the rare large weights
+apart (section 3.2, "linear initialisation"). Zeros are left as they are.
 """
 
 import torch
@@ -73,7 +74,9 @@ def k_means(values: Tensor, num_centroids: int) -> tuple[Tensor, Tensor]:
 
 
 def round_to_half(network: nn.Module) -> None:
-    """Round every floating-point parameter and statistic to the nearest number of 16 bits, in place, so that a file can hold it in half."""
+    """Round every floating-point parameter and statistic to the nearest number of 16 bits, in place, so that a file can
+    hold it in half.
+    """
     with torch.no_grad():
         for tensor in (*network.parameters(), *network.buffers()):
             if tensor.is_floating_point():

@@ -9,9 +9,9 @@ from striate.errors import InputError
 
 @dataclass(frozen=True)
 class Prune:
-    """Set a fraction `sparsity` of the weights of convolutions and dense layers to zero, in `rounds` of pruning and retraining of
-    `epochs` each, the last of `last_epochs`. `scope` says how the layers share it (prune.py); "sensitivity" prunes each so that
-    all raise the loss alike.
+    """Set a fraction `sparsity` of the weights of convolutions and dense layers to zero, in `rounds` of pruning and
+    retraining of `epochs` each, the last of `last_epochs`. `scope` says how the layers share it (prune.py);
+    "sensitivity" prunes each so that all raise the loss alike.
     """
 
     sparsity: float
@@ -31,8 +31,8 @@ class Prune:
 
 @dataclass(frozen=True)
 class Share:
-    """Share weights: 2 ** bits values for each layer, by k-means, then trained for `epochs`. `layer_values` overrides it for layers by
-    name.
+    """Share weights: 2 ** bits values for each layer, by k-means, then trained for `epochs`. `layer_values` overrides
+    it for layers by name.
     """
 
     conv_bits: int = 8
@@ -61,7 +61,9 @@ class FewValues:
 
 @dataclass(frozen=True)
 class Distil:
-    """Train for `epochs` on a teacher's answers and the labels. `teacher` is what `load_model` takes; `network` names a fresh student."""
+    """Train for `epochs` on a teacher's answers and the labels. `teacher` is what `load_model` takes; `network` names a
+    fresh student.
+    """
 
     teacher: str
     network: str | None = None
@@ -78,8 +80,8 @@ class Distil:
 
 @dataclass(frozen=True)
 class DenseSparseDense:
-    """Prune a fraction `sparsity` of each layer, train the rest for `epochs`, then all weights again for `epochs` at a tenth of
-    the rate.
+    """Prune a fraction `sparsity` of each layer, train the rest for `epochs`, then all weights again for `epochs` at a
+    tenth of the rate.
     """
 
     sparsity: float = 0.3
@@ -92,7 +94,9 @@ class DenseSparseDense:
 
 @dataclass(frozen=True)
 class PruneChannels:
-    """Take away whole channels until about the fraction `macs` of the multiply-adds is left, then retrain for `epochs`."""
+    """Take away whole channels until about the fraction `macs` of the multiply-adds is left, then retrain for
+    `epochs`.
+    """
 
     macs: float
     epochs: int = 10
@@ -118,7 +122,9 @@ class LowRank:
 
 @dataclass(frozen=True)
 class Int8:
-    """Round weights to 8 bits a number, a scale a channel, and correct biases; with `epochs` they are trained as rounded first."""
+    """Round weights to 8 bits a number, a scale a channel, and correct biases; with `epochs` they are trained as
+    rounded first.
+    """
 
     epochs: int = 0
     name: str = "int8"

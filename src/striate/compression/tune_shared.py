@@ -1,4 +1,6 @@
-"""Shared values tuned without labels: they learn what the whole network answers (Hinton, Vinyals & Dean 2015, arXiv:1503.02531)."""
+"""Shared values tuned without labels: they learn what the whole network answers (Hinton, Vinyals & Dean 2015,
+arXiv:1503.02531).
+"""
 
 from collections.abc import Sequence
 
@@ -22,10 +24,11 @@ BATCH_SIZE, RATE, TEMPERATURE = 16, 2e-4, 2.0
 def tune_shared(
     model: Model, teacher: Model, images: CompressionImages, *, epochs: int, most: int, track: Track = track_silently
 ) -> None:
-    """Train the shared values and biases of a model, in place, on what `teacher` answers to up to `most` of the images that there are.
+    """Train the shared values and biases of a model, in place, on what `teacher` answers to up to `most` of the images
+    that there are.
 
-    Zeros stay zeros and shared weights equal; norms and dropout are in evaluation mode. No label is looked at, so accuracy on
-    these images is no more flattered than by what the teacher knows. The order is drawn with seed 0.
+    Zeros stay zeros and shared weights equal; norms and dropout are in evaluation mode. No label is looked at, so
+    accuracy on these images is no more flattered than by what the teacher knows. The order is drawn with seed 0.
     """
     chosen = images.test[np.linspace(0, len(images.test) - 1, min(most, len(images.test))).astype(int)]
     order = np.random.default_rng(0)

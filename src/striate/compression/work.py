@@ -1,4 +1,6 @@
-"""The work of a compression: each step done where it was not done before, in a folder that another call goes on with."""
+"""The work of a compression: each step done where it was not done before, in a folder that another call goes on
+with.
+"""
 
 import copy
 import dataclasses
@@ -55,7 +57,9 @@ PRUNE_RATE, SHARE_RATE = 0.5, 0.02
 
 
 class Work:
-    """What a compression has done so far, in a folder of its own that another call with the same wishes goes on with."""
+    """What a compression has done so far, in a folder of its own that another call with the same wishes goes on
+    with.
+    """
 
     def __init__(
         self,
@@ -86,7 +90,8 @@ class Work:
         """The model after one step; its network is changed in place, or replaced where the step says so."""
         if recipe is None and isinstance(step, FewValues | Distil | DenseSparseDense):
             raise InputError(
-                f"{step.name} trains, and {self.images.source} has no training and validation part; name a source that has"
+                f"{step.name} trains, and {self.images.source} has no training and validation part; name a source "
+                "that has"
             )
         match step:
             case Prune():

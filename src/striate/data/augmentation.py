@@ -32,13 +32,13 @@ class Augmentation:
     """Random augmentation of training images; off by default. InputError for values out of range.
 
     `crop_scale` (low, high): random resized crop of that share of the area, aspect 3/4 to 4/3; None for the centre
-    crop. `crop_size` (height, width): what training sees, where that is less than what evaluation does; random crops then keep
-    its aspect to within an eighth. `flip`: left and right change places in half of the images; while training, in each image every other
-    epoch. `shift_px`: largest shift in each direction, the border filled by reflection. `rotation_degrees`: largest
-    turn either way. `brightness`, `contrast`, `saturation`: largest relative change; `hue` in turns of the colour
-    circle (<= 0.5). `pca_color`: standard deviation of AlexNet's noise along the principal colours (0.1 in the
-    paper). `cutout_px`: side of a square set to the image's mean colour (arXiv:1708.04552; its centre may lie
-    anywhere, so it may stick out). `mixup`: alpha of the Beta distribution
+    crop. `crop_size` (height, width): what training sees, where that is less than what evaluation does; random crops
+    then keep its aspect to within an eighth. `flip`: left and right change places in half of the images; while
+    training, in each image every other epoch. `shift_px`: largest shift in each direction, the border filled by
+    reflection. `rotation_degrees`: largest turn either way. `brightness`, `contrast`, `saturation`: largest relative
+    change; `hue` in turns of the colour circle (<= 0.5). `pca_color`: standard deviation of AlexNet's noise along the
+    principal colours (0.1 in the paper). `cutout_px`: side of a square set to the image's mean colour
+    (arXiv:1708.04552; its centre may lie anywhere, so it may stick out). `mixup`: alpha of the Beta distribution
     (arXiv:1710.09412), 0 for none.
     """
 
@@ -126,7 +126,9 @@ class Changes:
 
 
 def are_large(shape: tuple[int, ...], device: torch.device) -> bool:
-    """Whether a processor is many times as fast on one image (C, H, W) after the other, since each stays in its cache."""
+    """Whether a processor is many times as fast on one image (C, H, W) after the other, since each stays in its
+    cache.
+    """
     return device.type == "cpu" and math.prod(shape) >= _LARGE_IMAGE
 
 
@@ -145,8 +147,8 @@ def augment(images: Tensor, config: Augmentation, generator: torch.Generator) ->
 def draw_changes(shape: tuple[int, ...], config: Augmentation, generator: torch.Generator) -> Changes:
     """Draw what `augment` does to a batch of this shape (N, C, H, W), drawn on the generator's device.
 
-    Several processes that share a batch each draw for all of it and change their own images. InputError for what cannot be done to
-    such images.
+    Several processes that share a batch each draw for all of it and change their own images. InputError for what cannot
+    be done to such images.
     """
     _check_shape(shape, config)
     num_images, channels, height, width = shape

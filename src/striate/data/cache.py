@@ -36,7 +36,9 @@ def _can_write(folder: Path) -> bool:
 
 @functools.cache
 def _temporary_cache() -> Path:
-    """A folder among the temporary files that is this user's and closed to all others, so that nobody can put files there."""
+    """A folder among the temporary files that is this user's and closed to all others, so that nobody can put files
+    there.
+    """
     base = Path(tempfile.gettempdir())
     if not hasattr(os, "getuid"):  # on Windows every user has their own
         return base / "striate-cache"
@@ -87,7 +89,9 @@ def write_in_run(path: Path, content: bytes) -> None:
 
 
 def make_folder(folder: Path) -> None:
-    """Make a folder and those above it. OSError, which names the file that stands where a folder should, if one does."""
+    """Make a folder and those above it. OSError, which names the file that stands where a folder should, if one
+    does.
+    """
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError):
@@ -96,7 +100,9 @@ def make_folder(folder: Path) -> None:
 
 
 def move_into_place(temporary: Path, path: Path) -> None:
-    """Rename a finished file to `path` in the same folder, for good; it takes on the permissions of what it replaces."""
+    """Rename a finished file to `path` in the same folder, for good; it takes on the permissions of what it
+    replaces.
+    """
     if path.is_file():
         temporary.chmod(path.stat().st_mode & 0o777)
     temporary.replace(path)

@@ -40,7 +40,9 @@ def cache_contents() -> tuple[CacheEntry, ...]:
 
 
 def empty_cache(kind: str = "all") -> int:
-    """Delete one kind, or all; how many bytes that freed. InputError for another word, and where something cannot be deleted."""
+    """Delete one kind, or all; how many bytes that freed. InputError for another word, and where something cannot be
+    deleted.
+    """
     if kind not in (*KINDS, "all"):
         raise InputError(f"the cache has no {kind!r}; say all, or one of {', '.join(KINDS)}")
     freed = 0

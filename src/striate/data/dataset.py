@@ -24,7 +24,9 @@ class ImageReader(Protocol):
         ...
 
     def read(self, index: int) -> bytes | np.ndarray:
-        """The encoded bytes of the image, or its pixels (H, W, C) uint8 where the source holds pixels. May raise OSError."""
+        """The encoded bytes of the image, or its pixels (H, W, C) uint8 where the source holds pixels. May raise
+        OSError.
+        """
         ...
 
 
@@ -32,13 +34,14 @@ class ImageReader(Protocol):
 class Dataset:
     """A source after scanning; nothing is decoded yet. N images, K classes.
 
-    `labels` (N,) int64 index `class_names`; `given_splits` (N,) int8 index SPLITS, NO_SPLIT where the source gives none.
-    `has_index_labels`: the source names its classes only by number (a CSV with an index column), so that for a model with other
-    names the numbers are its output indices. `notices` are lines that the user should see (files passed over and why).
-    `columns` is the line that says which column of a table was read as what. `boxes` (N, 4) float64, where the source has them, are
-    (x1, y1, x2, y2) of one object an image, in pixels of the image as it is shown; NaN for an image without one. `objects`, where the
-    source has several an image, are all of them, with classes of their own numbering; labels and boxes are then those of the largest.
-    `masks`, where the source has them, say the class of every pixel; `labels` then are all 0.
+    `labels` (N,) int64 index `class_names`; `given_splits` (N,) int8 index SPLITS, NO_SPLIT where the source gives
+    none. `has_index_labels`: the source names its classes only by number (a CSV with an index column), so that for a
+    model with other names the numbers are its output indices. `notices` are lines that the user should see (files
+    passed over and why). `columns` is the line that says which column of a table was read as what. `boxes` (N, 4)
+    float64, where the source has them, are (x1, y1, x2, y2) of one object an image, in pixels of the image as it is
+    shown; NaN for an image without one. `objects`, where the source has several an image, are all of them, with classes
+    of their own numbering; labels and boxes are then those of the largest. `masks`, where the source has them, say the
+    class of every pixel; `labels` then are all 0.
     """
 
     source: str

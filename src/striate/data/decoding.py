@@ -115,7 +115,8 @@ def image_pixels(image: Image.Image, channels: int, *, max_pixels: int = MAX_PIX
 
 @contextmanager
 def opened_as_stored(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Iterator[Image.Image]:
-    """Pillow's image of a file, neither turned nor converted, only its header read: for files whose numbers are no colours.
+    """Pillow's image of a file, neither turned nor converted, only its header read: for files whose numbers are no
+    colours.
 
     Whatever goes wrong inside the block with a damaged file is an InputError like those of `decode_image`.
     """
@@ -272,7 +273,9 @@ def _damage(error: Exception) -> str:
 
 
 def _fit_under(image: ImageFile.ImageFile, data: bytes, max_pixels: int) -> None:
-    """Ask for a JPEG above the limit at a fraction of its size; InputError when no image within the limit can be had."""
+    """Ask for a JPEG above the limit at a fraction of its size; InputError when no image within the limit can be
+    had.
+    """
     width, height = image.size
     if width * height > max_pixels and image.format in _REDUCIBLE and _is_one_scan(data):
         for fraction in (2, 4, 8):
@@ -283,7 +286,9 @@ def _fit_under(image: ImageFile.ImageFile, data: bytes, max_pixels: int) -> None
 
 
 def _is_one_scan(jpeg: bytes) -> bool:
-    """Whether a JPEG is decoded row by row; one in several scans, such as a progressive one, is held in memory whole."""
+    """Whether a JPEG is decoded row by row; one in several scans, such as a progressive one, is held in memory
+    whole.
+    """
     place, num_components = 2, b""
     while jpeg[place : place + 1] == b"\xff":
         marker = jpeg[place + 1 : place + 2]

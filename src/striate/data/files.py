@@ -8,7 +8,9 @@ from pathlib import Path
 
 
 def open_file(path: str | Path) -> BufferedReader:
-    """A file, open to read bytes from. Raises OSError, also for pipes, sockets, devices and folders: reading those may never end."""
+    """A file, open to read bytes from. Raises OSError, also for pipes, sockets, devices and folders: reading those may
+    never end.
+    """
     # a pipe that nobody writes to would be waited for in the very act of opening
     number = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
     try:

@@ -1,7 +1,8 @@
 """Where the pixels of an image go on their way to the network, so that boxes and points go with them.
 
-All maps are affine and in pixels, (x, y), the whole image being (0, 0, W, H): `resize`, the cuts, random crop, flip, shift and
-rotation, in the order in which `Preprocessing`, `striate.data.sampling` and `striate.data.augmentation` do them. n images.
+All maps are affine and in pixels, (x, y), the whole image being (0, 0, W, H): `resize`, the cuts, random crop, flip,
+shift and rotation, in the order in which `Preprocessing`, `striate.data.sampling` and `striate.data.augmentation` do
+them. n images.
 """
 
 import math
@@ -18,10 +19,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Geometry:
-    """How n images were moved, `packed_shapes` (n, 2) being their (height, width) in the pack; nothing is computed until it is asked.
+    """How n images were moved, `packed_shapes` (n, 2) being their (height, width) in the pack; nothing is computed
+    until it is asked.
 
-    `crops` (n, 4) are random crops as (top, left, height, width) in packed pixels, None for the centre; `changes` those drawn for
-    these images, None for none. `view_size` (height, width) is what the network sees, where that is not the preprocessing's crop.
+    `crops` (n, 4) are random crops as (top, left, height, width) in packed pixels, None for the centre; `changes` those
+    drawn for these images, None for none. `view_size` (height, width) is what the network sees, where that is not the
+    preprocessing's crop.
     """
 
     preprocessing: Preprocessing
@@ -36,7 +39,9 @@ class Geometry:
         return self.view_size or self.preprocessing.crop_size
 
     def matrices(self, original_shapes: np.ndarray) -> np.ndarray:
-        """(n, 2, 3) float64: (x, y, 1) in the original images, of these (height, width) (n, 2), to (x, y) in what the network sees."""
+        """(n, 2, 3) float64: (x, y, 1) in the original images, of these (height, width) (n, 2), to (x, y) in what the
+        network sees.
+        """
         return _changed(self._cropped(packing_matrices(self.preprocessing, original_shapes)), self.changes, self.size)
 
     def _cropped(self, matrices: np.ndarray) -> np.ndarray:
@@ -52,7 +57,9 @@ class Geometry:
 
 
 def packing_matrices(preprocessing: Preprocessing, shapes: np.ndarray) -> np.ndarray:
-    """From original pixels of images of these (height, width) (n, 2) to those that `Preprocessing.resize_image` gives: (n, 2, 3)."""
+    """From original pixels of images of these (height, width) (n, 2) to those that `Preprocessing.resize_image` gives:
+    (n, 2, 3).
+    """
     matrices = np.tile(np.eye(2, 3), (len(shapes), 1, 1))
     for matrix, (height, width) in zip(matrices, np.asarray(shapes).tolist(), strict=True):
         resized = preprocessing.resized_size(height, width)

@@ -38,7 +38,9 @@ def hash_image(data: bytes | np.ndarray) -> bytes:
 
 
 def fingerprint(dataset: Dataset, hashes: np.ndarray) -> str:
-    """64 hexadecimal digits that change with any image's name, bytes, class name, given split, box or mask, and nothing else."""
+    """64 hexadecimal digits that change with any image's name, bytes, class name, given split, box or mask, and nothing
+    else.
+    """
     digest = hashlib.sha256()
     rows = sorted(
         (dataset.images.name(i), dataset.class_names[dataset.labels[i]], int(dataset.given_splits[i]), bytes(hashes[i]))
@@ -65,8 +67,9 @@ def fingerprint(dataset: Dataset, hashes: np.ndarray) -> str:
 
 
 def pixel_fingerprint(images: PreparedImages, indices: np.ndarray) -> str:
-    """32 hexadecimal digits that change with the prepared pixels of these images: of all their sizes, and of the pixels of up to
-    `_SAMPLED` images spread evenly, so that a collection of any size takes a moment. Broken images are left out.
+    """32 hexadecimal digits that change with the prepared pixels of these images: of all their sizes, and of the pixels
+    of up to `_SAMPLED` images spread evenly, so that a collection of any size takes a moment. Broken images are left
+    out.
     """
     usable = indices[images.usable[indices]]
     digest = hashlib.blake2b(digest_size=HASH_BYTES)

@@ -17,10 +17,10 @@ BY_NAME = ("folder", "class", "split")
 def image_groups(dataset: Dataset, by: str, *, columns: Columns = NO_COLUMNS) -> list[str]:
     """The group of each image, N names.
 
-    `by` is "folder" (the folder that a file lies in), "class", "split", the name of a column of the CSV that lists the images, or a
-    regular expression with one group in parentheses that is searched for in each image's name: what the parentheses match is the
-    image's group, and NO_MATCH where nothing does. InputError for a column that is not there, a pattern that is none or has no
-    parentheses, or one that matches no image.
+    `by` is "folder" (the folder that a file lies in), "class", "split", the name of a column of the CSV that lists the
+    images, or a regular expression with one group in parentheses that is searched for in each image's name: what the
+    parentheses match is the image's group, and NO_MATCH where nothing does. InputError for a column that is not there,
+    a pattern that is none or has no parentheses, or one that matches no image.
     """
     names = [dataset.images.name(index) for index in range(len(dataset))]
     if by == "folder":
@@ -33,8 +33,8 @@ def image_groups(dataset: Dataset, by: str, *, columns: Columns = NO_COLUMNS) ->
         return _by_pattern(names, by)
     if dataset.kind != "csv":
         raise InputError(
-            f"group by {', '.join(BY_NAME)} or a pattern with parentheses such as '/(\\w+)_'; a column like {by!r} needs a CSV, "
-            f"and {dataset.source} is none"
+            f"group by {', '.join(BY_NAME)} or a pattern with parentheses such as '/(\\w+)_'; a column like {by!r} "
+            f"needs a CSV, and {dataset.source} is none"
         )
     values = read_column(dataset.source, by, columns)
     return [values.get(name, NO_MATCH) or "(empty)" for name in names]

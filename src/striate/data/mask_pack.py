@@ -23,10 +23,12 @@ _CHUNK = 256
 
 @dataclass(frozen=True, eq=False)
 class PackedMasks:
-    """`classes` (N, h, w) uint8, IGNORED where a pixel counts for nothing; read-only, and safe to read from several threads.
+    """`classes` (N, h, w) uint8, IGNORED where a pixel counts for nothing; read-only, and safe to read from several
+    threads.
 
-    `broken` are (index, reason) of masks that could not be read: all of theirs is IGNORED. `undeclared` counts the pixels of every
-    value that no class has, in the masks' own pixels. `key` changes with any mask, its meaning and the size.
+    `broken` are (index, reason) of masks that could not be read: all of theirs is IGNORED. `undeclared` counts the
+    pixels of every value that no class has, in the masks' own pixels. `key` changes with any mask, its meaning and the
+    size.
     """
 
     classes: np.ndarray
@@ -36,7 +38,8 @@ class PackedMasks:
 
 
 def pack_masks(masks: Masks, size: tuple[int, int], *, log: Log = log_nothing) -> PackedMasks:
-    """Every mask at (height, width) = `size`, from the cache where it was made before; what is wrong with them goes to `log`.
+    """Every mask at (height, width) = `size`, from the cache where it was made before; what is wrong with them goes to
+    `log`.
 
     RunError where the cache cannot be written.
     """

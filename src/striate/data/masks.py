@@ -23,9 +23,9 @@ Kind = Literal["index", "color", "instances"]
 class MaskCodes:
     """Which value of a mask is which class: `classes` are (value, class) pairs, several values may share a class.
 
-    `kind` "index": values are numbers of a grey image or of a palette; "color": 65536 R + 256 G + B; "instances": 0 is class 0 and
-    every other value an object, class 1. `ignored` are values to leave out without a word; any other value that no class has is
-    left out too, and counted.
+    `kind` "index": values are numbers of a grey image or of a palette; "color": 65536 R + 256 G + B; "instances": 0 is
+    class 0 and every other value an object, class 1. `ignored` are values to leave out without a word; any other value
+    that no class has is left out too, and counted.
     """
 
     kind: Kind
@@ -55,8 +55,8 @@ class MaskCodes:
 class Masks:
     """The mask files of N images, in their order, and what their values mean.
 
-    `turns` (N,) int8 is the EXIF orientation (1 to 8) of images whose masks were drawn on the pixels as they are stored: such a mask
-    is turned as its image is; 1 for all others. `sizes` (N, 2) are the images' (height, width).
+    `turns` (N,) int8 is the EXIF orientation (1 to 8) of images whose masks were drawn on the pixels as they are
+    stored: such a mask is turned as its image is; 1 for all others. `sizes` (N, 2) are the images' (height, width).
     """
 
     files: FileImages
@@ -94,8 +94,8 @@ class Masks:
 def mask_values(data: bytes, *, as_color: bool, max_pixels: int = MAX_PIXELS) -> np.ndarray:
     """The values (H, W) int32 of an encoded mask, not turned: numbers, or with `as_color` 65536 R + 256 G + B.
 
-    A palette's numbers are its values, not its colours, unless colours are asked for. A colour image whose channels are equal may
-    stand for a grey one. InputError with a reason that completes "mask.png ...".
+    A palette's numbers are its values, not its colours, unless colours are asked for. A colour image whose channels are
+    equal may stand for a grey one. InputError with a reason that completes "mask.png ...".
     """
     with opened_as_stored(data, max_pixels=max_pixels) as image:
         _check_lossless(image.format)
@@ -144,7 +144,9 @@ _TURNS: Mapping[int, Any] = {
 
 
 def nearest_places(length: int, resized_length: int) -> np.ndarray:
-    """For each pixel of a resized side the nearest one of the original, centres being half a pixel in: (resized_length,) int64."""
+    """For each pixel of a resized side the nearest one of the original, centres being half a pixel in:
+    (resized_length,) int64.
+    """
     places = np.floor((np.arange(resized_length) + 0.5) * (length / resized_length)).astype(np.int64)
     result: np.ndarray = np.minimum(places, length - 1)
     return result

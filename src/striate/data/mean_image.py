@@ -52,6 +52,8 @@ def decode_mean_image(text: str, size: tuple[int, int], channels: int) -> np.nda
 
 
 def _most_text(size: tuple[int, int], channels: int) -> int:
-    """How many characters of base64 a PNG of such pixels can need: all its bytes as they are, a filter's byte a row, headers."""
+    """How many characters of base64 a PNG of such pixels can need: all its bytes as they are, a filter's byte a row,
+    headers.
+    """
     num_bytes = size[0] * (size[1] * channels + 1)
     return (num_bytes + num_bytes // 100 + _HEADERS_BYTES) * 4 // 3 + 4

@@ -11,7 +11,9 @@ _MEMINFO = Path("/proc/meminfo")
 
 
 def check_memory(num_bytes: int, what: str) -> None:
-    """Raise DataError where `what` would take more memory than this machine has free; where that cannot be known, never."""
+    """Raise DataError where `what` would take more memory than this machine has free; where that cannot be known,
+    never.
+    """
     free = free_memory()
     if free is not None and num_bytes > free:
         raise DataError(

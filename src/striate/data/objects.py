@@ -1,4 +1,6 @@
-"""Many objects an image: what a source says of them, and what of it can be used. N images, M objects of all images together."""
+"""Many objects an image: what a source says of them, and what of it can be used. N images, M objects of all images
+together.
+"""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -25,10 +27,10 @@ _NAMED = 5
 class Objects:
     """The objects of a source, in the order of its images and, within one, of its file.
 
-    `images` (M,) int64 index the images; `labels` (M,) int64 index `class_names`, or are ANY_CLASS or UNKNOWN_CLASS; `boxes` (M, 4)
-    float64 are (x1, y1, x2, y2) in pixels of the image as it is shown, or with `are_fractions` as fractions of it. `are_ignored` (M,):
-    crowds and what is marked difficult, which neither count as objects nor as mistakes to find. `numbers` (M,) count the objects of a file
-    from 1.
+    `images` (M,) int64 index the images; `labels` (M,) int64 index `class_names`, or are ANY_CLASS or UNKNOWN_CLASS;
+    `boxes` (M, 4) float64 are (x1, y1, x2, y2) in pixels of the image as it is shown, or with `are_fractions` as
+    fractions of it. `are_ignored` (M,): crowds and what is marked difficult, which neither count as objects nor as
+    mistakes to find. `numbers` (M,) count the objects of a file from 1.
     """
 
     class_names: tuple[str, ...]
@@ -50,7 +52,9 @@ class Objects:
 
 @dataclass(frozen=True)
 class ListedObject:
-    """One object as a file lists it: its class by name, None for any class, "" for one that is not named; its box; see Objects."""
+    """One object as a file lists it: its class by name, None for any class, "" for one that is not named; its box; see
+    Objects.
+    """
 
     name: str | None
     box: tuple[float, float, float, float]
@@ -81,8 +85,9 @@ def gather(
 
 
 def largest_of(objects: Objects, num_images: int) -> tuple[tuple[str, ...], np.ndarray, np.ndarray]:
-    """What a task with one object an image takes: the classes of the largest objects, their labels (N,) and boxes (N, 4) in the objects'
-    own unit, corners as listed. An image without an object that has an area and a class has label 0 and a box of NaN.
+    """What a task with one object an image takes: the classes of the largest objects, their labels (N,) and boxes (N,
+    4) in the objects' own unit, corners as listed. An image without an object that has an area and a class has label 0
+    and a box of NaN.
     """
     labels, boxes = np.zeros(num_images, np.int64), np.full((num_images, 4), np.nan)
     areas = np.abs(objects.boxes[:, 2:] - objects.boxes[:, :2]).prod(axis=1)
@@ -104,10 +109,11 @@ def image_sizes(read: Callable[[int], bytes | np.ndarray], num_images: int) -> n
 
 
 def settle(objects: Objects, sizes: np.ndarray, name_of: Callable[[int], str]) -> tuple[Objects, tuple[str, ...]]:
-    """The objects that can be used, in pixels and cut at the borders of images of these sizes (N, 2); and a line for each flaw.
+    """The objects that can be used, in pixels and cut at the borders of images of these sizes (N, 2); and a line for
+    each flaw.
 
-    Fractions where pixels should be are scaled, corners that are exchanged are put right, and what has no area, lies outside or is of an
-    unknown class is left out. Objects of images that cannot be read stay as they are.
+    Fractions where pixels should be are scaled, corners that are exchanged are put right, and what has no area, lies
+    outside or is of an unknown class is left out. Objects of images that cannot be read stay as they are.
     """
     sides = np.maximum(sizes, 0)[objects.images][:, [1, 0, 1, 0]].astype(float)
     is_read = (sides > 0).all(axis=1)
@@ -140,7 +146,9 @@ def settle(objects: Objects, sizes: np.ndarray, name_of: Callable[[int], str]) -
 
 
 def chosen_objects(dataset: "Dataset") -> Objects:
-    """The object of each image that the box in `dataset.boxes` is of; where there is none, all that the source lists of the image."""
+    """The object of each image that the box in `dataset.boxes` is of; where there is none, all that the source lists of
+    the image.
+    """
     assert dataset.objects is not None
     assert dataset.boxes is not None
     own = dataset.boxes[dataset.objects.images]

@@ -26,9 +26,10 @@ _NAMED = 3
 class Access:
     """Access to data, as against which data: nothing here changes what is read, unless it is refused.
 
-    `data_dir` is where named sets lie, `download` allows them to be fetched, `max_pixels` refuses larger images. `log` and
-    `track` hear what happens; nothing is printed otherwise. `columns` are those of a CSV that are asked for. `task` says which annotations
-    to read where there are several kinds, and `ignore_index` which value of masks counts for nothing.
+    `data_dir` is where named sets lie, `download` allows them to be fetched, `max_pixels` refuses larger images. `log`
+    and `track` hear what happens; nothing is printed otherwise. `columns` are those of a CSV that are asked for. `task`
+    says which annotations to read where there are several kinds, and `ignore_index` which value of masks counts for
+    nothing.
     """
 
     data_dir: str | Path | None = None
@@ -73,8 +74,8 @@ def open_data(source: str | Path, access: Access) -> OpenedData:
 def pack_data(
     data: OpenedData, preprocessing: Preprocessing, access: Access, *, stream: bool = False
 ) -> PreparedImages:
-    """Decode every image once, or find that it was done before; unreadable ones are told. With `stream` nothing is kept but
-    sizes, and images are decoded again when they are needed.
+    """Decode every image once, or find that it was done before; unreadable ones are told. With `stream` nothing is kept
+    but sizes, and images are decoded again when they are needed.
     """
     prepare = stream_images if stream else pack_images
     packed: PreparedImages = prepare(

@@ -1,4 +1,5 @@
-"""The layout of packed images on disk: a folder that several processes share and that survives being killed at any moment.
+"""The layout of packed images on disk: a folder that several processes share and that survives being killed at any
+moment.
 
 `pixels` holds the images one after another, in no particular order. `index` has one record an image: its row number,
 where its pixels are and their checksum; it is only ever appended to, and an image's record is written after its pixels

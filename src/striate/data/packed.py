@@ -13,8 +13,8 @@ from striate.errors import DataError, InputError
 class PreparedImages(Protocol):
     """N images of C channels, decoded and resized, as feeding and measuring them wants: packed (below), or streamed.
 
-    Safe to read from several threads, and worth `num_readers` of them. `regions` (N,) int64 says which lie together and are
-    read faster so; None where it makes no difference.
+    Safe to read from several threads, and worth `num_readers` of them. `regions` (N,) int64 says which lie together and
+    are read faster so; None where it makes no difference.
     """
 
     @property

@@ -43,7 +43,9 @@ _FEW_IMAGES = 5_000  # resized in less than a second
 
 @dataclass(frozen=True)
 class Decoded:
-    """The outcome of decoding one image: its pixels, or the reason why there are none, which lasts or is of this moment only."""
+    """The outcome of decoding one image: its pixels, or the reason why there are none, which lasts or is of this moment
+    only.
+    """
 
     image: np.ndarray | None
     reason: str = ""
@@ -52,7 +54,8 @@ class Decoded:
 
 @dataclass(frozen=True, eq=False)
 class Job:
-    """A plan of what to decode and how. Identical images are one row, so image i is `row_of[i]`, or -1 if it was not hashed.
+    """A plan of what to decode and how. Identical images are one row, so image i is `row_of[i]`, or -1 if it was not
+    hashed.
 
     `indices` has an image of the dataset for each row, and `hashes` its hash.
     """

@@ -64,8 +64,8 @@ def _control_groups(root: Path, own: Path) -> list[Path]:
 
 
 def compute_alone() -> None:
-    """PyTorch's operators called in this thread from now on take no other threads to help. Where several threads read ahead,
-    their helpers took processors from one another: crops came at six tenths of the speed.
+    """PyTorch's operators called in this thread from now on take no other threads to help. Where several threads read
+    ahead, their helpers took processors from one another: crops came at six tenths of the speed.
     """
     import torch
 

@@ -40,12 +40,12 @@ MAX_ASPECT = 2
 class Preprocessing:
     """The preprocessing from image to network input.
 
-    `resize` brings the short side ("short_side", aspect kept) or both sides ("stretch") to `resize_size` pixels, or the whole image
-    to `crop_size` ("fit"), antialiased; then the centre of `crop_size` (height, width) is cut out. Pixels 0..255 are
-    multiplied by `scale`, put
-    in `channel_order`, and `mean` is subtracted and `std` divided by, one number a channel, in the units after scaling
-    and the order after ordering. `mean_image`, a PNG in base64 of `crop_size` and `channels` (see data.mean_image), is
-    subtracted from the pixels before all that. Raises InputError when the parts do not fit together.
+    `resize` brings the short side ("short_side", aspect kept) or both sides ("stretch") to `resize_size` pixels, or the
+    whole image to `crop_size` ("fit"), antialiased; then the centre of `crop_size` (height, width) is cut out. Pixels
+    0..255 are multiplied by `scale`, put in `channel_order`, and `mean` is subtracted and `std` divided by, one number
+    a channel, in the units after scaling and the order after ordering. `mean_image`, a PNG in base64 of `crop_size` and
+    `channels` (see data.mean_image), is subtracted from the pixels before all that. Raises InputError when the parts do
+    not fit together.
     """
 
     channels: int
@@ -111,7 +111,9 @@ class Preprocessing:
         return resample(image, size, self.interpolation, window=(top, left, *kept))
 
     def resize_images(self, images: np.ndarray) -> np.ndarray:
-        """`resize_image` for many images of one size at once: (n, H, W, C) uint8 -> (n, h, w, C) uint8, the same pixels."""
+        """`resize_image` for many images of one size at once: (n, H, W, C) uint8 -> (n, h, w, C) uint8, the same
+        pixels.
+        """
         size, kept = self.resized_size(*images.shape[1:3]), self.packed_size(*images.shape[1:3])
         if size == kept != images.shape[1:3]:
             return resample_alike(images, size, self.interpolation)
@@ -167,9 +169,9 @@ class Preprocessing:
         return scaled.unflatten(2, (width, self.channels)).permute(0, 3, 1, 2) if is_channels_last else scaled
 
     def normalize_one_by_one(self, images: "Iterable[Tensor]", batch: "Tensor") -> None:
-        """Fill `batch` (N, C, H, W) float32 with what `normalize` makes of N images (1, C, H, W), to rounding, each while it is in
-        the processor's cache: half the time for large ones. It calls PyTorch but once an image, since threads that read ahead
-        wait for one another at each call.
+        """Fill `batch` (N, C, H, W) float32 with what `normalize` makes of N images (1, C, H, W), to rounding, each
+        while it is in the processor's cache: half the time for large ones. It calls PyTorch but once an image, since
+        threads that read ahead wait for one another at each call.
         """
         import torch
 
@@ -223,8 +225,8 @@ class Preprocessing:
 
 @functools.lru_cache(maxsize=64)
 def _numbers_on(device: "torch.device", numbers: tuple[float, ...], width: int = 1) -> "Tensor":
-    """The gains and offsets as float32 on a device, (2, width * C), pixel for pixel. They are kept: making them takes longer than
-    normalising a small image, and a CUDA device, sent them anew, would be waited for.
+    """The gains and offsets as float32 on a device, (2, width * C), pixel for pixel. They are kept: making them takes
+    longer than normalising a small image, and a CUDA device, sent them anew, would be waited for.
     """
     import torch
 
@@ -265,7 +267,9 @@ def _as_pillow(image: np.ndarray | Image.Image) -> list[Image.Image]:
 
 
 def _cut(image: np.ndarray | Image.Image, rows: slice, columns: slice) -> np.ndarray | Image.Image:
-    """A part of an image. Pillow's is cut before it becomes an array, which it cannot with rows of 2 ** 31 bits or more."""
+    """A part of an image. Pillow's is cut before it becomes an array, which it cannot with rows of 2 ** 31 bits or
+    more.
+    """
     if isinstance(image, Image.Image):
         return image.crop((columns.start, rows.start, columns.stop, rows.stop))
     return image[rows, columns]
@@ -300,8 +304,8 @@ def resample_alike(images: np.ndarray, size: tuple[int, int], interpolation: Int
 
 @functools.cache
 def _passes_across_first(before: tuple[int, int], after: tuple[int, int], interpolation: Interpolation) -> bool | None:
-    """Whether Pillow resizes the rows of such an image before its columns, which decides what is rounded; found by trying
-    with noise, since it depends on the version. None where the tries do not tell.
+    """Whether Pillow resizes the rows of such an image before its columns, which decides what is rounded; found by
+    trying with noise, since it depends on the version. None where the tries do not tell.
     """
     if before[0] == after[0] or before[1] == after[1]:
         return True  # one pass does nothing

@@ -24,8 +24,8 @@ class ResidentImages:
     rows: np.ndarray
 
     def batch(self, indices: np.ndarray, size: tuple[int, int]) -> Tensor:
-        """The centre (height, width) = `size` of each image: uint8 (n, C, height, width) on the device, contiguous; what
-        `read_batch` gives.
+        """The centre (height, width) = `size` of each image: uint8 (n, C, height, width) on the device, contiguous;
+        what `read_batch` gives.
         """
         check_usable(self.packed, indices)
         rows = send(torch.from_numpy(self.rows[indices]), self.pixels.device)

@@ -19,7 +19,8 @@ from striate.errors import InputError
 CROP_ASPECT = (3 / 4, 4 / 3)
 """Smallest and largest width : height of a random crop."""
 ASPECT_CHANGE = 9 / 8
-"""By so much at most the aspect of a random crop differs from that of what it is resized to, where crops keep aspects."""
+"""By so much at most the aspect of a random crop differs from that of what it is resized to, where crops keep aspects.
+"""
 _CROP_TRIES = 10
 # what PyTorch's `interpolate` calls, which itself has no `out`
 _resize: Callable[..., Tensor] = torch._C._nn._upsample_bilinear2d_aa
@@ -48,8 +49,8 @@ def stream_order(
 ) -> np.ndarray:
     """As `epoch_order`, but few `regions` (N,) are open at a time: what lies in one is read within a short while.
 
-    Regions come in a new random order each epoch; as many as hold `num_together` training images make a group, and each group is
-    shuffled. Where one group holds all, the order is that of `epoch_order`.
+    Regions come in a new random order each epoch; as many as hold `num_together` training images make a group, and each
+    group is shuffled. Where one group holds all, the order is that of `epoch_order`.
     """
     train_indices = np.asarray(train_indices, np.int64)
     if len(train_indices) <= num_together:
@@ -127,8 +128,8 @@ def read_random_crops(
 ) -> Tensor:
     """A random part of each image, resized to (height, width) = `size`: uint8 (n, C, height, width).
 
-    The resizing is bilinear and antialiased, see `read_crops`. The part's area is a share in [low, high] = `scale` of the packed image's
-    area, as in `random_crop_boxes`.
+    The resizing is bilinear and antialiased, see `read_crops`. The part's area is a share in [low, high] = `scale` of
+    the packed image's area, as in `random_crop_boxes`.
     """
     return read_crops(packed, indices, size, random_crop_boxes(packed.shapes[indices], scale, generator), memory_format)
 
@@ -154,7 +155,9 @@ def read_crops(
 def each_crop(
     packed: PreparedImages, indices: np.ndarray, size: tuple[int, int], boxes: np.ndarray
 ) -> Iterator[Tensor]:
-    """Yield what `read_crops` gives, image by image, each (1, C, height, width) and channels last in memory; the next overwrites it."""
+    """Yield what `read_crops` gives, image by image, each (1, C, height, width) and channels last in memory; the next
+    overwrites it.
+    """
     check_usable(packed, indices)
     parts: Iterable[Tensor] = _parts(packed, indices, boxes)
     if isinstance(packed, PackedImages):
@@ -172,7 +175,9 @@ def _parts(packed: PreparedImages, indices: np.ndarray, boxes: np.ndarray) -> It
 
 
 def _packed_parts(packed: PackedImages, indices: np.ndarray, boxes: np.ndarray) -> list[Tensor]:
-    """The same by views of the pack, one short call an image: threads that read ahead wait for one another at every call."""
+    """The same by views of the pack, one short call an image: threads that read ahead wait for one another at every
+    call.
+    """
     parts = []
     pixels, channels = _as_tensor(packed.pixels), packed.channels
     starts, widths = packed.offsets[indices].tolist(), packed.shapes[indices, 1].tolist()
@@ -184,11 +189,11 @@ def _packed_parts(packed: PackedImages, indices: np.ndarray, boxes: np.ndarray) 
 
 
 def takes_turns(indices: np.ndarray, *, seed: int, epoch: int) -> np.ndarray:
-    """Choose the images mirrored in `epoch`, (n,) bool: each begins as seed and image decide, half of them one way, and then
-    takes turns, so that any two epochs show both (alternating flip; arXiv:2404.00498, section 3.6).
+    """Choose the images mirrored in `epoch`, (n,) bool: each begins as seed and image decide, half of them one way, and
+    then takes turns, so that any two epochs show both (alternating flip; arXiv:2404.00498, section 3.6).
 
-    The bit is that of SplitMix64 (Steele, Lea & Flood 2014), so that a billion images need no memory for it. The seed is mixed
-    before the images are counted from it: neighbouring seeds would give one pattern shifted by one image.
+    The bit is that of SplitMix64 (Steele, Lea & Flood 2014), so that a billion images need no memory for it. The seed
+    is mixed before the images are counted from it: neighbouring seeds would give one pattern shifted by one image.
     """
     start = _split_mix(np.array([seed], np.uint64))
     begins = (_split_mix(indices.astype(np.uint64) + start) >> np.uint64(33)) & np.uint64(1)
@@ -213,8 +218,8 @@ def random_crop_boxes(
     """(top, left, height, width), int64 (n, 4), of a random part of each image of `shapes` (n, 2) (height, width).
 
     As in Inception's training (arXiv:1409.4842, section 6) and torchvision's RandomResizedCrop: the area is uniform in
-    `scale`, the logarithm of the aspect, width : height, uniform in that of `aspect`; the first of ten tries that fits into the
-    image is placed uniformly. Where none fits, the whole image is taken, its overlong ends cut.
+    `scale`, the logarithm of the aspect, width : height, uniform in that of `aspect`; the first of ten tries that fits
+    into the image is placed uniformly. Where none fits, the whole image is taken, its overlong ends cut.
     """
     shapes = np.asarray(shapes, np.int64)
     num_draws = (4, len(shapes), _CROP_TRIES)

@@ -1,10 +1,10 @@
 """Collections in shards: plain tar files of a few hundred megabytes, which disks and networks read in one go.
 
-A folder of shards holds `shards.json`, which comes last and lists the classes and every shard with its size and SHA-256;
-`SPLIT-NNNNNN.tar` with three members an image, KEY.jpg (or .png, ...: the original bytes, unchanged), KEY.cls (the class
-number) and KEY.json (name, class, split), as WebDataset reads them; and beside each tar a `SPLIT-NNNNNN.json`, its table:
-what lies where. Images are dealt out in an order drawn by a fixed seed, so that every shard is a fair sample of its split.
-Only tables say where images lie: the names within tars are never used as paths.
+A folder of shards holds `shards.json`, which comes last and lists the classes and every shard with its size and
+SHA-256; `SPLIT-NNNNNN.tar` with three members an image, KEY.jpg (or .png, ...: the original bytes, unchanged), KEY.cls
+(the class number) and KEY.json (name, class, split), as WebDataset reads them; and beside each tar a
+`SPLIT-NNNNNN.json`, its table: what lies where. Images are dealt out in an order drawn by a fixed seed, so that every
+shard is a fair sample of its split. Only tables say where images lie: the names within tars are never used as paths.
 """
 
 import hashlib
@@ -49,7 +49,9 @@ class Shard:
 
 @dataclass(frozen=True)
 class Written:
-    """The result of `write_shards`: the shards, how many of them were there already, and the images that could not be read."""
+    """The result of `write_shards`: the shards, how many of them were there already, and the images that could not be
+    read.
+    """
 
     folder: Path
     shards: tuple[Shard, ...]
@@ -75,7 +77,8 @@ def write_shards(
     log: Log = log_nothing,
     track: Track = track_silently,
 ) -> Written:
-    """The dataset as shards of about `shard_mb` million bytes in `folder`; whole shards of a run that was killed are kept.
+    """The dataset as shards of about `shard_mb` million bytes in `folder`; whole shards of a run that was killed are
+    kept.
 
     Encoded images keep their bytes; pixels become PNG. Images that cannot be read are left out and named. Raises
     InputError where the folder holds something else, RunError where it cannot be written.
@@ -108,8 +111,8 @@ def write_shards(
         write_atomically(folder / INDEX_FILE, _to_json(index))
     except OSError as error:
         raise RunError(
-            f"shards cannot be written to {folder}: {error.strerror or error}; make room or name another folder, and run again: "
-            "whole shards are kept"
+            f"shards cannot be written to {folder}: {error.strerror or error}; make room or name another folder, and "
+            "run again: whole shards are kept"
         ) from error
     if num_kept:
         log(f"{num_kept} of {len(tables)} shards were whole already")

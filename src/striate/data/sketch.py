@@ -1,7 +1,8 @@
 """A few thousand bytes that tell, long after a training run, whether images are among those it was trained on.
 
-The k smallest of the images' hashes (a k-minimum-values sketch, Bar-Yossef et al. 2002): of images whose hash is at most
-the largest kept, the sketch knows for certain whether they were there; of a random set of images those are a fair sample.
+The k smallest of the images' hashes (a k-minimum-values sketch, Bar-Yossef et al. 2002): of images whose hash is at
+most the largest kept, the sketch knows for certain whether they were there; of a random set of images those are a fair
+sample.
 """
 
 import base64
@@ -35,7 +36,9 @@ def make_sketch(hashes: np.ndarray) -> dict[str, Any]:
 
 
 def overlap(sketch: Any, hashes: np.ndarray) -> Overlap:
-    """How many of the images with these hashes were training images, as far as the sketch tells; a damaged one tells nothing."""
+    """How many of the images with these hashes were training images, as far as the sketch tells; a damaged one tells
+    nothing.
+    """
     try:
         known = np.frombuffer(base64.b64decode(sketch["hashes"], validate=True), dtype=">u8").astype(np.uint64)
         is_complete = sketch["is_complete"] is True

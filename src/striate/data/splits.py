@@ -131,7 +131,9 @@ def _draw(
     fractions: Mapping[int, float],
     notices: list[str],
 ) -> None:
-    """Move training images, in `assigned`, to the splits with a fraction above 0, test first, and note what falls short."""
+    """Move training images, in `assigned`, to the splits with a fraction above 0, test first, and note what falls
+    short.
+    """
     if not any(fractions.values()):
         return
     pools = _pools(dataset, hashes, copies, assigned == _TRAIN, seed)
@@ -141,8 +143,8 @@ def _draw(
     kept_back = min(1, wanted[_VALIDATION])
     if capacity < kept_back:
         raise DataError(
-            f"{dataset.source} has too few images: no class has two different ones, so none can be set apart to validate; "
-            "add images, or give some in a folder val"
+            f"{dataset.source} has too few images: no class has two different ones, so none can be set apart to "
+            "validate; add images, or give some in a folder val"
         )
     num_test = min(wanted[_TEST], capacity - kept_back)
     num_validation = min(wanted[_VALIDATION], capacity - num_test)
@@ -160,7 +162,9 @@ def _draw(
 
 
 def _pools(dataset: Dataset, hashes: np.ndarray, copies: np.ndarray, among: np.ndarray, seed: int) -> list[_Pool]:
-    """Number of images that each class can give, in the order of class names; identical images with several labels belong to none."""
+    """Number of images that each class can give, in the order of class names; identical images with several labels
+    belong to none.
+    """
     labels_of: dict[int, set[int]] = {}
     key_of: dict[int, bytes] = {}
     for index in np.flatnonzero(among):
@@ -214,13 +218,15 @@ def _check_training(dataset: Dataset, assigned: np.ndarray) -> None:
         lacking = np.setdiff1d(dataset.labels[assigned == split], dataset.labels[assigned == _TRAIN])
         if len(lacking):
             raise DataError(
-                f"{dataset.source}: {SPLITS[split]} has images of {_named(dataset, lacking)} but train has none of its own; "
-                "move some to train or take them out"
+                f"{dataset.source}: {SPLITS[split]} has images of {_named(dataset, lacking)} but train has none of its "
+                "own; move some to train or take them out"
             )
 
 
 def _missing_class_notices(dataset: Dataset, assigned: np.ndarray) -> list[str]:
-    """A line for each split that lacks classes: training of all, the others of those trained on; none where pixels have them."""
+    """A line for each split that lacks classes: training of all, the others of those trained on; none where pixels have
+    them.
+    """
     if dataset.masks is not None:
         return []
     trained = np.unique(dataset.labels[assigned == _TRAIN])

@@ -1,4 +1,6 @@
-"""Values read back from a file in the cache: of the types that were written, or the file counts as damaged. Imports nothing heavy."""
+"""Values read back from a file in the cache: of the types that were written, or the file counts as damaged. Imports
+nothing heavy.
+"""
 
 import math
 from typing import Any

@@ -1,7 +1,7 @@
 """Images decoded whenever they are needed, for collections whose decoded form fits no disk.
 
-Every image is decoded once beforehand, like when it is packed, but only its size is kept: what cannot be read is then known before
-the first epoch, and a run sees the very images that a run on packed ones sees.
+Every image is decoded once beforehand, like when it is packed, but only its size is kept: what cannot be read is then
+known before the first epoch, and a run sees the very images that a run on packed ones sees.
 """
 
 import io
@@ -39,8 +39,9 @@ MAX_READERS = 16
 class StreamedImages:
     """N images of a dataset, each read, decoded and resized when it is asked for; what `PackedImages` would give.
 
-    `hashes` (N, 16) uint8 are those of the scan, `shapes` (N, 2) the (height, width) after resizing; `broken` names the images
-    that cannot be decoded, and why. `regions` (N,) says in which shard an image lies, None where there are no shards.
+    `hashes` (N, 16) uint8 are those of the scan, `shapes` (N, 2) the (height, width) after resizing; `broken` names the
+    images that cannot be decoded, and why. `regions` (N,) says in which shard an image lies, None where there are no
+    shards.
     """
 
     dataset: Dataset

@@ -1,4 +1,6 @@
-"""Summary of a source, found by decoding every image: counts, sizes, broken files, duplicates, leakage between splits."""
+"""Summary of a source, found by decoding every image: counts, sizes, broken files, duplicates, leakage between
+splits.
+"""
 
 import dataclasses
 from collections import Counter
@@ -50,11 +52,11 @@ class DataSummary:
     or not; only splits that occur, and every class. `modes` and `formats` count what Pillow calls them. `broken`
     holds (name, reason). `copies` are groups of byte-identical images; `leaks` are those that lie in more than one
     split, `conflicts` those with more than one class. `missing_classes`: split -> classes without an image in it.
-    `sizes` is None when no image can be read. `pixels_per_class`, where there are masks, is the fraction of all pixels that count; then
-    `images_per_class` counts images that have a pixel of the class, and `broken` names masks as well. Where the source has many objects an
-    image, an image counts for each class it has an object of, `objects_per_class` counts the objects themselves, `num_empty` is how many
-    images have none, `num_ignored` how many objects are crowds or marked difficult, and `flaws` has a line for each box that was put right
-    or left out.
+    `sizes` is None when no image can be read. `pixels_per_class`, where there are masks, is the fraction of all pixels
+    that count; then `images_per_class` counts images that have a pixel of the class, and `broken` names masks as well.
+    Where the source has many objects an image, an image counts for each class it has an object of, `objects_per_class`
+    counts the objects themselves, `num_empty` is how many images have none, `num_ignored` how many objects are crowds
+    or marked difficult, and `flaws` has a line for each box that was put right or left out.
     """
 
     source: str
@@ -85,7 +87,9 @@ class DataSummary:
 
 @dataclass(frozen=True)
 class _Look:
-    """The outcome of reading one image: facts, or the reason why it cannot be read, and its statistics where they are wanted."""
+    """The outcome of reading one image: facts, or the reason why it cannot be read, and its statistics where they are
+    wanted.
+    """
 
     hash: bytes
     facts: ImageFacts | None
@@ -162,7 +166,9 @@ def _settled(dataset: Dataset, seen: "list[_Look]") -> tuple[Objects, tuple[str,
 
 @dataclass(frozen=True, eq=False)
 class _MaskLook:
-    """What masks hold: pixels of each class in each image, (N, K); those that cannot be read; lines on undeclared values."""
+    """What masks hold: pixels of each class in each image, (N, K); those that cannot be read; lines on undeclared
+    values.
+    """
 
     counts: np.ndarray
     broken: tuple[tuple[str, str], ...]

@@ -1,4 +1,6 @@
-"""The model that engines compute for: loaded, with its place in the cache, and its exported copy made when first needed."""
+"""The model that engines compute for: loaded, with its place in the cache, and its exported copy made when first
+needed.
+"""
 
 import dataclasses
 from dataclasses import dataclass
@@ -42,12 +44,15 @@ class BenchTarget:
             write_onnx(self.model, self.engine_cache.onnx_path, resize=False)
         except OSError as error:
             raise InputError(
-                f"{self.engine_cache.folder} cannot be written ({error.strerror or error}); set STRIATE_CACHE to a folder that can"
+                f"{self.engine_cache.folder} cannot be written ({error.strerror or error}); set STRIATE_CACHE to a "
+                "folder that can"
             ) from None
         self.engine_cache.write_about(self.about)
 
     def open(self, kind: EngineKind, batch_size: int) -> Engine:
-        """The engine of this kind for this model, exported first where it must be. Not for low-margin predictions: see `open_row`."""
+        """The engine of this kind for this model, exported first where it must be. Not for low-margin predictions: see
+        `open_row`.
+        """
         if kind.needs_torch:
             return open_torch(self.model, kind, batch_size=batch_size)
         self.export()

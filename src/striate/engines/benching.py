@@ -30,8 +30,8 @@ MOST_IMAGES = 500
 
 @dataclass(frozen=True)
 class Bench:
-    """The measured engines of a model. `choices` has what "auto" takes at each measured batch size; `gpu` names what computed,
-    where that was no processor.
+    """The measured engines of a model. `choices` has what "auto" takes at each measured batch size; `gpu` names what
+    computed, where that was no processor.
     """
 
     network_name: str
@@ -71,9 +71,9 @@ def bench(
     """Measure the engines of a model on `device`, on images of a source or on built-in photos, and remember the result.
 
     With a SOURCE of your own, 16-bit engines can become eligible (engines.choosing), and the table has accuracies where
-    the labels are the model's. Without a `plan` nothing new is begun after 90 s, or up to 300 where a slow network needs them to judge
-    16 bits. `engines` names those to measure, all by default. Raises InputError for a name that is none, or for
-    a named engine that is not installed. A Model is measured where it is, whatever `device` says.
+    the labels are the model's. Without a `plan` nothing new is begun after 90 s, or up to 300 where a slow network
+    needs them to judge 16 bits. `engines` names those to measure, all by default. Raises InputError for a name that is
+    none, or for a named engine that is not installed. A Model is measured where it is, whatever `device` says.
     """
     for name in engines:
         check_engine_name(name)

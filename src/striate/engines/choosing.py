@@ -1,4 +1,6 @@
-"""Selects an engine: its predictions must match the float32 PyTorch reference; among those, the lowest expected time."""
+"""Selects an engine: its predictions must match the float32 PyTorch reference; among those, the lowest expected
+time.
+"""
 
 from collections.abc import Sequence
 
@@ -10,7 +12,9 @@ MOST_DIFFERENCE = 1e-4
 FEWEST_OWN_IMAGES = 200
 """Held-back images of the user's own on which a 16-bit engine must give the same best class, every one of them."""
 TORCH_START_S = 2.5
-"""About what importing torch and building a network takes, which an exported copy saves; it decides for few images only."""
+"""About what importing torch and building a network takes, which an exported copy saves; it decides for few images
+only.
+"""
 
 
 def why_not(row: Row) -> str | None:
@@ -52,7 +56,8 @@ def choose(
 ) -> Row | None:
     """The eligible engine that is soonest done with `num_images` in batches of `batch_size`; None where none was timed.
 
-    Getting ready counts for what it takes, and importing torch too unless it is there; without `num_images` neither does.
+    Getting ready counts for what it takes, and importing torch too unless it is there; without `num_images` neither
+    does.
     """
     timed = [row for row in eligible(rows) if row.timings]
     return min(timed, key=lambda row: _expected_s(row, batch_size, num_images, is_torch_there), default=None)

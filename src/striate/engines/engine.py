@@ -13,7 +13,9 @@ from striate.tasks.predictions import ForwardFn
 ENGINES = ("torch", "compile", "onnxruntime", "openvino")
 AUTO = "auto"
 PRECISIONS = ("float32", "bfloat16", "float16", "near-ties", "int8")
-"""near-ties: bfloat16 first, and again in float32 where the two best classes are close (engines.near_ties). float16 is for GPUs."""
+"""near-ties: bfloat16 first, and again in float32 where the two best classes are close (engines.near_ties). float16 is
+for GPUs.
+"""
 EXPORTED = ("onnxruntime", "openvino")
 """These run an exported copy of the model and need no torch."""
 _PACKAGES = {"onnxruntime": ("onnxruntime", "onnx"), "openvino": ("openvino", "openvino")}
@@ -21,8 +23,8 @@ _PACKAGES = {"onnxruntime": ("onnxruntime", "onnx"), "openvino": ("openvino", "o
 
 @dataclass(frozen=True, order=True)
 class EngineKind:
-    """One way of computing. `variant` is a layout (torch: "plain", "channels_first", "channels_last"; "graph" is the last, replayed
-    by a GPU as CUDA graphs) or OpenVINO's hint ("latency", "throughput"); empty where there is only one.
+    """One way of computing. `variant` is a layout (torch: "plain", "channels_first", "channels_last"; "graph" is the
+    last, replayed by a GPU as CUDA graphs) or OpenVINO's hint ("latency", "throughput"); empty where there is only one.
     """
 
     name: str

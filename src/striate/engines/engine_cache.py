@@ -1,8 +1,8 @@
 """The engine cache: measurements and exported copies, kept for the next time. Imports no torch.
 
-A folder for each model, `engines/KEY` in the cache, KEY standing for every byte of the model (engines.identity): the exported
-copy, `about.json` with what is needed to use it without the model, and a `measured-MACHINE.json` for each machine and set of
-versions. Whatever cannot be read, or is of another version, counts as not there.
+A folder for each model, `engines/KEY` in the cache, KEY standing for every byte of the model (engines.identity): the
+exported copy, `about.json` with what is needed to use it without the model, and a `measured-MACHINE.json` for each
+machine and set of versions. Whatever cannot be read, or is of another version, counts as not there.
 """
 
 import json
@@ -51,7 +51,9 @@ class Measured:
 
 @dataclass(frozen=True)
 class EngineCache:
-    """The folder that belongs to one model; it need not exist. `gpu` names what computes, where that is not the processor."""
+    """The folder that belongs to one model; it need not exist. `gpu` names what computes, where that is not the
+    processor.
+    """
 
     folder: Path
     gpu: str = ""
@@ -89,7 +91,9 @@ class EngineCache:
         _write(self.folder / _ABOUT_FILE, {**values, "copies": copies})
 
     def read_about(self, *, log: Log = log_nothing) -> About | None:
-        """Read what `write_about` stored; None where there is nothing, or where a copy is missing or has changed since."""
+        """Read what `write_about` stored; None where there is nothing, or where a copy is missing or has changed
+        since.
+        """
         path = self.folder / _ABOUT_FILE
         values = _read(path, log)
         if values is None:
@@ -165,6 +169,8 @@ def _ignored(path: Path, error: Exception) -> str:
 
 
 def _look(path: Path) -> list[int]:
-    """Size in bytes and time of the last change in ns: reading all of a large copy would take longer than running it."""
+    """Size in bytes and time of the last change in ns: reading all of a large copy would take longer than running
+    it.
+    """
     facts = path.stat()
     return [facts.st_size, facts.st_mtime_ns]

@@ -18,7 +18,9 @@ INPUT = "images"
 
 
 def open_exported_engine(path: Path, kind: EngineKind) -> Engine:
-    """ONNX Runtime or OpenVINO on the ONNX file at `path`, ready. InputError where it is missing or cannot run the file."""
+    """ONNX Runtime or OpenVINO on the ONNX file at `path`, ready. InputError where it is missing or cannot run the
+    file.
+    """
     check_installed(kind.name)
     opener = _open_onnxruntime if kind.name == "onnxruntime" else _open_openvino
     return Engine(kind, opener(path, kind))

@@ -16,8 +16,8 @@ PACKAGES = ("torch", "onnxruntime", "openvino", "numpy")
 
 
 def this_machine(gpu: str = "") -> dict[str, Any]:
-    """Facts that decide the speed of engines: processor, its abilities, processors, threads, and the versions installed; and
-    the `gpu`, by name, where that computes.
+    """Facts that decide the speed of engines: processor, its abilities, processors, threads, and the versions
+    installed; and the `gpu`, by name, where that computes.
     """
     model, flags = processor()
     return {
@@ -38,7 +38,9 @@ def machine_key(machine: dict[str, Any]) -> str:
 
 
 def may_have_gpu() -> bool:
-    """Whether `--device auto` could mean a GPU here; asking torch would take seconds, so this looks for its device files."""
+    """Whether `--device auto` could mean a GPU here; asking torch would take seconds, so this looks for its device
+    files.
+    """
     if platform.system() != "Linux":
         return True
     return any(os.path.exists(path) for path in ("/dev/nvidia0", "/dev/nvidiactl", "/dev/kfd", "/dev/dxg"))

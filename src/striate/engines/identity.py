@@ -42,7 +42,9 @@ def _with_version(kind: str, digest: str | None) -> str | None:
 
 
 def content_key(parts: dict[str, Any], state: list[tuple[str, bytes]]) -> str:
-    """The same for a model in memory: of what describes it, as plain values, and of the bytes of its weights by name."""
+    """The same for a model in memory: of what describes it, as plain values, and of the bytes of its weights by
+    name.
+    """
     digest = hashlib.sha256(f"{__version__}\n{parts!r}\n".encode())
     for name, data in state:
         digest.update(f"{name}\n{len(data)}\n".encode())

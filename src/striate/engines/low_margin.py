@@ -1,7 +1,7 @@
 """A quick engine first, and a slow one again where the quick one is not sure: how sure is found on real images.
 
-Two classes are a near tie where the gap of their logits is small. The gap is the logarithm of the ratio of the two largest
-probabilities, so that any engine's answer tells it. N images, K classes.
+Two classes are a near tie where the gap of their logits is small. The gap is the logarithm of the ratio of the two
+largest probabilities, so that any engine's answer tells it. N images, K classes.
 """
 
 import math
@@ -16,11 +16,14 @@ SAFETY = 2.0
 """The largest shift of logits against each other that was seen is multiplied by this."""
 _GREYS = 8
 SMALLEST_GAP = 0.05
-"""In nats. Where the quick engine was never wrong on the images tried, closer ties than this are computed again still."""
+"""In nats. Where the quick engine was never wrong on the images tried, closer ties than this are computed again still.
+"""
 
 
 def gaps(probabilities: np.ndarray) -> np.ndarray:
-    """The gap of the two largest logits of each image, (N,) float64 in nats: (N, K) -> infinity where one class has all."""
+    """The gap of the two largest logits of each image, (N,) float64 in nats: (N, K) -> infinity where one class has
+    all.
+    """
     largest = np.partition(probabilities.astype(np.float64), -2, axis=1)[:, -2:]  # (N, 2), ascending
     with np.errstate(divide="ignore"):
         return np.log(largest[:, 1]) - np.log(largest[:, 0])
@@ -29,10 +32,10 @@ def gaps(probabilities: np.ndarray) -> np.ndarray:
 def safe_gap(quick: np.ndarray, slow: np.ndarray) -> float:
     """The gap below which the quick engine's answer is not to be trusted, in nats: both (N, K), of the same images.
 
-    SAFETY times the largest shift between logits of leading classes, wherever the best class stayed the same too, at least
-    SMALLEST_GAP: an answer can only flip where the shift reaches the gap. Identical answers are so promised on the images tried, and
-    elsewhere as far as shifts stay within SAFETY times those seen. InputError without images, or where the quick engine was wrong
-    with certainty.
+    SAFETY times the largest shift between logits of leading classes, wherever the best class stayed the same too, at
+    least SMALLEST_GAP: an answer can only flip where the shift reaches the gap. Identical answers are so promised on
+    the images tried, and elsewhere as far as shifts stay within SAFETY times those seen. InputError without images, or
+    where the quick engine was wrong with certainty.
     """
     if quick.shape != slow.shape or not len(quick):
         raise InputError(f"expected answers of both engines to the same images but got {quick.shape} and {slow.shape}")
@@ -45,7 +48,9 @@ def safe_gap(quick: np.ndarray, slow: np.ndarray) -> float:
 
 
 def unlike_images(pixels: np.ndarray, most: int) -> np.ndarray:
-    """Up to `most` images unlike those given, (N, H, W, C) uint8 -> the same shape: inverted, mixed in pairs, noise and flat greys."""
+    """Up to `most` images unlike those given, (N, H, W, C) uint8 -> the same shape: inverted, mixed in pairs, noise and
+    flat greys.
+    """
     share = max(1, most // 4)
     greys = np.linspace(0, 255, min(_GREYS, share)).round().astype(np.uint8)
     noise = np.random.default_rng(0).integers(0, 256, (share, *pixels.shape[1:]), np.uint8)
@@ -55,7 +60,9 @@ def unlike_images(pixels: np.ndarray, most: int) -> np.ndarray:
 
 
 def _shifts(quick: np.ndarray, slow: np.ndarray) -> np.ndarray:
-    """How far the logits of the two leading classes of either engine moved against each other, (N,) in nats; 0 where one has all."""
+    """How far the logits of the two leading classes of either engine moved against each other, (N,) in nats; 0 where
+    one has all.
+    """
     with np.errstate(divide="ignore", invalid="ignore"):
         moved = np.log(quick.astype(np.float64)) - np.log(slow.astype(np.float64))
     leading = np.concatenate([np.argsort(-each, axis=1, kind="stable")[:, :2] for each in (quick, slow)], axis=1)
@@ -74,7 +81,9 @@ class LowMarginRecompute:
     gap: float
 
     def __call__(self, pixels: np.ndarray) -> np.ndarray:
-        """Pixels (N, H, W, C) -> probabilities (N, K): `slow`'s for low-margin predictions, `quick`'s for all others."""
+        """Pixels (N, H, W, C) -> probabilities (N, K): `slow`'s for low-margin predictions, `quick`'s for all
+        others.
+        """
         probabilities = self.quick(pixels)
         unsure = ~(gaps(probabilities) >= self.gap)  # not a number is unsure too
         if not unsure.any():

@@ -43,8 +43,8 @@ class Row:
     """One engine's line of the table.
 
     `open_s`: seconds until it was ready for its first batch (for compiled ones with compiling, for one batch size).
-    `memory_bytes`: by how much the process grew meanwhile. `gap`: of "near-ties", see engines.near_ties. `accuracy`: share
-    of rightly answered images, where labels are known. `problem`: why there is no figure.
+    `memory_bytes`: by how much the process grew meanwhile. `gap`: of "near-ties", see engines.near_ties. `accuracy`:
+    share of rightly answered images, where labels are known. `problem`: why there is no figure.
     """
 
     kind: EngineKind

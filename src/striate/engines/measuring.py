@@ -1,4 +1,6 @@
-"""Measurement of engines: speed, memory and agreement with the float32 PyTorch reference, on real images in bounded time."""
+"""Measurement of engines: speed, memory and agreement with the float32 PyTorch reference, on real images in bounded
+time.
+"""
 
 import gc
 import math
@@ -29,8 +31,10 @@ WARM_UP_S = 0.3
 CALIBRATING, HELD_OUT = slice(0, None, 2), slice(1, None, 2)
 """Which images settle what an engine needs to know beforehand (a gap, ranges of int8), and which it is tested on."""
 REFERENCE_SHARE, COMPARING_SHARE = 0.4, 0.05
-"""Fractions of the budget for the reference's predictions and for each float32 engine's, beyond FEWEST_IMAGES: a large network needs
-seconds for ten images, and probabilities within 0.0001 of the reference's show on few whether the arithmetic is the same."""
+"""Fractions of the budget for the reference's predictions and for each float32 engine's, beyond FEWEST_IMAGES: a large
+network needs seconds for ten images, and probabilities within 0.0001 of the reference's show on few whether the
+arithmetic is the same.
+"""
 FEWEST_IMAGES = 64
 SLOW_NETWORK_S = 300.0
 """Time limit of `striate bench` on a slow network, enough to evaluate 16-bit engines, unless --budget is given."""
@@ -41,10 +45,11 @@ _COMPILING_S = 25.0
 
 @dataclass(frozen=True)
 class Plan:
-    """Thoroughness of the measurement: at each size one batch, and more up to `repeats` until they have taken `batch_s` seconds.
+    """Thoroughness of the measurement: at each size one batch, and more up to `repeats` until they have taken `batch_s`
+    seconds.
 
-    After `budget_s` seconds nothing new is begun. With a `longest_s` above it, a network so slow that this is too short to judge
-    engines in 16 bits gets as much as that takes, if it is no more than `longest_s`.
+    After `budget_s` seconds nothing new is begun. With a `longest_s` above it, a network so slow that this is too short
+    to judge engines in 16 bits gets as much as that takes, if it is no more than `longest_s`.
     """
 
     batch_sizes: tuple[int, ...] = (1, 8, 32)
@@ -73,9 +78,9 @@ def measure(
 ) -> list[Row]:
     """A row for each kind, in their order, the reference's first. Whatever fails becomes a row with its reason.
 
-    `why_not` says of a kind why it is not to be tried; `memory` how many bytes are held, this process's on the CPU without it. The slow
-    way must be among the kinds. Where it is slow, all are compared on fewer of the samples, evenly spread: the agreement of its row says
-    on how many.
+    `why_not` says of a kind why it is not to be tried; `memory` how many bytes are held, this process's on the CPU
+    without it. The reference must be among the kinds. Where it is slow, all are compared on fewer of the samples,
+    evenly spread: the agreement of its row says on how many.
     """
     memory = memory or resident_bytes
     started = time.perf_counter()
@@ -85,8 +90,8 @@ def measure(
     is_cut = len(places) < len(samples.pixels)
     if is_cut:
         log(
-            f"comparing on {len(places)} of {len(samples.pixels)} images, as many as the reference answered in its part of "
-            f"{plan.budget_s:.0f} s; --budget gives more"
+            f"comparing on {len(places)} of {len(samples.pixels)} images, as many as the reference answered in its "
+            f"part of {plan.budget_s:.0f} s; --budget gives more"
         )
     samples = samples.at(places) if is_cut else samples
     rows: list[Row] = []
@@ -116,8 +121,8 @@ def _stretched(plan: Plan, kinds: Sequence[EngineKind], run: ForwardFn, samples:
             return plan
         if budget_s <= plan.longest_s:
             log(
-                f"the reference takes {image_s:.2f} s an image here: the limit is {budget_s:.0f} s instead of {plan.budget_s:.0f}, "
-                "so that 16 bits can be tested; --budget sets another"
+                f"the reference takes {image_s:.2f} s an image here: the limit is {budget_s:.0f} s instead of "
+                f"{plan.budget_s:.0f}, so that 16 bits can be tested; --budget sets another"
             )
             return replace(plan, budget_s=budget_s)
     return plan
@@ -276,9 +281,9 @@ def _accuracy(answers: np.ndarray, compared: np.ndarray, samples: Samples) -> fl
 
 
 def _answers(run: ForwardFn, pixels: np.ndarray, limit_s: float) -> tuple[np.ndarray, np.ndarray]:
-    """Probabilities (n, K) of all images, some at a time, or of those, evenly spread, to which the time suffices; and before
-    them their places, in order. FEWEST_IMAGES are always answered. Images go by pairs, so that whoever is CALIBRATING or HELD_OUT among
-    all is so among these.
+    """Probabilities (n, K) of all images, some at a time, or of those, evenly spread, to which the time suffices; and
+    before them their places, in order. FEWEST_IMAGES are always answered. Images go by pairs, so that whoever is
+    CALIBRATING or HELD_OUT among all is so among these.
     """
     pairs = 2 * np.random.default_rng(0).permutation(len(pixels) // 2)
     order = np.concatenate([np.stack([pairs, pairs + 1], axis=1).ravel(), np.arange(len(pixels) // 2 * 2, len(pixels))])

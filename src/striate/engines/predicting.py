@@ -1,4 +1,5 @@
-"""Answer with the fastest engine that gives the reference's answers: remembered, measured where that pays, or asked for.
+"""Answer with the fastest engine that gives the reference's answers: remembered, measured where that pays, or asked
+for.
 
 Nothing here imports torch until an engine needs it: an exported copy that was measured before answers without it.
 """
@@ -116,7 +117,8 @@ class Predictor:
     def answer_each(
         self, images: ImageLike | Iterable[ImageLike], *, top: int = 5, batch_size: int = 32, log: Log = log_nothing
     ) -> Iterator[Any]:
-        """What the model's task says of each image, or a PredictionError, in order, in memory that does not grow with their number.
+        """What the model's task says of each image, or a PredictionError, in order, in memory that does not grow with
+        their number.
 
         What is passed over in folders goes to `log`.
         """
@@ -144,9 +146,9 @@ def predict(
     """Predict images with a model, or what `load_model` takes for one, by the fastest engine known for it here.
 
     `engine` is "auto", "torch", "compile", "onnxruntime" or "openvino". "auto" takes what
-    `striate.bench` (or a long prediction) found to name the same best class on every image tried; elsewhere two classes within
-    rounding of each other (3e-7 in float32, more in 16 bits) may change places. Raises InputError for an engine that is not
-    installed or cannot run the network.
+    `striate.bench` (or a long prediction) found to name the same best class on every image tried; elsewhere two classes
+    within rounding of each other (3e-7 in float32, more in 16 bits) may change places. Raises InputError for an engine
+    that is not installed or cannot run the network.
     """
     request = EngineRequest(engine, precision, batch_size, count_images(images), device)
     predictor = make_ready(model, request, log=log)
@@ -167,7 +169,8 @@ def open_engine(
 
 
 def make_ready(model: "Model | str | Path", request: EngineRequest, *, log: Log = log_nothing) -> Predictor:
-    """The engine that is asked for, or the fastest eligible one that is remembered for this model here, ready to answer.
+    """The engine that is asked for, or the fastest eligible one that is remembered for this model here, ready to
+    answer.
 
     An exported copy that was measured before is used without loading the model or importing torch, unless an engine
     that needs torch is sooner done. Raises like `load_model`, and InputError where the engine cannot be had.
@@ -253,7 +256,8 @@ def _with_model(model: "Model | str | Path", request: EngineRequest, log: Log) -
 def _on_device(target: "BenchTarget", request: EngineRequest) -> Predictor:
     if request.engine not in (AUTO, "torch") or request.precision not in (None, "float32"):
         raise InputError(
-            f"the engine {request.engine} does not compute on {target.model.device}, where the model is; add --device cpu"
+            f"the engine {request.engine} does not compute on {target.model.device}, where the model is; add --device "
+            "cpu"
         )
     return Predictor(target.about, Engine(REFERENCE, target.model.run), f"computed by torch on {target.model.device}")
 
@@ -328,7 +332,8 @@ def _named_kind(request: EngineRequest) -> EngineKind:
     """The kind that an engine's name and precision stand for where nothing was measured."""
     if request.engine == AUTO:
         raise InputError(
-            f"nothing is remembered of {request.precision} for this model here; run striate bench MODEL SOURCE, or name an engine"
+            f"nothing is remembered of {request.precision} for this model here; run striate bench MODEL SOURCE, or "
+            "name an engine"
         )
     if request.precision in (None, "float32"):
         return _USUAL[request.engine]
@@ -351,7 +356,9 @@ def _is_still_right(predictor: Predictor, target: "BenchTarget") -> bool:
 
 
 def _remember_unless_measured(target: "BenchTarget", row: Row) -> None:
-    """Keep that an engine named outright was compared, so that it need not be again; "auto" passes untimed ones over."""
+    """Keep that an engine named outright was compared, so that it need not be again; "auto" passes untimed ones
+    over.
+    """
     measured = target.engine_cache.read_measured()
     rows = () if measured is None else measured.rows
     if all(row.kind != each.kind for each in rows):

@@ -23,9 +23,10 @@ _CHUNK = 4
 def write_int8(onnx_path: Path, int8_path: Path, pixels: np.ndarray) -> None:
     """Write the model at `onnx_path` with weights and activations of 8 bits, their ranges those met on `pixels`.
 
-    Weights are quantised channel by channel, symmetrically; activations layer by layer, minimum to maximum over the images
-    (N, H, W, C), of which up to MOST_IMAGES are used, evenly spread. The format is ONNX's QuantizeLinear and DequantizeLinear, which
-    ONNX Runtime and OpenVINO both run in integers. InputError where onnxruntime or onnx is missing, or the model has no such form.
+    Weights are quantised channel by channel, symmetrically; activations layer by layer, minimum to maximum over the
+    images (N, H, W, C), of which up to MOST_IMAGES are used, evenly spread. The format is ONNX's QuantizeLinear and
+    DequantizeLinear, which ONNX Runtime and OpenVINO both run in integers. InputError where onnxruntime or onnx is
+    missing, or the model has no such form.
     """
     check_installed("onnxruntime")
     if len(pixels) < FEWEST_IMAGES:
@@ -55,7 +56,9 @@ def write_int8(onnx_path: Path, int8_path: Path, pixels: np.ndarray) -> None:
 
 
 def _reader(pixels: np.ndarray) -> Any:
-    """The reader onnxruntime draws calibration batches from; a class of its own kind, which exists only once that is imported."""
+    """The reader onnxruntime draws calibration batches from; a class of its own kind, which exists only once that is
+    imported.
+    """
     from onnxruntime.quantization import CalibrationDataReader
 
     chosen = np.linspace(0, len(pixels) - 1, min(len(pixels), MOST_IMAGES)).round().astype(np.int64)

@@ -21,8 +21,8 @@ OpenRow = Callable[[Row, int], Engine]
 def run_off(rows: Sequence[Row], open_row: OpenRow, samples: Samples, plan: Plan) -> list[Row]:
     """The rows with new timings for those that are close to the fastest of the eligible ones, at each batch size.
 
-    Compiled engines keep the timings they have, as compiling them again takes too long; so does everyone where only one is
-    close. `open_row` makes the engine of a row ready for a batch size.
+    Compiled engines keep the timings they have, as compiling them again takes too long; so does everyone where only one
+    is close. `open_row` makes the engine of a row ready for a batch size.
     """
     found = list(rows)
     for batch_size in plan.batch_sizes:
@@ -42,7 +42,9 @@ def run_off(rows: Sequence[Row], open_row: OpenRow, samples: Samples, plan: Plan
 
 
 def contenders(rows: Sequence[Row], batch_size: int) -> list[int]:
-    """The places of up to MOST_CONTENDERS eligible rows that are close to the fastest at this very batch size, that one first."""
+    """The places of up to MOST_CONTENDERS eligible rows that are close to the fastest at this very batch size, that one
+    first.
+    """
     allowed = {id(row) for row in eligible(rows)}
     timed = []
     for place, row in enumerate(rows):
@@ -70,7 +72,9 @@ def _take_turns(runs: dict[int, ForwardFn], samples: Samples, batch_size: int, p
 
 
 def _with_timing(row: Row, batch_size: int, seconds: list[float]) -> Row:
-    """The row with this timing in place of the one it has; the mean for low-margin predictions, whose cost depends on the image."""
+    """The row with this timing in place of the one it has; the mean for low-margin predictions, whose cost depends on
+    the image.
+    """
     middle = statistics.fmean(seconds) if row.kind.precision == "near-ties" else statistics.median(seconds)
     new = Timing(batch_size, 1000 * middle, len(seconds))
     return replace(row, timings=tuple(new if each.batch_size == batch_size else each for each in row.timings))

@@ -72,7 +72,9 @@ def _eager(module: nn.Module, device: torch.device) -> ForwardFn:
 
 
 class Graphs:
-    """A module whose kernels a CUDA device replays at once, a CUDA graph for each size of batch that it has seen of late."""
+    """A module whose kernels a CUDA device replays at once, a CUDA graph for each size of batch that it has seen of
+    late.
+    """
 
     def __init__(self, module: nn.Module, device: torch.device) -> None:
         if device.type != "cuda":

@@ -1,4 +1,6 @@
-"""The probabilities that a classifier gives for images of a pack: what comparing, rejecting and sets of classes start from."""
+"""The probabilities that a classifier gives for images of a pack: what comparing, rejecting and sets of classes start
+from.
+"""
 
 import numpy as np
 import torch
@@ -22,10 +24,11 @@ def class_probabilities_of(
     batch_size: int = 256,
     track: Track = track_silently,
 ) -> np.ndarray:
-    """Probabilities (n, K) float32 of a classifier for the images `indices` (n,) of `packed`, all readable, at its temperature.
+    """Probabilities (n, K) float32 of a classifier for the images `indices` (n,) of `packed`, all readable, at its
+    temperature.
 
-    `average` ("mirror" or "six") averages over views of each image. InputError for a model of another task, NonFiniteLoss where an
-    answer is not finite. Memory is the probabilities and a batch.
+    `average` ("mirror" or "six") averages over views of each image. InputError for a model of another task,
+    NonFiniteLoss where an answer is not finite. Memory is the probabilities and a batch.
     """
     logits = class_logits_of(model, packed, indices, average=average, batch_size=batch_size, track=track)
     return (logits / model.temperature).softmax(dim=1).numpy()

@@ -1,4 +1,6 @@
-"""Compare classifiers on the same images: who is better, by how much, where they disagree, and on which group each is worst."""
+"""Compare classifiers on the same images: who is better, by how much, where they disagree, and on which group each is
+worst.
+"""
 
 import itertools
 from collections.abc import Sequence
@@ -29,7 +31,9 @@ _LEVEL = 0.05
 
 @dataclass(frozen=True)
 class ComparedModel:
-    """One of the models: accuracy with its 95 % Wilson interval, mean negative log-likelihood in nats, figures by group, worst first."""
+    """One of the models: accuracy with its 95 % Wilson interval, mean negative log-likelihood in nats, figures by
+    group, worst first.
+    """
 
     name: str
     network: str
@@ -43,9 +47,9 @@ class ComparedModel:
 class Pair:
     """Two models on the same images: `first` and `second` are their places in the list.
 
-    `difference` is the second's accuracy minus the first's, with a 95 % interval by the paired bootstrap; `p_value` is McNemar's exact
-    one, `adjusted_p_value` that for all pairs together. `loss_difference` is of mean negative log-likelihoods in nats. So many
-    `images_needed` would show such a difference with a chance of 80 %.
+    `difference` is the second's accuracy minus the first's, with a 95 % interval by the paired bootstrap; `p_value` is
+    McNemar's exact one, `adjusted_p_value` that for all pairs together. `loss_difference` is of mean negative
+    log-likelihoods in nats. So many `images_needed` would show such a difference with a chance of 80 %.
     """
 
     first: int
@@ -70,7 +74,9 @@ class Pair:
 
 @dataclass(frozen=True)
 class Disagreement:
-    """An image whose predictions differ in being right: `predictions` and `probabilities` are those of each model, by class name."""
+    """An image whose predictions differ in being right: `predictions` and `probabilities` are those of each model, by
+    class name.
+    """
 
     path: str
     index: int
@@ -81,10 +87,11 @@ class Disagreement:
 
 @dataclass(frozen=True, repr=False)
 class Comparison(Shown):
-    """Models on the same images of a source. `pairs` are all of them for up to four models, else each with the most accurate one.
+    """Models on the same images of a source. `pairs` are all of them for up to four models, else each with the most
+    accurate one.
 
-    `disagreements` come with the most certain contradiction first; `thumbnails` (h, w, 3) uint8 go with the first of them. `notices` say
-    what makes the comparison unfair.
+    `disagreements` come with the most certain contradiction first; `thumbnails` (h, w, 3) uint8 go with the first of
+    them. `notices` say what makes the comparison unfair.
     """
 
     source: str
@@ -126,10 +133,11 @@ def compare(
 ) -> Comparison:
     """Compare classifiers on the images of a source that belong to `split` for every one of them.
 
-    Without a source it is the data of the first one's training. On data that a model was trained on, its own splits are made again, so
-    that no image of its training is among those compared. `group_by` gives figures by group too (see data.image_groups); with
-    it a single model will do. `names` are what the models are called, by default their paths. Raises as `evaluate` does,
-    InputError for models of another task, and DataError where no image is left for all of them.
+    Without a source it is the data of the first one's training. On data that a model was trained on, its own splits are
+    made again, so that no image of its training is among those compared. `group_by` gives figures by group too (see
+    data.image_groups); with it a single model will do. `names` are what the models are called, by default their paths.
+    Raises as `evaluate` does, InputError for models of another task, and DataError where no image is left for all of
+    them.
     """
     access = access or Access()
     if not models or (len(models) < 2 and group_by is None):
@@ -231,7 +239,8 @@ def _common(opened: list[Parts], split: str | None) -> tuple[str, np.ndarray]:
         if len(indices):
             return name, indices
     raise DataError(
-        f"{opened[0].dataset.source} has no images in its {split or 'test'} part that every model can be held to; name another --split"
+        f"{opened[0].dataset.source} has no images in its {split or 'test'} part that every model can be held to; "
+        "name another --split"
     )
 
 
@@ -246,8 +255,8 @@ def _notices(opened: list[Parts], loaded: list[Model], called: list[str], indice
             known = overlap(own.get("train_sketch"), each.hashes[indices])
             if known.num_found:
                 lines.append(
-                    f"{known.num_found:,} of {known.num_told:,} of these images are among those that {name} was trained on: "
-                    "its figures flatter"
+                    f"{known.num_found:,} of {known.num_told:,} of these images are among those that {name} was "
+                    "trained on: its figures flatter"
                 )
     return lines
 

@@ -1,7 +1,7 @@
 """Confident learning: which labels are probably wrong, from probabilities of classifiers that did not see them.
 
-Northcutt, Jiang & Chuang 2021, arXiv:1911.00068. N images, K classes; rows of the joint are given labels, columns the labels that the
-probabilities speak for.
+Northcutt, Jiang & Chuang 2021, arXiv:1911.00068. N images, K classes; rows of the joint are given labels, columns the
+labels that the probabilities speak for.
 """
 
 from dataclasses import dataclass
@@ -15,9 +15,10 @@ from striate.errors import InputError
 class RankedLabels:
     """Images whose most probable class is not the given one, the least believable label first.
 
-    `order` (n,) are their places; `suggested` (N,) is the most probable class of every image and `self_confidence` (N,) the
-    probability of its given label. `is_confident` (N,): off the diagonal of the confident joint (K, K), in which `joint` counts images.
-    `num_estimated` is how many labels are wrong by that joint, calibrated to the number of images of each class.
+    `order` (n,) are their places; `suggested` (N,) is the most probable class of every image and `self_confidence` (N,)
+    the probability of its given label. `is_confident` (N,): off the diagonal of the confident joint (K, K), in which
+    `joint` counts images. `num_estimated` is how many labels are wrong by that joint, calibrated to the number of
+    images of each class.
     """
 
     order: np.ndarray
@@ -31,8 +32,9 @@ class RankedLabels:
 def rank_labels(probabilities: np.ndarray, labels: np.ndarray) -> RankedLabels:
     """Rank labels (N,) by self-confidence, given out-of-fold probabilities (N, K); see `RankedLabels`.
 
-    The order is that of self-confidence alone, and the joint only says how many to believe: filtering by the joint dropped wrong labels
-    that the plain order had. Raises InputError for shapes that do not fit and for values that are no probabilities.
+    The order is that of self-confidence alone, and the joint only says how many to believe: filtering by the joint
+    dropped wrong labels that the plain order had. Raises InputError for shapes that do not fit and for values that are
+    no probabilities.
     """
     check_probabilities(probabilities, labels)
     rows = np.arange(len(labels))
@@ -47,10 +49,11 @@ def rank_labels(probabilities: np.ndarray, labels: np.ndarray) -> RankedLabels:
 
 
 def confident_joint(probabilities: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Counts (K, K) of images by given label and by the class they confidently are, and that class of each, (N,), -1 for none.
+    """Counts (K, K) of images by given label and by the class they confidently are, and that class of each, (N,), -1
+    for none.
 
-    An image confidently is of the most probable of those classes whose probability reaches the mean that images labelled so give it
-    (equation 1 and the definition of C).
+    An image confidently is of the most probable of those classes whose probability reaches the mean that images
+    labelled so give it (equation 1 and the definition of C).
     """
     num_classes = probabilities.shape[1]
     thresholds = np.array(
@@ -65,7 +68,9 @@ def confident_joint(probabilities: np.ndarray, labels: np.ndarray) -> tuple[np.n
 
 
 def estimate_errors(joint: np.ndarray, labels: np.ndarray) -> int:
-    """How many labels are wrong: the joint's rows scaled to the images of each class (equation 2), off the diagonal, rounded."""
+    """How many labels are wrong: the joint's rows scaled to the images of each class (equation 2), off the diagonal,
+    rounded.
+    """
     totals = joint.sum(axis=1)
     counts = np.bincount(labels, minlength=len(joint))
     wrong = np.where(totals > 0, (totals - np.diag(joint)) / np.maximum(totals, 1) * counts, 0)
@@ -76,7 +81,8 @@ def check_probabilities(probabilities: np.ndarray, labels: np.ndarray) -> None:
     """Raise InputError unless there is a row of probabilities for each label, and each label has a column."""
     if probabilities.ndim != 2 or labels.shape != probabilities.shape[:1] or not len(labels):
         raise InputError(
-            f"expected probabilities (N, K) and labels (N,) of one image or more but got {probabilities.shape} and {labels.shape}"
+            f"expected probabilities (N, K) and labels (N,) of one image or more but got {probabilities.shape} and "
+            f"{labels.shape}"
         )
     if labels.min() < 0 or labels.max() >= probabilities.shape[1]:
         raise InputError(

@@ -1,9 +1,10 @@
 """Sets of classes that hold the right one as often as is asked for: split conformal prediction. N images, K classes.
 
-Whatever the model, sets made with the threshold below hold the right class of a new image with at least the probability `coverage`, as
-long as it comes from where the images came from that the threshold was found on (Vovk et al. 2005; arXiv:2107.07511, section 1).
-"lac" holds every class whose probability is high enough, which makes the smallest sets (Sadinle et al. 2019, arXiv:1609.00451); "aps" adds
-classes from the most probable one on until enough probability is together (arXiv:2006.02544), which adapts to how hard an image is.
+Whatever the model, sets made with the threshold below hold the right class of a new image with at least the probability
+`coverage`, as long as it comes from where the images came from that the threshold was found on (Vovk et al. 2005;
+arXiv:2107.07511, section 1). "lac" holds every class whose probability is high enough, which makes the smallest sets
+(Sadinle et al. 2019, arXiv:1609.00451); "aps" adds classes from the most probable one on until enough probability is
+together (arXiv:2006.02544), which adapts to how hard an image is.
 """
 
 import math
@@ -26,7 +27,9 @@ FEWEST_IMAGES = 20
 
 @dataclass(frozen=True)
 class ConformalFit:
-    """The threshold on scores for sets of this `coverage`, found on `num_images` images of a part of a source at a temperature."""
+    """The threshold on scores for sets of this `coverage`, found on `num_images` images of a part of a source at a
+    temperature.
+    """
 
     coverage: float
     method: str
@@ -42,7 +45,9 @@ class ConformalFit:
 
     @classmethod
     def from_json(cls, values: Any) -> "ConformalFit | None":
-        """What `to_json` gave, or None where it is anything else: whoever wrote a provenance may have meant something of their own."""
+        """What `to_json` gave, or None where it is anything else: whoever wrote a provenance may have meant something
+        of their own.
+        """
         try:
             threshold = values["threshold"]
             fit = cls(
@@ -61,7 +66,9 @@ class ConformalFit:
 
 @dataclass(frozen=True)
 class SetFigures:
-    """How sets fare on images with labels: `covered` with its 95 % Wilson interval, mean size, and the fraction with a single class."""
+    """How sets fare on images with labels: `covered` with its 95 % Wilson interval, mean size, and the fraction with a
+    single class.
+    """
 
     fit: ConformalFit
     source: str
@@ -78,9 +85,11 @@ class SetFigures:
 
 
 def conformal_scores(probabilities: np.ndarray, method: str = "lac") -> np.ndarray:
-    """Scores (N, K) of probabilities (N, K): the higher, the less a class belongs to the image's set. InputError for another method.
+    """Scores (N, K) of probabilities (N, K): the higher, the less a class belongs to the image's set. InputError for
+    another method.
 
-    "lac": 1 - p. "aps": the probability of all classes more probable than this one, and its own; of equal ones the first comes first.
+    "lac": 1 - p. "aps": the probability of all classes more probable than this one, and its own; of equal ones the
+    first comes first.
     """
     if method not in METHODS:
         raise InputError(f"the method must be {' or '.join(METHODS)} but is {method!r}")
@@ -95,7 +104,8 @@ def conformal_scores(probabilities: np.ndarray, method: str = "lac") -> np.ndarr
 
 
 def conformal_threshold(scores: np.ndarray, coverage: float) -> float:
-    """The ceil((n + 1) coverage)-th smallest of the right classes' scores (n,); infinite where n is too small to promise anything.
+    """The ceil((n + 1) coverage)-th smallest of the right classes' scores (n,); infinite where n is too small to
+    promise anything.
 
     InputError unless 0 < coverage < 1.
     """
@@ -110,7 +120,8 @@ def conformal_sets(
 ) -> np.ndarray:
     """Which classes belong to each image's set, (N, K) bool. The most probable class always does, unless `allow_empty`.
 
-    With it coverage can only rise above what was asked for; without, it is met exactly, by sets of none where the model is certain.
+    With it coverage can only rise above what was asked for; without, it is met exactly, by sets of none where the model
+    is certain.
     """
     sets = conformal_scores(probabilities, method) <= threshold
     if not allow_empty:
@@ -130,8 +141,9 @@ def fit_conformal(
 ) -> ConformalFit:
     """The threshold for sets of a coverage, found on images that the model was not trained on.
 
-    Without a source these are the validation part of its own training, which also chose its epoch: a slight flattery that `evaluate_sets`
-    on a test part would show. InputError for fewer than twenty images, or for the images that it was trained on.
+    Without a source these are the validation part of its own training, which also chose its epoch: a slight flattery
+    that `evaluate_sets` on a test part would show. InputError for fewer than twenty images, or for the images that it
+    was trained on.
     """
     access = access or Access()
     if not 0 < coverage < 1:
@@ -155,7 +167,9 @@ def fit_conformal(
 
 
 def stored_conformal(model: Model, coverage: float, method: str = "lac") -> ConformalFit | None:
-    """What `striate calibrate --coverage` stored in the model for this coverage, if anything, at the temperature that it has now."""
+    """What `striate calibrate --coverage` stored in the model for this coverage, if anything, at the temperature that
+    it has now.
+    """
     for values in model.provenance.get("conformal", ()) or ():
         fit = ConformalFit.from_json(values)
         if fit and (fit.coverage, fit.method, fit.temperature) == (coverage, method, model.temperature):
@@ -172,7 +186,8 @@ def evaluate_sets(
     batch_size: int = 256,
     access: Access | None = None,
 ) -> SetFigures:
-    """How sets with the threshold of `fit` fare on a part of a source, by default the test part of the model's own training.
+    """How sets with the threshold of `fit` fare on a part of a source, by default the test part of the model's own
+    training.
 
     InputError for the very part that the threshold was found on.
     """
@@ -180,7 +195,8 @@ def evaluate_sets(
     part = choose_part(model, source, split, access, prefer=("test", "validation"))
     if (part.dataset.source, part.split) == (fit.source, fit.split):
         raise InputError(
-            f"the sets were calibrated on the {fit.split} part of {fit.source}, where they hold by construction; name other images"
+            f"the sets were calibrated on the {fit.split} part of {fit.source}, where they hold by construction; name "
+            "other images"
         )
     indices = part.indices[part.packed.usable[part.indices]]
     probabilities = class_probabilities_of(model, part.packed, indices, batch_size=batch_size, track=access.track)

@@ -33,8 +33,8 @@ class CorruptedAccuracy:
 class CorruptedEvaluation(Shown):
     """Accuracy on `num_images` images of a part of a source, as they are (`clean`) and corrupted.
 
-    `mean_error` is the mean error over all corruptions and severities, 1 minus accuracy. `examples` (h, w, 3) uint8 are one image at
-    severity 3, a corruption each.
+    `mean_error` is the mean error over all corruptions and severities, 1 minus accuracy. `examples` (h, w, 3) uint8 are
+    one image at severity 3, a corruption each.
     """
 
     source: str
@@ -97,10 +97,12 @@ def evaluate_corrupted(
     batch_size: int = 64,
     access: Access | None = None,
 ) -> CorruptedEvaluation:
-    """Measure a classifier on up to `limit` images, drawn by the seed, of a part of a source: as they are and corrupted.
+    """Measure a classifier on up to `limit` images, drawn by the seed, of a part of a source: as they are and
+    corrupted.
 
-    What is corrupted is the crop that the network sees, as for ImageNet-C. Without a source it is the test part of the model's own
-    training. InputError for a model of another task, images that are neither grey nor colour, or a corruption that is not there.
+    What is corrupted is the crop that the network sees, as for ImageNet-C. Without a source it is the test part of the
+    model's own training. InputError for a model of another task, images that are neither grey nor colour, or a
+    corruption that is not there.
     """
     access = access or Access()
     if not model.task.has_probabilities:

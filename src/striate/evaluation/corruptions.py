@@ -1,8 +1,9 @@
-"""Images made worse in ways that happen: noise, blur, weather, digital damage, and small movements. H x W pixels, C channels.
+"""Images made worse in ways that happen: noise, blur, weather, digital damage, and small movements. H x W pixels, C
+channels.
 
-The fifteen corruptions in five severities of Hendrycks & Dietterich 2019 (arXiv:1903.12261) come from the package imagecorruptions-imaug
-(extra `corruptions`), which holds their authors' code; here every draw is made by a seed. Shifts, rotations and scales are ours: bilinear,
-what comes in from outside being the reflected image.
+The fifteen corruptions in five severities of Hendrycks & Dietterich 2019 (arXiv:1903.12261) come from the package
+imagecorruptions-imaug (extra `corruptions`), which holds their authors' code; here every draw is made by a seed.
+Shifts, rotations and scales are ours: bilinear, what comes in from outside being the reflected image.
 """
 
 import importlib
@@ -32,13 +33,17 @@ _SHIFTS = (0.02, 0.05, 0.1, 0.15, 0.2)  # of the side
 _DEGREES = (5, 10, 15, 25, 40)
 _FACTORS = (1.05, 1.1, 1.2, 1.35, 1.5)
 _SEEDED = ("impulse_noise", "glass_blur")  # draw from a generator of their own
-_MISSING = "this needs the package imagecorruptions-imaug: pip install 'striate[corruptions]'; shift, rotation and scale do not"
+_MISSING = (
+    "this needs the package imagecorruptions-imaug: pip install 'striate[corruptions]'; shift, rotation and scale do "
+    "not"
+)
 
 
 def corrupt(image: np.ndarray, name: str, severity: int, *, seed: int = 0) -> np.ndarray:
     """The image (H, W, C) uint8, C being 1 or 3, corrupted: same shape and type. Equal seeds draw equal noise.
 
-    InputError for a name that is none of CORRUPTIONS, a severity outside 1..5, other channels, or a package that is not installed.
+    InputError for a name that is none of CORRUPTIONS, a severity outside 1..5, other channels, or a package that is not
+    installed.
     """
     if name not in CORRUPTIONS:
         raise InputError(f"corruptions are {', '.join(CORRUPTIONS)} but not {name!r}")

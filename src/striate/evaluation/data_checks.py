@@ -1,4 +1,6 @@
-"""Everything that deserves a look in a source before training: summary, near duplicates, flawed images, shortcuts, imbalance."""
+"""Everything that deserves a look in a source before training: summary, near duplicates, flawed images, shortcuts,
+imbalance.
+"""
 
 import dataclasses
 from dataclasses import dataclass
@@ -23,10 +25,11 @@ LARGE_IMBALANCE = 10
 class DataChecks:
     """The findings, images by the names that the source gives them.
 
-    `near_duplicates` are groups of images that are one another resized, encoded anew, turned, mirrored, brightened or cropped a little,
-    byte-identical ones (in `summary.copies`) aside; `near_leaks` are those in several splits, `near_conflicts` those of several classes.
-    `image_flaws`: kind -> images. `imbalance` is the size of the largest class by that of the smallest that has images. Where images have
-    many objects, or a class for each pixel, there are no conflicts and shortcuts, and `imbalance` is 1.
+    `near_duplicates` are groups of images that are one another resized, encoded anew, turned, mirrored, brightened or
+    cropped a little, byte-identical ones (in `summary.copies`) aside; `near_leaks` are those in several splits,
+    `near_conflicts` those of several classes. `image_flaws`: kind -> images. `imbalance` is the size of the largest
+    class by that of the smallest that has images. Where images have many objects, or a class for each pixel, there are
+    no conflicts and shortcuts, and `imbalance` is 1.
     """
 
     summary: DataSummary
@@ -43,7 +46,8 @@ class DataChecks:
         if self.imbalance < LARGE_IMBALANCE:
             return ()
         return (
-            f"the largest class has {self.imbalance:.0f} times as many images as the smallest; see --class-weights and --balanced-sampling",
+            f"the largest class has {self.imbalance:.0f} times as many images as the smallest; see --class-weights "
+            "and --balanced-sampling",
         )
 
     def to_json(self) -> dict[str, Any]:

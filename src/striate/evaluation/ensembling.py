@@ -20,8 +20,9 @@ from striate.version import __version__
 def make_ensemble(models: Sequence[Model | str | Path], *, log: Log = log_nothing) -> Model:
     """One model of several classifiers: the mean of their probabilities, each at its own temperature.
 
-    The members must name the same classes in the same order and see images of the same size prepared alike; only their mean and standard
-    deviation may differ. The model file holds all weights, and works like any other. InputError where they do not fit together.
+    The members must name the same classes in the same order and see images of the same size prepared alike; only their
+    mean and standard deviation may differ. The model file holds all weights, and works like any other. InputError where
+    they do not fit together.
     """
     if len(models) < 2:
         raise InputError("an ensemble needs two models or more; name them")
@@ -75,7 +76,10 @@ def _problem(model: Model, first: Model) -> str:
         return "it names other classes, or in another order"
     own, usual = model.preprocessing, first.preprocessing
     if replace(own, mean=usual.mean, std=usual.std) != usual:
-        return f"it sees images of {own.crop_size}, resized to {own.resize_size}, and the other {usual.crop_size} of {usual.resize_size}"
+        return (
+            f"it sees images of {own.crop_size}, resized to {own.resize_size}, and the other {usual.crop_size} of "
+            f"{usual.resize_size}"
+        )
     return ""
 
 

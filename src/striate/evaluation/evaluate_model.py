@@ -59,9 +59,10 @@ class SourceEvaluation(Shown):
 
 @dataclass(frozen=True)
 class Part:
-    """Images of a source for a model to answer: `indices` of `packed`, of the split called `split`, with the `annotations` of
-    all images, whose labels are outputs of the model. `is_own`: they are those of its own training run. `known`: for another
-    source, how many of them the model was trained on, as far as it can tell. `hashes` (N, 16) are those of all images.
+    """Images of a source for a model to answer: `indices` of `packed`, of the split called `split`, with the
+    `annotations` of all images, whose labels are outputs of the model. `is_own`: they are those of its own training
+    run. `known`: for another source, how many of them the model was trained on, as far as it can tell. `hashes` (N, 16)
+    are those of all images.
     """
 
     dataset: Dataset
@@ -81,8 +82,8 @@ class Part:
 
 @dataclass(frozen=True)
 class Parts:
-    """All images of a source: indices of `packed` by split ("train", "validation", "test", "all"; empty where there are none), and what
-    else `Part` has.
+    """All images of a source: indices of `packed` by split ("train", "validation", "test", "all"; empty where there are
+    none), and what else `Part` has.
     """
 
     dataset: Dataset
@@ -107,14 +108,16 @@ def evaluate(
     batch_size: int = 256,
     access: Access | None = None,
 ) -> SourceEvaluation:
-    """Figures of a model, or of what `load_model` takes for one, on a source; without one, on the data it was trained on.
+    """Figures of a model, or of what `load_model` takes for one, on a source; without one, on the data it was trained
+    on.
 
-    On the data of its own training the run's splits are made again, and `split` is "test" unless said otherwise ("validation"
-    where there was no test part). Another source's own splits are respected, "test" before "validation"; one without splits is
-    used whole, which "all" asks for anywhere. `average` ("mirror", "six", "ten_crop" or "five_scales") averages the answers over
-    views of each image, see evaluation.test_time_augmentation and evaluation.views. Labels are matched by class name.
-    Raises DataError for classes that the model does not know, for a split without images, and for training data that have
-    changed since.
+    On the data of its own training the run's splits are made again, and `split` is "test" unless said otherwise
+    ("validation" where there was no test part). Another source's own splits are respected, "test" before "validation";
+    one without splits is used whole, which "all" asks for anywhere. `average` ("mirror", "six", "ten_crop" or
+    "five_scales") averages the answers over views of each image, see evaluation.test_time_augmentation and
+    evaluation.views. Labels are matched by class name.
+    Raises DataError for classes that the model does not know, for a split without images, and for training data that
+    have changed since.
     """
     access = access or Access()
     if batch_size < 1:
@@ -225,8 +228,8 @@ def _known(hashes: np.ndarray, trained_on: dict[str, Any] | None, where: str, ac
     known = None if not trained_on else overlap(trained_on.get("train_sketch"), hashes)
     if known is not None and known.num_found:
         access.log(
-            f"{known.num_found:,} of {known.num_told:,} images of {where} {'is' if known.num_found == 1 else 'are'} among those that "
-            "the model was trained on, by their bytes: these figures flatter"
+            f"{known.num_found:,} of {known.num_told:,} images of {where} {'is' if known.num_found == 1 else 'are'} "
+            "among those that the model was trained on, by their bytes: these figures flatter"
         )
     return known
 
@@ -239,13 +242,14 @@ def _warn_of_training_images(
         access.log(f"the {split} part includes the images that the model was trained on: these figures flatter")
     elif not is_own and trained_on and _is_same_place(dataset.source, str(trained_on["source"])):
         access.log(
-            f"{dataset.source} has changed since the model was trained on it, so images that it was trained on are among "
-            "these: the figures flatter"
+            f"{dataset.source} has changed since the model was trained on it, so images that it was trained on are "
+            "among these: the figures flatter"
         )
 
 
 def own_data(provenance: dict[str, Any]) -> dict[str, Any] | None:
-    """What a model's provenance says of the data that a run of striate's trained it on; None where it says anything else.
+    """What a model's provenance says of the data that a run of striate's trained it on; None where it says anything
+    else.
 
     A provenance is any JSON object, and whoever wrote it may have meant something of their own by "data".
     """
@@ -303,8 +307,8 @@ def _own_parts(data: OpenedData, usable: np.ndarray, trained_on: dict[str, Any],
     )
     if digest(splits) != settings["digest"]:
         raise DataError(
-            f"the splits of {data.dataset.source} come out differently from those of the training run, perhaps because other "
-            "images can be read here; name another SOURCE with its own test folder"
+            f"the splits of {data.dataset.source} come out differently from those of the training run, perhaps because "
+            "other images can be read here; name another SOURCE with its own test folder"
         )
     return {
         "train": splits.train,

@@ -34,9 +34,9 @@ def evaluate(
 ) -> Figures:
     """The task's figures of `network` on the images `indices` of `packed`, which `annotations` are of.
 
-    Images that could not be read are left out: they are no mistake of the network's. The network must be on `device`; its mode
-    and gradients come back as they were. Memory grows by a few numbers an image. InputError where nothing is left to evaluate or a
-    label is not one of the classes; NonFiniteLoss where the network answers NaN or infinity.
+    Images that could not be read are left out: they are no mistake of the network's. The network must be on `device`;
+    its mode and gradients come back as they were. Memory grows by a few numbers an image. InputError where nothing is
+    left to evaluate or a label is not one of the classes; NonFiniteLoss where the network answers NaN or infinity.
     """
     indices = np.asarray(indices, dtype=np.int64)
     indices = indices[packed.usable[indices]]
@@ -59,7 +59,9 @@ def evaluate(
 def plain_batches(
     packed: PreparedImages, indices: np.ndarray, preprocessing: Preprocessing, batch_size: int, device: torch.device
 ) -> Iterator[Tensor]:
-    """These images, read ahead and prepared for the network, nothing changed at random: batches (n, C, H, W) on `device`."""
+    """These images, read ahead and prepared for the network, nothing changed at random: batches (n, C, H, W) on
+    `device`.
+    """
     starts = range(0, len(indices), batch_size)
     thunks = (
         partial(read_batch, packed, indices[start : start + batch_size], preprocessing.crop_size) for start in starts
@@ -87,7 +89,8 @@ def accumulate(
     autocast_dtype: torch.dtype | None = None,
     use_inference_mode: bool = True,
 ) -> None:
-    """Take in what the network, in evaluation mode, gives for batches of its input: the images `indices`, one batch after another.
+    """Take in what the network, in evaluation mode, gives for batches of its input: the images `indices`, one batch
+    after another.
 
     Tensors that are made in inference mode can never be trained on, so a network that keeps some does without.
     """

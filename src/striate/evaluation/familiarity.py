@@ -1,8 +1,10 @@
-"""How usual an image is for a model: the distance of its features from those of training images, and the energy of its logits.
+"""How usual an image is for a model: the distance of its features from those of training images, and the energy of its
+logits.
 
-Distance: to the k-th nearest of the training images' features, all of length 1 (Sun et al. 2022, arXiv:2204.06507, eq. 1). Energy: minus
-the logarithm of the sum of exp(logits) (Liu et al. 2020, arXiv:2010.03759, eq. 4). Each becomes the fraction of validation images
-that are at least as strange, a conformal p-value: of images of the model's own kind a fraction `level` at most is called unfamiliar.
+Distance: to the k-th nearest of the training images' features, all of length 1 (Sun et al. 2022, arXiv:2204.06507, eq.
+1). Energy: minus the logarithm of the sum of exp(logits) (Liu et al. 2020, arXiv:2010.03759, eq. 4). Each becomes the
+fraction of validation images that are at least as strange, a conformal p-value: of images of the model's own kind a
+fraction `level` at most is called unfamiliar.
 """
 
 from dataclasses import dataclass
@@ -32,7 +34,9 @@ _FEWEST_HELD = 20
 
 @dataclass(frozen=True, eq=False)
 class FamiliarityFit:
-    """Features (N, D) of known images, of length 1, and the sorted distances and energies (n,) of held-out ones of the same kind."""
+    """Features (N, D) of known images, of length 1, and the sorted distances and energies (n,) of held-out ones of the
+    same kind.
+    """
 
     layer: str
     known: np.ndarray
@@ -57,8 +61,8 @@ def fit_familiarity(
 ) -> FamiliarityFit:
     """Learn what is usual from the training and validation images of the model's own training, or of another source.
 
-    A source without both parts has its images divided by the seed. Of each part at most some thousands are drawn. InputError for a
-    model that does not say what it was trained on where no source is named, or too few images.
+    A source without both parts has its images divided by the seed. Of each part at most some thousands are drawn.
+    InputError for a model that does not say what it was trained on where no source is named, or too few images.
     """
     access = access or Access()
     if not model.task.has_probabilities:
@@ -126,7 +130,9 @@ def directions(features: np.ndarray) -> np.ndarray:
 
 
 def feature_distances(known: np.ndarray, features: np.ndarray, count: int = NUM_NEIGHBORS) -> np.ndarray:
-    """The distance (n,) of each of the features (n, D), brought to length 1, to its `count`-th nearest of known (N, D)."""
+    """The distance (n,) of each of the features (n, D), brought to length 1, to its `count`-th nearest of known (N,
+    D).
+    """
     _, squares = nearest_rows(known, directions(features), count)
     result: np.ndarray = np.sqrt(squares[:, -1])
     return result

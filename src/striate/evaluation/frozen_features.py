@@ -1,4 +1,6 @@
-"""Features of a frozen network: what its last layer with weights is given. N images, D features, C' channels of a map."""
+"""Features of a frozen network: what its last layer with weights is given. N images, D features, C' channels of a
+map.
+"""
 
 from typing import Any
 
@@ -25,8 +27,8 @@ def frozen_features(
 ) -> np.ndarray:
     """The input of the network's last layer with weights for these images of `packed`: (n, D) float32.
 
-    A map (n, C', h, w), as before a classifier that is a 1x1 convolution, is averaged over its places, and so are tokens. The network comes
-    back as it was. Raises InputError where no layer has weights.
+    A map (n, C', h, w), as before a classifier that is a 1x1 convolution, is averaged over its places, and so are
+    tokens. The network comes back as it was. Raises InputError where no layer has weights.
     """
     rows: list[np.ndarray] = []
     batches = plain_batches(packed, indices, model.preprocessing, batch_size, model.device)
@@ -39,7 +41,9 @@ def frozen_features(
 
 
 def last_weighted_layer(network: nn.Module, images: Tensor) -> str:
-    """The name of the module with weights (two extents or more) and no module inside that runs last for such images (N, C, H, W)."""
+    """The name of the module with weights (two extents or more) and no module inside that runs last for such images (N,
+    C, H, W).
+    """
     modules = dict(network.named_modules())
     order: list[str] = []
 

@@ -16,8 +16,8 @@ _LEVEL = 0.05
 class GroupFigures:
     """Accuracy on the images of one group with its 95 % Wilson interval.
 
-    `p_value` is that of Fisher's exact one-sided test against all other images, adjusted for the number of groups (Holm); below 0.05 the
-    group `is_worse` than the rest.
+    `p_value` is that of Fisher's exact one-sided test against all other images, adjusted for the number of groups
+    (Holm); below 0.05 the group `is_worse` than the rest.
     """
 
     name: str
@@ -52,7 +52,9 @@ def figures_by_group(correct: np.ndarray, names: tuple[str, ...], numbers: np.nd
 
 
 def fisher_p_value(own_right: int, own: int, all_right: int, total: int) -> float:
-    """The chance that `own` images drawn from `total`, of which `all_right` are right, have at most `own_right` right ones."""
+    """The chance that `own` images drawn from `total`, of which `all_right` are right, have at most `own_right` right
+    ones.
+    """
     rights = np.arange(max(0, own - (total - all_right)), own_right + 1)
 
     def log_choose(whole: np.ndarray | int, part: np.ndarray | int) -> np.ndarray:

@@ -55,8 +55,9 @@ class LabelIssue:
 class LabelErrors(Shown):
     """The labels of a source that are probably wrong, the least believable first.
 
-    `num_estimated` of the `num_images` labels are wrong by confident learning; `accuracy` is the share of images whose most probable
-    class out of fold is the given one. `features` names what the classifier saw. `thumbnails` (h, w, 3) uint8 go with the first issues.
+    `num_estimated` of the `num_images` labels are wrong by confident learning; `accuracy` is the share of images whose
+    most probable class out of fold is the given one. `features` names what the classifier saw. `thumbnails` (h, w, 3)
+    uint8 go with the first issues.
     """
 
     source: str
@@ -99,10 +100,10 @@ def find_label_errors(
 ) -> LabelErrors:
     """Rank the labels of all images of a source by how little classifiers that did not see them believe them.
 
-    Each of `num_folds` parts of the images is asked about from the others, copies kept together: the mean of softmax regression and
-    of the 15 nearest images, on the roots of the features that the frozen network of `model` gives, or on 32 x 32 pixels without
-    one. Without `source` the images are those `model` was trained on. Raises InputError for fewer than two folds, DataError for a
-    source with fewer than two classes of two different images.
+    Each of `num_folds` parts of the images is asked about from the others, copies kept together: the mean of softmax
+    regression and of the 15 nearest images, on the roots of the features that the frozen network of `model` gives, or
+    on 32 x 32 pixels without one. Without `source` the images are those `model` was trained on. Raises InputError for
+    fewer than two folds, DataError for a source with fewer than two classes of two different images.
     """
     access = access or Access()
     if batch_size < 1:
@@ -165,7 +166,9 @@ def signed_roots(features: np.ndarray) -> np.ndarray:
 
 
 def pixel_rows(packed: PreparedImages, indices: np.ndarray, side: int = PIXEL_SIDE) -> np.ndarray:
-    """Images of `packed` as rows (n, side * side * C) float32 in [0, 1], those of another size resized; grey ones with C = 1."""
+    """Images of `packed` as rows (n, side * side * C) float32 in [0, 1], those of another size resized; grey ones with
+    C = 1.
+    """
     channels = 1 if packed.is_grey else packed.channels
     rows = np.empty((len(indices), side * side * channels), np.float32)
     for row, index in enumerate(indices.tolist()):
@@ -185,14 +188,17 @@ def thumbnail(packed: PreparedImages, index: int, longest_px: int = _THUMBNAIL_P
 
 
 def _comparable(dataset: Dataset, labels: np.ndarray, groups: np.ndarray) -> tuple[np.ndarray, list[str]]:
-    """(n,) bool: images of classes with two different images or more, and a line on the other classes. DataError without two such."""
+    """(n,) bool: images of classes with two different images or more, and a line on the other classes. DataError
+    without two such.
+    """
     counts = np.zeros(len(dataset.class_names), np.int64)
     pairs = np.unique(np.stack([labels, groups]), axis=1)
     np.add.at(counts, pairs[0], 1)
     enough = counts >= 2
     if enough.sum() < 2:
         raise DataError(
-            f"{dataset.source} has {int(enough.sum())} classes with two different images or more; label errors need at least two"
+            f"{dataset.source} has {int(enough.sum())} classes with two different images or more; label errors need "
+            "at least two"
         )
     few = [dataset.class_names[k] for k in np.flatnonzero(counts == 1)]
     line = f"left out {len(few)} classes with a single image, which nothing can be learnt of from the others: "

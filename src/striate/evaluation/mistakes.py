@@ -26,8 +26,9 @@ def write_mistakes(
     """Write what the network saw of each mistake to mistakes/0.png, 1.png, ... and give their entries for
     evaluation.json.
 
-    An entry is {"picture", "name", ...} with what the task says of the mistake; `name_of(index)` is what the user calls the
-    image. Pictures longer than `task.picture_px` are made smaller; those of an earlier evaluation go. RunError where writing fails.
+    An entry is {"picture", "name", ...} with what the task says of the mistake; `name_of(index)` is what the user calls
+    the image. Pictures longer than `task.picture_px` are made smaller; those of an earlier evaluation go. RunError
+    where writing fails.
     """
     folder = run_dir / "mistakes"
     try:

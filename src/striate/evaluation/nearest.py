@@ -1,4 +1,6 @@
-"""Exact nearest neighbours by blocked matrix products, and what they vote for. N known images, n queries, D features, K classes."""
+"""Exact nearest neighbours by blocked matrix products, and what they vote for. N known images, n queries, D features, K
+classes.
+"""
 
 import numpy as np
 
@@ -10,10 +12,11 @@ NUM_VOTERS = 15
 
 
 def nearest_rows(known: np.ndarray, queries: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """The `count` rows of known (N, D) nearest to each query (n, D) by Euclidean distance: places (n, count) and squared distances.
+    """The `count` rows of known (N, D) nearest to each query (n, D) by Euclidean distance: places (n, count) and
+    squared distances.
 
-    Nearest first, of equally near ones the first; squared distances are |q|^2 - 2 q.x + |x|^2 and never below 0. Memory is a block of
-    queries times N. Raises InputError unless 1 <= count <= N.
+    Nearest first, of equally near ones the first; squared distances are |q|^2 - 2 q.x + |x|^2 and never below 0. Memory
+    is a block of queries times N. Raises InputError unless 1 <= count <= N.
     """
     if not 1 <= count <= len(known):
         raise InputError(f"the number of neighbours must lie in [1, {len(known)}] but is {count}")
@@ -45,8 +48,8 @@ def out_of_fold_votes(
     num_voters: int = NUM_VOTERS,
     track: Track = track_silently,
 ) -> np.ndarray:
-    """What the nearest images of other folds, by the angle between features, are labelled: probabilities (N, K), half a vote added to
-    each class.
+    """What the nearest images of other folds, by the angle between features, are labelled: probabilities (N, K), half a
+    vote added to each class.
     """
     lengths = np.linalg.norm(features, axis=1, keepdims=True)
     directions = features / np.maximum(lengths, 1e-12)

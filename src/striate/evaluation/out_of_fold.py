@@ -12,7 +12,8 @@ from striate.errors import InputError
 from striate.progress import Track, track_silently
 
 PENALTIES = (1.0, 10.0, 100.0, 300.0, 1000.0)
-"""Strengths of the L2 penalty that are tried; the loss is a sum over images, so that 1 is scikit-learn's usual C = 1."""
+"""Strengths of the L2 penalty that are tried; the loss is a sum over images, so that 1 is scikit-learn's usual C = 1.
+"""
 _MOST_FOR_CHOICE = 2_000
 _MOST_ITERATIONS = 100
 
@@ -20,7 +21,8 @@ _MOST_ITERATIONS = 100
 def stratified_folds(labels: np.ndarray, groups: np.ndarray, num_folds: int, *, seed: int) -> np.ndarray:
     """A fold 0..num_folds-1 for each image, (N,): images of one group stay together, each class is spread evenly.
 
-    `groups` (N,) numbers copies alike. The class of a group is its commonest. Raises InputError unless there are two folds or more.
+    `groups` (N,) numbers copies alike. The class of a group is its commonest. Raises InputError unless there are two
+    folds or more.
     """
     if num_folds < 2:
         raise InputError(f"folds must be at least 2 but are {num_folds}")
@@ -49,10 +51,11 @@ def out_of_fold_probabilities(
     penalty: float | None = None,
     track: Track = track_silently,
 ) -> np.ndarray:
-    """Softmax regression fitted on all folds but an image's own: features (N, D), labels (N,) -> probabilities (N, K) float64.
+    """Softmax regression fitted on all folds but an image's own: features (N, D), labels (N,) -> probabilities (N, K)
+    float64.
 
-    Classes that a fit has no image of get 0. Without `penalty` that of PENALTIES is taken whose out-of-fold likelihood is the highest,
-    on at most 2,000 images.
+    Classes that a fit has no image of get 0. Without `penalty` that of PENALTIES is taken whose out-of-fold likelihood
+    is the highest, on at most 2,000 images.
     """
     if penalty is None:
         penalty = choose_penalty(features, labels, folds, num_classes)

@@ -1,6 +1,7 @@
 """Two classifiers on the same images: is the difference more than chance? N images.
 
-`only_first` and `only_second` count the images that one of them alone names correctly; all others say nothing about the difference.
+`only_first` and `only_second` count the images that one of them alone names correctly; all others say nothing about the
+difference.
 """
 
 import math
@@ -17,7 +18,8 @@ _BLOCK_NUMBERS = 4_000_000
 
 
 def mcnemar_p_value(only_first: int, only_second: int) -> float:
-    """The two-sided p-value of McNemar's exact test (McNemar 1947, doi:10.1007/BF02295996): twice the smaller binomial tail, at most 1.
+    """The two-sided p-value of McNemar's exact test (McNemar 1947, doi:10.1007/BF02295996): twice the smaller binomial
+    tail, at most 1.
 
     Where both are equally good, each disagreement is a fair coin. InputError for negative counts.
     """
@@ -33,7 +35,8 @@ def mcnemar_p_value(only_first: int, only_second: int) -> float:
 def accuracy_difference(
     only_first: int, only_second: int, num_images: int, *, seed: int = 0, confidence: float = 0.95
 ) -> tuple[float, tuple[float, float]]:
-    """Accuracy of the second minus that of the first, in [-1, 1], and its interval by the paired bootstrap (percentiles).
+    """Accuracy of the second minus that of the first, in [-1, 1], and its interval by the paired bootstrap
+    (percentiles).
 
     Drawing images with replacement draws the two counts from a multinomial, so 10,000 resamples cost nothing.
     """
@@ -59,7 +62,9 @@ def mean_difference(
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """P-values of several tests made together, so that the chance of any false alarm stays what it is for one (Holm 1979)."""
+    """P-values of several tests made together, so that the chance of any false alarm stays what it is for one (Holm
+    1979).
+    """
     order = sorted(range(len(p_values)), key=lambda place: p_values[place])
     adjusted, largest = [0.0] * len(p_values), 0.0
     for rank, place in enumerate(order):
@@ -69,9 +74,11 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 def images_needed(only_first: int, only_second: int, num_images: int) -> int | None:
-    """How many images would show a difference of the size seen, with a chance of 80 % at a level of 5 %; None where there is none.
+    """How many images would show a difference of the size seen, with a chance of 80 % at a level of 5 %; None where
+    there is none.
 
-    By the normal approximation of McNemar's test (Connor 1987, Biometrics 43:207-211), disagreements being as frequent as here.
+    By the normal approximation of McNemar's test (Connor 1987, Biometrics 43:207-211), disagreements being as frequent
+    as here.
     """
     difference = abs(only_second - only_first) / num_images
     if difference == 0:

@@ -1,7 +1,8 @@
-"""Temperature scaling: one number that calibrates a classifier's probabilities (Guo et al. 2017, arXiv:1706.04599, section 4.2).
+"""Temperature scaling: one number that calibrates a classifier's probabilities (Guo et al. 2017, arXiv:1706.04599,
+section 4.2).
 
-Logits are divided by a temperature before the softmax. It is the one with the least negative log-likelihood on images that
-the network was not trained on. No answer changes, only how sure it is. N images, K classes.
+Logits are divided by a temperature before the softmax. It is the one with the least negative log-likelihood on images
+that the network was not trained on. No answer changes, only how sure it is. N images, K classes.
 """
 
 import dataclasses
@@ -79,12 +80,12 @@ def calibrate(
     batch_size: int = 256,
     access: Access | None = None,
 ) -> tuple[Model, Fit]:
-    """The model with the temperature that suits it best, and what that changes; the network is the same object. Where the
-    images do not tell the new temperature from the old one, the model itself comes back.
+    """The model with the temperature that suits it best, and what that changes; the network is the same object. Where
+    the images do not tell the new temperature from the old one, the model itself comes back.
 
-    Without a source the images are the validation part of the model's own training; of another, its validation part where
-    it has one, else all. InputError for images that the model was trained on, for fewer than thirty, and where it makes no
-    mistake among them; otherwise raises as `evaluate` does.
+    Without a source the images are the validation part of the model's own training; of another, its validation part
+    where it has one, else all. InputError for images that the model was trained on, for fewer than thirty, and where it
+    makes no mistake among them; otherwise raises as `evaluate` does.
     """
     access = access or Access()
     if not model.task.has_probabilities:
@@ -96,8 +97,8 @@ def calibrate(
         )
     if part.known is not None and part.known.num_found > MOST_KNOWN * part.known.num_told:
         raise InputError(
-            f"{part.known.num_found:,} of {part.known.num_told:,} images of {part.dataset.source} ({part.split}) are among those that "
-            "the model was trained on, of which it is too sure; name images that it has not seen"
+            f"{part.known.num_found:,} of {part.known.num_told:,} images of {part.dataset.source} ({part.split}) are "
+            "among those that the model was trained on, of which it is too sure; name images that it has not seen"
         )
     logits, labels = _answers(model, part, batch_size, access.track)
     num_wrong = int((first_best(logits) != labels).sum())
@@ -120,7 +121,9 @@ def calibrate(
 def calibration_metrics(
     model: Model, split: str, temperatures: tuple[float, ...], *, batch_size: int = 256, access: Access | None = None
 ) -> tuple[CalibrationMetrics, ...]:
-    """Evaluate calibration on a split of the model's own training data at each of these temperatures. Raises as `evaluate`."""
+    """Evaluate calibration on a split of the model's own training data at each of these temperatures. Raises as
+    `evaluate`.
+    """
     access = access or Access()
     part = choose_part(model, None, split, access, prefer=())
     logits, labels = _answers(model, part, batch_size, access.track)
@@ -157,7 +160,9 @@ def likely_temperatures(logits: Tensor, labels: Tensor, best: float) -> tuple[fl
 
 
 def _zero(function: Callable[[float], float], low: float, high: float) -> float:
-    """Where a function that rises from `low` to `high` is zero, to six digits; an end where it is so on one side only."""
+    """Where a function that rises from `low` to `high` is zero, to six digits; an end where it is so on one side
+    only.
+    """
     if function(low) >= 0:
         return low
     if function(high) <= 0:
@@ -166,7 +171,9 @@ def _zero(function: Callable[[float], float], low: float, high: float) -> float:
 
 
 def _answers(model: Model, part: Part, batch_size: int, track: Track) -> tuple[Tensor, Tensor]:
-    """Logits (N, K) float32 and labels (N,) of the readable images, on the CPU. NonFiniteLoss where one is not finite."""
+    """Logits (N, K) float32 and labels (N,) of the readable images, on the CPU. NonFiniteLoss where one is not
+    finite.
+    """
     indices = part.indices[part.packed.usable[part.indices]]
     most = max(1_000, MOST_LOGITS // len(model.class_names))
     if len(indices) > most:

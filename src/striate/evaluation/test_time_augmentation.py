@@ -1,8 +1,8 @@
 """Answers averaged over several views of each image (test-time augmentation). N images, K classes.
 
 "mirror": the image and its mirror image, as in most papers since AlexNet. "six": these two, and the same moved by one
-pixel up and left, and down and right, the border reflected; the unmoved ones count half (arXiv:2404.00498, section 3.5).
-Departure: probabilities are averaged, as AlexNet does; airbench averages logits.
+pixel up and left, and down and right, the border reflected; the unmoved ones count half (arXiv:2404.00498, section
+3.5). Departure: probabilities are averaged, as AlexNet does; airbench averages logits.
 """
 
 from collections.abc import Iterator

@@ -1,4 +1,6 @@
-"""Predictions with what tells how far to believe them: sets of classes, unfamiliar images flagged, answers averaged over views."""
+"""Predictions with what tells how far to believe them: sets of classes, unfamiliar images flagged, answers averaged
+over views.
+"""
 
 from collections.abc import Iterable, Iterator
 from contextlib import closing
@@ -35,7 +37,8 @@ USUAL_LEVEL = 0.05
 
 @dataclass(frozen=True)
 class TrustRequest:
-    """What predictions are given beside their classes: sets by `conformal`, familiarity at a `level`, an average over views.
+    """What predictions are given beside their classes: sets by `conformal`, familiarity at a `level`, an average over
+    views.
 
     InputError for a level outside (0, 1), or sets with averaged answers, which they were not calibrated for.
     """
@@ -63,9 +66,11 @@ def predict_trusted(
     batch_size: int = 32,
     log: Log = log_nothing,
 ) -> Iterator[Prediction | PredictionError]:
-    """What a classifier says of each image, with `class_set` and `familiarity` where they are asked for, in the order given.
+    """What a classifier says of each image, with `class_set` and `familiarity` where they are asked for, in the order
+    given.
 
-    PyTorch computes, in float32. Memory does not grow with the number of images. InputError for a model of another task.
+    PyTorch computes, in float32. Memory does not grow with the number of images. InputError for a model of another
+    task.
     """
     if not model.task.has_probabilities:
         raise InputError(f"this needs probabilities of classes, and the model is for {model.task.name}")

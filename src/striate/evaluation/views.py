@@ -1,10 +1,12 @@
-"""Views of an image that are made before it is cut out: AlexNet's ten crops and ResNet's five scales. N images, K classes.
+"""Views of an image that are made before it is cut out: AlexNet's ten crops and ResNet's five scales. N images, K
+classes.
 
-"ten_crop": the four corners and the centre of the image, and their mirror images (Krizhevsky et al. 2012, section 4.1). Where
-preprocessing leaves no margin around its crop, the image is first resized to 256 / 224 of the crop. "five_scales": the image resized so
-that its crop has 1, 256/224, 384/224, 480/224 and 640/224 times the side, each as a whole and mirrored (He et al. 2015, arXiv:1512.03385,
-section 3.4: short sides 224, 256, 384, 480, 640). Departures: probabilities are averaged, not logits; the square at the centre is
-seen, not the whole image, so that images of any shape go in one batch.
+"ten_crop": the four corners and the centre of the image, and their mirror images (Krizhevsky et al. 2012, section 4.1).
+Where preprocessing leaves no margin around its crop, the image is first resized to 256 / 224 of the crop.
+"five_scales": the image resized so that its crop has 1, 256/224, 384/224, 480/224 and 640/224 times the side, each as a
+whole and mirrored (He et al. 2015, arXiv:1512.03385, section 3.4: short sides 224, 256, 384, 480, 640). Departures:
+probabilities are averaged, not logits; the square at the centre is seen, not the whole image, so that images of any
+shape go in one batch.
 """
 
 import dataclasses
@@ -31,7 +33,9 @@ _CORNERS = ((0.0, 0.0), (0.0, 1.0), (1.0, 0.0), (1.0, 1.0), (0.5, 0.5))
 
 @dataclass(frozen=True)
 class View:
-    """A crop of an image as `preprocessing` resizes it, at (top, left) as fractions of the room there is, perhaps mirrored."""
+    """A crop of an image as `preprocessing` resizes it, at (top, left) as fractions of the room there is, perhaps
+    mirrored.
+    """
 
     preprocessing: Preprocessing
     place: tuple[float, float]
@@ -49,7 +53,9 @@ class View:
 
 
 def views_of(model: Model, average: str) -> tuple[View, ...]:
-    """The views of each image. InputError for a kind that is none of IMAGE_VIEWS, or a model that cannot see images of these sizes."""
+    """The views of each image. InputError for a kind that is none of IMAGE_VIEWS, or a model that cannot see images of
+    these sizes.
+    """
     if average not in IMAGE_VIEWS:
         raise InputError(f"views are {' or '.join(IMAGE_VIEWS)} but not {average!r}")
     own = model.preprocessing
@@ -114,7 +120,9 @@ def averaged_probabilities(
 
 
 def probabilities_at(model: Model, pixels: np.ndarray, preprocessing: Preprocessing) -> np.ndarray:
-    """Probabilities (n, K) for pixels (n, H, W, C) uint8 of another size than the model's own. NonFiniteLoss where one is not finite."""
+    """Probabilities (n, K) for pixels (n, H, W, C) uint8 of another size than the model's own. NonFiniteLoss where one
+    is not finite.
+    """
     images = torch.from_numpy(np.ascontiguousarray(pixels)).permute(0, 3, 1, 2).to(model.device)
     try:
         with evaluating(model.network), torch.no_grad():

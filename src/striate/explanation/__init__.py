@@ -1,6 +1,8 @@
-"""Why a network answers as it does: one method a file, each `(network, images, *, classes, ...) -> maps`, for any `nn.Module`.
+"""Why a network answers as it does: one method a file, each `(network, images, *, classes, ...) -> maps`, for any
+`nn.Module`.
 
-Images are as the network takes them (N, C, H, W); `classes` is one class, one for each image, or a function from the output to scores.
+Images are as the network takes them (N, C, H, W); `classes` is one class, one for each image, or a function from the
+output to scores.
 """
 
 from striate.explanation.deconvnet import deconvnet as deconvnet

@@ -29,7 +29,9 @@ _RECTIFIERS = (
 
 
 def activation_maps(network: nn.Module, images: Tensor, layer: str) -> Tensor:
-    """The output of a layer for images (N, C, H, W) -> (N, C', h, w); InputError for one that gives no map or runs several times."""
+    """The output of a layer for images (N, C, H, W) -> (N, C', h, w); InputError for one that gives no map or runs
+    several times.
+    """
     return activations(network, images, [layer])[layer]
 
 
@@ -49,7 +51,9 @@ def _maps(output: Tensor, layer: str, images: Tensor) -> Tensor:
 
 
 def rectified_layers(description: NetworkDescription) -> list[str]:
-    """The names of the rectifying activations that run with a map or a vector, modules and functions, each call by itself."""
+    """The names of the rectifying activations that run with a map or a vector, modules and functions, each call by
+    itself.
+    """
     found = []
     for layer in description.layers:
         kind = layer.kind.lower().replace("_", "")

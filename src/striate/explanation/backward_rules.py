@@ -1,11 +1,11 @@
 """Guided backpropagation and the deconvolutional network: other backward rules for every rectifying activation.
 
-For y = f(x) and the gradient g that arrives at y, a gradient passes f'(x) g. Guided backpropagation passes f'(x) max(g, 0):
-negative gradients end before each activation (Springenberg et al. 2014, arXiv:1412.6806, section 3.4). The deconvolutional
-network passes max(g, 0): the activation's own derivative is replaced (Zeiler & Fergus 2013, arXiv:1311.2901, section 2.1).
-For ReLU both are the papers'. For ReLU6, leaky ReLU, SiLU, GELU and the like the papers say nothing, and f' is taken as it
-is: SiLU and GELU fall a little below zero before they rise, so that a guided gradient may change its sign there; the
-deconvolutional network has a slope of 1 everywhere, where it cannot.
+For y = f(x) and the gradient g that arrives at y, a gradient passes f'(x) g. Guided backpropagation passes f'(x) max(g,
+0): negative gradients end before each activation (Springenberg et al. 2014, arXiv:1412.6806, section 3.4). The
+deconvolutional network passes max(g, 0): the activation's own derivative is replaced (Zeiler & Fergus 2013,
+arXiv:1311.2901, section 2.1). For ReLU both are the papers'. For ReLU6, leaky ReLU, SiLU, GELU and the like the papers
+say nothing, and f' is taken as it is: SiLU and GELU fall a little below zero before they rise, so that a guided
+gradient may change its sign there; the deconvolutional network has a slope of 1 everywhere, where it cannot.
 """
 
 from collections.abc import Callable
@@ -21,7 +21,8 @@ from striate.explanation.scores import Classes, class_scores
 from striate.networks.hooks import ActivationRule, changing_activations
 
 _RECTIFIER_NODES = (
-    "Relu", "LeakyRelu", "Prelu", "Rrelu", "Elu", "Celu", "Selu", "Silu", "Gelu", "Mish", "Hardswish", "Softplus", "Threshold",
+    "Relu", "LeakyRelu", "Prelu", "Rrelu", "Elu", "Celu", "Selu", "Silu", "Gelu", "Mish", "Hardswish", "Softplus",
+    "Threshold",
 )  # fmt: skip
 _OURS = ("_GuidedBackward", "_PassedBackward")
 
@@ -29,7 +30,8 @@ _OURS = ("_GuidedBackward", "_PassedBackward")
 def rectified_gradients(
     network: nn.Module, images: Tensor, classes: Classes, rule: ActivationRule, *, batch_size: int | None = None
 ) -> Tensor:
-    """The gradient of each score by the images where every activation has the backward rule `rule`: (N, C, H, W) -> (N, C, H, W).
+    """The gradient of each score by the images where every activation has the backward rule `rule`: (N, C, H, W) -> (N,
+    C, H, W).
 
     Modules, functions, methods and operators are changed alike, reused and in place or not. Raises InputError where no
     rectifying activation runs, so that nothing would change, and where one cannot be seen from Python, naming it.
@@ -102,7 +104,9 @@ def _check_all_seen(network: nn.Module, scores: Tensor, seen: list[str]) -> None
 
 
 def _missed(scores: Tensor) -> str | None:
-    """What in the graph is an activation with its own backward rule, or a function of somebody else's that may hold one."""
+    """What in the graph is an activation with its own backward rule, or a function of somebody else's that may hold
+    one.
+    """
     waiting, known = [scores.grad_fn], set()
     while waiting:
         node = waiting.pop()

@@ -1,4 +1,6 @@
-"""Maps computed in batches that fit in memory, by a network in evaluation mode that comes back as it was. N images, H x W pixels."""
+"""Maps computed in batches that fit in memory, by a network in evaluation mode that comes back as it was. N images, H x
+W pixels.
+"""
 
 from collections.abc import Callable
 from typing import Any
@@ -22,10 +24,10 @@ def map_in_parts(
 ) -> Tensor:
     """The maps of all images, (N, ...), computed `batch_size` images at a time by `part` while the network is frozen.
 
-    By default as many at a time as have the pixels of 16 images of 224 x 224. Images are taken in the network's type of number; maps are
-    float32, or float64 for a network of float64. Images are computed in the memory layout they have: channels last is up to twice as
-    fast on a CPU, and rounds otherwise. A network whose views do not allow that gets them contiguous. Raises InputError for images that
-    are no float batch (N, C, H, W).
+    By default as many at a time as have the pixels of 16 images of 224 x 224. Images are taken in the network's type of
+    number; maps are float32, or float64 for a network of float64. Images are computed in the memory layout they have:
+    channels last is up to twice as fast on a CPU, and rounds otherwise. A network whose views do not allow that gets
+    them contiguous. Raises InputError for images that are no float batch (N, C, H, W).
     """
     with frozen(network):
         images = check_images(network, images)
@@ -47,7 +49,9 @@ def map_in_parts(
 
 
 def num_at_once(images: Tensor, batch_size: int | None) -> int:
-    """How many images to compute at once: `batch_size`, or as many as have 16 * 224 * 224 pixels. InputError below 1."""
+    """How many images to compute at once: `batch_size`, or as many as have 16 * 224 * 224 pixels. InputError below
+    1.
+    """
     if batch_size is None:
         return max(1, min(_MOST_AT_ONCE, _PIXELS_AT_ONCE // (images.shape[2] * images.shape[3])))
     if batch_size < 1:
@@ -62,13 +66,16 @@ def laid_out_as(images: Tensor, reference: Tensor) -> Tensor:
 
 
 def check_images(network: nn.Module, images: Tensor) -> Tensor:
-    """The images as a batch without history, in the network's type of number. InputError where they are no such batch."""
+    """The images as a batch without history, in the network's type of number. InputError where they are no such
+    batch.
+    """
     if not isinstance(images, Tensor) or images.ndim != 4 or 0 in images.shape:
         found = tuple(images.shape) if isinstance(images, Tensor) else type(images).__name__
         raise InputError(f"expected a batch of images (N, C, H, W) of one size but got {found}; stack them first")
     if not images.is_floating_point():
         raise InputError(
-            f"expected images as the network takes them but got {images.dtype}; give model.preprocessing.normalize(pixels)"
+            f"expected images as the network takes them but got {images.dtype}; give "
+            "model.preprocessing.normalize(pixels)"
         )
     param = next((param for param in network.parameters() if param.is_floating_point()), None)
     images = images.detach() if param is None else images.detach().to(param.dtype)

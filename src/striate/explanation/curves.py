@@ -1,5 +1,5 @@
-"""Deletion and insertion curves: the probability of a class while pixels go, or come, in the order of a map (Petsiuk et al. 2018,
-arXiv:1806.07421, section 3.3), and baselines that know nothing of the network.
+"""Deletion and insertion curves: the probability of a class while pixels go, or come, in the order of a map (Petsiuk et
+al. 2018, arXiv:1806.07421, section 3.3), and baselines that know nothing of the network.
 """
 
 from collections.abc import Sequence
@@ -21,7 +21,9 @@ _BLUR_PX, _BLUR_SIGMA = 11, 5.0  # the authors' own, at 224 pixels
 
 @dataclass(frozen=True)
 class Curves:
-    """The probability of each image's class, (N, steps + 1), by the fraction of pixels deleted or inserted, 0 to 1 evenly."""
+    """The probability of each image's class, (N, steps + 1), by the fraction of pixels deleted or inserted, 0 to 1
+    evenly.
+    """
 
     deletion: np.ndarray
     insertion: np.ndarray
@@ -52,12 +54,13 @@ def deletion_and_insertion(
 ) -> Curves:
     """Curves of images (N, C, H, W) by the order of `planes` (N, H, W), the largest first; ties by place.
 
-    Deleted pixels become 0, the mean colour of normalised images; insertion begins with a blurred image. Probabilities are the softmax of
-    logits. Raises InputError for maps of another size and fewer than two steps.
+    Deleted pixels become 0, the mean colour of normalised images; insertion begins with a blurred image. Probabilities
+    are the softmax of logits. Raises InputError for maps of another size and fewer than two steps.
     """
     if planes.shape != (len(images), *images.shape[2:]) or num_steps < 2:
         raise InputError(
-            f"expected maps {(len(images), *images.shape[2:])} and at least 2 steps but got {tuple(planes.shape)} and {num_steps}"
+            f"expected maps {(len(images), *images.shape[2:])} and at least 2 steps but got {tuple(planes.shape)} and "
+            f"{num_steps}"
         )
     images = check_images(network, images)
     blurred = blur(images)

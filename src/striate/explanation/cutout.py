@@ -1,4 +1,6 @@
-"""An object cut out of its image, seeded by a saliency map (Simonyan et al. 2013, arXiv:1312.6034, section 3.2, with OpenCV's GrabCut)."""
+"""An object cut out of its image, seeded by a saliency map (Simonyan et al. 2013, arXiv:1312.6034, section 3.2, with
+OpenCV's GrabCut).
+"""
 
 import numpy as np
 
@@ -11,9 +13,9 @@ _SMOOTHED = 40  # a saliency map is smoothed by a fortieth of the image: GrabCut
 def cut_out(pixels: np.ndarray, plane: np.ndarray, *, num_rounds: int = 5) -> np.ndarray:
     """The object that a map (h, w) points at, as a mask (H, W) bool of the image (H, W, C) uint8.
 
-    Pixels above the map's 95 % quantile are taken for the object and those below its 30 % quantile for the background; GrabCut
-    (Rother et al. 2004) decides by colour about the rest. Raises InputError without OpenCV (pip install 'striate[cutout]'), for
-    images without three channels or one, and for a map that is the same everywhere.
+    Pixels above the map's 95 % quantile are taken for the object and those below its 30 % quantile for the background;
+    GrabCut (Rother et al. 2004) decides by colour about the rest. Raises InputError without OpenCV (pip install
+    'striate[cutout]'), for images without three channels or one, and for a map that is the same everywhere.
     """
     try:
         import cv2

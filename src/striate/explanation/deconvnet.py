@@ -9,7 +9,8 @@ from striate.explanation.scores import Classes
 def deconvnet(network: nn.Module, images: Tensor, *, classes: Classes, batch_size: int | None = None) -> Tensor:
     """The score sent back through rectified filters: images (N, C, H, W) -> maps (N, C, H, W).
 
-    Each activation lets positive gradients pass, wherever its input lay; max pooling sends them to the maximum. What it means for
-    activations other than ReLU stands in backward_rules.py. Raises InputError for a network without any, and where one cannot be seen.
+    Each activation lets positive gradients pass, wherever its input lay; max pooling sends them to the maximum. What it
+    means for activations other than ReLU stands in backward_rules.py. Raises InputError for a network without any, and
+    where one cannot be seen.
     """
     return rectified_gradients(network, images, classes, passed, batch_size=batch_size)

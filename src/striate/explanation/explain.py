@@ -32,8 +32,8 @@ _NUM_WORKERS = 2
 class Explanation:
     """Why an image is of a class, by one method: the raw map, (h, w) or (C, H, W) float32, of the network's own input.
 
-    `pixels` (H, W, C) uint8 are what the network saw of the image at `path`. `layer` is that of a class activation map, else None.
-    `seconds` is the map's part of the time that its batch took.
+    `pixels` (H, W, C) uint8 are what the network saw of the image at `path`. `layer` is that of a class activation map,
+    else None. `seconds` is the map's part of the time that its batch took.
     """
 
     path: str
@@ -60,10 +60,10 @@ def explain(
 ) -> Iterator[list[Explanation] | PredictionError]:
     """The maps of each image, in order, by every method for every class; or why an image cannot be read.
 
-    Classes are named, numbered, or the `top` most probable of each image. `layer` is where class activation maps are taken, by default the
-    last spatial features, which `log` hears. Of several methods, those that cannot be used with this network are left out, and `log`
-    hears why. Of a segmentation model a class's score is that of its region, see RegionLogits. Raises InputError for unknown
-    names, and where no method can be used.
+    Classes are named, numbered, or the `top` most probable of each image. `layer` is where class activation maps are
+    taken, by default the last spatial features, which `log` hears. Of several methods, those that cannot be used with
+    this network are left out, and `log` hears why. Of a segmentation model a class's score is that of its region, see
+    RegionLogits. Raises InputError for unknown names, and where no method can be used.
     """
     if top < 1 or batch_size < 1:
         raise InputError(f"top and batch_size must be at least 1 but are {top} and {batch_size}")
@@ -74,8 +74,8 @@ def explain(
         log("a class's score is the mean logit over the pixels that are predicted to have it")
     if model.task.name != "classification":
         raise InputError(
-            f"striate explain speaks of a classifier's classes and this model does {model.task.name}; from Python the functions of "
-            "striate.explanation take as classes a function from its output to one score an image"
+            f"striate explain speaks of a classifier's classes and this model does {model.task.name}; from Python the "
+            "functions of striate.explanation take as classes a function from its output to one score an image"
         )
     found = find_methods(methods)
     chosen = [find_class(str(name), model.class_names) for name in classes]
@@ -106,7 +106,9 @@ def _explain_each(
 
 
 def _layer_of(model: Model, methods: list[Method], inputs: Tensor, log: Log) -> str | None:
-    """The default layer where a method needs one; those that do are left out where there is none, unless no other is left."""
+    """The default layer where a method needs one; those that do are left out where there is none, unless no other is
+    left.
+    """
     if not any(method.takes_layer for method in methods):
         return None
     try:
@@ -171,7 +173,9 @@ def _explain_batch(
 def _maps_or_none(
     method: Method, model: Model, inputs: Tensor, labels: Tensor, layer: str | None, methods: list[Method], log: Log
 ) -> np.ndarray | None:
-    """The maps of a batch, or None where the method cannot be used and others are left; then it is dropped from `methods`."""
+    """The maps of a batch, or None where the method cannot be used and others are left; then it is dropped from
+    `methods`.
+    """
     options = {"layer": layer} if method.takes_layer else {}
     try:
         fast = inputs.contiguous(memory_format=torch.channels_last)

@@ -10,7 +10,9 @@ MOST_TILES = 256
 
 
 def first_convolution(network: nn.Module) -> str:
-    """The name of the first convolution with more than one weight a channel, in the order of modules. InputError where there is none."""
+    """The name of the first convolution with more than one weight a channel, in the order of modules. InputError where
+    there is none.
+    """
     for name, module in network.named_modules():
         if isinstance(module, nn.Conv2d) and name:
             return name
@@ -20,9 +22,9 @@ def first_convolution(network: nn.Module) -> str:
 def filter_tiles(network: nn.Module, layer: str | None = None) -> np.ndarray:
     """The filters of a convolution as pictures, (n, kh, kw, 3) uint8: by default the first one's.
 
-    Filters over three channels are colour tiles, each scaled to its own range with 0 in the middle (RGB where the network takes RGB).
-    Others are grey, a tile for each pair of an output and an input channel, scaled to the layer's range, at most 256 of them. Raises
-    InputError for a layer that is no convolution.
+    Filters over three channels are colour tiles, each scaled to its own range with 0 in the middle (RGB where the
+    network takes RGB). Others are grey, a tile for each pair of an output and an input channel, scaled to the layer's
+    range, at most 256 of them. Raises InputError for a layer that is no convolution.
     """
     layer = layer or first_convolution(network)
     try:
@@ -44,7 +46,9 @@ def filter_tiles(network: nn.Module, layer: str | None = None) -> np.ndarray:
 
 
 def channel_tiles(maps: np.ndarray) -> np.ndarray:
-    """Activation maps (C, h, w) as grey tiles (C', h, w, 3) uint8, each scaled to its own range, at most 256 of them."""
+    """Activation maps (C, h, w) as grey tiles (C', h, w, 3) uint8, each scaled to its own range, at most 256 of
+    them.
+    """
     maps = maps[:MOST_TILES]
     low, high = maps.min(axis=(1, 2), keepdims=True), maps.max(axis=(1, 2), keepdims=True)
     scaled = 255 * (maps - low) / np.maximum(high - low, 1e-12)

@@ -15,8 +15,8 @@ def grad_cam(
 ) -> Tensor:
     """Grad-CAM: images (N, C, H, W) -> heat maps (N, h, w) >= 0, neither resized nor normalised.
 
-    h x w is the size of the output of `layer`, by default `default_layer`. Channels are weighed by the mean of their gradient over
-    all places. `striate.explanation.enlarge` brings maps to the size of the images.
+    h x w is the size of the output of `layer`, by default `default_layer`. Channels are weighed by the mean of their
+    gradient over all places. `striate.explanation.enlarge` brings maps to the size of the images.
     """
     layer = layer or default_layer(network, images)
 

@@ -16,8 +16,9 @@ def grad_cam_plus_plus(
 ) -> Tensor:
     """Grad-CAM++: images (N, C, H, W) -> heat maps (N, h, w) >= 0, neither resized nor normalised.
 
-    Places are weighed by alpha = g^2 / (2 g^2 + sum(A) g^3), g the gradient of the score by the layer's output A, 0 where g is; a channel's
-    weight is the sum of alpha relu(g). The paper's factor exp(score), the same for all of an image, is left out.
+    Places are weighed by alpha = g^2 / (2 g^2 + sum(A) g^3), g the gradient of the score by the layer's output A, 0
+    where g is; a channel's weight is the sum of alpha relu(g). The paper's factor exp(score), the same for all of an
+    image, is left out.
     """
     layer = layer or default_layer(network, images)
 

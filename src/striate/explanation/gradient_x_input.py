@@ -1,4 +1,6 @@
-"""Gradient times input: the first-order share of each pixel in the score (Shrikumar et al. 2016, arXiv:1605.01713, section 3)."""
+"""Gradient times input: the first-order share of each pixel in the score (Shrikumar et al. 2016, arXiv:1605.01713,
+section 3).
+"""
 
 from torch import Tensor, nn
 

@@ -37,8 +37,8 @@ def gradients_of_batch(network: nn.Module, images: Tensor, classes: Any) -> Tens
 def layer_gradients(network: nn.Module, images: Tensor, classes: Any, layer: str) -> tuple[Tensor, Tensor]:
     """The output of a layer and the gradient of the score by it, for one batch of a frozen network: (n, C', h, w) each.
 
-    Nothing before the layer is part of the graph. Tokens (n, T, D) become maps (n, D, h, w), see `as_maps`. Raises InputError for a
-    layer that gives no map, runs several times, or that the score does not depend on.
+    Nothing before the layer is part of the graph. Tokens (n, T, D) become maps (n, D, h, w), see `as_maps`. Raises
+    InputError for a layer that gives no map, runs several times, or that the score does not depend on.
     """
     found: list[Tensor] = []
 
@@ -60,9 +60,11 @@ def layer_gradients(network: nn.Module, images: Tensor, classes: Any, layer: str
 
 
 def as_maps(output: Tensor, layer: str, image_size: Sequence[int]) -> Tensor:
-    """A layer's output as maps (n, C', h, w): itself, or tokens (n, T, D) on their grid. InputError for an output without a map.
+    """A layer's output as maps (n, C', h, w): itself, or tokens (n, T, D) on their grid. InputError for an output
+    without a map.
 
-    Tokens stand row by row on the grid of the image's aspect, after up to eight that belong to no place, such as a class token.
+    Tokens stand row by row on the grid of the image's aspect, after up to eight that belong to no place, such as a
+    class token.
     """
     if output.ndim == 4 and output.shape[2] * output.shape[3] > 1:
         return output
@@ -70,8 +72,8 @@ def as_maps(output: Tensor, layer: str, image_size: Sequence[int]) -> Tensor:
         rows, columns = grid
         return output[:, -rows * columns :].transpose(1, 2).unflatten(2, grid)
     raise InputError(
-        f"{layer} gives {tuple(output.shape)}, which is no map over the image; name a layer whose output is (N, C, h, w), "
-        "see striate describe"
+        f"{layer} gives {tuple(output.shape)}, which is no map over the image; name a layer whose output is (N, C, h, "
+        "w), see striate describe"
     )
 
 
@@ -86,19 +88,21 @@ def _token_grid(num_tokens: int, image_size: Sequence[int]) -> tuple[int, int] |
 
 
 def backward(network: nn.Module, scores: Tensor, leaf: Tensor, layer: str | None = None) -> Tensor:
-    """The gradient of the sum of the scores by a leaf of the graph; InputError where there is none, or it is not finite."""
+    """The gradient of the sum of the scores by a leaf of the graph; InputError where there is none, or it is not
+    finite.
+    """
     source = f"layer {layer}" if layer else "the images"
     gradients = None
     if scores.requires_grad:
         (gradients,) = torch.autograd.grad(scores.sum(), leaf, allow_unused=True)
     if gradients is None:
         raise InputError(
-            f"no gradient of the score reaches {source} in {type(network).__name__}: it is quantised, detached or answers with "
-            "whole numbers; occlusion, score_cam and lime need none"
+            f"no gradient of the score reaches {source} in {type(network).__name__}: it is quantised, detached or "
+            "answers with whole numbers; occlusion, score_cam and lime need none"
         )
     if not gradients.isfinite().all():
         raise InputError(
-            f"the gradient of the score by {source} is NaN or infinite in {type(network).__name__}; its weights may be damaged, or "
-            "16-bit numbers overflow: try network.float()"
+            f"the gradient of the score by {source} is NaN or infinite in {type(network).__name__}; its weights may be "
+            "damaged, or 16-bit numbers overflow: try network.float()"
         )
     return gradients.detach()

@@ -1,4 +1,6 @@
-"""Integrated gradients: the score's rise along the straight line from a baseline (Sundararajan et al. 2017, arXiv:1703.01365, eq. 1)."""
+"""Integrated gradients: the score's rise along the straight line from a baseline (Sundararajan et al. 2017,
+arXiv:1703.01365, eq. 1).
+"""
 
 from dataclasses import dataclass
 from typing import Any
@@ -18,7 +20,9 @@ _FIRST_STEPS, _MOST_STEPS, _GROWTH = 16, 432, 3
 
 @dataclass(frozen=True)
 class Completeness:
-    """How far maps are from adding up: |sum - (score - score of the baseline)| / |score - score of the baseline|, and by how many steps."""
+    """How far maps are from adding up: |sum - (score - score of the baseline)| / |score - score of the baseline|, and
+    by how many steps.
+    """
 
     gap: float
     num_steps: int
@@ -36,9 +40,9 @@ def integrated_gradients(
 ) -> Tensor:
     """Integrated gradients by the midpoint rule, signed: images (N, C, H, W) -> maps (N, C, H, W).
 
-    `baseline` is a number or an image (C, H, W); 0 is the mean colour of normalised images. An image's map sums to its score
-    less the baseline's (completeness). Without `num_steps` steps are tripled, from 16 up to 432, until an image's gap is below
-    1 % of that difference; `log` hears the largest gap. Raises InputError for a baseline of another shape.
+    `baseline` is a number or an image (C, H, W); 0 is the mean colour of normalised images. An image's map sums to its
+    score less the baseline's (completeness). Without `num_steps` steps are tripled, from 16 up to 432, until an image's
+    gap is below 1 % of that difference; `log` hears the largest gap. Raises InputError for a baseline of another shape.
     """
     return integrate(
         network, images, classes=classes, baseline=baseline, num_steps=num_steps, batch_size=batch_size, log=log

@@ -28,12 +28,13 @@ class _Call:
 
 
 def default_layer(network: nn.Module, images: Tensor) -> str:
-    """The name of the layer with the last spatial features: `layer4` of a ResNet, `features.29` of VGG-16, `features` of SqueezeNet.
+    """The name of the layer with the last spatial features: `layer4` of a ResNet, `features.29` of VGG-16, `features`
+    of SqueezeNet.
 
-    It is the last one with a map (N, C, h, w) larger than 1 x 1 that ends before the head begins, which is the last layer with
-    filters, or is that itself where it is the only one; pooling is passed over. Of modules that give the same tensor the outermost
-    is named. Raises InputError where there is none, as in a multilayer perceptron, and for networks that go on with tokens, such as
-    a ViT: there a layer has to be named.
+    It is the last one with a map (N, C, h, w) larger than 1 x 1 that ends before the head begins, which is the last
+    layer with filters, or is that itself where it is the only one; pooling is passed over. Of modules that give the
+    same tensor the outermost is named. Raises InputError where there is none, as in a multilayer perceptron, and for
+    networks that go on with tokens, such as a ViT: there a layer has to be named.
     """
     calls = _trace(network, images)
     heads = [place for place, call in enumerate(calls) if call.has_filters]
@@ -50,8 +51,8 @@ def default_layer(network: nn.Module, images: Tensor) -> str:
     ]
     if tokens:
         raise InputError(
-            f"{type(network).__name__} goes on with tokens after {last.name}: it has no last map; name a layer whose tokens stand for "
-            f"places, such as the norm before its last attention ({_suggested(network)})"
+            f"{type(network).__name__} goes on with tokens after {last.name}: it has no last map; name a layer whose "
+            f"tokens stand for places, such as the norm before its last attention ({_suggested(network)})"
         )
     same = [call.name for call in before if call.output is last.output and not call.is_idle]
     name = min(
@@ -93,6 +94,8 @@ def _trace(network: nn.Module, images: Tensor) -> list[_Call]:
 
 
 def layers_in_order(network: nn.Module, images: Tensor) -> list[str]:
-    """The names of the modules that hold parameters themselves, in the order in which they first run for such an image."""
+    """The names of the modules that hold parameters themselves, in the order in which they first run for such an
+    image.
+    """
     own = {name for name, module in network.named_modules() if any(True for _ in module.parameters(recurse=False))}
     return list(dict.fromkeys(call.name for call in _trace(network, images) if call.name in own))

@@ -1,4 +1,6 @@
-"""LIME: a linear model of how the score depends on which parts of the image are there (Ribeiro et al. 2016, arXiv:1602.04938)."""
+"""LIME: a linear model of how the score depends on which parts of the image are there (Ribeiro et al. 2016,
+arXiv:1602.04938).
+"""
 
 from typing import Any
 
@@ -26,9 +28,10 @@ def lime(
 ) -> Tensor:
     """The weight of each pixel's segment in a linear model of the score, signed: images (N, C, H, W) -> maps (N, H, W).
 
-    `segments` (N, H, W) number the parts of each image from 0; by default some 50 superpixels. In each of `num_samples` copies every
-    segment is set to `baseline` by a coin; samples are weighed by exp(-d^2 / kernel_width^2), d their cosine distance from the whole image
-    (section 3.3), and the model is a ridge regression with an intercept. `seed` alone draws the coins. No gradient is needed.
+    `segments` (N, H, W) number the parts of each image from 0; by default some 50 superpixels. In each of `num_samples`
+    copies every segment is set to `baseline` by a coin; samples are weighed by exp(-d^2 / kernel_width^2), d their
+    cosine distance from the whole image (section 3.3), and the model is a ridge regression with an intercept. `seed`
+    alone draws the coins. No gradient is needed.
     """
     if num_samples < 2 or not kernel_width > 0 or ridge < 0:
         raise InputError(
@@ -66,7 +69,9 @@ def _sampled(
     seed: int,
     size: int,
 ) -> tuple[Tensor, Tensor]:
-    """Of one image (1, C, H, W): which segments were there, (samples, segments) of 0 and 1, the first one whole, and the scores."""
+    """Of one image (1, C, H, W): which segments were there, (samples, segments) of 0 and 1, the first one whole, and
+    the scores.
+    """
     generator = torch.Generator().manual_seed(seed)
     present = torch.randint(0, 2, (num_samples, int(segments.max()) + 1), generator=generator).to(image.device)
     present[0] = 1
@@ -79,7 +84,9 @@ def _sampled(
 
 
 def fit_linear(present: Tensor, scores: Tensor, kernel_width: float, ridge: float) -> Tensor:
-    """Coefficients (segments,) float64 of the weighted ridge regression of scores (samples,) on `present` (samples, segments)."""
+    """Coefficients (segments,) float64 of the weighted ridge regression of scores (samples,) on `present` (samples,
+    segments).
+    """
     inputs, targets = present.double(), scores.double()
     similarity = (inputs.mean(dim=1)).sqrt()  # the cosine between a vector of 0 and 1 and the vector of ones
     weights = (-((1 - similarity) ** 2) / kernel_width**2).exp()[:, None]

@@ -1,4 +1,6 @@
-"""Look inside a model over a data set: how much each unit is used, what excites it most, and how images lie in feature space."""
+"""Look inside a model over a data set: how much each unit is used, what excites it most, and how images lie in feature
+space.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -43,7 +45,9 @@ class Looked:
 
 @dataclass(frozen=True)
 class ImageFeatures:
-    """Of the readable images of a source: places in it (n,), features (n, D), pixels reduced (n, P), thumbnails (n, s, s, 3) uint8."""
+    """Of the readable images of a source: places in it (n,), features (n, D), pixels reduced (n, P), thumbnails (n, s,
+    s, 3) uint8.
+    """
 
     indices: np.ndarray
     features: np.ndarray
@@ -74,11 +78,11 @@ def look_at_units(
     log: Log = log_nothing,
     track: Track = track_silently,
 ) -> Looked:
-    """Statistics of the units of every rectifying layer, and the `top` patches of `units` of one layer, by default the last spatial
-    features and the `num_units` of them whose highest value stands out most from their spread.
+    """Statistics of the units of every rectifying layer, and the `top` patches of `units` of one layer, by default the
+    last spatial features and the `num_units` of them whose highest value stands out most from their spread.
 
-    Images stream through twice: once for figures and peaks, once more for the few that patches are cut from. Raises InputError for a layer
-    without a known receptive field, units that there are not, and where no image can be read.
+    Images stream through twice: once for figures and peaks, once more for the few that patches are cut from. Raises
+    InputError for a layer without a known receptive field, units that there are not, and where no image can be read.
     """
     if top < 1 or num_units < 1 or batch_size < 1:
         raise InputError(
@@ -124,7 +128,9 @@ def image_features(
     log: Log = log_nothing,
     track: Track = track_silently,
 ) -> ImageFeatures:
-    """The features of every readable image: the mean over places of a layer's maps, by default the last spatial features."""
+    """The features of every readable image: the mean over places of a layer's maps, by default the last spatial
+    features.
+    """
     layer = layer or default_layer(model.network, blank_images(model))
     found: list[tuple[int, np.ndarray, np.ndarray, np.ndarray]] = []
     batches = pictures.batches(model.preprocessing, batch_size, log)

@@ -17,8 +17,8 @@ _PATCH_PX = 96
 
 
 def write_filters(folder: Path, model: Model, layer: str | None) -> tuple[str, Path]:
-    """The filters of a convolution, by default the first; its name and the picture. Colours are those of RGB, whatever order the
-    network takes.
+    """The filters of a convolution, by default the first; its name and the picture. Colours are those of RGB, whatever
+    order the network takes.
     """
     layer = layer or first_convolution(model.network)
     tiles = filter_tiles(model.network, layer)
@@ -62,7 +62,9 @@ def write_neighbors(
     names: Sequence[str],
     top: int,
 ) -> tuple[Path, list[dict[str, object]]]:
-    """Two rows: the images nearest to a query in features, and in pixels below; the picture, and their names and distances."""
+    """Two rows: the images nearest to a query in features, and in pixels below; the picture, and their names and
+    distances.
+    """
     rows, listed = [], []
     picture = _square(query[1])
     for kind, own, all_of_them in (("features", features, found.features), ("pixels", pixels, found.pixels)):

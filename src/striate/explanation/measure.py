@@ -1,4 +1,6 @@
-"""How far a model's explanations can be trusted: the sanity check, and deletion and insertion curves over many images."""
+"""How far a model's explanations can be trusted: the sanity check, and deletion and insertion curves over many
+images.
+"""
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
@@ -36,7 +38,9 @@ def check_explanations(
     log: Log = log_nothing,
     track: Track = track_silently,
 ) -> list[SanityCheck]:
-    """The sanity check of each method on up to eight images, for the class that the model answers. InputError where none can be read."""
+    """The sanity check of each method on up to eight images, for the class that the model answers. InputError where
+    none can be read.
+    """
     batch = next(read_inputs(model, images, _MOST_CHECKED, log), None)
     if batch is None:
         raise InputError("none of the images can be read, so there is nothing to check on")
@@ -56,8 +60,8 @@ def measure_curves(
     log: Log = log_nothing,
     track: Track = track_silently,
 ) -> list[dict[str, Any]]:
-    """Deletion and insertion areas of each method over all images with 95 % intervals, for the class that the model answers, and those of
-    noise and of edges beside them; see curves.summarise. InputError where no image can be read.
+    """Deletion and insertion areas of each method over all images with 95 % intervals, for the class that the model
+    answers, and those of noise and of edges beside them; see curves.summarise. InputError where no image can be read.
     """
     found: list[Method] | None = None
     curves: dict[str, list[Curves]] = {}
@@ -80,7 +84,9 @@ def measure_curves(
 def read_inputs(
     model: Model, images: ImageLike | Iterable[ImageLike], batch_size: int, log: Log
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """Batches of normalised images (n, C, H, W) and the classes (n,) that the model answers; unreadable ones are told and left out."""
+    """Batches of normalised images (n, C, H, W) and the classes (n,) that the model answers; unreadable ones are told
+    and left out.
+    """
     thunks = (partial(read_pixels, name, image, model.preprocessing) for name, image in name_images(images))
     with closing(prefetch(thunks, depth=2 * batch_size, num_workers=_NUM_WORKERS)) as each_image:
         for batch in in_batches(each_image, batch_size):

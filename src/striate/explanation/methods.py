@@ -26,7 +26,8 @@ from striate.explanation.smooth_grad import smooth_grad
 
 @dataclass(frozen=True)
 class Method:
-    """One way of explaining. `takes_layer`: its map is that of a layer, (N, h, w). `plane` says how channels become one for showing.
+    """One way of explaining. `takes_layer`: its map is that of a layer, (N, h, w). `plane` says how channels become one
+    for showing.
 
     `is_signed`: negative values speak against the class. `is_slow`: hundreds of passes an image.
     `is_insensitive`: known to show edges whatever the upper layers have learnt (arXiv:1810.03292).
@@ -68,7 +69,9 @@ ALL = "all"
 
 
 def find_methods(names: Sequence[str]) -> tuple[Method, ...]:
-    """The methods of these names, each once; "all" means every one. InputError with near misses for a name that is none."""
+    """The methods of these names, each once; "all" means every one. InputError with near misses for a name that is
+    none.
+    """
     found: dict[str, Method] = {}
     for name in names:
         key = name.replace("-", "_").lower()

@@ -14,7 +14,9 @@ def pixel_features(pixels: np.ndarray) -> np.ndarray:
 
 
 def nearest(features: np.ndarray, query: np.ndarray, top: int) -> tuple[np.ndarray, np.ndarray]:
-    """The `top` rows of features (N, D) with the smallest Euclidean distance to a query (D,): places and distances, nearest first."""
+    """The `top` rows of features (N, D) with the smallest Euclidean distance to a query (D,): places and distances,
+    nearest first.
+    """
     if features.ndim != 2 or query.shape != features.shape[1:]:
         raise InputError(f"expected features (N, {len(query)}) but got {features.shape}")
     distances = np.sqrt(np.maximum(((features - query) ** 2).sum(axis=1), 0))

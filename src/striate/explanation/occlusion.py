@@ -1,4 +1,6 @@
-"""Occlusion: how much the score falls when a window of the image is covered (Zeiler & Fergus 2013, arXiv:1311.2901, section 4.2)."""
+"""Occlusion: how much the score falls when a window of the image is covered (Zeiler & Fergus 2013, arXiv:1311.2901,
+section 4.2).
+"""
 
 from typing import Any
 
@@ -22,17 +24,18 @@ def occlusion(
 ) -> Tensor:
     """The fall of the score, signed, at each pixel: images (N, C, H, W) -> maps (N, H, W); no gradient is needed.
 
-    A `window` (height, width) of all channels is set to `baseline`, 0 being the mean colour of normalised images, and moved by
-    `stride`; the last window of a row or column is cut off at the border. A pixel gets the mean over the windows that cover it.
-    By default windows are an eighth of the image, moved by half of that. Raises InputError for windows that leave gaps.
+    A `window` (height, width) of all channels is set to `baseline`, 0 being the mean colour of normalised images, and
+    moved by `stride`; the last window of a row or column is cut off at the border. A pixel gets the mean over the
+    windows that cover it. By default windows are an eighth of the image, moved by half of that. Raises InputError for
+    windows that leave gaps.
     """
     height, width = images.shape[2:] if images.ndim == 4 else (0, 0)
     size = _pair(window) if window is not None else (max(1, height // 8), max(1, width // 8))
     step = _pair(stride) if stride is not None else (max(1, size[0] // 2), max(1, size[1] // 2))
     if images.ndim == 4 and not all(1 <= s <= w <= n for s, w, n in zip(step, size, (height, width), strict=True)):
         raise InputError(
-            f"a window must fit into images of {height}x{width} and be at least as large as its stride, but the window is {size} "
-            f"and the stride {step}"
+            f"a window must fit into images of {height}x{width} and be at least as large as its stride, but the window "
+            f"is {size} and the stride {step}"
         )
     rows, columns = (
         [(start, min(start + w, n)) for start in range(0, -(-(n - w) // s) * s + 1, s)]

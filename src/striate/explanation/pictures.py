@@ -14,10 +14,11 @@ _INK, _PAPER = (30, 30, 30), (255, 255, 255)
 
 
 def overlay(pixels: np.ndarray, plane: np.ndarray, *, is_signed: bool = False) -> np.ndarray:
-    """A map (h, w) over the image (H, W, C) uint8 that it explains -> (H', W', 3) uint8, small images enlarged to 224 pixels.
+    """A map (h, w) over the image (H, W, C) uint8 that it explains -> (H', W', 3) uint8, small images enlarged to 224
+    pixels.
 
-    Strength is relative to the map's own range: 99.5 % of its values lie below the strongest colour. Signed maps are red for the class
-    and blue against it. A map of zeros leaves the image grey.
+    Strength is relative to the map's own range: 99.5 % of its values lie below the strongest colour. Signed maps are
+    red for the class and blue against it. A map of zeros leaves the image grey.
     """
     image = enlarged(as_rgb(pixels))
     height, width = image.shape[:2]

@@ -1,4 +1,6 @@
-"""The images of a source, or of any folder, one batch after the other in memory that does not grow with their number."""
+"""The images of a source, or of any folder, one batch after the other in memory that does not grow with their
+number.
+"""
 
 import os
 from collections.abc import Iterator
@@ -23,7 +25,9 @@ _NUM_WORKERS = 2
 
 @dataclass(frozen=True, eq=False)
 class Pictures:
-    """The images of a source by name; `labels` (N,) index `class_names`, and are -1 where the source is a folder without classes."""
+    """The images of a source by name; `labels` (N,) index `class_names`, and are -1 where the source is a folder
+    without classes.
+    """
 
     names: tuple[str, ...]
     labels: np.ndarray
@@ -64,7 +68,9 @@ class Pictures:
 def open_pictures(
     source: str | Path, *, data_dir: str | None = None, download: bool = False, log: Log = log_nothing
 ) -> Pictures:
-    """The images of anything that `open_source` takes, or of a folder without classes. Raises DataError for what is neither."""
+    """The images of anything that `open_source` takes, or of a folder without classes. Raises DataError for what is
+    neither.
+    """
     try:
         dataset = open_source(source, data_dir=None if data_dir is None else Path(data_dir), download=download, log=log)
     except DataError:

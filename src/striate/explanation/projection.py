@@ -10,8 +10,9 @@ _COMPONENTS_FOR_TSNE = 50
 
 
 def project(features: np.ndarray, *, seed: int = 0) -> dict[str, np.ndarray]:
-    """{"pca", "tsne"}: places (N, 2) in [0, 1] of features (N, D), by the two first principal components and by t-SNE (van der Maaten &
-    Hinton 2008) of the first 50; distances keep their proportions. Raises InputError for fewer than three images.
+    """{"pca", "tsne"}: places (N, 2) in [0, 1] of features (N, D), by the two first principal components and by t-SNE
+    (van der Maaten & Hinton 2008) of the first 50; distances keep their proportions. Raises InputError for fewer than
+    three images.
     """
     if len(features) < 3:
         raise InputError(f"a map needs at least 3 images but there are {len(features)}")

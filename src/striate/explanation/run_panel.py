@@ -1,4 +1,5 @@
-"""What a run's report shows of the inside of its network: what it looked at, first filters, dead units, a check of the maps.
+"""What a run's report shows of the inside of its network: what it looked at, first filters, dead units, a check of the
+maps.
 
 Everything lies in the run folder: `inside.json`, and pictures in `inside/`.
 """
@@ -46,11 +47,11 @@ def write_inside(
     mistakes: Sequence[int],
     name_of: Callable[[int], str],
 ) -> dict[str, Any]:
-    """Write and give the panel: for `mistakes` (places in the data set, worst first), and typical answers among up to 128 images
-    of `indices`, those that cannot be read left out.
+    """Write and give the panel: for `mistakes` (places in the data set, worst first), and typical answers among up to
+    128 images of `indices`, those that cannot be read left out.
 
-    `labels` (N,) are those of all images, as outputs of the network. What cannot be shown for this network is left out, with a
-    notice in its place; the run never fails for it. RunError where the folder cannot be written.
+    `labels` (N,) are those of all images, as outputs of the network. What cannot be shown for this network is left out,
+    with a notice in its place; the run never fails for it. RunError where the folder cannot be written.
     """
     shutil.rmtree(run_dir / INSIDE_FOLDER, ignore_errors=True)
     indices = indices[~np.isin(indices, list(packed.broken))]
@@ -105,7 +106,9 @@ class _Seen:
 
 
 def _method(seen: _Seen, inputs: Tensor) -> tuple[Method, str | None]:
-    """Grad-CAM at the last spatial features, or saliency for a network without any, or with fewer than 4 x 4 places there."""
+    """Grad-CAM at the last spatial features, or saliency for a network without any, or with fewer than 4 x 4 places
+    there.
+    """
     try:
         layer = default_layer(seen.network, inputs)
         height, width = activations(seen.network, inputs[:1], [layer])[layer].shape[2:]

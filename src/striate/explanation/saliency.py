@@ -1,4 +1,6 @@
-"""Saliency: how strongly each pixel moves the score (Simonyan, Vedaldi & Zisserman 2013, arXiv:1312.6034, section 3.1)."""
+"""Saliency: how strongly each pixel moves the score (Simonyan, Vedaldi & Zisserman 2013, arXiv:1312.6034, section
+3.1).
+"""
 
 from typing import Literal
 
@@ -19,8 +21,9 @@ def saliency(
 ) -> Tensor:
     """The absolute gradient of the unnormalised score: images (N, C, H, W) -> maps (N, H, W) >= 0.
 
-    Of the channels the largest value is taken, or their mean; "all" leaves them apart, (N, C, H, W). `classes` is one class, or one
-    for each image, or a function from the output to scores (N,). The network comes back unchanged, also after an error.
+    Of the channels the largest value is taken, or their mean; "all" leaves them apart, (N, C, H, W). `classes` is one
+    class, or one for each image, or a function from the output to scores (N,). The network comes back unchanged, also
+    after an error.
     """
     if channels not in ("max", "mean", "all"):
         raise InputError(f"channels must be max, mean or all but is {channels!r}")

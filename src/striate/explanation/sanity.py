@@ -1,4 +1,6 @@
-"""Sanity check of explanations: do maps depend on what the network has learnt? (Adebayo et al. 2018, arXiv:1810.03292, section 3)."""
+"""Sanity check of explanations: do maps depend on what the network has learnt? (Adebayo et al. 2018, arXiv:1810.03292,
+section 3).
+"""
 
 import copy
 import itertools
@@ -18,7 +20,9 @@ from striate.explanation.methods import Method
 from striate.progress import Track, track_silently
 
 UNCHANGED = 0.5
-"""A rank correlation above this while the upper half of the layers is shuffled: the map shows little of what they have learnt."""
+"""A rank correlation above this while the upper half of the layers is shuffled: the map shows little of what they have
+learnt.
+"""
 _EXPECTED = " (known for it: arXiv:1810.03292)"
 
 
@@ -26,10 +30,11 @@ _EXPECTED = " (known for it: arXiv:1810.03292)"
 class SanityCheck:
     """How alike a method's maps stay while the weights are shuffled from the head down.
 
-    `similarities` are the means over images of the rank correlation of absolute maps with the first ones, [-1, 1], after the
-    layers down to `layers[i]` are shuffled. `depends_on_weights`: with the upper half of them shuffled it is at most a half. All
-    maps change once the first layer is shuffled too; those that show edges whatever the upper layers say are what the check finds.
-    Maps that are the same everywhere do not count; NaN where that is so of all, as when the shuffled score is always 0.
+    `similarities` are the means over images of the rank correlation of absolute maps with the first ones, [-1, 1],
+    after the layers down to `layers[i]` are shuffled. `depends_on_weights`: with the upper half of them shuffled it is
+    at most a half. All maps change once the first layer is shuffled too; those that show edges whatever the upper
+    layers say are what the check finds. Maps that are the same everywhere do not count; NaN where that is so of all, as
+    when the shuffled score is always 0.
     """
 
     method: str
@@ -67,10 +72,11 @@ def check_sanity(
     seed: int = 0,
     track: Track = track_silently,
 ) -> list[SanityCheck]:
-    """Shuffle the weights of a copy layer by layer from the head down, in `num_stages` stages, and compare each method's maps.
+    """Shuffle the weights of a copy layer by layer from the head down, in `num_stages` stages, and compare each
+    method's maps.
 
-    Each parameter's numbers are put in another order, which keeps their distribution, where the paper draws new ones. Images
-    (N, C, H, W), classes (N,). Raises InputError for a network without parameters.
+    Each parameter's numbers are put in another order, which keeps their distribution, where the paper draws new ones.
+    Images (N, C, H, W), classes (N,). Raises InputError for a network without parameters.
     """
     images = check_images(network, images)
     names = layers_in_order(network, images)
@@ -104,7 +110,9 @@ def check_sanity(
 
 
 def rank_correlation(one: np.ndarray, other: np.ndarray) -> float:
-    """Spearman's rank correlation of the absolute values of two maps, [-1, 1]; NaN where either is the same everywhere."""
+    """Spearman's rank correlation of the absolute values of two maps, [-1, 1]; NaN where either is the same
+    everywhere.
+    """
     ranks = [_average_ranks(np.abs(plane).ravel()) for plane in (one, other)]
     first, second = (each - each.mean() for each in ranks)
     scale = np.sqrt((first**2).sum() * (second**2).sum())
@@ -112,7 +120,9 @@ def rank_correlation(one: np.ndarray, other: np.ndarray) -> float:
 
 
 def _average_ranks(values: np.ndarray) -> np.ndarray:
-    """The ranks of values (n,), from 1; equal values share the mean of theirs: scipy.stats.rankdata without its slow import."""
+    """The ranks of values (n,), from 1; equal values share the mean of theirs: scipy.stats.rankdata without its slow
+    import.
+    """
     _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
     return (np.cumsum(counts) - (counts - 1) / 2)[inverse]
 

@@ -1,4 +1,6 @@
-"""Score-CAM: channels weighed by the score of the image seen through them (Wang et al. 2019, arXiv:1910.01279, eq. 4-6)."""
+"""Score-CAM: channels weighed by the score of the image seen through them (Wang et al. 2019, arXiv:1910.01279, eq.
+4-6).
+"""
 
 from typing import Any
 
@@ -16,10 +18,12 @@ from striate.networks.hooks import recording
 def score_cam(
     network: nn.Module, images: Tensor, *, classes: Classes, layer: str | None = None, batch_size: int | None = None
 ) -> Tensor:
-    """Score-CAM: images (N, C, H, W) -> heat maps (N, h, w) >= 0, neither resized nor normalised; no gradient is needed.
+    """Score-CAM: images (N, C, H, W) -> heat maps (N, h, w) >= 0, neither resized nor normalised; no gradient is
+    needed.
 
-    Every channel of `layer`, enlarged and scaled to [0, 1], is a mask on the image; a channel's weight is the softmax over channels of the
-    masked image's score. So one forward pass a channel: 512 for SqueezeNet. Corners are aligned in enlarging, as in pytorch-grad-cam.
+    Every channel of `layer`, enlarged and scaled to [0, 1], is a mask on the image; a channel's weight is the softmax
+    over channels of the masked image's score. So one forward pass a channel: 512 for SqueezeNet. Corners are aligned in
+    enlarging, as in pytorch-grad-cam.
     """
     layer = layer or default_layer(network, images)
 

@@ -1,4 +1,6 @@
-"""The score that is explained: the unnormalised logit of a class, or whatever a function makes of the output. N images, K classes."""
+"""The score that is explained: the unnormalised logit of a class, or whatever a function makes of the output. N images,
+K classes.
+"""
 
 from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
@@ -11,7 +13,9 @@ from striate.errors import InputError
 from striate.networks.auxiliary import WithAuxiliary
 
 Classes: TypeAlias = int | Sequence[int] | Tensor | Callable[[Any], Tensor]
-"""One class for all images, one for each image (N,), or a function from the network's output to one score an image (N,)."""
+"""One class for all images, one for each image (N,), or a function from the network's output to one score an image
+(N,).
+"""
 
 
 def check_classes(classes: Classes, num_images: int) -> Tensor | Callable[[Any], Tensor]:
@@ -26,16 +30,18 @@ def check_classes(classes: Classes, num_images: int) -> Tensor | Callable[[Any],
     labels = labels.to(torch.int64).expand(num_images) if labels.ndim == 0 else labels.to(torch.int64)
     if labels.shape != (num_images,):
         raise InputError(
-            f"expected one class for each of {num_images} images but got {tuple(labels.shape)}; give one class for all, or ({num_images},)"
+            f"expected one class for each of {num_images} images but got {tuple(labels.shape)}; give one class for "
+            f"all, or ({num_images},)"
         )
     return labels
 
 
 def class_scores(outputs: Any, classes: Tensor | Callable[[Any], Tensor]) -> Tensor:
-    """Scores (N,) of what the network gave: logits (N, K), or (N, K, 1, 1), of classes (N,); or what the function `classes` gives.
+    """Scores (N,) of what the network gave: logits (N, K), or (N, K, 1, 1), of classes (N,); or what the function
+    `classes` gives.
 
-    A single output (N, 1) is the logit z of the second of two classes; the first one's score is -z. Raises InputError for outputs of
-    another kind (a tuple, a dictionary, a map), which need a function, and for classes that are none.
+    A single output (N, 1) is the logit z of the second of two classes; the first one's score is -z. Raises InputError
+    for outputs of another kind (a tuple, a dictionary, a map), which need a function, and for classes that are none.
     """
     if not isinstance(classes, Tensor):
         return _checked_scores(classes(outputs))
@@ -56,8 +62,8 @@ def logits_of(outputs: Any) -> Tensor:
     if not isinstance(logits, Tensor) or logits.ndim != 2:
         found = f"{tuple(logits.shape)}" if isinstance(logits, Tensor) else f"a {type(logits).__name__}"
         raise InputError(
-            f"expected logits (N, K) but the network gives {found}; give as classes a function from that to one score an image, "
-            "such as lambda outputs: outputs[0][:, 3]"
+            f"expected logits (N, K) but the network gives {found}; give as classes a function from that to one score "
+            "an image, such as lambda outputs: outputs[0][:, 3]"
         )
     return F.pad(logits, (1, 0)) - F.pad(logits, (0, 1)) if logits.shape[1] == 1 else logits
 

@@ -1,4 +1,6 @@
-"""SmoothGrad: the gradient averaged over noisy copies of the image (Smilkov et al. 2017, arXiv:1706.03825, section 3)."""
+"""SmoothGrad: the gradient averaged over noisy copies of the image (Smilkov et al. 2017, arXiv:1706.03825, section
+3).
+"""
 
 from typing import Any
 
@@ -23,8 +25,8 @@ def smooth_grad(
 ) -> Tensor:
     """The mean gradient over `num_samples` noisy copies: images (N, C, H, W) -> maps (N, C, H, W), signed.
 
-    The noise is Gaussian; its standard deviation is `noise` times the range of each image (the paper's 10 to 20 %). Every image
-    gets the same noise, drawn by `seed` alone. Raises InputError for numbers out of range.
+    The noise is Gaussian; its standard deviation is `noise` times the range of each image (the paper's 10 to 20 %).
+    Every image gets the same noise, drawn by `seed` alone. Raises InputError for numbers out of range.
     """
     if num_samples < 1 or noise < 0:
         raise InputError(f"num_samples must be at least 1 and noise at least 0 but they are {num_samples} and {noise}")

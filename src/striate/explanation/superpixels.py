@@ -12,8 +12,9 @@ _LONGEST_PX = 64
 def superpixels(image: Tensor, *, num_segments: int = 50) -> Tensor:
     """The segment of each pixel, numbered from 0: one image (C, H, W) -> (H, W) int64, about `num_segments` of them.
 
-    k-means of colour (each channel by its own spread) and place (one spacing of the segments counts as much as one standard deviation
-    of colour), started on an even grid, on the image reduced to 64 pixels. The same image gives the same segments.
+    k-means of colour (each channel by its own spread) and place (one spacing of the segments counts as much as one
+    standard deviation of colour), started on an even grid, on the image reduced to 64 pixels. The same image gives the
+    same segments.
     """
     from sklearn.cluster import KMeans  # a second to import, which other methods need not pay
 

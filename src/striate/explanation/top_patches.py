@@ -1,4 +1,6 @@
-"""The patches of a data set that excite a unit most, cut out through its true receptive field (Zeiler & Fergus 2013; scope G3)."""
+"""The patches of a data set that excite a unit most, cut out through its true receptive field (Zeiler & Fergus 2013;
+scope G3).
+"""
 
 from dataclasses import dataclass
 
@@ -12,7 +14,9 @@ from striate.inspection.receptive_field.summary import ReceptiveField
 
 @dataclass(frozen=True)
 class Peak:
-    """The highest value of a unit in one image, and its place (row, column) in the layer's map. `image` counts from 0."""
+    """The highest value of a unit in one image, and its place (row, column) in the layer's map. `image` counts from
+    0.
+    """
 
     value: float
     image: int
@@ -21,7 +25,9 @@ class Peak:
 
 
 class PeakKeeper:
-    """Keeps the `top` highest peaks of every channel of a layer, one an image; of equal ones the earliest image and place."""
+    """Keeps the `top` highest peaks of every channel of a layer, one an image; of equal ones the earliest image and
+    place.
+    """
 
     def __init__(self, top: int) -> None:
         self.top = top
@@ -55,7 +61,9 @@ class PeakKeeper:
 
 
 def field_of(description: NetworkDescription, layer: str) -> ReceptiveField:
-    """The receptive field of a layer; of a module with others inside, that of what ran last in it. InputError where it is unknown."""
+    """The receptive field of a layer; of a module with others inside, that of what ran last in it. InputError where it
+    is unknown.
+    """
     plain = layer.partition("#")[0]
     rows = {row.name: row for row in description.layers}
     if plain in rows:
@@ -69,7 +77,8 @@ def field_of(description: NetworkDescription, layer: str) -> ReceptiveField:
 
 
 def cut_patch(pixels: np.ndarray, field: ReceptiveField, peak: Peak, *, fill: int = 128) -> np.ndarray:
-    """The part of an image (H, W, C) uint8 that the unit at a peak's place sees, (h, w, C); grey where that lies beyond the border.
+    """The part of an image (H, W, C) uint8 that the unit at a peak's place sees, (h, w, C); grey where that lies beyond
+    the border.
 
     Larger than the image it never is: a field that reaches beyond on both sides is cut to the image.
     """

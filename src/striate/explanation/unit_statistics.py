@@ -10,8 +10,8 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class UnitStatistics:
-    """Of each channel of a layer, (C',): mean and standard deviation over all images and places, the largest value, and the fraction of
-    images in which it is above 0 anywhere. A unit is dead that is above 0 in none.
+    """Of each channel of a layer, (C',): mean and standard deviation over all images and places, the largest value, and
+    the fraction of images in which it is above 0 anywhere. A unit is dead that is above 0 in none.
     """
 
     layer: str

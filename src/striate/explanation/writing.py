@@ -1,4 +1,6 @@
-"""Explanations as files: an overlay (PNG) and the raw map (npz) of each, and one sheet an image where there are several."""
+"""Explanations as files: an overlay (PNG) and the raw map (npz) of each, and one sheet an image where there are
+several.
+"""
 
 import io
 import re
@@ -54,8 +56,8 @@ def write_explanations(
 ) -> tuple[list[Written], Path | None]:
     """Write the explanations of one image, the `number`-th, and give where they lie and, of several, their sheet.
 
-    An npz holds `map`, (h, w) or (C, H, W) float32 as computed, `class_index` and `layer`, and needs no pickle. InputError where the
-    folder cannot be written.
+    An npz holds `map`, (h, w) or (C, H, W) float32 as computed, `class_index` and `layer`, and needs no pickle.
+    InputError where the folder cannot be written.
     """
     stem = f"{number:04d}-{file_name(Path(explanations[0].path).stem)}"
     written, tiles = [], {}
@@ -107,12 +109,15 @@ def _resized(tile: np.ndarray) -> np.ndarray:
 
 
 def write_cut_out(folder: Path, number: int, model: Model, explanation: Explanation) -> dict[str, str]:
-    """The object of an explanation's class, cut out by its saliency: {"path", "mask", "picture"}, black and white, and RGBA."""
+    """The object of an explanation's class, cut out by its saliency: {"path", "mask", "picture"}, black and white, and
+    RGBA.
+    """
     pixels = explanation.pixels
     labels = torch.tensor([explanation.class_index])
     plane = saliency(model.network, as_inputs(model, [pixels]), classes=labels)[0].cpu().numpy()
     mask = cut_out(pixels, plane)
-    stem = f"{number:04d}-{file_name(Path(explanation.path).stem)}.{explanation.class_index}-{file_name(explanation.class_name)}"
+    image, class_name = file_name(Path(explanation.path).stem), file_name(explanation.class_name)
+    stem = f"{number:04d}-{image}.{explanation.class_index}-{class_name}"
     places = {"mask": folder / f"{stem}.mask.png", "picture": folder / f"{stem}.cut-out.png"}
     write_file(places["mask"], to_png(Image.fromarray(255 * mask.astype(np.uint8))))
     write_file(places["picture"], to_png(Image.fromarray(on_nothing(pixels, mask))))
@@ -134,7 +139,9 @@ def to_png(picture: Image.Image) -> bytes:
 
 
 def write_file(path: Path, content: bytes) -> None:
-    """Write a file in one stroke, making its folder. InputError in one line where the disk is full or the folder forbids it."""
+    """Write a file in one stroke, making its folder. InputError in one line where the disk is full or the folder
+    forbids it.
+    """
     try:
         write_atomically(path, content)
     except OSError as error:

@@ -1,1 +1,3 @@
-"""A model as one program for other engines: from raw pixels to probabilities, and the proof that it answers the same."""
+"""A model as one program for other engines: from raw pixels to probabilities, and the proof that it answers the
+same.
+"""

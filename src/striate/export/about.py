@@ -14,8 +14,9 @@ KEY = "striate"
 """The name under which every format carries the document."""
 INPUT = "images"
 _DECODING = (
-    "Decode to 8 bits a channel, red green blue (or grey by ITU-R BT.601 luma where there is one channel). Apply the EXIF "
-    "orientation; lay transparency over white; scale 16-bit grey by 255/65535; of an animation take the first frame."
+    "Decode to 8 bits a channel, red green blue (or grey by ITU-R BT.601 luma where there is one channel). Apply the "
+    "EXIF orientation; lay transparency over white; scale 16-bit grey by 255/65535; of an animation take the first "
+    "frame."
 )
 
 

@@ -42,8 +42,8 @@ def _spell_out(program: ExportedProgram, node: Node) -> None:
         return
     if settings["ceil_mode"]:
         raise InputError(
-            "ONNX has nothing for average pooling with both ceil_mode and divisor_override; leave one out, or export with "
-            "--to torch"
+            "ONNX has nothing for average pooling with both ceil_mode and divisor_override; leave one out, or export "
+            "with --to torch"
         )
     kernel_size = list(settings["kernel_size"])
     area = prod(kernel_size) if len(kernel_size) == 2 else kernel_size[0] ** 2

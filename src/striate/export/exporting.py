@@ -65,12 +65,12 @@ def export_model(
 ) -> Exported:
     """Write a model, or what `load_model` takes for one, as "onnx", "openvino" or "torch", and prove it on real images.
 
-    The file takes pixels (N, H, W, C) uint8 and gives probabilities (N, K) float32; docs/export.md describes it. `output`
-    is RUN/exported/model.SUFFIX by default, or NETWORK.SUFFIX in the current folder. Without `resize` it takes pixels of
-    `preprocessing.crop_size` only. The proof runs on up to `num_images` of `images` (an image, a folder or a source), or
-    on built-in photos. Beside the file, NAME.json holds the document, the proof and a checksum; only files that it vouches
-    for are replaced without `force`. Raises InputError where the network cannot be expressed, something is not installed
-    or a file is in the way.
+    The file takes pixels (N, H, W, C) uint8 and gives probabilities (N, K) float32; docs/export.md describes it.
+    `output` is RUN/exported/model.SUFFIX by default, or NETWORK.SUFFIX in the current folder. Without `resize` it takes
+    pixels of `preprocessing.crop_size` only. The proof runs on up to `num_images` of `images` (an image, a folder or a
+    source), or on built-in photos. Beside the file, NAME.json holds the document, the proof and a checksum; only files
+    that it vouches for are replaced without `force`. Raises InputError where the network cannot be expressed, something
+    is not installed or a file is in the way.
     """
     access = access or Access()
     if to not in _WRITERS:
@@ -106,7 +106,8 @@ def check_exported(
     trust: bool = False,
     access: Access | None = None,
 ) -> ParityCheck:
-    """The proof of `export_model` once more, for a file that may have come from anywhere; nothing is written or deleted.
+    """The proof of `export_model` once more, for a file that may have come from anywhere; nothing is written or
+    deleted.
 
     `engine` is one that runs such files (`running.ENGINES`), its usual one by default; a .pt2 file needs `trust`.
     """
@@ -209,7 +210,9 @@ def _sha256(path: Path) -> str:
 
 
 class _Workshop:
-    """A hidden folder beside the output, in which the export is written and proven; it is gone afterwards, whatever came."""
+    """A hidden folder beside the output, in which the export is written and proven; it is gone afterwards, whatever
+    came.
+    """
 
     def __init__(self, parent: Path) -> None:
         self.folder = parent / f".striate-export.{secrets.token_hex(6)}.tmp"

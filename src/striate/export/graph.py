@@ -80,6 +80,6 @@ def _check_one_input(model: Model) -> None:
     ]
     if len(needed) > 1:
         raise InputError(
-            f"{model.network_name} takes {len(needed)} inputs ({', '.join(needed)}) but an exported model takes one batch "
-            "of images; wrap it in a module that makes the others itself"
+            f"{model.network_name} takes {len(needed)} inputs ({', '.join(needed)}) but an exported model takes one "
+            "batch of images; wrap it in a module that makes the others itself"
         )

@@ -34,7 +34,9 @@ def write_onnx(model: Model, path: str | Path, *, resize: bool, about: dict[str,
 
 
 def onnx_bytes(program: ExportedProgram, network_name: str, about: dict[str, Any]) -> bytes:
-    """The ONNX file of a program, with `about` in its metadata, checked by onnx.checker; the program may be rewritten."""
+    """The ONNX file of a program, with `about` in its metadata, checked by onnx.checker; the program may be
+    rewritten.
+    """
     import onnx
 
     spell_out_divisors(program)
@@ -72,13 +74,17 @@ def check_installed(extra: str) -> None:
 
 
 def _forget_origins(graph: Any) -> None:
-    """Drop what the exporter notes of every node and value: longer than a small network's weights, and of no use to run it."""
+    """Drop what the exporter notes of every node and value: longer than a small network's weights, and of no use to run
+    it.
+    """
     for part in (graph, *graph.node, *graph.input, *graph.output, *graph.value_info, *graph.initializer):
         del part.metadata_props[:]
 
 
 def _reason(error: BaseException, program: ExportedProgram) -> str:
-    """Why a program has no ONNX form: the operator and the layer where they can be told, else what the exporter says."""
+    """Why a program has no ONNX form: the operator and the layer where they can be told, else what the exporter
+    says.
+    """
     failed = _FAILED_NODE.search(f"{error} {error.__cause__}")
     if failed is None:
         return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
@@ -89,7 +95,9 @@ def _reason(error: BaseException, program: ExportedProgram) -> str:
 
 
 def _layer_of(node_name: str, program: ExportedProgram) -> str | None:
-    """The innermost module of the network that a node comes from, as "features.1 (Fire)"; None where no node has the name."""
+    """The innermost module of the network that a node comes from, as "features.1 (Fire)"; None where no node has the
+    name.
+    """
     for node in program.graph.nodes:
         if node.name == node_name and (stack := node.meta.get("nn_module_stack")):
             path, kind = list(stack.values())[-1]

@@ -5,7 +5,8 @@ from typing import Any
 
 
 def openvino_core() -> Any:
-    """An `openvino.Core` whose CPU plugin is loaded. ImportError without OpenVINO; RuntimeError where it has no CPU plugin.
+    """An `openvino.Core` whose CPU plugin is loaded. ImportError without OpenVINO; RuntimeError where it has no CPU
+    plugin.
 
     The plugin gives the thread that loads it a stack of its own for signal handlers, and frees that stack with the last
     of its models, in whichever thread that happens; in any other than the first, the first one's next signal (a

@@ -1,4 +1,6 @@
-"""The proof that an exported file answers as the model does: run both on the same real images and compare. K classes."""
+"""The proof that an exported file answers as the model does: run both on the same real images and compare. K
+classes.
+"""
 
 import math
 from dataclasses import asdict, dataclass
@@ -13,17 +15,21 @@ from striate.export.running import Runner
 from striate.tasks.model import Model
 
 TOLERANCE = 1e-4
-"""Largest difference of a probability where no image is resized. Both compute in float32, in another order of sums; what
-that does to a probability is 1e-7 to 1e-5."""
+"""Largest difference of a probability where no image is resized. Both compute in float32, in another order of sums;
+what that does to a probability is 1e-7 to 1e-5.
+"""
 RESIZED_TOLERANCE = 1e-2
 """The same where the model resizes. A pixel that lies at half a grey level may be rounded to the other side (see
-resampling.py), and a network may turn single grey levels in some pixels into some thousandths of a probability: 0.003 with
-SqueezeNet on photos, where another filter or order of passes makes 0.012 and more."""
+resampling.py), and a network may turn single grey levels in some pixels into some thousandths of a probability: 0.003
+with SqueezeNet on photos, where another filter or order of passes makes 0.012 and more.
+"""
 
 
 @dataclass(frozen=True)
 class Disagreement:
-    """An image of which the two say different things, and how far the model is from saying another: see `Task.margin`."""
+    """An image of which the two say different things, and how far the model is from saying another: see
+    `Task.margin`.
+    """
 
     size: tuple[int, int]
     model: str
@@ -36,11 +42,11 @@ class ParityCheck:
     """The result of comparing an exported file with its model, image by image.
 
     Differences are the largest of any probability of any image: `largest_difference` where no image had to be resized,
-    `largest_resized_difference` where all had (None where none was tried). `ties` are images whose best class is another
-    although the model's two best are no further apart than the tolerance: neither answer is more right than the other, so
-    they are reported but do not fail the proof. `disagreements` are all others. `problems` are what differs in what the
-    file says of itself; where they make running it senseless, no image is compared. `temperatures` are the model's and the
-    file's.
+    `largest_resized_difference` where all had (None where none was tried). `ties` are images whose best class is
+    another although the model's two best are no further apart than the tolerance: neither answer is more right than the
+    other, so they are reported but do not fail the proof. `disagreements` are all others. `problems` are what differs
+    in what the file says of itself; where they make running it senseless, no image is compared. `temperatures` are the
+    model's and the file's.
     """
 
     engine: str

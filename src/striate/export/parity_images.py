@@ -1,4 +1,6 @@
-"""Images for the parity check of an exported model: the user's own or built-in photos and digits, in batches of 1, 2 and 5."""
+"""Images for the parity check of an exported model: the user's own or built-in photos and digits, in batches of 1, 2
+and 5.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass

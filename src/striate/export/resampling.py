@@ -1,15 +1,17 @@
 """Pillow's antialiased resize and the centre crop as arithmetic in the graph, for images of any height and width.
 
-N images, C channels, H x W pixels in, h x w pixels out. What Pillow's documentation calls resampling with a support that
-grows with the scale: every pixel that comes out is a weighted mean of those that went in, first along the rows, rounded to
-whole grey levels, then along the columns, rounded again. Here each of the two passes is one product with a dense matrix of
-weights, (w, W) and (h, H), made of the sizes alone. Only the pixels that the crop keeps are computed, so that the shapes
-that come out are fixed and the overlong ends of Preprocessing.resize_image need no care of their own.
+N images, C channels, H x W pixels in, h x w pixels out. What Pillow's documentation calls resampling with a support
+that grows with the scale: every pixel that comes out is a weighted mean of those that went in, first along the rows,
+rounded to whole grey levels, then along the columns, rounded again. Here each of the two passes is one product with a
+dense matrix of weights, (w, W) and (h, H), made of the sizes alone. Only the pixels that the crop keeps are computed,
+so that the shapes that come out are fixed and the overlong ends of Preprocessing.resize_image need no care of their
+own.
 
-Departure: sums are float32 where Pillow's are exact, so that one within about 1e-4 of a half may be rounded to the other
-side: one grey level in about one pixel of ten thousand (in images of a few pixels, much enlarged, lanczos may make two of
-it). Sizes are multiplied as whole numbers, and an engine that computes those in 32 bits needs height * resized height and
-width * resized width below 2^30.
+Departure: sums are float32 where Pillow's are exact, so that one within about 1e-4 of a half may be rounded to the
+other
+side: one grey level in about one pixel of ten thousand (in images of a few pixels, much enlarged, lanczos may make two
+of it). Sizes are multiplied as whole numbers, and an engine that computes those in 32 bits needs height * resized
+height and width * resized width below 2^30.
 """
 
 import math
@@ -116,8 +118,8 @@ def resampling_weights(length: int, resized_length: Tensor, kept: int, interpola
     Each row sums to 1. `resized_length` is a whole scalar of at least `kept`.
     """
     place = _first_kept(resized_length, kept) + torch.arange(kept)  # (kept,), in the whole resized side
-    # The centre of a pixel, (place + 1/2) * length / resized_length, as a whole number and a fraction: engines that have
-    # no float64 would lose a thousandth of a pixel in a photo's width.
+    # The centre of a pixel, (place + 1/2) * length / resized_length, as a whole number and a fraction: engines that
+    # have no float64 would lose a thousandth of a pixel in a photo's width.
     doubled = (2 * place + 1) * length
     whole = doubled // (2 * resized_length)
     fraction = (doubled - whole * (2 * resized_length)).to(torch.float64) / (2 * resized_length).to(torch.float64)

@@ -62,10 +62,11 @@ def open_exported(
 ) -> Runner:
     """An exported .onnx, OpenVINO .xml (its .bin beside it) or .pt2 file, ready to run on the CPU.
 
-    `engine` is one of `ENGINES[suffix]`, the first by default; `num_threads` what it may use, its own choice by default.
-    OpenVINO computes in float32, not in the shorter type it would choose. Loading a .pt2 file can run code that is hidden
-    in it, so that it needs `trust`: say so only of files that you made, or whose maker you trust. Raises InputError where
-    the engine is not installed or does not run such files, ModelFileError for a file that is damaged or none of striate's.
+    `engine` is one of `ENGINES[suffix]`, the first by default; `num_threads` what it may use, its own choice by
+    default. OpenVINO computes in float32, not in the shorter type it would choose. Loading a .pt2 file can run code
+    that is hidden in it, so that it needs `trust`: say so only of files that you made, or whose maker you trust. Raises
+    InputError where the engine is not installed or does not run such files, ModelFileError for a file that is damaged
+    or none of striate's.
     """
     path = Path(path)
     engines = ENGINES.get(path.suffix)
@@ -96,7 +97,8 @@ def parse_about(text: str | None, path: Path) -> dict[str, Any]:
         raise ModelFileError(f"{path} was not exported by striate: it carries no description of its images")
     if about.get("version") != VERSION:
         raise ModelFileError(
-            f"{path} is an export of version {about.get('version')} but this striate reads version {VERSION}; export it anew"
+            f"{path} is an export of version {about.get('version')} but this striate reads version {VERSION}; export "
+            "it anew"
         )
     if not _is_whole(about):
         raise ModelFileError(f"the description in {path} is not whole; export it anew")

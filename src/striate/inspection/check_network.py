@@ -20,7 +20,9 @@ from striate.networks.restore import keeping_randomness
 from striate.progress import Log, log_nothing
 
 NOISE = 0.02
-"""Deviation of what is put where weights are zero, so that zeros by design (the last scale of a block) stop no gradient."""
+"""Deviation of what is put where weights are zero, so that zeros by design (the last scale of a block) stop no
+gradient.
+"""
 ACTIVATIONS = (
     nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.PReLU, nn.RReLU, nn.ELU, nn.CELU, nn.SELU, nn.GELU, nn.SiLU, nn.Mish, nn.GLU,
     nn.Sigmoid, nn.LogSigmoid, nn.Hardsigmoid, nn.Hardswish, nn.Hardtanh, nn.Hardshrink, nn.Softshrink, nn.Tanhshrink,
@@ -56,8 +58,8 @@ def check_network(
 ) -> list[NetworkCheck]:
     """Each promise of a network from images (N, C, H, W) to logits (N, K), and whether this one keeps it.
 
-    `network` and `input_size` (C, H, W) are as for `describe`; K must be `num_classes` where that is given. Exporting and
-    compiling take seconds to minutes. Images are noise drawn with `seed`. Work is done on copies: the network comes
+    `network` and `input_size` (C, H, W) are as for `describe`; K must be `num_classes` where that is given. Exporting
+    and compiling take seconds to minutes. Images are noise drawn with `seed`. Work is done on copies: the network comes
     back as it was, and so do torch's random generators. One that cannot answer at all, or has lazy layers without
     shapes, gets that one result.
     Raises
@@ -168,14 +170,17 @@ def _check_logits(trial: _Trial, num_classes: int | None) -> str:
 
 
 def _refuse_probabilities(answer: Tensor) -> None:
-    """Raise _Broken where every row of (N, K) sums to 1 without a negative number, or its exponentials do: no logits do that."""
+    """Raise _Broken where every row of (N, K) sums to 1 without a negative number, or its exponentials do: no logits do
+    that.
+    """
     answer = answer.double()
     ones = torch.ones(len(answer), dtype=torch.float64, device=answer.device)
     if answer.shape[1] < 2:
         return
     if (answer >= 0).all() and torch.allclose(answer.sum(dim=1), ones, atol=_SUM_TOLERANCE):
         raise _Broken(
-            "it answers probabilities, each row summing to 1; leave the softmax out: the loss and predict have their own"
+            "it answers probabilities, each row summing to 1; leave the softmax out: the loss and predict have their "
+            "own"
         )
     if torch.allclose(answer.exp().sum(dim=1), ones, atol=_SUM_TOLERANCE):
         raise _Broken(

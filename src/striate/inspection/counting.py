@@ -21,7 +21,9 @@ def count_params(network: nn.Module) -> int:
 
 
 def count_op_macs(op: Any, args: tuple[Any, ...], output: Any) -> int | None:
-    """Multiply-adds of one call of an ATen operator; None for an operator that is not a matrix product or convolution."""
+    """Multiply-adds of one call of an ATen operator; None for an operator that is not a matrix product or
+    convolution.
+    """
     if (count := _COUNTERS.get(op.overloadpacket)) is not None:
         return count(args, output)
     if op.overloadpacket.__name__.startswith("_scaled_dot_product"):
@@ -66,8 +68,9 @@ def _trilinear(args: tuple[Any, ...]) -> int:
 
 
 def is_uncounted(op: Any, takes_weights: bool) -> bool:
-    """Whether an operator may multiply and add what nobody counts: products of kinds that `count_op_macs` does not know, and
-    whatever takes weights without being known as free (element by element, a view, a norm, a reduction, a lookup).
+    """Whether an operator may multiply and add what nobody counts: products of kinds that `count_op_macs` does not
+    know, and whatever takes weights without being known as free (element by element, a view, a norm, a reduction, a
+    lookup).
     """
     name = op.overloadpacket.__name__
     if op.overloadpacket in _COUNTERS or name.startswith("_scaled_dot_product") or op.is_view:
@@ -95,13 +98,20 @@ _PRODUCTS = (
 )
 _FREE = frozenset(
     {
-        "linalg_vector_norm", "native_layer_norm", "native_group_norm", "embedding", "embedding_bag", "_embedding_bag", "cat", "stack",
-        "sum", "mean", "amax", "amin", "max", "min", "norm", "var", "std", "var_mean", "std_mean", "prod", "any", "all", "cumsum", "copy",
-        "clone", "_to_copy", "contiguous", "repeat", "repeat_interleave", "roll", "flip", "rot90", "where", "gather", "scatter",
-        "index", "index_select", "index_put", "masked_fill", "masked_select", "triu", "tril", "constant_pad_nd", "prelu", "_prelu_kernel",
-        "topk", "sort", "argmax", "argmin", "argsort", "equal", "expand", "empty_like", "zeros_like", "ones_like", "full_like",
-        "fill", "zero", "normal", "uniform", "bernoulli", "detach", "alias", "lift_fresh", "lift_fresh_copy", "_weight_norm_interface",
-        "diag_embed", "diagonal_copy", "new_zeros", "new_ones", "new_empty", "new_full", "unbind", "split", "pixel_shuffle",
+        "linalg_vector_norm", "native_layer_norm", "native_group_norm", "embedding", "embedding_bag", "_embedding_bag",
+        "cat", "stack",
+        "sum", "mean", "amax", "amin", "max", "min", "norm", "var", "std", "var_mean", "std_mean", "prod", "any",
+        "all", "cumsum", "copy",
+        "clone", "_to_copy", "contiguous", "repeat", "repeat_interleave", "roll", "flip", "rot90", "where", "gather",
+        "scatter",
+        "index", "index_select", "index_put", "masked_fill", "masked_select", "triu", "tril", "constant_pad_nd",
+        "prelu", "_prelu_kernel",
+        "topk", "sort", "argmax", "argmin", "argsort", "equal", "expand", "empty_like", "zeros_like", "ones_like",
+        "full_like",
+        "fill", "zero", "normal", "uniform", "bernoulli", "detach", "alias", "lift_fresh", "lift_fresh_copy",
+        "_weight_norm_interface",
+        "diag_embed", "diagonal_copy", "new_zeros", "new_ones", "new_empty", "new_full", "unbind", "split",
+        "pixel_shuffle",
     }
 )  # fmt: skip
 _FREE_PARTS = (

@@ -16,9 +16,9 @@ def describe(
 ) -> NetworkDescription:
     """Describe a network layer by layer: any module, a model, a network by name, or a model as `load_model` takes it.
 
-    `input_size` (C, H, W) must be given for a module; else it is the entry's, or the one the model was trained at, unless
-    given. A catalogue network takes as many channels as `input_size` says. Raises InputError for unknown names and sizes
-    that the network cannot take.
+    `input_size` (C, H, W) must be given for a module; else it is the entry's, or the one the model was trained at,
+    unless given. A catalogue network takes as many channels as `input_size` says. Raises InputError for unknown names
+    and sizes that the network cannot take.
     """
     return describe_network(*network_and_size(reference, input_size, has_values=False, log=log))
 

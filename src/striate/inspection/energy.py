@@ -1,7 +1,8 @@
-"""What an answer costs in energy: an estimate from the 45 nm table of Horowitz 2014 (doi:10.1109/ISSCC.2014.6757323, figure 1.1.9).
+"""What an answer costs in energy: an estimate from the 45 nm table of Horowitz 2014 (doi:10.1109/ISSCC.2014.6757323,
+figure 1.1.9).
 
-Counted are the multiply-adds, each weight read once from DRAM, and each activation written to and read from a small SRAM once. Real
-processors add caches, control and leakage: the figures compare networks, and are no measurement.
+Counted are the multiply-adds, each weight read once from DRAM, and each activation written to and read from a small
+SRAM once. Real processors add caches, control and leakage: the figures compare networks, and are no measurement.
 """
 
 MULTIPLY_PJ = {"float32": 3.7, "float16": 1.1, "int8": 0.2, "int32": 3.1}

@@ -67,7 +67,8 @@ class CallDescription:
 
 @dataclass(frozen=True, repr=False)
 class NetworkDescription(Shown):
-    """A network at `input_size` (C, H, W): its layers in the order in which they first ran, uncalled ones last, and totals.
+    """A network at `input_size` (C, H, W): its layers in the order in which they first ran, uncalled ones last, and
+    totals.
 
     `forward_peak_bytes` and `training_bytes` are those of inspection/memory.py for one image, None where they could not
     be measured. `calls` is the graph, in the order of execution. `notices` say in words what could not be seen.
@@ -123,14 +124,16 @@ def describe_network(
 
 
 def refuse_lazy(network: nn.Module) -> None:
-    """Raise InputError where layers get their shapes only from the first images: each copy would get weights of its own."""
+    """Raise InputError where layers get their shapes only from the first images: each copy would get weights of its
+    own.
+    """
     if any(is_lazy(tensor) for tensor in (*network.parameters(), *network.buffers())):
         raise InputError(f"{type(network).__name__} has lazy layers without shapes; run one batch through it first")
 
 
 def _with_triangular_masks(network: nn.Module) -> list[str]:
-    """Names of modules with a buffer (..., L, L), L > 1, of zeros or False on one side of its diagonal alone, or of minus infinity there:
-    the mask of causal attention, made beforehand.
+    """Names of modules with a buffer (..., L, L), L > 1, of zeros or False on one side of its diagonal alone, or of
+    minus infinity there: the mask of causal attention, made beforehand.
     """
     found = []
     for name, buffer in network.named_buffers():
@@ -169,14 +172,14 @@ def _recorded(network: nn.Module, input_size: tuple[int, int, int]) -> tuple[Rec
             failure = error
         else:
             recorder.notices["values"] = (
-                f"{type(network).__name__} cannot run on shapes alone ({reason}): it ran itself, on an image of zeros, and "
-                "another image may take another way; what it computes outside of PyTorch is not seen"
+                f"{type(network).__name__} cannot run on shapes alone ({reason}): it ran itself, on an image of zeros, "
+                "and another image may take another way; what it computes outside of PyTorch is not seen"
             )
             return recorder, network
     if "HigherOrderOperator" in str(failure) or "HigherOrderOperator" in reason:
         raise InputError(
-            f"{type(network).__name__} holds a higher-order operator (torch.cond, flex_attention or the like), which striate does "
-            "not follow; describe its parts, or a copy with a plain operator in its place"
+            f"{type(network).__name__} holds a higher-order operator (torch.cond, flex_attention or the like), which "
+            "striate does not follow; describe its parts, or a copy with a plain operator in its place"
         ) from failure
     size = "x".join(map(str, input_size))
     raise InputError(
@@ -312,7 +315,9 @@ def _fields(recorder: Recorder, notices: dict[str, str]) -> dict[Step, Receptive
 
 
 def _names(steps: list[Step]) -> dict[Step, str]:
-    """The name of each step's row: the layer's, or for a function its module's and its own, numbered where there are more."""
+    """The name of each step's row: the layer's, or for a function its module's and its own, numbered where there are
+    more.
+    """
     counts: dict[str, int] = defaultdict(int)
     names = {}
     for step in steps:

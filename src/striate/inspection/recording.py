@@ -99,7 +99,9 @@ class Recorder(TorchDispatchMode):
 
     @property
     def params(self) -> dict[int, list[nn.Parameter]]:
-        """The network's parameters by the numbers under which steps name them; those in one piece of memory share one."""
+        """The network's parameters by the numbers under which steps name them; those in one piece of memory share
+        one.
+        """
         return self._params
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -136,7 +138,9 @@ class Recorder(TorchDispatchMode):
         self._scopes.append(_Scope(name, step))
 
     def leave(self, name: str, output: Any) -> Any:
-        """A module ends with this output, or None after an error; gives what should stand in for it, None for itself."""
+        """A module ends with this output, or None after an error; gives what should stand in for it, None for
+        itself.
+        """
         if self._is_elsewhere(name):
             return None
         scope = self._scopes.pop()
@@ -279,8 +283,8 @@ class Recorder(TorchDispatchMode):
         """Say that the field of what is masked out by values is not taken off."""
         self.notices.setdefault(
             "mask",
-            f"{name} masks by values: receptive fields are told as if nothing were masked, so with causal attention, where row i sees "
-            "rows 0 to i, they hold for the last row",
+            f"{name} masks by values: receptive fields are told as if nothing were masked, so with causal attention, "
+            "where row i sees rows 0 to i, they hold for the last row",
         )
 
     def _note_value(self) -> None:
@@ -320,7 +324,8 @@ class Recorder(TorchDispatchMode):
         if not is_known:
             self.notices.setdefault(
                 "foreign",
-                f"receptive fields are unknown from {self._scopes[-1].name} on: a tensor there was not made by PyTorch's operators",
+                f"receptive fields are unknown from {self._scopes[-1].name} on: a tensor there was not made by "
+                "PyTorch's operators",
             )
         return _Origin(
             {}, blank(tensor.shape, self._extents) if is_known else None, depends=not is_known, params=params
@@ -346,7 +351,9 @@ class Recorder(TorchDispatchMode):
 
 
 def watching(network: nn.Module, recorder: Recorder) -> AbstractContextManager[None]:
-    """Every module in the network tells the recorder when it begins and ends. What TorchScript runs counts for the module around it."""
+    """Every module in the network tells the recorder when it begins and ends. What TorchScript runs counts for the
+    module around it.
+    """
 
     def before(name: str, _args: Any) -> None:
         recorder.enter(name)
@@ -358,7 +365,9 @@ def watching(network: nn.Module, recorder: Recorder) -> AbstractContextManager[N
 
 
 def _place(tensor: Tensor) -> tuple[Any, ...]:
-    """Where a tensor lies: its memory, and which part of that; those without memory of their own are places themselves."""
+    """Where a tensor lies: its memory, and which part of that; those without memory of their own are places
+    themselves.
+    """
     try:
         return (tensor.untyped_storage()._cdata, tensor.storage_offset(), tensor.shape, tensor.stride())
     except (RuntimeError, NotImplementedError):  # sparse ones, and those inside of torch.func
@@ -375,7 +384,9 @@ def _tensors_of(network: nn.Module) -> list[Tensor]:
 
 
 def masks_out(func: Any, args: Any) -> bool:
-    """Whether an operator puts minus infinity in places that a mask chooses, or makes a tensor of it, as attention does with masks."""
+    """Whether an operator puts minus infinity in places that a mask chooses, or makes a tensor of it, as attention does
+    with masks.
+    """
     name = func.overloadpacket.__name__.rstrip("_")
     place = {"masked_fill": 2, "full": 1, "scalar_tensor": 0, "fill": 1}.get(name)
     value = None if place is None or len(args) <= place else args[place]

@@ -1,4 +1,6 @@
-"""Several ways over the same maps, side by side, as Inception modules have them (Szegedy et al. 2014, arXiv:1409.4842)."""
+"""Several ways over the same maps, side by side, as Inception modules have them (Szegedy et al. 2014,
+arXiv:1409.4842).
+"""
 
 import torch
 from torch import Tensor, nn

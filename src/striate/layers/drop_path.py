@@ -1,4 +1,6 @@
-"""Stochastic depth: leave a whole path out, image by image (Huang, Sun, Liu, Sedra & Weinberger 2016, arXiv:1603.09382)."""
+"""Stochastic depth: leave a whole path out, image by image (Huang, Sun, Liu, Sedra & Weinberger 2016,
+arXiv:1603.09382).
+"""
 
 from torch import Tensor
 from torch.nn.modules.dropout import _DropoutNd

@@ -92,7 +92,9 @@ def draw_he_normal(network: nn.Module, *, heads: tuple[nn.Module, ...] = ()) -> 
 
 
 def draw_for_mobile(network: nn.Module) -> None:
-    """As torchvision's mobile networks: convolutions by fan out (He et al.), linear layers small, biases zero; in place."""
+    """As torchvision's mobile networks: convolutions by fan out (He et al.), linear layers small, biases zero; in
+    place.
+    """
     for layer in _layers_to_draw(network):
         if isinstance(layer, nn.Conv2d):
             nn.init.kaiming_normal_(layer.weight, mode="fan_out")
@@ -103,7 +105,9 @@ def draw_for_mobile(network: nn.Module) -> None:
 
 
 def draw_small_normal(network: nn.Module, *, std: float) -> None:
-    """Normal with deviation `std`, whatever a layer's size, as networks were drawn before He et al.; biases zero; in place."""
+    """Normal with deviation `std`, whatever a layer's size, as networks were drawn before He et al.; biases zero; in
+    place.
+    """
     for layer in _layers_to_draw(network):
         nn.init.normal_(layer.weight, std=std)
         if layer.bias is not None:

@@ -1,9 +1,10 @@
-"""Winograd's minimal filtering for 3x3 convolutions of stride 1 (Lavin & Gray 2015, arXiv:1509.09308). N images, C channels, K filters.
+"""Winograd's minimal filtering for 3x3 convolutions of stride 1 (Lavin & Gray 2015, arXiv:1509.09308). N images, C
+channels, K filters.
 
-F(m x m, 3 x 3) makes m x m outputs from a tile of (m + 2) x (m + 2) inputs with (m + 2)^2 products a channel and filter in place
-of 9 m^2: 16 for 36 (2.25 times fewer) with m = 2, 36 for 144 (4 times fewer) with m = 4. Y = A^T [(G g G^T) * (B^T d B)] A, where
-only the star multiplies what depends on both the filter and the image. The matrices are exact fractions; rounding of what they mix
-is the price, and grows with m.
+F(m x m, 3 x 3) makes m x m outputs from a tile of (m + 2) x (m + 2) inputs with (m + 2)^2 products a channel and filter
+in place of 9 m^2: 16 for 36 (2.25 times fewer) with m = 2, 36 for 144 (4 times fewer) with m = 4. Y = A^T [(G g G^T) *
+(B^T d B)] A, where only the star multiplies what depends on both the filter and the image. The matrices are exact
+fractions; rounding of what they mix is the price, and grows with m.
 """
 
 from functools import cache
@@ -46,16 +47,18 @@ _OUTPUT = {
 def winograd_conv2d(
     images: Tensor, weight: Tensor, bias: Tensor | None = None, *, padding: int = 1, tile: int = 2
 ) -> Tensor:
-    """Images (N, C, H, W), weight (K, C, 3, 3), bias (K,) -> (N, K, H + 2 padding - 2, W + 2 padding - 2), as `F.conv2d` to rounding.
+    """Images (N, C, H, W), weight (K, C, 3, 3), bias (K,) -> (N, K, H + 2 padding - 2, W + 2 padding - 2), as
+    `F.conv2d` to rounding.
 
-    `tile` is m, 2 or 4. It computes in the type of the images, and is written to be read: an engine's own is faster. InputError for other
-    filters or tiles, and for images smaller than a filter.
+    `tile` is m, 2 or 4. It computes in the type of the images, and is written to be read: an engine's own is faster.
+    InputError for other filters or tiles, and for images smaller than a filter.
     """
     if tile not in _INPUT:
         raise InputError(f"tile must be 2 or 4 but is {tile!r}")
     if images.ndim != 4 or weight.ndim != 4 or weight.shape[2:] != (3, 3) or weight.shape[1] != images.shape[1]:
         raise InputError(
-            f"expected images (N, C, H, W) and weight (K, C, 3, 3) but got {tuple(images.shape)} and {tuple(weight.shape)}"
+            f"expected images (N, C, H, W) and weight (K, C, 3, 3) but got {tuple(images.shape)} and "
+            f"{tuple(weight.shape)}"
         )
     height, width = (size + 2 * padding - 2 for size in images.shape[2:])
     if min(height, width) < 1:
@@ -76,8 +79,8 @@ def winograd_conv2d(
 
 
 def winograd_products(images: tuple[int, int, int], num_filters: int, *, padding: int = 1, tile: int = 2) -> int:
-    """How many products of filter and image one image (C, H, W) takes, in place of the convolution's multiply-adds; transforms not
-    counted.
+    """How many products of filter and image one image (C, H, W) takes, in place of the convolution's multiply-adds;
+    transforms not counted.
     """
     if tile not in _INPUT:
         raise InputError(f"tile must be 2 or 4 but is {tile!r}")
@@ -87,8 +90,8 @@ def winograd_products(images: tuple[int, int, int], num_filters: int, *, padding
 
 
 def transform_error(images: Tensor, weight: Tensor, *, tile: int, dtype: torch.dtype) -> float:
-    """The root mean square error of the transform in `dtype` beside a float64 convolution, in parts of the root mean square of the
-    output.
+    """The root mean square error of the transform in `dtype` beside a float64 convolution, in parts of the root mean
+    square of the output.
     """
     exact = F.conv2d(images.double(), weight.double(), padding=1)
     found = winograd_conv2d(images.to(dtype), weight.to(dtype), tile=tile).double()

@@ -1,4 +1,6 @@
-"""The catalogue: one file a family, written from the papers. `striate.networks(...)` lists it, as `striate networks` does."""
+"""The catalogue: one file a family, written from the papers. `striate.networks(...)` lists it, as `striate networks`
+does.
+"""
 
 import sys
 from types import ModuleType
@@ -6,7 +8,9 @@ from typing import Any
 
 
 class _Catalogue(ModuleType):
-    """This package, which can be called as well: the command `striate networks` and the function share a name with the room."""
+    """This package, which can be called as well: the command `striate networks` and the function share a name with the
+    room.
+    """
 
     def __call__(self, **filters: Any) -> list[dict[str, Any]]:
         """The catalogue as rows of plain values, filtered and sorted as `striate.list_networks` says."""

@@ -1,4 +1,6 @@
-"""Building a network whose settings come from a stranger's file: given up as soon as it has more parts than it can have."""
+"""Building a network whose settings come from a stranger's file: given up as soon as it has more parts than it can
+have.
+"""
 
 import threading
 from collections.abc import Iterator
@@ -23,8 +25,8 @@ _MODULES_A_TENSOR = 8
 
 @contextmanager
 def at_most_tensors(num_tensors: int) -> Iterator[None]:
-    """While this thread builds modules, raise ModelFileError once they hold several times `num_tensors` parameters and buffers, or
-    as many more modules. So a network of a million layers costs the time of what its file can hold.
+    """While this thread builds modules, raise ModelFileError once they hold several times `num_tensors` parameters and
+    buffers, or as many more modules. So a network of a million layers costs the time of what its file can hold.
     """
     own, most = threading.get_ident(), _LEAST + _SPARE * num_tensors
     counts = {"tensors": 0, "modules": 0}

@@ -128,10 +128,10 @@ def list_networks(
     those of one family, of the years from `since` to `until`, with at
     most so many parameters or multiply-adds, or with published weights.
 
-    In the order of their years, or by `sort`: year, name, params, macs or error (top-1; those without come last), smallest
-    first. Keys: name, family, year, title, paper, input_size [C, H, W], min_size [H, W], is_fixed_size, num_params, macs,
-    published (null, or source, top1_error and top5_error as fractions), weights (their names). InputError for an unknown
-    family or order, naming the known ones.
+    In the order of their years, or by `sort`: year, name, params, macs or error (top-1; those without come last),
+    smallest first. Keys: name, family, year, title, paper, input_size [C, H, W], min_size [H, W], is_fixed_size,
+    num_params, macs, published (null, or source, top1_error and top5_error as fractions), weights (their names).
+    InputError for an unknown family or order, naming the known ones.
     """
     tables = {"classifier": CATALOGUE, "segmenter": SEGMENTERS}
     if kind not in tables:
@@ -189,8 +189,8 @@ def _top1_error(entry: Entry) -> float | None:
 
 
 def entry_for(name: str) -> Entry:
-    """The entry called `name`, of the catalogue or as `timm:NAME` or `torchvision:NAME`, or PART:BASE (composite.py); InputError with
-    near misses where there is none.
+    """The entry called `name`, of the catalogue or as `timm:NAME` or `torchvision:NAME`, or PART:BASE (composite.py);
+    InputError with near misses where there is none.
     """
     if is_composite(name):
         part, _, base = name.partition(":")
@@ -202,7 +202,9 @@ def entry_for(name: str) -> Entry:
 
 
 def names_network(reference: str) -> bool:
-    """Whether it has the form of a network's name, without weights: one of the catalogue, any of a library's, or a part on either."""
+    """Whether it has the form of a network's name, without weights: one of the catalogue, any of a library's, or a part
+    on either.
+    """
     if is_composite(reference):
         return names_network(reference.partition(":")[2])
     is_own = reference in CATALOGUE or reference in SEGMENTERS or reference in DETECTORS

@@ -1,8 +1,8 @@
 """Several classifiers as one network: the mean of their probabilities. N images, C channels, K classes, M members.
 
 Averaging networks that were trained apart is the oldest of the tricks that always help a little (Hansen & Salamon 1990,
-doi:10.1109/34.58871; Lakshminarayanan et al. 2017, arXiv:1612.01474, section 2.4). Departure: members may be of different
-families, and each has the temperature it was calibrated with.
+doi:10.1109/34.58871; Lakshminarayanan et al. 2017, arXiv:1612.01474, section 2.4). Departure: members may be of
+different families, and each has the temperature it was calibrated with.
 """
 
 import dataclasses
@@ -48,8 +48,8 @@ class EnsembleConfig:
 class Ensemble(nn.Module):
     """Images (N, C, H, W), normalised for the first member -> the logarithm of the members' mean probabilities (N, K).
 
-    `gains` and `offsets` (M, C) turn that normalisation into each member's own; `temperatures` (M,) divide its logits. All are buffers,
-    1, 0 and 1 until they are set.
+    `gains` and `offsets` (M, C) turn that normalisation into each member's own; `temperatures` (M,) divide its logits.
+    All are buffers, 1, 0 and 1 until they are set.
     """
 
     gains: Tensor
@@ -113,7 +113,9 @@ def _find(name: str) -> Entry:
 
 
 def ensemble_on(base: Entry) -> Entry:
-    """The entry of an ensemble whose first member is of a network of the catalogue; two fresh ones of it until it is told more."""
+    """The entry of an ensemble whose first member is of a network of the catalogue; two fresh ones of it until it is
+    told more.
+    """
     if base.kind != "classifier":
         raise InputError(f"{base.name} is a {base.kind}, and an ensemble is of classifiers")
     config = EnsembleConfig(in_channels=base.config.in_channels, num_classes=base.config.num_classes)

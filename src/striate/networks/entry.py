@@ -40,18 +40,18 @@ class Entry:
 
     `build(config)` makes it; `config` is the frozen dataclass of the family with the paper's values and always has the
     fields `in_channels` and `num_classes`. `input_size` is (C, H, W) in pixels. `stem` and `head` name, as in
-    `named_modules`, the first convolution (or linear layer) and the last layer with `num_classes` outputs. `num_params` and `macs`
-    (multiply-adds of one image at `input_size`) are those of the default configuration in evaluation; a test recounts
-    them. `auxiliary_heads` name the last layers of other heads, mostly of those that only training uses, and
-    `num_auxiliary_params` counts the parameters that only training uses: they come on top of `num_params`. `other_stems`
-    name the first layers of further paths that see the images. `min_size` is the smallest legal height and width.
-    `is_fixed_size` says that only `input_size` is legal. Where first weights are measured on data,
+    `named_modules`, the first convolution (or linear layer) and the last layer with `num_classes` outputs. `num_params`
+    and `macs` (multiply-adds of one image at `input_size`) are those of the default configuration in evaluation; a test
+    recounts them. `auxiliary_heads` name the last layers of other heads, mostly of those that only training uses, and
+    `num_auxiliary_params` counts the parameters that only training uses: they come on top of `num_params`.
+    `other_stems` name the first layers of further paths that see the images. `min_size` is the smallest legal height
+    and width. `is_fixed_size` says that only `input_size` is legal. Where first weights are measured on data,
     `initialize_from_images(network, images)` sets them from preprocessed training images (N, C, H, W). Where published
     files have other parameter names, `rename(name)` gives a parameter's name here for that in the file. Other people's
-    networks (external.py, given.py) may have no `year`; `has_norm` is false for those that normalise nothing inside, `is_shallow`
-    holds for a network given from Python that has few layers, and `preprocessing`
-    is what their makers' weights expect, where there are no `weights` to say it. `kind` says what the network gives: a "classifier"
-    logits (N, K). A network on another's features has that one's entry as `base`, and its layers lie in the submodule "base".
+    networks (external.py, given.py) may have no `year`; `has_norm` is false for those that normalise nothing inside,
+    `is_shallow` holds for a network given from Python that has few layers, and `preprocessing` is what their makers'
+    weights expect, where there are no `weights` to say it. `kind` says what the network gives: a "classifier" logits
+    (N, K). A network on another's features has that one's entry as `base`, and its layers lie in the submodule "base".
     """
 
     name: str

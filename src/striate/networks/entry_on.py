@@ -1,4 +1,6 @@
-"""The entry of a network that is built on another's features: counted by building it without memory. C channels, K classes."""
+"""The entry of a network that is built on another's features: counted by building it without memory. C channels, K
+classes.
+"""
 
 from collections.abc import Callable
 from typing import Any

@@ -1,8 +1,8 @@
 """Functions that run between modules, as places of their own under the names that `describe` gives them.
 
-What Python calls is one function, such as `torch.matmul` or `x += y`; PyTorch makes one or more operators of it. `describe`
-counts operators that make or write a tensor which depends on the image; so names and numbers here are counted likewise, and
-a function is the place of its last operator.
+What Python calls is one function, such as `torch.matmul` or `x += y`; PyTorch makes one or more operators of it.
+`describe` counts operators that make or write a tensor which depends on the image; so names and numbers here are
+counted likewise, and a function is the place of its last operator.
 """
 
 import difflib
@@ -27,7 +27,8 @@ _PLAIN_NAMES = {
     "_unsafe_view": "view",
 }
 _MAKERS = (
-    "zeros_like", "ones_like", "full_like", "empty_like", "rand_like", "randn_like", "randint_like", "new_zeros", "new_ones",
+    "zeros_like", "ones_like", "full_like", "empty_like", "rand_like", "randn_like", "randint_like", "new_zeros",
+    "new_ones",
     "new_full", "new_empty", "new_empty_strided",
 )  # fmt: skip
 """Operators that take a tensor's shape and nothing of its values."""
@@ -56,7 +57,8 @@ def works_in_place(function: Any, args: Sequence[Any], kwargs: Mapping[str, Any]
 
 
 class FunctionPlaces(TorchFunctionMode):
-    """Passes the outputs of the named functions through `handle`; `scopes` holds the modules that are running, innermost last.
+    """Passes the outputs of the named functions through `handle`; `scopes` holds the modules that are running,
+    innermost last.
 
     `begin` must be called with the arguments of the network at the start of each forward pass.
     """
@@ -105,7 +107,8 @@ class FunctionPlaces(TorchFunctionMode):
         for name in self.names.intersection(names):
             called = getattr(function, "__name__", type(function).__name__)
             raise InputError(
-                f"{name} is a step inside of {called} and cannot be recorded or changed alone; name the layer or function after it"
+                f"{name} is a step inside of {called} and cannot be recorded or changed alone; name the layer or "
+                "function after it"
             )
 
     def _mark(self, tensors: Any) -> None:

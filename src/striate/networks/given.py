@@ -1,7 +1,7 @@
 """A network given from Python, a module or a function that builds one, as an entry like those of the catalogue.
 
-N images, C channels, K outputs. What an entry says is found by running the network on images of zeros. Files store the word
-"external" for it and never any code: whoever loads such a file gives the network again.
+N images, C channels, K outputs. What an entry says is found by running the network on images of zeros. Files store the
+word "external" for it and never any code: whoever loads such a file gives the network again.
 """
 
 import copy
@@ -29,10 +29,14 @@ from striate.networks.restore import evaluating, keeping_randomness
 EXTERNAL = "external"
 """The name, in files and on screens, of every network that is given from Python."""
 NetworkSource = nn.Module | Callable[..., nn.Module]
-"""A network, or a function (or class) that takes `num_classes`, and `in_channels` where it has such a parameter, and makes one."""
+"""A network, or a function (or class) that takes `num_classes`, and `in_channels` where it has such a parameter, and
+makes one.
+"""
 
 SHALLOW_LAYERS = 10
-"""Up to so many layers with weights, a network without norms starts at the rate of small ones: training/recipes say which."""
+"""Up to so many layers with weights, a network without norms starts at the rate of small ones: training/recipes say
+which.
+"""
 
 
 _LIBRARIES = ("torch", "torchvision", "timm", "striate")
@@ -51,7 +55,9 @@ class GivenConfig:
 
 @dataclass(frozen=True, eq=False)
 class GivenNetwork:
-    """A network given from Python. `head` names its last layer as in `named_modules`, found by running it where it is None."""
+    """A network given from Python. `head` names its last layer as in `named_modules`, found by running it where it is
+    None.
+    """
 
     source: NetworkSource
     head: str | None = None
@@ -67,7 +73,9 @@ class GivenNetwork:
         )
 
     def build(self, config: GivenConfig) -> nn.Module:
-        """The network in training mode: what the function makes, or a copy of the module. InputError where it is none."""
+        """The network in training mode: what the function makes, or a copy of the module. InputError where it is
+        none.
+        """
         return build_given(self.source, num_classes=config.num_classes, in_channels=config.in_channels).train()
 
 
@@ -104,9 +112,9 @@ def given_entry(
 ) -> Entry:
     """The entry of a network given from Python, at the first of `sizes` (height, width) that it can take.
 
-    It is built (with `seed`) and run in evaluation and in training mode on two images of zeros; a module given ready comes
-    back as it was. Raises InputError where it takes none of the sizes, or answers with anything but logits (N, num_classes), or with
-    `gives_maps` (N, num_classes, H, W).
+    It is built (with `seed`) and run in evaluation and in training mode on two images of zeros; a module given ready
+    comes back as it was. Raises InputError where it takes none of the sizes, or answers with anything but logits (N,
+    num_classes), or with `gives_maps` (N, num_classes, H, W).
     """
     config = GivenConfig(in_channels, num_classes)
     with torch.random.fork_rng(devices=[]):
@@ -153,14 +161,17 @@ def digest_of(network: nn.Module) -> str:
 
 
 def plain_for(network_name: str, images: Tensor) -> Tensor:
-    """Images (N, C, H, W) in PyTorch's plain layout for a network from Python, whose code may use views; as they are for any other."""
+    """Images (N, C, H, W) in PyTorch's plain layout for a network from Python, whose code may use views; as they are
+    for any other.
+    """
     return images.clone(memory_format=torch.contiguous_format) if network_name == EXTERNAL else images
 
 
 def code_digest(network: nn.Module) -> str:
     """64 hexadecimal digits of the code that a network's own modules are made of, as far as Python can tell it.
 
-    Equal weights in other code compute something else. Modules of torch and of libraries with versions count by name only.
+    Equal weights in other code compute something else. Modules of torch and of libraries with versions count by name
+    only.
     """
     digest = hashlib.sha256()
     for kind in dict.fromkeys(type(module) for module in network.modules()):
@@ -196,7 +207,8 @@ def _arguments_for(builder: Callable[..., nn.Module], num_classes: int, in_chann
     takes_any = any(each.kind is each.VAR_KEYWORD for each in parameters)
     if "num_classes" not in named and not takes_any:
         raise InputError(
-            "the network's builder must take num_classes, the number of outputs; write def build(num_classes): ..., or give the module"
+            "the network's builder must take num_classes, the number of outputs; write def build(num_classes): ..., "
+            "or give the module"
         )
     arguments = {"num_classes": num_classes}
     return arguments | {"in_channels": in_channels} if "in_channels" in named else arguments
@@ -205,7 +217,9 @@ def _arguments_for(builder: Callable[..., nn.Module], num_classes: int, in_chann
 def _first_size(
     network: nn.Module, config: GivenConfig, sizes: list[tuple[int, int]], *, gives_maps: bool
 ) -> tuple[int, int]:
-    """The first size of images that the network takes. InputError with the reason against the first one where there is none."""
+    """The first size of images that the network takes. InputError with the reason against the first one where there is
+    none.
+    """
     reasons: dict[tuple[int, int], str] = {}
     for size in dict.fromkeys(sizes):
         try:
@@ -219,8 +233,8 @@ def _first_size(
     height, width = sizes[0]
     tried = ", ".join(f"{h}x{w}" for h, w in reasons)
     raise InputError(
-        f"the network cannot take images of {config.in_channels} channels of {tried} pixels ({height}x{width}: {reasons[sizes[0]]}); "
-        "say the size it needs with Choices(image_size=...)"
+        f"the network cannot take images of {config.in_channels} channels of {tried} pixels ({height}x{width}: "
+        f"{reasons[sizes[0]]}); say the size it needs with Choices(image_size=...)"
     )
 
 
@@ -232,8 +246,8 @@ def _check_answer(answer: Any, num_classes: int, map_size: tuple[int, int] | Non
             found = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
             height, width = map_size
             raise InputError(
-                f"a segmenter answers N images of {height}x{width} pixels with logits (N, {num_classes}, {height}, {width}) but for 2 "
-                f"this network gave {found}"
+                f"a segmenter answers N images of {height}x{width} pixels with logits (N, {num_classes}, {height}, "
+                f"{width}) but for 2 this network gave {found}"
             )
         return
     if not isinstance(logits, Tensor) or logits.ndim != 2 or logits.shape[0] != 2:
@@ -243,13 +257,15 @@ def _check_answer(answer: Any, num_classes: int, map_size: tuple[int, int] | Non
         )
     if logits.shape[1] != num_classes:
         raise InputError(
-            f"the network has {logits.shape[1]} outputs but {num_classes} are needed, one a class; give it a last layer with "
-            f"{num_classes}, or a function that builds it for num_classes"
+            f"the network has {logits.shape[1]} outputs but {num_classes} are needed, one a class; give it a last "
+            f"layer with {num_classes}, or a function that builds it for num_classes"
         )
 
 
 def _check_training(network: nn.Module, config: GivenConfig, size: tuple[int, int], *, gives_maps: bool) -> None:
-    """Raise InputError unless the network answers likewise in training mode; a copy is tried, for norms learn from what they see."""
+    """Raise InputError unless the network answers likewise in training mode; a copy is tried, for norms learn from what
+    they see.
+    """
     try:
         answer = copy.deepcopy(network).train()(_zeros(network, config.in_channels, size))
     except Exception as error:
@@ -279,7 +295,9 @@ def _run(network: nn.Module, input_size: tuple[int, int, int]) -> tuple[int, lis
 
 
 def _last_layer(network: nn.Module, called: list[str], num_classes: int) -> str:
-    """The last layer that ran of those with a row of weights for each output, or else the last of all with parameters."""
+    """The last layer that ran of those with a row of weights for each output, or else the last of all with
+    parameters.
+    """
     for name in reversed(called):
         if network.get_submodule(name).weight.shape[0] == num_classes:  # type: ignore[index]
             return name

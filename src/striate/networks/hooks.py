@@ -1,4 +1,5 @@
-"""Records and changes a forward pass at named places, for any `nn.Module`; everything is restored afterwards, also after an error.
+"""Records and changes a forward pass at named places, for any `nn.Module`; everything is restored afterwards, also
+after an error.
 
 A place is a module by its name in `named_modules`, or a function between modules as `describe` names it: `module:kind`,
 `:kind` in the network itself, numbered from the second on (`:add.2`). Where a module runs several times `name#2` is its
@@ -28,9 +29,11 @@ ActivationRule = Callable[[Callable[[Tensor], Tensor], Tensor], Tensor]
 
 
 class Recording(Mapping[str, Tensor]):
-    """The outputs of the places asked for, by name, of the last forward pass through each: `recording["layer4"]` (N, ...).
+    """The outputs of the places asked for, by name, of the last forward pass through each: `recording["layer4"]` (N,
+    ...).
 
-    They are part of the autograd graph, so that `torch.autograd.grad(score, recording["layer4"])` gives their gradients.
+    They are part of the autograd graph, so that `torch.autograd.grad(score, recording["layer4"])` gives their
+    gradients.
     """
 
     def __init__(self, names: Sequence[str]) -> None:
@@ -61,8 +64,8 @@ class Recording(Mapping[str, Tensor]):
 def recording(network: nn.Module, *names: str) -> Iterator[Recording]:
     """Record the outputs of these places while the network runs.
 
-    An output is kept as it was: a later in-place function works on a copy. Raises InputError for a name that is no place
-    of the network, and on access where a place did not run, or ran several times.
+    An output is kept as it was: a later in-place function works on a copy. Raises InputError for a name that is no
+    place of the network, and on access where a place did not run, or ran several times.
     """
     found = Recording(names)
 
@@ -82,7 +85,9 @@ def replacing(network: nn.Module, changes: Mapping[str, Change]) -> Iterator[Non
 
 
 def output_at(network: nn.Module, images: Tensor, name: str) -> Tensor:
-    """The output of one place, images (N, C, H, W) -> (N, ...); nothing behind its first call runs. InputError if it does not run."""
+    """The output of one place, images (N, C, H, W) -> (N, ...); nothing behind its first call runs. InputError if it
+    does not run.
+    """
 
     def stop(_name: str, output: Tensor) -> Tensor:
         raise _Reached(output)
@@ -96,7 +101,8 @@ def output_at(network: nn.Module, images: Tensor, name: str) -> Tensor:
 
 
 def outputs_until(network: nn.Module, images: Tensor, names: Sequence[str]) -> list[Tensor]:
-    """What the modules `names` give for images (N, C, H, W), in one pass; differentiable. What fails behind the last of them is no matter.
+    """What the modules `names` give for images (N, C, H, W), in one pass; differentiable. What fails behind the last of
+    them is no matter.
 
     Outputs are not copied: what a later layer does to one in place shows. InputError if one does not run.
     """
@@ -142,8 +148,8 @@ def input_of(network: nn.Module, images: Tensor, name: str) -> Any:
 def changing_activations(network: nn.Module, rule: ActivationRule) -> Iterator[list[str]]:
     """Compute every rectifying activation (ReLU and its relatives) by `rule`, whether a module, a function or in place.
 
-    Yields a list that names each activation as it runs, `module:function`. Sigmoid, tanh and softmax, which gate and do not
-    rectify, stay as they are.
+    Yields a list that names each activation as it runs, `module:function`. Sigmoid, tanh and softmax, which gate and do
+    not rectify, stay as they are.
     """
     _refuse_scripts(network)
     seen: list[str] = []
@@ -163,7 +169,8 @@ def module_hooks(
     *,
     include_root: bool = False,
 ) -> Iterator[None]:
-    """Call `before(name, args)` and `after(name, args, output)` around each call of each module inside; TorchScript takes no hooks.
+    """Call `before(name, args)` and `after(name, args, output)` around each call of each module inside; TorchScript
+    takes no hooks.
 
     What `after` returns, unless None, replaces the output. It is called after an error too, with the output None.
     """
@@ -241,9 +248,9 @@ def _intercepting(
 
 @contextmanager
 def _changing_output(module: nn.Module, change: Callable[[Any], Any]) -> Iterator[None]:
-    """Pass what a module gives through `change`. One that works in place gets a copy of its input, so that its own gradient
-    stays as it is, and what comes out is written back: code that ignores the output goes on with the changed one too.
-    Tensors of inference mode do not tell whether they were written into, and count as if they were.
+    """Pass what a module gives through `change`. One that works in place gets a copy of its input, so that its own
+    gradient stays as it is, and what comes out is written back: code that ignores the output goes on with the changed
+    one too. Tensors of inference mode do not tell whether they were written into, and count as if they were.
     """
     given: list[tuple[Tensor, Tensor, int]] = []
 
@@ -302,8 +309,8 @@ def _refuse_scripts(network: nn.Module, wanted: Iterable[str] = (), *, are_funct
         inside = [each for each in wanted if not name or each.startswith(f"{name}.")]
         if isinstance(module, torch.jit.ScriptModule) and (are_functions_wanted or inside):
             raise InputError(
-                f"{name or 'the network'} is TorchScript, whose layers and functions cannot be seen or changed; use the network "
-                "it was made from"
+                f"{name or 'the network'} is TorchScript, whose layers and functions cannot be seen or changed; use "
+                "the network it was made from"
             )
 
 
@@ -323,13 +330,16 @@ def _following_modules(network: nn.Module, scopes: list[str]) -> Iterator[None]:
 
 _RECTIFIERS = {
     "relu", "relu_", "relu6", "leaky_relu", "leaky_relu_", "prelu", "rrelu", "rrelu_", "elu", "elu_",
-    "celu", "celu_", "selu", "selu_", "silu", "silu_", "gelu", "gelu_", "mish", "mish_", "hardswish", "hardswish_", "softplus",
+    "celu", "celu_", "selu", "selu_", "silu", "silu_", "gelu", "gelu_", "mish", "mish_", "hardswish", "hardswish_",
+    "softplus",
     "threshold", "threshold_",
 }  # fmt: skip
 
 
 def _is_rectifier(func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> bool:
-    """Whether a call is an activation that lets positive values pass and holds negative ones back; so is a clamp at 0."""
+    """Whether a call is an activation that lets positive values pass and holds negative ones back; so is a clamp at
+    0.
+    """
     name = getattr(func, "__name__", "")
     if name in _RECTIFIERS:
         return True

@@ -16,8 +16,8 @@ class LibraryFacts:
     """Facts about one network of a library. `size` is (height, width), the only one if `is_fixed_size`, as
     far as the library knows; `title` says what and whose it is.
 
-    `auxiliary` names the parts that only training uses; `preprocessing` is what the makers' weights expect, and `rename`
-    gives a parameter's name for that in their older files.
+    `auxiliary` names the parts that only training uses; `preprocessing` is what the makers' weights expect, and
+    `rename` gives a parameter's name for that in their older files.
     """
 
     title: str

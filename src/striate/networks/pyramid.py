@@ -1,4 +1,5 @@
-"""The feature maps of any network of the catalogue, one for each stride, and what is left of the network without its head.
+"""The feature maps of any network of the catalogue, one for each stride, and what is left of the network without its
+head.
 
 N images, C channels. A stride is the number of image pixels from one place of a map to the next, a power of two.
 """
@@ -36,9 +37,11 @@ class Tap:
 
 
 def backbone_of(entry: Entry, in_channels: int, strides: Iterable[int]) -> tuple[nn.Module, tuple[Tap, ...]]:
-    """A fresh network of this entry without what only its head needs, and the taps of those `strides` that it has, the finest first.
+    """A fresh network of this entry without what only its head needs, and the taps of those `strides` that it has, the
+    finest first.
 
-    `maps_of` gives its maps; it no longer gives logits. InputError where it has none of the strides, or takes images of one size only.
+    `maps_of` gives its maps; it no longer gives logits. InputError where it has none of the strides, or takes images of
+    one size only.
     """
     if entry.is_fixed_size:
         raise InputError(f"{entry.name} takes images of one size only, so that nothing can be built on its maps")
@@ -58,7 +61,8 @@ def maps_of(base: nn.Module, images: Tensor, taps: tuple[Tap, ...]) -> list[Tens
 
 
 def _probe(entry: Entry, base: nn.Module, in_channels: int) -> tuple[dict[int, Tap], list[str]]:
-    """The last map of each stride before the head, and the modules that ran before it, in the order in which they ended.
+    """The last map of each stride before the head, and the modules that ran before it, in the order in which they
+    ended.
 
     What lies inside a block that goes from one stride to the next belongs to the next already.
     """
@@ -100,7 +104,9 @@ def _probe(entry: Entry, base: nn.Module, in_channels: int) -> tuple[dict[int, T
 
 
 def _drop_unused(base: nn.Module, called: list[str]) -> None:
-    """Put an identity in the place of every module with weights inside that has not run, and that holds none that has."""
+    """Put an identity in the place of every module with weights inside that has not run, and that holds none that
+    has.
+    """
     needed = {name.rsplit(".", depth)[0] for name in called for depth in range(name.count(".") + 1)}
     for name, _ in list(base.named_modules()):
         parent = name.rpartition(".")[0]

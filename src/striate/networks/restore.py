@@ -11,8 +11,8 @@ from torch import nn
 def evaluating(network: nn.Module) -> Iterator[None]:
     """The network in evaluation mode; every module gets its own mode back, also after an error.
 
-    float32 is computed as such meanwhile: a GPU's convolutions would else keep three digits of every factor (TF32), and answer
-    otherwise than the CPU.
+    float32 is computed as such meanwhile: a GPU's convolutions would else keep three digits of every factor (TF32), and
+    answer otherwise than the CPU.
     """
     modes = [(module, module.training) for module in network.modules()]
     network.eval()
@@ -26,7 +26,8 @@ def evaluating(network: nn.Module) -> Iterator[None]:
 
 @contextmanager
 def frozen(network: nn.Module) -> Iterator[None]:
-    """The network in evaluation mode, its parameters without gradients, gradients by inputs enabled, compiled parts run as written.
+    """The network in evaluation mode, its parameters without gradients, gradients by inputs enabled, compiled parts run
+    as written.
 
     So only what lies between an output and the images is kept for the backward pass. All is as before afterwards.
     """

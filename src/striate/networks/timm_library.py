@@ -16,7 +16,9 @@ from striate.networks.library import Library, LibraryFacts, unknown_name
 
 
 def facts(name: str) -> LibraryFacts:
-    """Read timm's own facts of a network, NAME or NAME.TAG: the tag chooses among the weights that it was published with."""
+    """Read timm's own facts of a network, NAME or NAME.TAG: the tag chooses among the weights that it was published
+    with.
+    """
     timm = _import_timm(name)
     cfg = _pretrained_cfg(timm, name)
     channels, height, width = cfg.input_size
@@ -51,7 +53,9 @@ def _import_timm(name: str) -> ModuleType:
 
 
 def _pretrained_cfg(timm: ModuleType, name: str) -> Any:
-    """The settings timm published the network with; InputError for what is no name of its list, with or without one of its tags."""
+    """The settings timm published the network with; InputError for what is no name of its list, with or without one of
+    its tags.
+    """
     names, tagged = _names(timm)
     if name not in names and name not in tagged:
         raise unknown_name("timm", name, tagged if "." in name else names)

@@ -33,7 +33,8 @@ _OLD_NAMES = {
     "densenet": (re.compile(r"(\.denselayer\d+\.(?:norm|conv))\.([12]\.)"), r"\1\2"),
     "vit_": (re.compile(r"\.mlp\.linear_([12])\."), lambda found: f".mlp.{3 * (int(found[1]) - 1)}."),
 }
-"""Names of parameters in published files that torchvision's own loading brings up to date, by how a network's begins."""
+"""Names of parameters in published files that torchvision's own loading brings up to date, by how a network's begins.
+"""
 _FIXED_SIZE = ("vit_", "maxvit_")
 _CHECKSUM = re.compile(r"-([0-9a-f]{8,64})\.pth$")
 

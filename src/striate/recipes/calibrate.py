@@ -20,9 +20,9 @@ from striate.weights.model_file import MAX_TEMPERATURE, MIN_TEMPERATURE, MODEL_F
 
 @dataclass(frozen=True)
 class Calibrated:
-    """Where the model lies, its temperature now, and what was found, None where the temperature was given; `test`: how it fared
-    before and fares after on the test part of its own data, where there is one; `report` is that of a run. Nothing was
-    written, and `path` is None, where the images ask for no other temperature than it had.
+    """Where the model lies, its temperature now, and what was found, None where the temperature was given; `test`: how
+    it fared before and fares after on the test part of its own data, where there is one; `report` is that of a run.
+    Nothing was written, and `path` is None, where the images ask for no other temperature than it had.
     """
 
     path: Path | None
@@ -54,8 +54,8 @@ def calibrate_file(
     access: Access | None = None,
     network: NetworkSource | None = None,
 ) -> Calibrated:
-    """Fit a temperature for the model that `ref` names (as for `load_model`), or take the one given (1 undoes), and write the
-    model to `out`, or in its place.
+    """Fit a temperature for the model that `ref` names (as for `load_model`), or take the one given (1 undoes), and
+    write the model to `out`, or in its place.
 
     In place, a run gets its figures and report anew where its images are still there; else a line says so. Raises as
     `calibrate` does; InputError where there is no file to write to, RunError for a run that is not finished.
@@ -106,10 +106,11 @@ def store_sets(
     device: str = "auto",
     access: Access | None = None,
 ) -> tuple[Path, ConformalFit]:
-    """Find the threshold for sets of a coverage and keep it in the model file, so that `predict` needs no images for it.
+    """Find the threshold for sets of a coverage and keep it in the model file, so that `predict` needs no images for
+    it.
 
-    The model is written to `out`, or in its place; the path and what was found come back. Raises as `fit_conformal` does; InputError where
-    there is no file to write to.
+    The model is written to `out`, or in its place; the path and what was found come back. Raises as `fit_conformal`
+    does; InputError where there is no file to write to.
     """
     access = access or Access()
     path = out or (Path(ref) / MODEL_FILE if Path(ref).is_dir() else Path(ref))

@@ -18,10 +18,12 @@ def pixels_of(prepared: Prepared) -> str:
 
 
 def note_changed_versions(described: dict[str, Any], prepared: Prepared, log: Log) -> None:
-    """Compare what a run was made with, by its run.json, with what is installed now; differences become lines and entries of `described`.
+    """Compare what a run was made with, by its run.json, with what is installed now; differences become lines and
+    entries of `described`.
 
-    `versions` and `striate` are those of today from then on, and what stood there before is kept in `resumed`, a list of
-    {"at", "versions_before", "pixels_changed"}. Where the pixels come out otherwise that is told also under the same versions.
+    `versions` and `striate` are those of today from then on, and what stood there before is kept in `resumed`, a list
+    of {"at", "versions_before", "pixels_changed"}. Where the pixels come out otherwise that is told also under the same
+    versions.
     """
     before = {"striate": described["striate"], **described["versions"]}
     now = installed_versions(described["versions"])
@@ -55,14 +57,14 @@ def other_readable_images(described: dict[str, Any]) -> str:
 def _line(changed: dict[str, tuple[str, str]], pixels_changed: bool) -> str:
     if not changed:
         return (
-            "the images of this run come out with other pixels than when it began, under the same versions: it goes on with these, "
-            "and will not equal the run that was never stopped"
+            "the images of this run come out with other pixels than when it began, under the same versions: it goes on "
+            "with these, and will not equal the run that was never stopped"
         )
     start = f"the run began under {_named(changed)}"
     if pixels_changed:
         return (
-            f"{start}, and its images now come out with other pixels: it goes on with these, and will not equal the run that was "
-            "never stopped; to keep the old ones, resume under the versions that it began with"
+            f"{start}, and its images now come out with other pixels: it goes on with these, and will not equal the "
+            "run that was never stopped; to keep the old ones, resume under the versions that it began with"
         )
     return f"{start}; its pixels are the same, but its figures need not equal those of the run that was never stopped"
 

@@ -1,4 +1,6 @@
-"""The user's explicit settings. Every None leaves the choice to striate, which makes it in `defaults.py` and prints it."""
+"""The user's explicit settings. Every None leaves the choice to striate, which makes it in `defaults.py` and prints
+it.
+"""
 
 import dataclasses
 from dataclasses import dataclass
@@ -19,10 +21,10 @@ PRECISION_WORDS = {"float32": "32-true", "bfloat16": "bf16-mixed", "float16": "1
 class Choices:
     """Explicit wishes for a run; the fields mean what their namesakes in Recipe and its parts mean.
 
-    `freeze`: also by what is trained, "all", "head", "last-third" or "gradual"; `precision`: also "float32", "bfloat16" or
-    "float16". `image_size`: height and width in pixels that the network sees. `subtract`: "channel_mean", one number a channel (the
-    default), or "mean_image", one a pixel. `encoder`: NAME or NAME:WEIGHTS, the network on whose features
-    `network` is built. `stream`: decode images when they are needed, and keep none decoded.
+    `freeze`: also by what is trained, "all", "head", "last-third" or "gradual"; `precision`: also "float32", "bfloat16"
+    or "float16". `image_size`: height and width in pixels that the network sees. `subtract`: "channel_mean", one number
+    a channel (the default), or "mean_image", one a pixel. `encoder`: NAME or NAME:WEIGHTS, the network on whose
+    features `network` is built. `stream`: decode images when they are needed, and keep none decoded.
     """
 
     task: str | None = None
@@ -86,7 +88,9 @@ class Choices:
             raise InputError(f"subtract must be channel_mean or mean_image but is {self.subtract!r}")
 
     def with_encoder_named(self) -> "Choices":
-        """The same choices with the encoder in `network` (PART:BASE) and `weights`. InputError where these say something else."""
+        """The same choices with the encoder in `network` (PART:BASE) and `weights`. InputError where these say
+        something else.
+        """
         if self.encoder is None:
             return self
         base, weights = split_reference(self.encoder)

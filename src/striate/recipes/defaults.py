@@ -45,7 +45,9 @@ FEW_IMAGES, MANY_IMAGES = 1_000, 20_000
 SEEN_IMAGES = 450_000
 """Number of images that a run from scratch shows the network in all, between 10 and 30 epochs."""
 PLACE_EPOCHS, PLACE_RATE = 30, 6e-4
-"""On weights from elsewhere, where it is to be learnt where things lie, of which their classifier knew nothing: all layers move alike."""
+"""On weights from elsewhere, where it is to be learnt where things lie, of which their classifier knew nothing: all
+layers move alike.
+"""
 VIEWS = 4
 """Augmented views of each image that go through frozen layers before the first epoch."""
 STREAM_IMAGES = 10_000
@@ -57,10 +59,12 @@ LARGE_BATCHES = {"airbench": 512, "digitnet": 256}
 """Families that learn as well from larger batches than the usual 128, which take less time an image."""
 
 SMALL_RATE = 1e-4
-"""For networks without norms. At 3e-4, and with SGD at 0.01, all outputs of a SqueezeNet became negative before its last
-ReLU, for good."""
+"""For networks without norms. At 3e-4, and with SGD at 0.01, all outputs of a SqueezeNet became negative before its
+last ReLU, for good.
+"""
 FIRST_RATES = {
-    "lenet": 0.035, "lenet5_1998": 0.005,  # with SGD, in proportion to a batch of 64; at 0.05 one seed in six lost 1.5 points
+    # with SGD, in proportion to a batch of 64; at 0.05 one seed in six lost 1.5 points
+    "lenet": 0.035, "lenet5_1998": 0.005,
     "neocognitron": 1e-2, "tdnn": 1e-2, "mlp": 1e-3, "maxout_mnist": 1e-3, "maxout_cifar": 3e-4, "nin_cifar": 1e-3,
     "allconv": 1e-3, "highway": 1e-3,
 }  # fmt: skip
@@ -80,15 +84,20 @@ OTHER_OPTIMIZERS: dict[str, OptimizerConfig] = {
 """Rates and decays for optimisers asked for by name: those of plain SGD would be ten to fifty times too high."""
 
 MUON_RATE, MUON_BATCH, MUON_MOMENTUM = 0.24, 2000, 0.6
-"""Those of Jordan's airbench94_muon, for networks with norms: the rate is the share by which filters change in an update."""
+"""Those of Jordan's airbench94_muon, for networks with norms: the rate is the share by which filters change in an
+update.
+"""
 MUON_EPOCHS, MUON_AIRBENCH_BATCH, MUON_OTHERS = 0.8, 1024, 1.5
-"""Of airbench with Muon: the share of its epochs with SGD (Jordan's recipes take 8 and 9.9), its batch, and how many times SGD's rate
-all has that is no filter, which makes up for the smaller momentum. Tried on CIFAR-10: docs/decisions/0015-muon.md."""
+"""Of airbench with Muon: the share of its epochs with SGD (Jordan's recipes take 8 and 9.9), its batch, and how many
+times SGD's rate all has that is no filter, which makes up for the smaller momentum. Tried on CIFAR-10:
+docs/decisions/0015-muon.md.
+"""
 
 
 @dataclass(frozen=True)
 class DataFacts:
-    """Facts about the data that defaults follow from: sizes in pixels are medians of a sample, `is_grey` holds for all of it.
+    """Facts about the data that defaults follow from: sizes in pixels are medians of a sample, `is_grey` holds for all
+    of it.
 
     `has_fast_bf16`: the device computes bfloat16 natively. `has_graphs`: it is a CUDA device. `moves_targets`: where
     something lies in an image is to be learnt, too; `labels_pixels`: and of every pixel.
@@ -138,14 +147,18 @@ def default_preprocessing(facts: DataFacts, entry: Entry, image_size: int | None
 
 
 def _side_without_enlarging(short_px: int) -> int:
-    """The side, a multiple of 8 from 64 to 128, that photos of this short side need not be enlarged for, margin included."""
+    """The side, a multiple of 8 from 64 to 128, that photos of this short side need not be enlarged for, margin
+    included.
+    """
     return min(PHOTO_PX, max(SMALL_NETWORK_PX, int(short_px / MARGIN) // 8 * 8))
 
 
 def sizes_to_try(facts: DataFacts, image_size: int | None) -> list[tuple[int, int]]:
-    """Sizes (height, width) for a network that does not say what it takes, the best first; only that asked for where there is one.
+    """Sizes (height, width) for a network that does not say what it takes, the best first; only that asked for where
+    there is one.
 
-    Small images keep their own size, at least 28 pixels if the network can take that; photos are tried at PHOTO_PX first.
+    Small images keep their own size, at least 28 pixels if the network can take that; photos are tried at PHOTO_PX
+    first.
     """
     if image_size is not None:
         return [(image_size, image_size)]
@@ -202,14 +215,16 @@ def _precision(facts: DataFacts, entry: Entry, choices: Choices) -> Precision:
 
 def default_num_threads(entry: Entry, num_available: int) -> int:
     """Number of threads where nothing is measured. A tiny network takes one: with a second it gains less than half
-    on a quiet machine, and loses most of its speed wherever another program wants that processor, since threads that wait
-    for each other at every layer spin. Runs of some seconds measure it.
+    on a quiet machine, and loses most of its speed wherever another program wants that processor, since threads that
+    wait for each other at every layer spin. Runs of some seconds measure it.
     """
     return 1 if entry.macs < TINY_MACS else num_available
 
 
 def _fills_vectors(entry: Entry) -> bool:
-    """Whether 16 bits and channels last make a network faster: large ones, and tiny ones whose maps come in sixteens."""
+    """Whether 16 bits and channels last make a network faster: large ones, and tiny ones whose maps come in
+    sixteens.
+    """
     return entry.macs >= TINY_MACS or entry.family == "digitnet"
 
 
@@ -287,8 +302,8 @@ def _scratch_optimizer(entry: Entry, batch_size: int) -> tuple[OptimizerConfig, 
 
 
 def _muon_with_norms(sgd: OptimizerConfig, batch_size: int) -> OptimizerConfig:
-    """Muon for a network whose norms make the scale of its filters meaningless; what is no filter or matrix has MUON_OTHERS times
-    SGD's rate, which grows with the batch. Muon's grows with its root.
+    """Muon for a network whose norms make the scale of its filters meaningless; what is no filter or matrix has
+    MUON_OTHERS times SGD's rate, which grows with the batch. Muon's grows with its root.
     """
     rate = MUON_RATE * math.sqrt(batch_size / MUON_BATCH)
     return dataclasses.replace(
@@ -343,7 +358,9 @@ def _transfer_optimizer(wanted: str | None, is_top_only: bool, *, moves_targets:
 
 
 def _augmentation(facts: DataFacts) -> Augmentation:
-    """Small grey images are often signs whose mirror image is another sign: they are only shifted and turned a little."""
+    """Small grey images are often signs whose mirror image is another sign: they are only shifted and turned a
+    little.
+    """
     if facts.moves_targets:
         return Augmentation(crop_scale=(0.6, 1.0), flip=True, brightness=0.2, contrast=0.2, saturation=0.2)
     if facts.is_small and facts.is_grey:

@@ -155,8 +155,8 @@ def processes_lines(prepared: Prepared, place: Rank) -> list[str]:
     left_over = num_train % recipe.batch_size
     if 2 <= left_over < min(place.world_size, recipe.batch_size):
         lines.append(
-            f"the last {left_over} images of an epoch are too few for {place.world_size} processes and join the batch before, "
-            "which one process would not do"
+            f"the last {left_over} images of an epoch are too few for {place.world_size} processes and join the batch "
+            "before, which one process would not do"
         )
     return lines
 

@@ -21,8 +21,9 @@ from striate.training.distributed.launch import Rank, num_restarts, rendezvous_f
 from striate.training.recipe import Precision, check_precision
 
 PATIENCE = timedelta(days=7)
-"""Timeout of a process that waits for another: one may decode a large collection while the others wait. That a process is gone
-is noticed at once, by the connection it leaves."""
+"""Timeout of a process that waits for another: one may decode a large collection while the others wait. That a process
+is gone is noticed at once, by the connection it leaves.
+"""
 _LOGS = ("lightning_fabric", "lightning_fabric.utilities.rank_zero", "lightning_fabric.utilities.distributed")
 
 
@@ -88,10 +89,10 @@ def threads(num_threads: int) -> Iterator[None]:
 
 
 def _meet(device: torch.device, place: Rank) -> None:
-    """Join the other processes. Those of torchrun meet at its store, each start anew under a name of its own: torchrun keeps
-    the store when it starts them again (its static rendezvous, torch 2.14), and PyTorch's own way would read there
-    the addresses of the dead and wait for them. Those of `launching.launch` meet over a file: a port could be taken by
-    somebody else before it is opened.
+    """Join the other processes. Those of torchrun meet at its store, each start anew under a name of its own: torchrun
+    keeps the store when it starts them again (its static rendezvous, torch 2.14), and PyTorch's own way would read
+    there the addresses of the dead and wait for them. Those of `launching.launch` meet over a file: a port could be
+    taken by somebody else before it is opened.
     """
     if torch.distributed.is_initialized():
         return

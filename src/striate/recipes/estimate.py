@@ -1,4 +1,6 @@
-"""How long a run will take on this machine, said before it starts: from what was measured, or else from a few images."""
+"""How long a run will take on this machine, said before it starts: from what was measured, or else from a few
+images.
+"""
 
 import time
 from functools import partial

@@ -29,7 +29,9 @@ from striate.weights.model_file import MODEL_FILE, read_model_file
 def evaluate_best(
     run_dir: Path, described: dict[str, Any], prepared: Prepared, fabric: Fabric, access: Access
 ) -> tuple[str, Figures]:
-    """Measure the best model on the test part, or validation where there is none; leave evaluation.json and the worst mistakes."""
+    """Measure the best model on the test part, or validation where there is none; leave evaluation.json and the worst
+    mistakes.
+    """
     is_given = prepared.entry.name == EXTERNAL
     try:
         about, weights = read_model_file(run_dir / MODEL_FILE, prepared.network if is_given else None)
@@ -76,7 +78,9 @@ def _write_panels(
     mistaken: list[int],
     access: Access,
 ) -> None:
-    """What the report shows of a classifier beside its figures: its inside, baselines without a network, how little fools it."""
+    """What the report shows of a classifier beside its figures: its inside, baselines without a network, how little
+    fools it.
+    """
     write_inside(
         run_dir,
         network.network if isinstance(network, Tempered) else network,

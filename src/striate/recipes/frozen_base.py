@@ -1,4 +1,6 @@
-"""Where frozen layers run once for each view of an image: the part that is trained, and the features it is trained on."""
+"""Where frozen layers run once for each view of an image: the part that is trained, and the features it is trained
+on.
+"""
 
 from lightning_fabric import Fabric
 
@@ -30,7 +32,7 @@ def feature_loader(
     )
     frozen, trained = ("base", "head") if recipe.freeze == "base" else ("lower part", "upper part")
     observer.on_notice(
-        f"the frozen {frozen} ran once over {recipe.views} views of each of {len(loader.train):,} training images, and over the "
-        f"{len(loader.validation):,} validation images; epochs train the {trained} on what it gave"
+        f"the frozen {frozen} ran once over {recipe.views} views of each of {len(loader.train):,} training images, and "
+        f"over the {len(loader.validation):,} validation images; epochs train the {trained} on what it gave"
     )
     return made

@@ -25,8 +25,8 @@ MULTIPLE = 16
 
 
 def image_size_for(height: int, width: int, short_side: int | None, least: tuple[int, int]) -> tuple[int, int]:
-    """(height, width) at which images of this typical size are seen: their own, or smaller by the limit, or of this short side, and not
-    below what the network takes at `least`.
+    """(height, width) at which images of this typical size are seen: their own, or smaller by the limit, or of this
+    short side, and not below what the network takes at `least`.
     """
     largest = math.sqrt(MOST_PX / (height * width))
     factor = min(1.0, largest) if short_side is None else short_side / min(height, width)
@@ -51,7 +51,9 @@ def whole_image_preprocessing(
 def pixel_recipe(
     recipe: Recipe, num_train: int, image_size: tuple[int, int], least: tuple[int, int], choices: Choices
 ) -> Recipe:
-    """The recipe made one for labelled pixels: crops of images at varied scales, classes weighed by their pixels, AdamW."""
+    """The recipe made one for labelled pixels: crops of images at varied scales, classes weighed by their pixels,
+    AdamW.
+    """
     size = image_size_for(*image_size, choices.image_size, least)
     crop = training_size(size, least)
     fraction = crop[0] * crop[1] / (size[0] * size[1])

@@ -92,7 +92,8 @@ class Prepared:
 def prepare(
     source: str, choices: Choices, access: Access, device: torch.device, given: GivenNetwork | None = None
 ) -> Prepared:
-    """Data, network and recipe for a new run on `device`, each open choice made from what the data are. `given` is a network from Python.
+    """Data, network and recipe for a new run on `device`, each open choice made from what the data are. `given` is a
+    network from Python.
 
     Raises DataError, InputError or ModelFileError with one line when they do not fit together.
     """
@@ -127,8 +128,8 @@ def prepare(
     if choices.weights is None:
         if given is None and choices.freeze not in (None, "nothing"):
             log(
-                "training only some layers without weights keeps the others at their random first values, which learn nothing; "
-                "add --weights imagenet, or leave --train out"
+                "training only some layers without weights keeps the others at their random first values, which learn "
+                "nothing; add --weights imagenet, or leave --train out"
             )
         network = build_entry(entry, num_classes=num_outputs, in_channels=facts.channels, seed=seed)
         _initialize_heads(entry, network, task)
@@ -138,7 +139,8 @@ def prepare(
             preprocessing, are_ready = _resized(own, choices.image_size), True
             if choices.subtract is not None:
                 raise InputError(
-                    f"{choices.weights} says itself what is subtracted from images; leave --subtract out, or the weights"
+                    f"{choices.weights} says itself what is subtracted from images; leave --subtract out, or the "
+                    "weights"
                 )
     if task.sees_whole_image:
         preprocessing = dataclasses.replace(preprocessing, resize="stretch", resize_size=max(preprocessing.crop_size))
@@ -215,7 +217,8 @@ def _load_weights(
     if not has_new_head and pretrained.class_names != class_names:
         if pretrained.class_names is None:
             access.log(
-                f"{weights} does not name its {len(class_names)} classes: its last layer, {entry.head}, is kept as it is"
+                f"{weights} does not name its {len(class_names)} classes: its last layer, {entry.head}, is kept as it "
+                "is"
             )
         else:
             fresh = build_entry(entry, num_classes=num_outputs, in_channels=channels, seed=seed)
@@ -255,12 +258,13 @@ def _check_task(choices: Choices, task: Task) -> None:
         raise InputError(f"images of {task.name} have no class of their own to draw by; leave --balanced-sampling out")
     if task.labels_pixels and choices.loss == "dice" and (choices.label_smoothing or choices.use_class_weights):
         raise InputError(
-            "label smoothing and class weights are for cross-entropy; with --loss dice leave --label-smoothing and --class-weights out"
+            "label smoothing and class weights are for cross-entropy; with --loss dice leave --label-smoothing and "
+            "--class-weights out"
         )
     if task.labels_pixels and len(task.class_names) < 2:
         raise DataError(
-            f"every pixel that counts has the class {excerpt(task.class_names[0])!r}, so that there is nothing to tell apart; "
-            "segmentation needs masks of two classes or more"
+            f"every pixel that counts has the class {excerpt(task.class_names[0])!r}, so that there is nothing to tell "
+            "apart; segmentation needs masks of two classes or more"
         )
     if task.labels_pixels and choices.subtract == "mean_image":
         raise InputError(f"{task.name} sees parts of images, which no mean image fits; use --subtract channel_mean")
@@ -271,7 +275,9 @@ def _check_task(choices: Choices, task: Task) -> None:
 
 
 def _check_recipe(recipe: Recipe, entry: Entry, network: nn.Module, preprocessing: Preprocessing) -> None:
-    """Raise InputError for what could only fail once the run has begun: the augmentation and the optimiser are tried."""
+    """Raise InputError for what could only fail once the run has begun: the augmentation and the optimiser are
+    tried.
+    """
     blank = torch.zeros(2, preprocessing.channels, *preprocessing.crop_size, dtype=torch.uint8)
     augment(blank, recipe.augmentation, torch.Generator().manual_seed(0))
     groups = layer_groups(network, head=entry.head)
@@ -304,7 +310,10 @@ def _with_possible_views(
             one = part.features(noise(preprocessing)[:1]).nbytes
         views = min(recipe.views, (MAX_FEATURE_BYTES // one - len(splits.validation)) // len(splits.train))
         views = max(0, views)
-        reason = f"memory for features ({MAX_FEATURE_BYTES // 2**30} GiB) holds {views} views of each image, not {recipe.views}"
+        reason = (
+            f"memory for features ({MAX_FEATURE_BYTES // 2**30} GiB) holds {views} views of each image, not "
+            f"{recipe.views}"
+        )
     if views == recipe.views:
         return recipe
     if choices.views:
@@ -367,7 +376,8 @@ def _given_entry(given: GivenNetwork, choices: Choices, facts: DataFacts, num_ou
     for name, value in (("network", choices.network), ("weights", choices.weights)):
         if value is not None:
             raise InputError(
-                f"{name} {value!r} was chosen, but a network is given as well; leave {name} out, and load weights into the network yourself"
+                f"{name} {value!r} was chosen, but a network is given as well; leave {name} out, and load weights "
+                "into the network yourself"
             )
     sizes = sizes_to_try(facts, choices.image_size)
     if facts.labels_pixels:
@@ -383,8 +393,8 @@ def _given_entry(given: GivenNetwork, choices: Choices, facts: DataFacts, num_ou
 
 
 def _choose_entry(choices: Choices, facts: DataFacts, task: Task) -> Entry:
-    """The network asked for, or the one that the weights belong to, or the default for such data, as the task has it. A part alone is
-    put on the network that would be chosen without it.
+    """The network asked for, or the one that the weights belong to, or the default for such data, as the task has it. A
+    part alone is put on the network that would be chosen without it.
     """
     name = choices.network
     if name in (None, task.usual_network) and task.usual_network and choices.weights is None:

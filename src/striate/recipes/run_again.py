@@ -64,7 +64,8 @@ def prepared_again(
     start = described["network"].get("start")
     if start is not None and not has_checkpoint and digest_of(prepared.network) != start:
         raise RunError(
-            f"{run_dir} has no checkpoint yet and the network given does not begin with the weights it had; start a new run"
+            f"{run_dir} has no checkpoint yet and the network given does not begin with the weights it had; start a "
+            "new run"
         )
     return prepared
 
@@ -72,7 +73,9 @@ def prepared_again(
 def _entry_again(
     run_dir: Path, stored: dict[str, Any], preprocessing: Preprocessing, recipe: Recipe, given: GivenNetwork | None
 ) -> Entry:
-    """The entry of the network that a run describes. InputError where it needs to be given from Python, or must not be."""
+    """The entry of the network that a run describes. InputError where it needs to be given from Python, or must not
+    be.
+    """
     if stored["name"] != EXTERNAL:
         if given is not None:
             raise InputError(f"{run_dir} trains {stored['name']}, which is built by name; leave network out")

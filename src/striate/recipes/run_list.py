@@ -13,8 +13,8 @@ from striate.tasks.catalogue import TASKS
 
 @dataclass(frozen=True)
 class RunRow:
-    """One run: its `score`, that of its task, with the 95 % `interval` on `split` (None before it is evaluated), `elapsed_s` of training.
-    `accuracy` is the score of a classifier, None for other tasks.
+    """One run: its `score`, that of its task, with the 95 % `interval` on `split` (None before it is evaluated),
+    `elapsed_s` of training. `accuracy` is the score of a classifier, None for other tasks.
     """
 
     path: str
@@ -49,8 +49,8 @@ class RunList:
 
 
 def list_runs(folder: str | Path = "runs") -> RunList:
-    """The runs in a folder, one level or two below it. A damaged one is named and costs nothing else. RunError where the
-    folder is not there.
+    """The runs in a folder, one level or two below it. A damaged one is named and costs nothing else. RunError where
+    the folder is not there.
     """
     folder = Path(folder)
     if not folder.is_dir():
@@ -95,7 +95,9 @@ def describe_row(run_dir: Path) -> RunRow:
 
 
 def differing_settings(first: Path, second: Path) -> dict[str, tuple[Any, Any]]:
-    """Settings of recipe, data and preprocessing in which two runs differ, by name; RunError where one cannot be read."""
+    """Settings of recipe, data and preprocessing in which two runs differ, by name; RunError where one cannot be
+    read.
+    """
     one, other = (_settings(read_run(run_dir)) for run_dir in (first, second))
     return {
         name: (one.get(name), other.get(name))

@@ -1,4 +1,6 @@
-"""One process at a time works in a run folder: a lock that the system gives back when its holder dies, however it dies."""
+"""One process at a time works in a run folder: a lock that the system gives back when its holder dies, however it
+dies.
+"""
 
 import errno
 import os
@@ -18,8 +20,8 @@ _LOCKED_BYTE = 1 << 20  # on Windows a locked byte cannot be read, and what stan
 def locking_run(run_dir: Path) -> Iterator[None]:
     """Hold the run folder, which must exist, for as long as the block lasts.
 
-    Raises RunError with the holder's process number where another process holds it, or where nothing can be written there.
-    File systems that know no locks get none.
+    Raises RunError with the holder's process number where another process holds it, or where nothing can be written
+    there. File systems that know no locks get none.
     """
     path = run_dir / LOCK_FILE
     try:
@@ -30,7 +32,8 @@ def locking_run(run_dir: Path) -> Iterator[None]:
         if not _lock(descriptor):
             holder = os.read(descriptor, 200).decode("utf-8", "replace").strip() or "another process"
             raise RunError(
-                f"{run_dir} is in use by {holder}; wait until it ends, or stop it, and try again, or name another run folder"
+                f"{run_dir} is in use by {holder}; wait until it ends, or stop it, and try again, or name another run "
+                "folder"
             )
         os.ftruncate(descriptor, 0)
         os.write(descriptor, f"process {os.getpid()} on {platform.node()}\n".encode())

@@ -66,9 +66,11 @@ from striate.weights.model_file import MODEL_FILE
 
 @dataclass(frozen=True, repr=False)
 class Run(Shown):
-    """A run folder and how it ended: `status` is "finished" or "interrupted"; the figures are there when it is finished.
+    """A run folder and how it ended: `status` is "finished" or "interrupted"; the figures are there when it is
+    finished.
 
-    `split` is the part of the data that `evaluation` was measured on: "test", or "validation" where there is no test part.
+    `split` is the part of the data that `evaluation` was measured on: "test", or "validation" where there is no test
+    part.
     """
 
     path: Path
@@ -127,16 +129,16 @@ def train(
 
     Makes the folder `run` (by default runs/SOURCE-NETWORK-NUMBER) with run.json, metrics.jsonl, model.safetensors (the
     best epoch by validation), checkpoint/, events/ and report.html. With `measure` a long run first
-    tries how this machine computes it fastest, unless that was measured before. `robustness`: the report tells how small a change of
-    the pixels fools the network, in at most a tenth of the training time or half a second. Without `evaluate_best`
-    the run ends with its best weights and nothing looks at the test part. `device` is auto, cpu, cuda or mps.
-    Called in every process that torchrun started, the processes share each batch and do together what one would do; the first writes,
-    logs and evaluates, and the others' Run has no figures. `shard_weights` shares out the weights as well.
-    Without an `observer` a bar shows how far the run is, where standard error is a terminal or in a notebook; `progress` says so
-    outright. `network` is a network of your own in place of one that `choices` names: a function or class that takes `num_classes` (and
-    `in_channels`, where it has that parameter), or a module, of which a copy is trained; `head` names its last layer as in
-    `named_modules`, found by running it if left out. Ctrl-C stops
-    between two updates; the run can be taken up by `resume`. Raises DataError, InputError, ModelFileError, RunError or
+    tries how this machine computes it fastest, unless that was measured before. `robustness`: the report tells how
+    small a change of the pixels fools the network, in at most a tenth of the training time or half a second. Without
+    `evaluate_best` the run ends with its best weights and nothing looks at the test part. `device` is auto, cpu, cuda
+    or mps. Called in every process that torchrun started, the processes share each batch and do together what one would
+    do; the first writes, logs and evaluates, and the others' Run has no figures. `shard_weights` shares out the weights
+    as well. Without an `observer` a bar shows how far the run is, where standard error is a terminal or in a notebook;
+    `progress` says so outright. `network` is a network of your own in place of one that `choices` names: a function or
+    class that takes `num_classes` (and `in_channels`, where it has that parameter), or a module, of which a copy is
+    trained; `head` names its last layer as in `named_modules`, found by running it if left out. Ctrl-C stops between
+    two updates; the run can be taken up by `resume`. Raises DataError, InputError, ModelFileError, RunError or
     NonFiniteLoss, each one line.
     """
     started_at = datetime.now(UTC)
@@ -192,7 +194,9 @@ def _estimate_line(prepared: Prepared, mode: ModeChoice | None, device: torch.de
 
 @dataclass(frozen=True)
 class RunPlan:
-    """What a run would be: network, image size (height, width), images by split, epochs, and how long on this machine."""
+    """What a run would be: network, image size (height, width), images by split, epochs, and how long on this
+    machine.
+    """
 
     network: str
     num_params: int
@@ -217,7 +221,8 @@ def plan_run(
     measure: bool = True,
     access: Access | None = None,
 ) -> RunPlan:
-    """What `train` would do with the same arguments: everything is chosen and prepared, nothing is trained, no folder is made.
+    """What `train` would do with the same arguments: everything is chosen and prepared, nothing is trained, no folder
+    is made.
 
     Images are decoded, as for a run, and kept in the cache. Raises as `train` does.
     """
@@ -253,9 +258,9 @@ def resume(
 ) -> Run:
     """Go on with a run that was stopped or killed, exactly where its newest whole checkpoint left it.
 
-    On the CPU the final weights are bit for bit those of the run that was never stopped. A finished run is left as it is and its
-    figures come back. A run with a network of your own needs `network` and `head` again, as `train` got them. Raises RunError
-    where the folder is no run or its data have changed.
+    On the CPU the final weights are bit for bit those of the run that was never stopped. A finished run is left as it
+    is and its figures come back. A run with a network of your own needs `network` and `head` again, as `train` got
+    them. Raises RunError where the folder is no run or its data have changed.
     """
     run_dir, observer = Path(run), observer or default_observer(progress)
     place = current_rank()
@@ -292,7 +297,9 @@ def resume(
 def re_evaluate(
     run: str | Path, *, device: str = "auto", access: Access | None = None, network: NetworkSource | None = None
 ) -> Run:
-    """The figures and the report of a finished run anew, from its model file as it is now; one process. Raises as `resume`."""
+    """The figures and the report of a finished run anew, from its model file as it is now; one process. Raises as
+    `resume`.
+    """
     run_dir = Path(run)
     described = read_run(run_dir)
     if described["status"] != "finished":
@@ -321,7 +328,9 @@ def _locked(run_dir: Path, fabric: Fabric) -> Iterator[None]:
 def _in_mode(
     prepared: Prepared, choices: Choices, device: torch.device, place: Rank, access: Access, *, measure: bool
 ) -> tuple[Prepared, ModeChoice | None]:
-    """The run in the way of computing that was asked for, or measured, or is usual; several processes measure nothing."""
+    """The run in the way of computing that was asked for, or measured, or is usual; several processes measure
+    nothing.
+    """
     if prepared.recipe.num_threads == 0:
         num_threads = default_num_threads(prepared.entry, threads_per_process(place))
         prepared = dataclasses.replace(prepared, recipe=dataclasses.replace(prepared.recipe, num_threads=num_threads))

@@ -1,4 +1,6 @@
-"""Search for settings: trials that are ordinary runs, the bad ones stopped early, the winner retrained and tested once."""
+"""Search for settings: trials that are ordinary runs, the bad ones stopped early, the winner retrained and tested
+once.
+"""
 
 import dataclasses
 import json
@@ -28,9 +30,10 @@ DEFAULT_TRIALS, DEFAULT_MINUTES = 20, 30.0
 
 @dataclass(frozen=True, repr=False)
 class Tuned(Shown):
-    """A search that has ended: its trials, the best one's number, how much each setting mattered (fractions that sum to 1; empty
-    where too few trials finished), and the winner's run with the figures on the test part. `num_winners`: so many runs of this search
-    have looked at the test part, the last one among them; more than one where a search went on after it had ended.
+    """A search that has ended: its trials, the best one's number, how much each setting mattered (fractions that sum to
+    1; empty where too few trials finished), and the winner's run with the figures on the test part. `num_winners`: so
+    many runs of this search have looked at the test part, the last one among them; more than one where a search went on
+    after it had ended.
     """
 
     path: Path
@@ -75,13 +78,14 @@ def tune(
 ) -> Tuned:
     """Search the settings of `space` for the best validation score, what `choices` says held fixed.
 
-    The first trial takes the settings a run would take by itself; half of the trials are drawn at random, in log space where the space
-    says so, the others near what did well (a tree-structured Parzen estimator, Bergstra et al. 2011). Each is a process of its own and an
-    ordinary run; it is stopped early where successive halving (arXiv:1810.05934) finds it behind. The search ends after `num_trials`
-    or `minutes`, whatever the first trial takes, and goes on where it was if the folder holds one that was killed. The test part is looked
-    at once, by the winner, which is trained again, or resumed where that was interrupted. After Ctrl-C there the winner's status is
-    "interrupted". Raises InputError where Optuna is not installed or the folder holds another search; RunError where no trial succeeds,
-    or another process searches in the folder.
+    The first trial takes the settings a run would take by itself; half of the trials are drawn at random, in log space
+    where the space says so, the others near what did well (a tree-structured Parzen estimator, Bergstra et al. 2011).
+    Each is a process of its own and an ordinary run; it is stopped early where successive halving (arXiv:1810.05934)
+    finds it behind. The search ends after `num_trials` or `minutes`, whatever the first trial takes, and goes on where
+    it was if the folder holds one that was killed. The test part is looked at once, by the winner, which is trained
+    again, or resumed where that was interrupted. After Ctrl-C there the winner's status is "interrupted". Raises
+    InputError where Optuna is not installed or the folder holds another search; RunError where no trial succeeds, or
+    another process searches in the folder.
     """
     optuna = import_optuna()
     access, choices, folder = access or Access(), choices or Choices(), Path(folder)
@@ -107,7 +111,9 @@ def tune(
 
 
 def _finish(optuna: Any, search: Search, source: str | Path, choices: Choices, device: str) -> Tuned:
-    """The search with its winner trained and tested; a winner that was begun before, with the same settings, is resumed."""
+    """The search with its winner trained and tested; a winner that was begun before, with the same settings, is
+    resumed.
+    """
     folder, access, trials = search.folder, search.access, search.trials()
     finished = [trial for trial in trials if trial.end == "finished" and trial.score is not None]
     if not finished:

@@ -1,4 +1,6 @@
-"""The settings that a search varies, and between which bounds: fields of Choices, in log space where they span decades."""
+"""The settings that a search varies, and between which bounds: fields of Choices, in log space where they span
+decades.
+"""
 
 import dataclasses
 import json
@@ -23,10 +25,11 @@ _FIXED = ("seed", "validation_fraction", "test_fraction", "epochs", "task")
 
 @dataclass(frozen=True)
 class Dimension:
-    """One setting: a range from `low` to `high`, by its logarithm with `is_log` and in whole numbers with `is_whole`, or `choices`.
+    """One setting: a range from `low` to `high`, by its logarithm with `is_log` and in whole numbers with `is_whole`,
+    or `choices`.
 
-    A setting that is a whole number is searched in whole numbers. InputError for bounds that are none, and for values that the setting
-    cannot take.
+    A setting that is a whole number is searched in whole numbers. InputError for bounds that are none, and for values
+    that the setting cannot take.
     """
 
     name: str
@@ -86,8 +89,8 @@ def _fits(value: Any, kind: Any) -> bool:
 
 
 def default_space(recipe: Recipe, num_train: int, *, smooths_labels: bool = True) -> tuple[Dimension, ...]:
-    """Around what a run would take by itself: a decade of learning rates to either side, weight decay, label smoothing where the task
-    has it, and batch size, which is at most the number of training images.
+    """Around what a run would take by itself: a decade of learning rates to either side, weight decay, label smoothing
+    where the task has it, and batch size, which is at most the number of training images.
     """
     rate = recipe.optimizer.learning_rate
     sizes = {max(4, recipe.batch_size // 2), recipe.batch_size, 2 * recipe.batch_size}
@@ -130,7 +133,8 @@ def _taken(name: str, choice: Any) -> Any:
 
 
 def read_space(path: str | Path) -> tuple[Dimension, ...]:
-    """The space of a JSON file: {"learning_rate": {"low": 1e-4, "high": 0.1, "log": true}, "network": {"choices": ["a", "b"]}}.
+    """The space of a JSON file: {"learning_rate": {"low": 1e-4, "high": 0.1, "log": true}, "network": {"choices": ["a",
+    "b"]}}.
 
     InputError with one line for a file that is none.
     """

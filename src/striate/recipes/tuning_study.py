@@ -26,8 +26,8 @@ _LEAST_TRIALS = 4
 
 @dataclass(frozen=True)
 class Trial:
-    """One trial: its settings, how it ended ("finished", "stopped" for one that was behind, "out of time", "failed"), its best
-    validation score (None before an epoch) after so many epochs, and what it took in seconds.
+    """One trial: its settings, how it ended ("finished", "stopped" for one that was behind, "out of time", "failed"),
+    its best validation score (None before an epoch) after so many epochs, and what it took in seconds.
     """
 
     number: int
@@ -81,7 +81,9 @@ class Search:
         self.access.log(_line(trial.number, end, scores, settings, reason))
 
     def num_ended(self) -> int:
-        """Trials that ended by themselves or were stopped; one that failed counts too, one that was killed with the search does not."""
+        """Trials that ended by themselves or were stopped; one that failed counts too, one that was killed with the
+        search does not.
+        """
         ended = self.study.get_trials(
             deepcopy=False, states=(self.states.COMPLETE, self.states.PRUNED, self.states.FAIL)
         )
@@ -105,9 +107,11 @@ class Search:
 
 
 def open_study(optuna: Any, folder: Path, recipe: Recipe, num_trials: int) -> Any:
-    """The study whose journal lies in the folder, or a new one; what was running when it was killed is to be tried next.
+    """The study whose journal lies in the folder, or a new one; what was running when it was killed is to be tried
+    next.
 
-    What is drawn depends on the seed and on how many trials there are, so that one that goes on does not draw the same again.
+    What is drawn depends on the seed and on how many trials there are, so that one that goes on does not draw the same
+    again.
     """
     path = folder / JOURNAL_FILE
     try:
@@ -145,7 +149,9 @@ def import_optuna() -> Any:
 
 
 def _take_up(optuna: Any, study: Any) -> None:
-    """Trials that were running when the search was killed go on, as new ones with the same settings in the same folder."""
+    """Trials that were running when the search was killed go on, as new ones with the same settings in the same
+    folder.
+    """
     for trial in study.get_trials(deepcopy=True, states=(optuna.trial.TrialState.RUNNING,)):
         study.tell(trial.number, state=optuna.trial.TrialState.FAIL)
         if trial.params and "folder" in trial.user_attrs:
@@ -176,7 +182,9 @@ def _suggest(trial: Any, dimension: Dimension) -> Any:
 
 
 def importances(optuna: Any, study: Any) -> dict[str, float]:
-    """How much of the spread of scores each setting explains; empty where too few trials finished to say, or all scored alike."""
+    """How much of the spread of scores each setting explains; empty where too few trials finished to say, or all scored
+    alike.
+    """
     finished = study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.COMPLETE,))
     scores = [trial.value for trial in finished]
     if len(scores) < _LEAST_TRIALS or min(scores) == max(scores):

@@ -33,8 +33,8 @@ def describe_access(access: "Access") -> dict[str, Any]:
 
 
 def run_trial(folder: str) -> None:
-    """Train what `trial.json` in the folder says, or go on with it; the process ends with code 2 and one line on an error, and with
-    code 1 where it was stopped.
+    """Train what `trial.json` in the folder says, or go on with it; the process ends with code 2 and one line on an
+    error, and with code 1 where it was stopped.
     """
     from striate.data.opening import Access
     from striate.data.readers.columns import columns_from_json
@@ -53,7 +53,8 @@ def run_trial(folder: str) -> None:
             resume(run, device=wanted["device"], access=access, progress=False)
         else:
             train(
-                wanted["source"], Choices(**wanted["choices"]), run=run, run_checks=False, measure=False, robustness=False,
+                wanted["source"], Choices(**wanted["choices"]), run=run, run_checks=False, measure=False,
+                robustness=False,
                 device=wanted["device"], access=access, progress=False, evaluate_best=False,
             )  # fmt: skip
     except StriateError as error:
@@ -64,7 +65,9 @@ def run_trial(folder: str) -> None:
 
 
 def _wait_until_free(run: Path) -> None:
-    """Wait until the trial of a search that was killed, which ends by itself, has left the run. RunError where it does not."""
+    """Wait until the trial of a search that was killed, which ends by itself, has left the run. RunError where it does
+    not.
+    """
     deadline = time.monotonic() + _ENDING_S
     while True:
         try:
@@ -79,10 +82,11 @@ def _wait_until_free(run: Path) -> None:
 def watch_trial(
     folder: Path, wanted: dict[str, Any], score: str, is_bad: Callable[[int, float], bool], deadline: float
 ) -> tuple[str, list[float], str]:
-    """Run a trial in a process of its own and follow its epochs: how it ended, its validation scores, and the line of an error.
+    """Run a trial in a process of its own and follow its epochs: how it ended, its validation scores, and the line of
+    an error.
 
-    It is stopped, as by Ctrl-C, once `is_bad(epoch, best score so far)` or at the `deadline` (time.monotonic()). Ends are "finished",
-    "stopped", "out of time" and "failed". Raises RunError where the folder cannot be written.
+    It is stopped, as by Ctrl-C, once `is_bad(epoch, best score so far)` or at the `deadline` (time.monotonic()). Ends
+    are "finished", "stopped", "out of time" and "failed". Raises RunError where the folder cannot be written.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -119,7 +123,9 @@ def watch_trial(
 
 
 def read_scores(path: Path, score: str) -> list[float]:
-    """The validation scores of the epochs in a metrics.jsonl, in order; a line that is only half written yet is left out."""
+    """The validation scores of the epochs in a metrics.jsonl, in order; a line that is only half written yet is left
+    out.
+    """
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except OSError:

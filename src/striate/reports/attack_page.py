@@ -1,4 +1,6 @@
-"""One self-contained HTML page about an attack: accuracy against epsilon, images before and after, which class became which."""
+"""One self-contained HTML page about an attack: accuracy against epsilon, images before and after, which class became
+which.
+"""
 
 import base64
 import io

@@ -1,4 +1,6 @@
-"""The baselines of a source as one self-contained page: their accuracies side by side, and what linear weights look like."""
+"""The baselines of a source as one self-contained page: their accuracies side by side, and what linear weights look
+like.
+"""
 
 from pathlib import Path
 from typing import Any
@@ -43,7 +45,9 @@ def _tiles(found: Baselines) -> list[dict[str, Any]]:
 
 
 def weight_picture(weights: np.ndarray) -> np.ndarray:
-    """Weights (C, H, W) of one class as a picture (h, w, 3) uint8, scaled to 99 % of their own range, 0 being mid-grey."""
+    """Weights (C, H, W) of one class as a picture (h, w, 3) uint8, scaled to 99 % of their own range, 0 being
+    mid-grey.
+    """
     scale = float(np.percentile(np.abs(weights), 99)) or 1.0
     levels = np.clip(127.5 + 127.5 * weights / scale, 0, 255).round().astype(np.uint8).transpose(1, 2, 0)
     picture = levels if levels.shape[2] == 3 else np.repeat(levels[..., :1], 3, axis=2)

@@ -1,4 +1,6 @@
-"""Models beside each other as one self-contained page: figures, differences, groups, and images on which they disagree."""
+"""Models beside each other as one self-contained page: figures, differences, groups, and images on which they
+disagree.
+"""
 
 from pathlib import Path
 

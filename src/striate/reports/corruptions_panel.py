@@ -1,4 +1,6 @@
-"""Accuracy under corruptions as a part of a run's report: what `evaluate --corruptions` measured, its curve and example strip."""
+"""Accuracy under corruptions as a part of a run's report: what `evaluate --corruptions` measured, its curve and example
+strip.
+"""
 
 import io
 import json
@@ -18,7 +20,9 @@ _TILE_PX = 128
 
 
 def write_corruptions(run_dir: Path, found: CorruptedEvaluation) -> None:
-    """Write the figures to `corruptions.json` and the examples as PNGs into a run folder. RunError where that cannot be."""
+    """Write the figures to `corruptions.json` and the examples as PNGs into a run folder. RunError where that cannot
+    be.
+    """
     values = found.to_json()
     for name, image in found.examples.items():
         picture = f"{EXAMPLES_FOLDER}/{name.replace(' ', '_')}.png"

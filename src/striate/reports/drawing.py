@@ -14,7 +14,9 @@ from matplotlib.ticker import PercentFormatter as PercentFormatter
 
 
 def drawing_settings(changes: dict[str, Any]) -> AbstractContextManager[None]:
-    """matplotlib's own settings with these changes, not those of a matplotlibrc that lies somewhere; undone at the end."""
+    """matplotlib's own settings with these changes, not those of a matplotlibrc that lies somewhere; undone at the
+    end.
+    """
     defaults = {name: value for name, value in matplotlib.rcParamsDefault.items() if not name.startswith("backend")}
     settings: AbstractContextManager[None] = matplotlib.rc_context(defaults | changes)
     return settings

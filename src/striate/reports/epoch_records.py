@@ -13,7 +13,8 @@ _LONGEST_LINE = 100_000
 
 
 def read_epochs(path: Path) -> tuple[list[dict[str, Any]], int]:
-    """The records of epochs in order, and how many lines are damaged; a last line that a killed run has torn is not counted.
+    """The records of epochs in order, and how many lines are damaged; a last line that a killed run has torn is not
+    counted.
 
     A line costs only itself: one that is no JSON, or whose figures are no numbers, is left out. Raises RunError where
     the file cannot be read.

@@ -26,7 +26,8 @@ def write_feature_map(
     labels: np.ndarray,
     class_names: Sequence[str],
 ) -> Path:
-    """Write the page: places (n, 2) in [0, 1] by kind of map, thumbnails (n, s, s, 3) uint8, names and labels (n,), -1 for none.
+    """Write the page: places (n, 2) in [0, 1] by kind of map, thumbnails (n, s, s, 3) uint8, names and labels (n,), -1
+    for none.
 
     Names are data of the page and never markup. Raises InputError where the page cannot be written.
     """

@@ -98,7 +98,9 @@ def reliability_chart(bins: Sequence[dict[str, Any]]) -> str:
 
 
 def risk_coverage_chart(curve: Sequence[Sequence[float]]) -> str:
-    """Error rate among the images answered against the fraction answered, the most certain first: points (coverage, risk, confidence)."""
+    """Error rate among the images answered against the fraction answered, the most certain first: points (coverage,
+    risk, confidence).
+    """
     with drawing_settings(_SETTINGS):
         figure = Figure(figsize=(3.5, 2.7))
         figure.subplots_adjust(left=0.22, right=0.93, bottom=0.18, top=0.95)
@@ -117,7 +119,9 @@ def risk_coverage_chart(curve: Sequence[Sequence[float]]) -> str:
 
 
 def corruption_curves(by_group: dict[str, Sequence[float]]) -> str:
-    """Mean accuracy of each group of corruptions at severities 0 to 5; the groups are named at the ends of their lines."""
+    """Mean accuracy of each group of corruptions at severities 0 to 5; the groups are named at the ends of their
+    lines.
+    """
     styles = (VALIDATION, BEST, INK, TRAIN, VALIDATION)
     with drawing_settings(_SETTINGS):
         figure = Figure(figsize=(4.2, 2.9))
@@ -142,7 +146,9 @@ def corruption_curves(by_group: dict[str, Sequence[float]]) -> str:
 
 
 def robustness_curve(points: Sequence[tuple[float, float]], epsilon: float) -> str:
-    """Accuracy against the size of the change allowed, equally spaced steps from nothing to the largest; `epsilon` is marked."""
+    """Accuracy against the size of the change allowed, equally spaced steps from nothing to the largest; `epsilon` is
+    marked.
+    """
     with drawing_settings(_SETTINGS):
         figure = Figure(figsize=(4.6, 2.7))
         figure.subplots_adjust(left=0.16, right=0.985, bottom=0.18, top=0.95)

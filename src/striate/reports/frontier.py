@@ -8,7 +8,9 @@ if TYPE_CHECKING:
 
 
 def draw_frontier(frontier: "Frontier", path: Path) -> None:
-    """A PNG of bytes on disk, on a logarithmic axis, against accuracy on the validation part: what was tried, chosen and where it began."""
+    """A PNG of bytes on disk, on a logarithmic axis, against accuracy on the validation part: what was tried, chosen
+    and where it began.
+    """
     # isort: off
     import striate.canvas  # noqa: F401 - before any other part of matplotlib
     from matplotlib.backends.backend_agg import FigureCanvasAgg

@@ -28,7 +28,9 @@ _TALL = 32
 
 @dataclass(frozen=True)
 class _Box:
-    """One box of the drawing: where it stands, what is written in and behind it, and the row of the table it leads to."""
+    """One box of the drawing: where it stands, what is written in and behind it, and the row of the table it leads
+    to.
+    """
 
     x: float
     y: float
@@ -55,7 +57,8 @@ class _Drawing:
 
 
 def write_network_page(description: NetworkDescription, path: str | Path, *, name: str | None = None) -> Path:
-    """Write the page to `path`, replacing what is there, and give the path. Raises InputError where it cannot be written.
+    """Write the page to `path`, replacing what is there, and give the path. Raises InputError where it cannot be
+    written.
 
     `name` heads the page; the class of the network does without.
     """

@@ -36,7 +36,9 @@ def page_environment(filters: dict[str, Callable[..., Any]], *, keep_newlines: b
 
 
 def write_page(path: str | Path, text: str) -> Path:
-    """Write a page, or a table beside one, replacing what is there, and give its path. InputError where it cannot be written."""
+    """Write a page, or a table beside one, replacing what is there, and give its path. InputError where it cannot be
+    written.
+    """
     path = Path(path)
     try:
         write_atomically(path, text.encode("utf-8", "replace"))

@@ -165,7 +165,10 @@ def _chance(evaluation: dict[str, Any]) -> str:
     if low > baseline["accuracy"]:
         return ""
     worse = "below" if high < baseline["accuracy"] else "no better than"
-    return f"That is {worse} always answering {baseline['name']}, the commonest class: as far as these images tell, it has learnt nothing."
+    return (
+        f"That is {worse} always answering {baseline['name']}, the commonest class: as far as these images tell, it "
+        "has learnt nothing."
+    )
 
 
 def _unusual_settings(recipe: dict[str, Any]) -> dict[str, str]:
@@ -216,7 +219,9 @@ def _corruptions(run_dir: Path) -> dict[str, Any] | None:
 
 
 def _without_network(run_dir: Path) -> dict[str, Any] | None:
-    """The best of what baselines/run_panel.py wrote, with how many images it was fitted on; None for a run without it."""
+    """The best of what baselines/run_panel.py wrote, with how many images it was fitted on; None for a run without
+    it.
+    """
     panel = _read_json(run_dir, "baselines.json")
     if panel is None or not panel.get("baselines"):
         return None

@@ -1,1 +1,3 @@
-"""How little it takes to fool a network, and what makes it take more: attacks, norms, criteria, suites, certificates."""
+"""How little it takes to fool a network, and what makes it take more: attacks, norms, criteria, suites,
+certificates.
+"""

@@ -1,4 +1,6 @@
-"""Projected ascent whose steps are Adam's (Kingma & Ba 2015, arXiv:1412.6980), as in Uesato et al. 2018 (arXiv:1802.05666)."""
+"""Projected ascent whose steps are Adam's (Kingma & Ba 2015, arXiv:1412.6980), as in Uesato et al. 2018
+(arXiv:1802.05666).
+"""
 
 import torch
 from torch import Tensor
@@ -31,8 +33,8 @@ def adam(
 ) -> Adversarials:
     """Adam's algorithm 1 on each image, every gradient first scaled to a mean magnitude of 1, each step projected.
 
-    images (N, C, H, W) in [0, 1], labels (N,). `step_size` is Adam's learning rate, by default an eighth of epsilon for `linf`
-    and the same length for other norms.
+    images (N, C, H, W) in [0, 1], labels (N,). `step_size` is Adam's learning rate, by default an eighth of epsilon for
+    `linf` and the same length for other norms.
     """
 
     def attack(batch: Batch) -> Tensor:

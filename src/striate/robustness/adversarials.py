@@ -9,17 +9,19 @@ from striate.robustness.norms import Norm
 from striate.tasks.intervals import wilson_interval
 
 _TOLERANCE = 1e-5
-"""How far rounding in 32 bits may carry a change out of its ball, relative to the radius and for each unit of a pixel."""
+"""How far rounding in 32 bits may carry a change out of its ball, relative to the radius and for each unit of a pixel.
+"""
 
 
 @dataclass(frozen=True, eq=False)
 class Adversarials:
     """The outcome of one attack on N images.
 
-    `images` (N, C, H, W) in [0, 1]; `is_adversarial` (N,): the criterion is met within epsilon by `images`, as evaluated once
-    more by the network in 32 bits; `was_met` (N,): it was met by the image as it came, which is then left unchanged. `sizes` (N,)
-    of the changes by `norm`; `outputs_before` and `outputs` (N, K). `num_queries`: images the network was asked about
-    in all. `epsilon` is infinite for an attack that looks for the smallest change whatever its size.
+    `images` (N, C, H, W) in [0, 1]; `is_adversarial` (N,): the criterion is met within epsilon by `images`, as
+    evaluated once more by the network in 32 bits; `was_met` (N,): it was met by the image as it came, which is then
+    left unchanged. `sizes` (N,) of the changes by `norm`; `outputs_before` and `outputs` (N, K). `num_queries`: images
+    the network was asked about in all. `epsilon` is infinite for an attack that looks for the smallest change whatever
+    its size.
     """
 
     method: str
@@ -71,7 +73,9 @@ class Adversarials:
 
 
 def check_bounds(images: Tensor, origins: Tensor, norm: Norm, epsilon: float) -> None:
-    """Raise AssertionError unless every image lies in [0, 1] and in the ball, up to rounding: an attack that does not is wrong."""
+    """Raise AssertionError unless every image lies in [0, 1] and in the ball, up to rounding: an attack that does not
+    is wrong.
+    """
     if not len(images):
         return
     low, high = images.min().item(), images.max().item()

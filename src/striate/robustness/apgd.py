@@ -1,7 +1,7 @@
 """Auto-PGD, a step size that follows progress (Croce & Hein 2020, arXiv:2003.01690, algorithm 1 and section 3).
 
-Departures: images leave at their first success. For `l1` the steepest direction is that of `norms.L1`, and the ball shrinks
-from three times its size in two thirds of the steps, as Croce & Hein 2021 (arXiv:2103.01208, section 3.3) do.
+Departures: images leave at their first success. For `l1` the steepest direction is that of `norms.L1`, and the ball
+shrinks from three times its size in two thirds of the steps, as Croce & Hein 2021 (arXiv:2103.01208, section 3.3) do.
 """
 
 from dataclasses import replace

@@ -1,4 +1,5 @@
-"""The frame of every attack: check what came, leave what is fooled already, go batch by batch, evaluate once more, assert bounds.
+"""The frame of every attack: check what came, leave what is fooled already, go batch by batch, evaluate once more,
+assert bounds.
 
 N images, C channels, H x W pixels. An attack itself is a function from a `Batch` to changed images.
 """
@@ -93,8 +94,8 @@ def attack_batches(
     """Run `attack` on images (N, C, H, W) float in [0, 1] with labels (N, ...), on the device where they lie.
 
     Images that meet the criterion as they come are left alone where `stop_early`; those that withstand are attacked
-    `num_restarts` times. Each success is evaluated once more by the network. Raises InputError, one line, for images, labels or
-    an epsilon that do not fit; AssertionError where the attack breaks its own bounds.
+    `num_restarts` times. Each success is evaluated once more by the network. Raises InputError, one line, for images,
+    labels or an epsilon that do not fit; AssertionError where the attack breaks its own bounds.
     """
     norm = find_norm(norm)
     check_request(images, labels, epsilon, norm.name, num_steps, num_restarts, batch_size)
@@ -139,7 +140,9 @@ def attack_batches(
 
 
 def default_batch_size(images: Tensor) -> int:
-    """So many images that activations stay within some hundred MB: 512 of CIFAR's size or smaller, 2 to 3 of 224 x 224."""
+    """So many images that activations stay within some hundred MB: 512 of CIFAR's size or smaller, 2 to 3 of 224 x
+    224.
+    """
     return max(8, min(_LARGEST_BATCH, _BATCH_VALUES // math.prod(images.shape[1:])))
 
 

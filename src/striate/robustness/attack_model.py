@@ -1,4 +1,6 @@
-"""Attack a model on the images of a source: the right images, labels by name, one attack or a suite, figures. N images."""
+"""Attack a model on the images of a source: the right images, labels by name, one attack or a suite, figures. N
+images.
+"""
 
 import math
 from collections.abc import Sequence
@@ -93,9 +95,10 @@ def attack(
 ) -> AttackOutcome:
     """Attack a model, or what `load_model` takes for one, on images of a source, by default those it was trained on.
 
-    `limit` draws so many images by the seed. Only images that are named correctly are attacked; the others count as lost.
-    `with_checks` looks for masked gradients, `with_curve` measures accuracy against epsilon, `save_to` names a folder for the images.
-    `through`: the images are made on these other models, fused where there are several, and tried on this one, which is only asked.
+    `limit` draws so many images by the seed. Only images that are named correctly are attacked; the others count as
+    lost. `with_checks` looks for masked gradients, `with_curve` measures accuracy against epsilon, `save_to` names a
+    folder for the images. `through`: the images are made on these other models, fused where there are several, and
+    tried on this one, which is only asked.
     Raises InputError for what cannot be attacked so, DataError as `evaluate` does.
     """
     access, request = access or Access(), request or AttackRequest()
@@ -147,7 +150,9 @@ def attack_images(
     substitute: nn.Module | None = None,
     access: Access | None = None,
 ) -> AttackOutcome:
-    """The same for images (N, C, H, W) in [0, 1] and labels (N,) at hand, and any network from pixels to logits (N, K)."""
+    """The same for images (N, C, H, W) in [0, 1] and labels (N,) at hand, and any network from pixels to logits (N,
+    K).
+    """
     access = access or Access()
     outputs = clean_outputs(network, images)
     was_correct = ~UNTARGETED.is_met(outputs, labels)
@@ -194,7 +199,9 @@ def _open(model: Model | str | Path, access: Access) -> Victim:
 
 
 def _fused(model: Model, others: Sequence[Model | str | Path], access: Access) -> nn.Module:
-    """The substitutes as one network whose classes are the model's. InputError where they see other images or classes."""
+    """The substitutes as one network whose classes are the model's. InputError where they see other images or
+    classes.
+    """
     networks, orders = [], []
     for other in others:
         opened = _open(other, access)
@@ -205,7 +212,8 @@ def _fused(model: Model, others: Sequence[Model | str | Path], access: Access) -
         theirs, ours = opened.model.preprocessing, model.preprocessing
         if theirs.channels != ours.channels:
             raise InputError(
-                f"{other} sees {theirs.channels} channels, the attacked model {ours.channels}; attack through a model of as many"
+                f"{other} sees {theirs.channels} channels, the attacked model {ours.channels}; attack through a model "
+                "of as many"
             )
         network = opened.network if theirs.crop_size == ours.crop_size else Resized(opened.network, theirs.crop_size)
         networks.append(network.to(model.device))

@@ -21,7 +21,9 @@ class Attacked:
         self.num_queries = 0
 
     def outputs(self, images: Tensor) -> Tensor:
-        """Outputs (N, K) of images (N, C, H, W) in [0, 1], without gradients. NonFiniteLoss where one is NaN or infinite."""
+        """Outputs (N, K) of images (N, C, H, W) in [0, 1], without gradients. NonFiniteLoss where one is NaN or
+        infinite.
+        """
         with torch.no_grad():
             return self._finite(self.network(images), len(images))
 
@@ -45,7 +47,9 @@ class Attacked:
         return outputs.detach(), losses.detach(), gradients
 
     def climb_each(self, images: Tensor, classes: Tensor, base: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Outputs (N, K), logits of `classes` (N, M) less that of the class `base` (N,), and their gradients (N, M, D), D = C * H * W."""
+        """Outputs (N, K), logits of `classes` (N, M) less that of the class `base` (N,), and their gradients (N, M, D),
+        D = C * H * W.
+        """
         images = images.detach().clone().requires_grad_()
         with torch.enable_grad():
             outputs = self._finite(self.network(images), len(images))
@@ -65,7 +69,8 @@ class Attacked:
         self.num_queries += num_images
         if not isinstance(outputs, Tensor):
             raise InputError(
-                f"expected a network that outputs one tensor but it gives a {type(outputs).__name__}; wrap it in a module"
+                f"expected a network that outputs one tensor but it gives a {type(outputs).__name__}; wrap it in a "
+                "module"
             )
         if not outputs.isfinite().all():
             raise NonFiniteLoss(
@@ -82,7 +87,9 @@ NO_GRADIENTS = (
 
 @contextmanager
 def attacking(network: Callee) -> Iterator[Attacked]:
-    """The network in evaluation mode and without gradients of its weights; everything comes back as it was, also after an error."""
+    """The network in evaluation mode and without gradients of its weights; everything comes back as it was, also after
+    an error.
+    """
     if not isinstance(network, nn.Module):
         yield Attacked(network)
         return

@@ -1,7 +1,9 @@
-"""Cross-sections of beams as images, whose true stiffness for their material is arithmetic: a problem to try model-based optimisation on.
+"""Cross-sections of beams as images, whose true stiffness for their material is arithmetic: a problem to try
+model-based optimisation on.
 
-A blueprint is (1, H, W) in [0, 1], how much of each cell is material. The second moment of area about the horizontal axis through the
-centroid, I = sum of a (y - y0)^2 + a / 12 for cells of side 1, is divided by the area: stiffness for each unit of material.
+A blueprint is (1, H, W) in [0, 1], how much of each cell is material. The second moment of area about the horizontal
+axis through the centroid, I = sum of a (y - y0)^2 + a / 12 for cells of side 1, is divided by the area: stiffness for
+each unit of material.
 """
 
 import torch
@@ -11,7 +13,8 @@ from striate.errors import InputError
 
 
 def stiffness(blueprints: Tensor) -> Tensor:
-    """Second moment of area over area, scaled by the height squared, of blueprints (N, 1, H, W): (N,), about 1/12 for a full square.
+    """Second moment of area over area, scaled by the height squared, of blueprints (N, 1, H, W): (N,), about 1/12 for a
+    full square.
 
     InputError where a blueprint has no material.
     """

@@ -1,4 +1,6 @@
-"""Boundary attack: walk along the decision boundary by answers alone (Brendel, Rauber & Bethge 2018, arXiv:1712.04248)."""
+"""Boundary attack: walk along the decision boundary by answers alone (Brendel, Rauber & Bethge 2018,
+arXiv:1712.04248).
+"""
 
 from dataclasses import dataclass, fields
 
@@ -31,11 +33,12 @@ def boundary(
     seed: int = 0,
     batch_size: int | None = None,
 ) -> Adversarials:
-    """From an adversarial image of noise towards the original, staying adversarial (figure 2). Only classes are asked for.
+    """From an adversarial image of noise towards the original, staying adversarial (figure 2). Only classes are asked
+    for.
 
-    images (N, C, H, W) in [0, 1], labels (N,). Each step is random and orthogonal to the way to the original, then a little
-    towards it; both lengths follow the rate of success. Departures: the first image is noise blended with the original by
-    bisection; the success rate is a decaying mean instead of one over the last steps.
+    images (N, C, H, W) in [0, 1], labels (N,). Each step is random and orthogonal to the way to the original, then a
+    little towards it; both lengths follow the rate of success. Departures: the first image is noise blended with the
+    original by bisection; the success rate is a decaying mean instead of one over the last steps.
     """
 
     def attack(batch: Batch) -> Tensor:
@@ -49,7 +52,9 @@ def boundary(
 
 @dataclass
 class _Pace:
-    """The lengths of the step on the sphere and of the approach, relative to the distance, and how often each succeeds; (n,) each."""
+    """The lengths of the step on the sphere and of the approach, relative to the distance, and how often each succeeds;
+    (n,) each.
+    """
 
     steps: Tensor
     approaches: Tensor
@@ -61,7 +66,9 @@ class _Pace:
         return _Pace(*(getattr(self, field.name)[mask] for field in fields(self)))
 
     def update(self, on_sphere: Tensor, approached: Tensor) -> None:
-        """Longer where more than the wanted fraction succeed, else shorter (section 2.3); an approach is tried after a step alone."""
+        """Longer where more than the wanted fraction succeed, else shorter (section 2.3); an approach is tried after a
+        step alone.
+        """
         self.step_rates = _MEMORY * self.step_rates + (1 - _MEMORY) * on_sphere
         tried = torch.where(on_sphere, approached.float(), self.approach_rates)
         self.approach_rates = _MEMORY * self.approach_rates + (1 - _MEMORY) * tried
@@ -101,7 +108,9 @@ def _walk(batch: Batch, num_steps: int) -> Tensor:
 
 
 def _start(batch: Batch) -> tuple[Tensor, Tensor]:
-    """An adversarial image for each, on the line from noise to the original and near the boundary; whether one was found."""
+    """An adversarial image for each, on the line from noise to the original and near the boundary; whether one was
+    found.
+    """
     points = batch.images.clone()
     found = torch.zeros(len(batch), dtype=torch.bool, device=points.device)
     for number in range(_NUM_STARTS):

@@ -33,9 +33,10 @@ def carlini_wagner(
 ) -> Adversarials:
     """The smallest change found by Adam over w, x = (tanh w + 1) / 2, minimising |x - x0|^2 + c * f(x) (section VI.A).
 
-    f is the shortfall of the criterion's margin below `confidence` (eq. 6, f_6). The constant c is searched `num_searches` times: up by ten
-    until it succeeds, then by bisection. images (N, C, H, W) in [0, 1], labels (N,). Where epsilon is finite an image is done
-    once a success is that near. The paper takes steps of 0.01 and 1,000 or more of them; 200 of those do not converge.
+    f is the shortfall of the criterion's margin below `confidence` (eq. 6, f_6). The constant c is searched
+    `num_searches` times: up by ten until it succeeds, then by bisection. images (N, C, H, W) in [0, 1], labels (N,).
+    Where epsilon is finite an image is done once a success is that near. The paper takes steps of 0.01 and 1,000 or
+    more of them; 200 of those do not converge.
     """
 
     def attack(batch: Batch) -> Tensor:

@@ -1,6 +1,8 @@
-"""Randomised smoothing: a radius within which no change can move the answer (Cohen, Rosenfeld & Kolter 2019, arXiv:1902.02918).
+"""Randomised smoothing: a radius within which no change can move the answer (Cohen, Rosenfeld & Kolter 2019,
+arXiv:1902.02918).
 
-The smoothed classifier answers what the network most often answers under normal noise. N images (N, C, H, W), K classes.
+The smoothed classifier answers what the network most often answers under normal noise. N images (N, C, H, W), K
+classes.
 """
 
 import math
@@ -26,10 +28,11 @@ _BATCH = 256
 
 @dataclass(frozen=True, eq=False)
 class Certificates:
-    """What smoothing certifies for N images: the class (N,), -1 where it abstains, and the `l2` radius (N,), pixels being 0 to 1.
+    """What smoothing certifies for N images: the class (N,), -1 where it abstains, and the `l2` radius (N,), pixels
+    being 0 to 1.
 
-    Each certificate holds with probability 1 - alpha over the noise that was drawn. `clean_correct` (N,): the network itself, without
-    noise, is correct.
+    Each certificate holds with probability 1 - alpha over the noise that was drawn. `clean_correct` (N,): the network
+    itself, without noise, is correct.
     """
 
     classes: Tensor
@@ -86,10 +89,11 @@ def certify(
     seed: int = 0,
     track: Track = track_silently,
 ) -> Certificates:
-    """Guess the class by `num_guesses` noisy copies, then bound its probability by `num_samples` others (section 3.2, CERTIFY).
+    """Guess the class by `num_guesses` noisy copies, then bound its probability by `num_samples` others (section 3.2,
+    CERTIFY).
 
-    images (N, C, H, W) in [0, 1]; noise of standard deviation `sigma` is added and not cut at [0, 1]. Radius sigma * Phi^-1(p), p
-    the lower Clopper-Pearson bound at 1 - alpha; where p is not above a half, it abstains.
+    images (N, C, H, W) in [0, 1]; noise of standard deviation `sigma` is added and not cut at [0, 1]. Radius sigma *
+    Phi^-1(p), p the lower Clopper-Pearson bound at 1 - alpha; where p is not above a half, it abstains.
     """
     if not sigma > 0 or math.isinf(sigma):
         raise InputError(f"sigma must be above 0 but is {sigma:g}")

@@ -41,7 +41,9 @@ def certify_model(
     seed: int = 0,
     access: Access | None = None,
 ) -> SourceCertificates:
-    """Certified accuracy against radius of a model, or of what `load_model` takes for one; `limit` images drawn by the seed."""
+    """Certified accuracy against radius of a model, or of what `load_model` takes for one; `limit` images drawn by the
+    seed.
+    """
     access = access or Access()
     if not sigma > 0:
         raise InputError(f"sigma must be above 0 but is {sigma:g}")

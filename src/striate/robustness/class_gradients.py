@@ -10,7 +10,8 @@ from striate.robustness.norms import Norm
 
 
 def other_classes(part: Batch, outputs: Tensor, num_classes: int) -> tuple[Tensor, Tensor]:
-    """The M most probable other classes (n, M) and the class they are compared with (n,), M being at most num_classes - 1.
+    """The M most probable other classes (n, M) and the class they are compared with (n,), M being at most num_classes -
+    1.
 
     For a `Targeted` criterion the target alone, compared with the most probable other class.
     """

@@ -1,7 +1,8 @@
 """What counts as a success of an attack, and what it climbs to get there. N images, K classes.
 
-A criterion is a value beside the attack and the norm. `is_met` decides; `loss` is what gradients are taken of, one number an
-image, larger nearer to success; `margin` is positive (or zero) where it is met, and is what attacks without gradients climb.
+A criterion is a value beside the attack and the norm. `is_met` decides; `loss` is what gradients are taken of, one
+number an image, larger nearer to success; `margin` is positive (or zero) where it is met, and is what attacks without
+gradients climb.
 """
 
 from collections.abc import Callable
@@ -16,7 +17,9 @@ from striate.errors import InputError
 from striate.tasks.classification.logits import first_best
 
 MarginFn = Callable[[Tensor, Tensor], Tensor]
-"""Outputs (N, ...) and labels (N, ...) -> (N,), above zero where the attack has succeeded, differentiable by the outputs."""
+"""Outputs (N, ...) and labels (N, ...) -> (N,), above zero where the attack has succeeded, differentiable by the
+outputs.
+"""
 
 
 class Criterion(Protocol):

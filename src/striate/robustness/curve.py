@@ -26,8 +26,8 @@ def accuracy_curve(
 ) -> tuple[tuple[float, float], ...]:
     """Pairs of epsilon and accuracy under APGD of 20 steps, from 0 over the multiples of `epsilon` to the largest size.
 
-    Of images (N, C, H, W), labels (N,), at most 200. An image that a smaller change fools is not attacked again: it stays
-    fooled, so the curve never rises.
+    Of images (N, C, H, W), labels (N,), at most 200. An image that a smaller change fools is not attacked again: it
+    stays fooled, so the curve never rises.
     """
     images, labels, stands = images[:MOST_IMAGES], labels[:MOST_IMAGES], was_correct[:MOST_IMAGES].clone()
     largest = find_norm(norm).size(torch.ones_like(images[:1])).item()

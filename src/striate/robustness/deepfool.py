@@ -1,4 +1,6 @@
-"""DeepFool: step onto the nearest linearised boundary until the class changes (Moosavi-Dezfooli et al. 2016, arXiv:1511.04599)."""
+"""DeepFool: step onto the nearest linearised boundary until the class changes (Moosavi-Dezfooli et al. 2016,
+arXiv:1511.04599).
+"""
 
 import torch
 from torch import Tensor
@@ -29,8 +31,8 @@ def deepfool(
 ) -> Adversarials:
     """A small change that is adversarial (algorithm 2, eq. 8 to 12). images (N, C, H, W) in [0, 1], labels (N,).
 
-    Only the `num_classes` most probable classes are looked at, as in the authors' code. `overshoot` lengthens the change. With a finite
-    epsilon a longer change is projected and counts only if it still succeeds.
+    Only the `num_classes` most probable classes are looked at, as in the authors' code. `overshoot` lengthens the
+    change. With a finite epsilon a longer change is projected and counts only if it still succeeds.
     """
 
     def attack(batch: Batch) -> Tensor:

@@ -1,6 +1,7 @@
 """Signs that an attack was too weak for its figures to mean anything: masked gradients and their relatives.
 
-After Athalye, Carlini & Wagner 2018 (arXiv:1802.00420, section 3.1) and Carlini et al. 2019 (arXiv:1902.06705, sections 4.9 and 5).
+After Athalye, Carlini & Wagner 2018 (arXiv:1802.00420, section 3.1) and Carlini et al. 2019 (arXiv:1902.06705, sections
+4.9 and 5).
 """
 
 from dataclasses import dataclass
@@ -28,7 +29,9 @@ _ZERO_FRACTION = 0.1
 
 @dataclass(frozen=True)
 class Probe:
-    """What a few images say: robust accuracies of a single step, of ten, of a black box, and at the largest change there is."""
+    """What a few images say: robust accuracies of a single step, of ten, of a black box, and at the largest change
+    there is.
+    """
 
     single_step: float
     iterated: float
@@ -41,7 +44,9 @@ class Probe:
 
 
 def probe(network: Callee, images: Tensor, labels: Tensor, *, epsilon: float, norm: str | Norm, seed: int = 0) -> Probe:
-    """Look at images (N, C, H, W) in [0, 1] that the network names correctly, labels (N,). Costs some 170 passes an image."""
+    """Look at images (N, C, H, W) in [0, 1] that the network names correctly, labels (N,). Costs some 170 passes an
+    image.
+    """
     norm = find_norm(norm)
     single = fgsm(network, images, labels, norm=norm, epsilon=epsilon)
     iterated = pgd(network, images, labels, norm=norm, epsilon=epsilon, num_steps=_NUM_STEPS, seed=seed)
@@ -68,8 +73,8 @@ def warnings_of(found: Probe) -> list[str]:
     lines = []
     if found.differs_each_time:
         lines.append(
-            "the network answers the same images differently each time: the gradients of one pass say little, and no figure here "
-            "can be relied on"
+            "the network answers the same images differently each time: the gradients of one pass say little, and no "
+            "figure here can be relied on"
         )
     if found.differs_in_batch:
         lines.append(
@@ -77,8 +82,8 @@ def warnings_of(found: Probe) -> list[str]:
         )
     if found.zero_gradients > _ZERO_FRACTION:
         lines.append(
-            f"the gradient is exactly zero for {100 * found.zero_gradients:.0f} % of the images, so steps along it go nowhere: "
-            "try apgd_dlr, or square, which needs no gradients"
+            f"the gradient is exactly zero for {100 * found.zero_gradients:.0f} % of the images, so steps along it go "
+            "nowhere: try apgd_dlr, or square, which needs no gradients"
         )
     if found.iterated > found.single_step + _SLACK:
         lines.append(
@@ -92,8 +97,8 @@ def warnings_of(found: Probe) -> list[str]:
         )
     if found.at_most > found.chance + _SLACK:
         lines.append(
-            f"with no bound at all the steps still leave {100 * found.at_most:.1f} %, more than guessing ({100 * found.chance:.0f} %): "
-            "the attack fails, not the images"
+            f"with no bound at all the steps still leave {100 * found.at_most:.1f} %, more than guessing "
+            f"({100 * found.chance:.0f} %): the attack fails, not the images"
         )
     return lines
 
@@ -101,7 +106,9 @@ def warnings_of(found: Probe) -> list[str]:
 def doubts(
     network: Callee, images: Tensor, labels: Tensor, was_correct: Tensor, *, epsilon: float, norm: str, seed: int = 0
 ) -> tuple[str, ...]:
-    """The warnings from at most 64 of the images that were named correctly; none where there are too few or no gradients."""
+    """The warnings from at most 64 of the images that were named correctly; none where there are too few or no
+    gradients.
+    """
     rows = was_correct.nonzero()[:64, 0]
     if not isinstance(network, nn.Module) or len(rows) < _FEWEST:
         return ()

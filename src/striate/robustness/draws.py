@@ -1,8 +1,8 @@
 """Random numbers that belong to an image, not to its place in a batch. N images.
 
-The stream of an image follows from the seed and its own pixels, so an attack draws the same numbers for it alone, in any
-batch and in any order, on every device. The generator is SplitMix64 (Steele, Lea & Flood 2014, doi:10.1145/2660193.2660195,
-section 5) run as a counter: number i of stream k is the mixed value of k + i * gamma.
+The stream of an image follows from the seed and its own pixels, so an attack draws the same numbers for it alone, in
+any batch and in any order, on every device. The generator is SplitMix64 (Steele, Lea & Flood 2014,
+doi:10.1145/2660193.2660195, section 5) run as a counter: number i of stream k is the mixed value of k + i * gamma.
 """
 
 import math

@@ -24,7 +24,8 @@ _FINAL_SEARCHES = 3
 _TINY = 1e-12
 
 Plane = tuple[Tensor, Tensor, Tensor]
-"""Whether the criterion is met (n,), weights (n, D) and offsets (n,) of the linearised decision boundary of each image."""
+"""Whether the criterion is met (n,), weights (n, D) and offsets (n,) of the linearised decision boundary of each image.
+"""
 PlaneFn = Callable[[Batch, Tensor], Plane]
 
 
@@ -70,7 +71,9 @@ def fab_targeted(
     seed: int = 0,
     batch_size: int | None = None,
 ) -> Adversarials:
-    """Towards the boundary with each of the most probable other classes in turn: one gradient a step, however many classes."""
+    """Towards the boundary with each of the most probable other classes in turn: one gradient a step, however many
+    classes.
+    """
 
     def attack(batch: Batch) -> Tensor:
         return each_target(batch, num_targets, lambda part, _rank: _search(part, num_steps, _plane_towards_target))
@@ -82,7 +85,9 @@ def fab_targeted(
 
 
 def _plane_towards_target(part: Batch, points: Tensor) -> Plane:
-    """Where the logits of target and label are equal, linearised at `points`: weights . x + offset is their difference."""
+    """Where the logits of target and label are equal, linearised at `points`: weights . x + offset is their
+    difference.
+    """
     assert isinstance(part.criterion, Towards)
     outputs, differences, gradients = part.climb(points)
     weights = gradients.flatten(1)
@@ -105,8 +110,8 @@ def _nearest_plane(part: Batch, points: Tensor, num_classes: int) -> Plane:
 def _search(batch: Batch, num_steps: int, plane: PlaneFn) -> Tensor:
     """The nearest adversarial image found of each (n, C, H, W), or the image itself.
 
-    The pass that linearises the boundary at a point also says whether the point is adversarial; only where it is, another
-    one is made at the point of the backward step.
+    The pass that linearises the boundary at a point also says whether the point is adversarial; only where it is,
+    another one is made at the point of the backward step.
     """
     best = batch.images.clone()
     smallest = torch.full((len(batch),), torch.inf, device=best.device)

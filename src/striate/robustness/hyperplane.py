@@ -1,8 +1,9 @@
-"""The smallest change, by each norm, that carries an image onto a hyperplane without leaving [0, 1]. n images of D values.
+"""The smallest change, by each norm, that carries an image onto a hyperplane without leaving [0, 1]. n images of D
+values.
 
-Croce & Hein 2020 (arXiv:1907.02044, section 2.2, eq. 3 and 4, and the supplement). For `linf` and `l2` every value moves with
-one level until it meets its bound; the level is found by sorting the bounds. For `l1` the values of the largest weights
-move first, each as far as it can.
+Croce & Hein 2020 (arXiv:1907.02044, section 2.2, eq. 3 and 4, and the supplement). For `linf` and `l2` every value
+moves with one level until it meets its bound; the level is found by sorting the bounds. For `l1` the values of the
+largest weights move first, each as far as it can.
 """
 
 import torch
@@ -33,7 +34,9 @@ def change_onto(points: Tensor, weights: Tensor, offsets: Tensor, norm: Norm) ->
 
 
 def _level(bounds: Tensor, gains_at_bound: Tensor, slopes: Tensor, wanted: Tensor) -> Tensor:
-    """The t (n, 1) at which the sum over values of min(slope * t, gain at bound) is `wanted` (n,); the last bound if none."""
+    """The t (n, 1) at which the sum over values of min(slope * t, gain at bound) is `wanted` (n,); the last bound if
+    none.
+    """
     bounds, order = bounds.sort(dim=1)
     gains, slopes = gains_at_bound.gather(1, order), slopes.gather(1, order)
     is_real = bounds.isfinite()

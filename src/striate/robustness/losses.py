@@ -1,7 +1,7 @@
 """Losses that an attack climbs instead of its criterion's own. N images, K classes; one number an image.
 
-DLR does not change when the logits are scaled, so that a network whose probabilities are 0 and 1 to the last digit still has
-gradients (Croce & Hein 2020, arXiv:2003.01690, section 4.1).
+DLR does not change when the logits are scaled, so that a network whose probabilities are 0 and 1 to the last digit
+still has gradients (Croce & Hein 2020, arXiv:2003.01690, section 4.1).
 """
 
 from collections.abc import Callable

@@ -1,8 +1,9 @@
-"""The input that maximises what a model predicts, and whether to believe it. N inputs of any shape, M models of an ensemble.
+"""The input that maximises what a model predicts, and whether to believe it. N inputs of any shape, M models of an
+ensemble.
 
-A model is right where it saw data, and gradient ascent walks to where it did not: the maximum found is an adversarial example
-(Kumar & Levine 2020, arXiv:1912.13464; Trabucco et al. 2021, arXiv:2107.06882). Both signs of it are measured: the distance to the data,
-and the disagreement of models that were trained apart.
+A model is right where it saw data, and gradient ascent walks to where it did not: the maximum found is an adversarial
+example (Kumar & Levine 2020, arXiv:1912.13464; Trabucco et al. 2021, arXiv:2107.06882). Both signs of it are measured:
+the distance to the data, and the disagreement of models that were trained apart.
 """
 
 from collections.abc import Sequence
@@ -20,8 +21,9 @@ _FAR = 1.0
 
 @dataclass(frozen=True, eq=False)
 class Maximum:
-    """Inputs found (N, ...) with the ensemble's mean prediction (N,), its standard deviation over the models (N,), the prediction
-    at the start (N,), and the distance to the nearest training input over what is usual among those (N,), NaN without data.
+    """Inputs found (N, ...) with the ensemble's mean prediction (N,), its standard deviation over the models (N,), the
+    prediction at the start (N,), and the distance to the nearest training input over what is usual among those (N,),
+    NaN without data.
     """
 
     inputs: Tensor
@@ -43,10 +45,12 @@ def maximise_prediction(
     caution: float = 0.0,
     distance_weight: float = 0.0,
 ) -> Maximum:
-    """Climb from `start` (N, ...) within `bounds` by Adam: mean - caution * deviation over the models - distance_weight * distance.
+    """Climb from `start` (N, ...) within `bounds` by Adam: mean - caution * deviation over the models - distance_weight
+    * distance.
 
-    Each network gives one number an input, (N,) or (N, 1). `data` (T, ...) are training inputs; with `distance_weight` the climb is held
-    near them. The best input of the way is kept. Networks come back as they were. InputError for bounds or outputs that do not fit.
+    Each network gives one number an input, (N,) or (N, 1). `data` (T, ...) are training inputs; with `distance_weight`
+    the climb is held near them. The best input of the way is kept. Networks come back as they were. InputError for
+    bounds or outputs that do not fit.
     """
     models = [networks] if isinstance(networks, nn.Module) else list(networks)
     low, high = bounds
@@ -85,7 +89,9 @@ def predictions_of(networks: Sequence[nn.Module], inputs: Tensor) -> tuple[Tenso
 
 
 def relative_distance(inputs: Tensor, data: Tensor) -> Tensor:
-    """Euclidean distance of each input to the nearest of `data`, over the 95th percentile of that among `data`: (N,)."""
+    """Euclidean distance of each input to the nearest of `data`, over the 95th percentile of that among `data`:
+    (N,).
+    """
     flat = data.flatten(1)
     among = torch.cdist(flat, flat)
     among.fill_diagonal_(torch.inf)
@@ -128,12 +134,13 @@ def _warn(distances: Tensor, deviation: Tensor, before: Tensor) -> tuple[str, ..
     num_far = int((distances > _FAR).sum())
     if num_far:
         lines.append(
-            f"{num_far} of {len(distances)} inputs lie outside the training data, the farthest at {distances.max():.1f} times the usual "
-            "distance: what is predicted there is an extrapolation"
+            f"{num_far} of {len(distances)} inputs lie outside the training data, the farthest at "
+            f"{distances.max():.1f} times the usual distance: what is predicted there is an extrapolation"
         )
     doubtful = int((deviation > 2 * before.mean() + 1e-12).sum())
     if doubtful:
         lines.append(
-            f"for {doubtful} of {len(deviation)} inputs the models disagree more than twice as much as at the start: raise caution"
+            f"for {doubtful} of {len(deviation)} inputs the models disagree more than twice as much as at the start: "
+            "raise caution"
         )
     return tuple(lines)

@@ -12,7 +12,8 @@ _LP = ("linf", "l2", "l1")
 
 @dataclass(frozen=True)
 class Method:
-    """One attack: the module and function that it is, the norms it knows, the options it takes, the default number of steps.
+    """One attack: the module and function that it is, the norms it knows, the options it takes, the default number of
+    steps.
 
     `finds_smallest`: it looks for the smallest change by itself, and epsilon only decides what counts.
     """
@@ -50,10 +51,12 @@ METHODS: Registry[Method] = Registry(
         Method("apgd_targeted", "apgd", "arXiv:2003.01690", options=(*_AUTO, "num_targets"), num_steps=100),
         Method("fab", "fab", "arXiv:1907.02044", options=_AUTO, num_steps=100, finds_smallest=True),
         Method(
-            "fab_targeted", "fab", "arXiv:1907.02044", options=(*_AUTO, "num_targets"), num_steps=100, finds_smallest=True,
+            "fab_targeted", "fab", "arXiv:1907.02044", options=(*_AUTO, "num_targets"), num_steps=100,
+            finds_smallest=True,
         ),
         Method(
-            "square", "square", "arXiv:1912.00049", norms=("linf",), options=_AUTO, num_steps=5000, needs_gradients=False,
+            "square", "square", "arXiv:1912.00049", norms=("linf",), options=_AUTO, num_steps=5000,
+            needs_gradients=False,
         ),
         Method(
             "deepfool", "deepfool", "arXiv:1511.04599", norms=("l2", "linf"), options=("num_steps",), num_steps=50,

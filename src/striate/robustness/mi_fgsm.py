@@ -1,4 +1,6 @@
-"""Momentum iterative fast gradient sign method (Dong et al. 2018, arXiv:1710.06081), which transfers better than BIM."""
+"""Momentum iterative fast gradient sign method (Dong et al. 2018, arXiv:1710.06081), which transfers better than
+BIM.
+"""
 
 import torch
 from torch import Tensor
@@ -25,10 +27,11 @@ def mi_fgsm(
     stop_early: bool = True,
     batch_size: int | None = None,
 ) -> Adversarials:
-    """Steps along the steepest direction of a decaying sum of gradients (algorithm 1): g <- decay * g + grad / |grad|_1.
+    """Steps along the steepest direction of a decaying sum of gradients (algorithm 1): g <- decay * g + grad /
+    |grad|_1.
 
-    images (N, C, H, W) in [0, 1], labels (N,). `step_size` is epsilon / num_steps by default. Departure: each gradient is
-    divided by the mean of its absolute values instead of their sum, as in the authors' code; only rounding differs.
+    images (N, C, H, W) in [0, 1], labels (N,). `step_size` is epsilon / num_steps by default. Departure: each gradient
+    is divided by the mean of its absolute values instead of their sum, as in the authors' code; only rounding differs.
     """
     size = epsilon / num_steps if step_size is None else step_size
 
@@ -43,6 +46,7 @@ def mi_fgsm(
         return ascend(batch, batch.images, num_steps, step)
 
     return attack_batches(
-        "mi_fgsm", attack, network, images, labels, epsilon=epsilon, norm=norm, criterion=criterion, num_steps=num_steps,
+        "mi_fgsm", attack, network, images, labels, epsilon=epsilon, norm=norm, criterion=criterion,
+        num_steps=num_steps,
         stop_early=stop_early, batch_size=batch_size,
     )  # fmt: skip

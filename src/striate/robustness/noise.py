@@ -1,4 +1,6 @@
-"""Random noise of the same size as an attack: what a network should be measured against first. It needs no gradients."""
+"""Random noise of the same size as an attack: what a network should be measured against first. It needs no
+gradients.
+"""
 
 import torch
 from torch import Tensor
@@ -23,7 +25,9 @@ def noise(
     seed: int = 0,
     batch_size: int | None = None,
 ) -> Adversarials:
-    """`num_steps` draws from the ball around each image, as a random start of `norm` draws them; one success is enough."""
+    """`num_steps` draws from the ball around each image, as a random start of `norm` draws them; one success is
+    enough.
+    """
 
     def attack(batch: Batch) -> Tensor:
         best = batch.images.clone()

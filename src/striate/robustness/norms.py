@@ -1,6 +1,8 @@
-"""Balls that a change may not leave: how large a change is, the nearest point inside, a random start, the steepest direction.
+"""Balls that a change may not leave: how large a change is, the nearest point inside, a random start, the steepest
+direction.
 
-N images (N, C, H, W) with values in [0, 1]; every size is one number an image, in the unit of a pixel whose whole range is 1.
+N images (N, C, H, W) with values in [0, 1]; every size is one number an image, in the unit of a pixel whose whole range
+is 1.
 """
 
 from typing import Protocol
@@ -86,7 +88,8 @@ class L2:
 
 
 class L1:
-    """The sum of absolute changes. `sparsity`: the fraction of values that one step along the steepest direction changes.
+    """The sum of absolute changes. `sparsity`: the fraction of values that one step along the steepest direction
+    changes.
 
     The one largest gradient alone would be steepest, and needs as many steps as values; a step along the largest
     five percent is what Tramèr & Boneh 2019 take (arXiv:1904.13000, section 2, SLIDE).
@@ -165,7 +168,9 @@ class L0:
 
 
 class Degrees:
-    """The measure of a turn, which the pixels do not show: sizes are left to the attack, only the range [0, 1] holds."""
+    """The measure of a turn, which the pixels do not show: sizes are left to the attack, only the range [0, 1]
+    holds.
+    """
 
     name = "degrees"
 

@@ -1,4 +1,6 @@
-"""One-pixel attack: differential evolution over places and colours of pixels (Su, Vargas & Sakurai 2019, arXiv:1710.08864)."""
+"""One-pixel attack: differential evolution over places and colours of pixels (Su, Vargas & Sakurai 2019,
+arXiv:1710.08864).
+"""
 
 import torch
 from torch import Tensor
@@ -29,8 +31,8 @@ def one_pixel(
 ) -> Adversarials:
     """Change `epsilon` pixels to any colour (section 3.2, eq. 3): x_i <- x_r1 + 0.5 (x_r2 - x_r3), kept where no worse.
 
-    images (N, C, H, W) in [0, 1], labels (N,). `num_steps` generations of `population` candidates, each one query. The paper takes
-    400 candidates and up to 100 generations. Fitness is the criterion's margin.
+    images (N, C, H, W) in [0, 1], labels (N,). `num_steps` generations of `population` candidates, each one query. The
+    paper takes 400 candidates and up to 100 generations. Fitness is the criterion's margin.
     """
 
     def attack(batch: Batch) -> Tensor:

@@ -12,7 +12,9 @@ from striate.tasks.intervals import wilson_interval
 
 @dataclass(frozen=True)
 class AttackFigures:
-    """One attack of several: `num_attacked` images were left for it; accuracies are of all images after it and those before it."""
+    """One attack of several: `num_attacked` images were left for it; accuracies are of all images after it and those
+    before it.
+    """
 
     method: str
     robust_accuracy: float
@@ -31,7 +33,8 @@ class AttackFigures:
 
 @dataclass(frozen=True, eq=False)
 class AttackOutcome:
-    """N images of a source, attacked. `images` (N, C, H, W) in [0, 1] are the changed ones, `originals` those that came.
+    """N images of a source, attacked. `images` (N, C, H, W) in [0, 1] are the changed ones, `originals` those that
+    came.
 
     `was_correct` and `is_robust` (N,) bool; `before` and `after` (N,) are the classes named.
     """

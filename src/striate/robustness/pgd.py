@@ -29,7 +29,8 @@ def pgd(
     seed: int = 0,
     batch_size: int | None = None,
 ) -> Adversarials:
-    """Steps along the steepest direction, each followed by the projection into the ball (section 2.1, the equation of PGD).
+    """Steps along the steepest direction, each followed by the projection into the ball (section 2.1, the equation of
+    PGD).
 
     images (N, C, H, W) in [0, 1], labels (N,). `step_size` is 2.5 * epsilon / num_steps by default, so that every
     place of the ball can be reached (appendix of the paper's code). An image is done at its first success.
@@ -77,7 +78,9 @@ def bim(
 
 
 StepFn = Callable[[int, Tensor, Tensor], Tensor]
-"""Step number, rows (n,) of the batch that are still attacked, and their gradients -> the change of this step (n, C, H, W)."""
+"""Step number, rows (n,) of the batch that are still attacked, and their gradients -> the change of this step (n, C, H,
+W).
+"""
 
 
 def ascend(batch: Batch, start: Tensor, num_steps: int, step: StepFn) -> Tensor:

@@ -17,10 +17,13 @@ def check_request(
     num_restarts: int,
     batch_size: int | None,
 ) -> None:
-    """Raise InputError unless an attack can begin: float images (N, C, H, W) in [0, 1], as many labels, epsilon in the unit."""
+    """Raise InputError unless an attack can begin: float images (N, C, H, W) in [0, 1], as many labels, epsilon in the
+    unit.
+    """
     if images.ndim != 4 or not images.is_floating_point():
         raise InputError(
-            f"images must be floats (N, C, H, W) in [0, 1] but are {images.dtype} {tuple(images.shape)}; divide uint8 pixels by 255"
+            f"images must be floats (N, C, H, W) in [0, 1] but are {images.dtype} {tuple(images.shape)}; divide uint8 "
+            "pixels by 255"
         )
     if not len(images):
         raise InputError("there are no images to attack; give at least one")
@@ -45,12 +48,15 @@ def check_range(images: Tensor) -> None:
     if not (low >= 0 and high <= 1):
         raise InputError(
             f"images must lie in [0, 1] but run from {low:.3g} to {high:.3g}; "
-            "if they are already normalised, give the pixels: the normalisation belongs into the model (striate's PixelModel)"
+            "if they are already normalised, give the pixels: the normalisation belongs into the model (striate's "
+            "PixelModel)"
         )
 
 
 def check_epsilon(epsilon: float, norm: str, num_values: int | None = None) -> None:
-    """Raise InputError unless epsilon is a size that a change of pixels in [0, 1] can have; infinity asks for the smallest change."""
+    """Raise InputError unless epsilon is a size that a change of pixels in [0, 1] can have; infinity asks for the
+    smallest change.
+    """
     if math.isnan(epsilon) or epsilon < 0:
         raise InputError(f"epsilon must not be negative but is {epsilon:g}")
     if math.isinf(epsilon):
@@ -62,7 +68,8 @@ def check_epsilon(epsilon: float, norm: str, num_values: int | None = None) -> N
         largest = {"linf": 1.0, "l2": math.sqrt(num_values), "l1": float(num_values)}.get(norm, math.inf)
         if epsilon > largest:
             raise InputError(
-                f"epsilon must lie in [0, {largest:.4g}], the largest {norm} change of such an image, but is {epsilon:g}"
+                f"epsilon must lie in [0, {largest:.4g}], the largest {norm} change of such an image, but is "
+                f"{epsilon:g}"
             )
 
 

@@ -30,10 +30,11 @@ def rotation(
     num_steps: int = 31,
     batch_size: int | None = None,
 ) -> Adversarials:
-    """The smallest turn of a grid that succeeds: `num_steps` angles up to `epsilon` degrees, each with 25 shifts (section 3).
+    """The smallest turn of a grid that succeeds: `num_steps` angles up to `epsilon` degrees, each with 25 shifts
+    (section 3).
 
-    images (N, C, H, W) in [0, 1], labels (N,). Pixels from outside are black, others interpolated. `sizes` are degrees; a
-    shift alone counts as none.
+    images (N, C, H, W) in [0, 1], labels (N,). Pixels from outside are black, others interpolated. `sizes` are degrees;
+    a shift alone counts as none.
     """
     if not 0 <= epsilon <= 180:
         raise InputError(f"rotation takes epsilon in degrees, 0 to 180, but it is {epsilon:g}")
@@ -65,7 +66,9 @@ def rotation(
 
 
 def turned(images: Tensor, degrees: float, down: float, right: float) -> Tensor:
-    """Images (n, C, H, W) turned anticlockwise about their centre and moved by fractions of their side, black outside."""
+    """Images (n, C, H, W) turned anticlockwise about their centre and moved by fractions of their side, black
+    outside.
+    """
     height, width = images.shape[2:]
     cos, sin = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
     matrix = torch.tensor(

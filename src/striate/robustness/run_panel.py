@@ -1,4 +1,6 @@
-"""Measures for a run's report by how small a change of the pixels its network is fooled. Written to `robustness.json`."""
+"""Measures for a run's report by how small a change of the pixels its network is fooled. Written to
+`robustness.json`.
+"""
 
 import json
 import time
@@ -40,11 +42,12 @@ def write_robustness(
     seed: int = 0,
     track: Track = track_silently,
 ) -> dict[str, Any]:
-    """Write and give the fraction of images that PGD of 7 steps in the l-infinity norm leaves correct, for seven sizes of change.
+    """Write and give the fraction of images that PGD of 7 steps in the l-infinity norm leaves correct, for seven sizes
+    of change.
 
-    Images are drawn by the seed from `indices`, `labels` (N,) being those of all images: up to 200, fewer where they take
-    longer than a tenth of the training or half a second, at least 16. The network stays as it is. A network that cannot be
-    attacked gets a notice instead of figures. RunError where the folder cannot be written.
+    Images are drawn by the seed from `indices`, `labels` (N,) being those of all images: up to 200, fewer where they
+    take longer than a tenth of the training or half a second, at least 16. The network stays as it is. A network that
+    cannot be attacked gets a notice instead of figures. RunError where the folder cannot be written.
     """
     began_at = time.perf_counter()
     panel: dict[str, Any] = {"norm": "linf", "method": "pgd", "num_steps": NUM_STEPS}
@@ -71,7 +74,9 @@ def write_robustness(
 def _correct_by_size(
     network: PixelModel, packed: PreparedImages, rows: np.ndarray, labels: np.ndarray, crop: tuple[int, int], seed: int
 ) -> np.ndarray:
-    """Which of the images (n,) stay correct at no change and at each size: (1 + sizes, n) bool. A fooled one is not tried again."""
+    """Which of the images (n,) stay correct at no change and at each size: (1 + sizes, n) bool. A fooled one is not
+    tried again.
+    """
     device = _device_of(network)
     images = read_batch(packed, rows, crop).to(device).float() / 255
     wanted = torch.from_numpy(labels.astype(np.int64)).to(device)

@@ -1,4 +1,6 @@
-"""Adversarial images as PNG files with a table, evaluated once more after rounding to 8 bits: what a file can hold still fools?"""
+"""Adversarial images as PNG files with a table, evaluated once more after rounding to 8 bits: what a file can hold
+still fools?
+"""
 
 import csv
 import io
@@ -21,17 +23,20 @@ TABLE = "adversarials.csv"
 
 
 def to_8_bits(images: Tensor, originals: Tensor) -> Tensor:
-    """Pixels (N, C, H, W) uint8 of changed images in [0, 1], each rounded towards its original, so that no change grows."""
+    """Pixels (N, C, H, W) uint8 of changed images in [0, 1], each rounded towards its original, so that no change
+    grows.
+    """
     before = (originals * 255).round()
     changes = (images - originals) * 255
     return (before + torch.trunc(changes + changes.sign() * 1e-3)).clamp(0, 255).to(torch.uint8)
 
 
 def save_adversarials(outcome: AttackOutcome, network: Callee, folder: str | Path) -> AttackOutcome:
-    """Write a PNG for each image that was fooled, and adversarials.csv, into `folder`; the outcome with what rounding cost.
+    """Write a PNG for each image that was fooled, and adversarials.csv, into `folder`; the outcome with what rounding
+    cost.
 
-    The rounded images go through the network again: `extra` gains robust_accuracy_8bit, robust_interval_8bit and saved_to. Raises
-    InputError where the folder cannot be written, or images have other than 1 or 3 channels.
+    The rounded images go through the network again: `extra` gains robust_accuracy_8bit, robust_interval_8bit and
+    saved_to. Raises InputError where the folder cannot be written, or images have other than 1 or 3 channels.
     """
     folder = Path(folder)
     channels = outcome.images.shape[1]

@@ -1,7 +1,7 @@
 """The exact attack on a linear model: epsilon times the sign of its weights. N images, K classes, D values.
 
-Goodfellow, Shlens & Szegedy 2015 (arXiv:1412.6572, section 3): a change of epsilon * sign(w) moves w . x by epsilon * |w|_1, and no change
-within the `linf` ball moves it further.
+Goodfellow, Shlens & Szegedy 2015 (arXiv:1412.6572, section 3): a change of epsilon * sign(w) moves w . x by epsilon *
+|w|_1, and no change within the `linf` ball moves it further.
 """
 
 import torch
@@ -27,7 +27,8 @@ def sign_of_weights(
     criterion: Criterion = UNTARGETED,
     batch_size: int | None = None,
 ) -> Adversarials:
-    """Raise each other class over the label by the sign of the difference of their weights, and keep the class that gains most.
+    """Raise each other class over the label by the sign of the difference of their weights, and keep the class that
+    gains most.
 
     images (N, C, H, W) in [0, 1], labels (N,). InputError unless the network is linear in its image.
     """

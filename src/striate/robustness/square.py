@@ -32,8 +32,9 @@ def square(
 ) -> Adversarials:
     """Random search: stripes at first, then squares of +-epsilon, kept where the margin grows (algorithms 1 and 2).
 
-    images (N, C, H, W) in [0, 1], labels (N,). `num_steps` are the queries an image may cost. `first_fraction` of the pixels lie in the
-    first squares: 0.8 as in AutoAttack; the paper's experiments take .05 for ImageNet and .3 for MNIST.
+    images (N, C, H, W) in [0, 1], labels (N,). `num_steps` are the queries an image may cost. `first_fraction` of the
+    pixels lie in the first squares: 0.8 as in AutoAttack; the paper's experiments take .05 for ImageNet and .3 for
+    MNIST.
     """
 
     def attack(batch: Batch) -> Tensor:

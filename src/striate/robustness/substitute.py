@@ -1,7 +1,8 @@
 """A substitute for a model that can only be asked: trained on the target's answers alone. N images, K classes.
 
-Papernot et al. 2017 (arXiv:1602.02697, section 4 and algorithm 1): answers to a few images; a network trained on them; each image moved
-along the sign of the network's gradient of the class the target named (Jacobian-based augmentation); asked about again, and so on.
+Papernot et al. 2017 (arXiv:1602.02697, section 4 and algorithm 1): answers to a few images; a network trained on them;
+each image moved along the sign of the network's gradient of the class the target named (Jacobian-based augmentation);
+asked about again, and so on.
 """
 
 from collections.abc import Callable
@@ -47,8 +48,9 @@ def train_substitute(
 ) -> Substitute:
     """Train `build()` from the classes that `target` names, never from its probabilities or any label.
 
-    images (N, C, H, W) in [0, 1] to begin with; each round asks about as many again, moved by `step`, until `num_queries` are spent.
-    `agreement` is measured on `held_out` images, which are asked about besides, or on the first ones.
+    images (N, C, H, W) in [0, 1] to begin with; each round asks about as many again, moved by `step`, until
+    `num_queries` are spent. `agreement` is measured on `held_out` images, which are asked about besides, or on the
+    first ones.
     """
     if num_queries < len(images):
         images = images[: max(num_queries, 1)]
@@ -81,7 +83,9 @@ def named_classes(network: Callee, images: Tensor) -> Tensor:
 
 
 def jacobian_step(network: nn.Module, images: Tensor, labels: Tensor, step: float) -> Tensor:
-    """Each image moved by `step` along the sign of the gradient of its class's logit (algorithm 1, line 6), within [0, 1]."""
+    """Each image moved by `step` along the sign of the gradient of its class's logit (algorithm 1, line 6), within [0,
+    1].
+    """
     parts = []
     with attacking(network) as attacked:
         for points, classes in zip(images.split(_BATCH), labels.split(_BATCH), strict=True):

@@ -52,10 +52,12 @@ def substitute_for(
     seed: int = 0,
     access: Access | None = None,
 ) -> SubstituteModel:
-    """Ask the target about `num_first` images of the source and images derived from them, `num_queries` in all; train on the answers.
+    """Ask the target about `num_first` images of the source and images derived from them, `num_queries` in all; train
+    on the answers.
 
-    `network` is one of the catalogue, by default digitnet for grey images of 28 x 28 and resnet20_cifar for others. Labels are
-    never read. The first images come from the part `split`, by default validation or test, whichever there is.
+    `network` is one of the catalogue, by default digitnet for grey images of 28 x 28 and resnet20_cifar for others.
+    Labels are never read. The first images come from the part `split`, by default validation or test, whichever there
+    is.
     """
     access = access or Access()
     victim = target if isinstance(target, Victim) else open_victim(target, log=access.log)

@@ -1,8 +1,9 @@
 """Several attacks in turn, each on the images that still stand. N images.
 
-`standard` is AutoAttack (Croce & Hein 2020, arXiv:2003.01690, section 5 and the authors' "standard" version): APGD on the
-cross-entropy, APGD towards nine other classes on the DLR loss, FAB towards nine other classes, Square with 5,000 queries.
-`quick` is a fifth of its first two, an upper bound of robust accuracy in a minute rather than an evaluation to publish.
+`standard` is AutoAttack (Croce & Hein 2020, arXiv:2003.01690, section 5 and the authors' "standard" version): APGD on
+the cross-entropy, APGD towards nine other classes on the DLR loss, FAB towards nine other classes, Square with 5,000
+queries. `quick` is a fifth of its first two, an upper bound of robust accuracy in a minute rather than an evaluation to
+publish.
 """
 
 from collections.abc import Iterable
@@ -63,7 +64,9 @@ SUITES: dict[str, tuple[PlannedAttack, ...]] = {
 
 @dataclass(frozen=True, eq=False)
 class SuiteResult:
-    """What a suite left: the images as changed (N, C, H, W), whether each still stands (N,), outputs (N, K), sizes (N,)."""
+    """What a suite left: the images as changed (N, C, H, W), whether each still stands (N,), outputs (N, K), sizes
+    (N,).
+    """
 
     images: Tensor
     is_robust: Tensor
@@ -87,8 +90,8 @@ def attack_in_turn(
 ) -> SuiteResult:
     """Each attack of `plan` on the images that are still named correctly, N in all.
 
-    `common` are the arguments of every attack: epsilon, norm, criterion. `attacks` pairs the result of each with what stood
-    after it, (N,) bool. `attack` runs each in another way than `attack_chunks`.
+    `common` are the arguments of every attack: epsilon, norm, criterion. `attacks` pairs the result of each with what
+    stood after it, (N,) bool. `attack` runs each in another way than `attack_chunks`.
     """
     results, after = images.clone(), outputs.clone()
     sizes = torch.zeros(len(images), device=images.device)
@@ -125,7 +128,9 @@ def attack_chunks(
     track: Track = track_silently,
     batch_size: int | None = None,
 ) -> Adversarials:
-    """One attack, batch after batch so that progress can be shown; results as one. Images draw the same numbers in any batch."""
+    """One attack, batch after batch so that progress can be shown; results as one. Images draw the same numbers in any
+    batch.
+    """
     function = METHODS.find(method).load()
     size = batch_size or default_batch_size(images)
     starts = range(0, len(images), size)

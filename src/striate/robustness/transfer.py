@@ -83,7 +83,9 @@ class Through:
         track: Track = track_silently,
         batch_size: int | None = None,
     ) -> Adversarials:
-        """The result is the target `network`'s: `is_adversarial`, `was_met` and outputs (N, K). images (N, C, H, W), labels (N,)."""
+        """The result is the target `network`'s: `is_adversarial`, `was_met` and outputs (N, K). images (N, C, H, W),
+        labels (N,).
+        """
         wanted = dict(options)
         if "stop_early" in inspect.signature(METHODS.find(method).load()).parameters:
             wanted["stop_early"] = False  # an image deep in the other class transfers better than one on the boundary
@@ -110,9 +112,11 @@ def transfer_matrix(
     norm: str = LINF.name,
     **options: Any,
 ) -> Tensor:
-    """Who fools whom: the fraction of each target's correct answers that images made on each source undo, (sources, targets).
+    """Who fools whom: the fraction of each target's correct answers that images made on each source undo, (sources,
+    targets).
 
-    images (N, C, H, W) in [0, 1], labels (N,). A target may be any function of images to outputs (N, K); a source needs gradients.
+    images (N, C, H, W) in [0, 1], labels (N,). A target may be any function of images to outputs (N, K); a source needs
+    gradients.
     """
     rows = []
     for source in sources.values():

@@ -1,4 +1,6 @@
-"""What is attacked, whatever it is: a model with gradients, or an exported file that only answers. N images, K classes."""
+"""What is attacked, whatever it is: a model with gradients, or an exported file that only answers. N images, K
+classes.
+"""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,7 +29,9 @@ class Victim:
 
 
 class Exported:
-    """An exported program as a function of images (N, C, H, W) in [0, 1], which it is given rounded to 8 bits: log-probabilities (N, K)."""
+    """An exported program as a function of images (N, C, H, W) in [0, 1], which it is given rounded to 8 bits:
+    log-probabilities (N, K).
+    """
 
     def __init__(self, runner: Any) -> None:
         self.runner = runner
@@ -57,6 +61,7 @@ def victim_of(model: Model) -> Victim:
     """A model as a network of pixels."""
     if not model.task.has_probabilities:
         raise InputError(
-            f"this model is for {model.task.name}; give striate.robustness its network and a criterion of your own from Python"
+            f"this model is for {model.task.name}; give striate.robustness its network and a criterion of your own "
+            "from Python"
         )
     return Victim(PixelModel(model.network, model.preprocessing, temperature=model.temperature), model)

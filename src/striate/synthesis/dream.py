@@ -1,4 +1,6 @@
-"""Dreams: a picture changed so that layers or units respond more, from coarse to fine (Mordvintsev et al. 2015, "Inceptionism")."""
+"""Dreams: a picture changed so that layers or units respond more, from coarse to fine (Mordvintsev et al. 2015,
+"Inceptionism").
+"""
 
 import itertools
 from collections.abc import Sequence
@@ -19,10 +21,11 @@ from striate.synthesis.watching import UNWATCHED, Watch
 
 @dataclass(frozen=True)
 class DreamConfig:
-    """`num_octaves` sizes, each `octave_scale` times the one before, the last being the picture's own; `num_steps` at each.
+    """`num_octaves` sizes, each `octave_scale` times the one before, the last being the picture's own; `num_steps` at
+    each.
 
-    A step changes values in [0, 1] by `step_size` on average, seen through a shift of up to `jitter_px` that wraps around.
-    Gradients are computed in tiles of about `tile_px`, which bounds the memory.
+    A step changes values in [0, 1] by `step_size` on average, seen through a shift of up to `jitter_px` that wraps
+    around. Gradients are computed in tiles of about `tile_px`, which bounds the memory.
     """
 
     num_octaves: int = 5
@@ -36,8 +39,8 @@ class DreamConfig:
     def __post_init__(self) -> None:
         if self.num_octaves < 1 or self.num_steps < 1 or not 1 < self.octave_scale <= 4:
             raise InputError(
-                f"a dream needs 1 or more octaves and steps and an octave scale above 1 up to 4 but has {self.num_octaves}, "
-                f"{self.num_steps} and {self.octave_scale:g}"
+                "a dream needs 1 or more octaves and steps and an octave scale above 1 up to 4 but has "
+                f"{self.num_octaves}, {self.num_steps} and {self.octave_scale:g}"
             )
         if not 0 < self.step_size <= 1 or self.jitter_px < 0 or self.tile_px < 32:
             raise InputError(
@@ -54,10 +57,11 @@ def dream(
     *,
     watch: Watch = UNWATCHED,
 ) -> Synthesis:
-    """Pixels (H, W, C) uint8 -> the same picture dreaming of the targets, each with an equal say; losses are negative values.
+    """Pixels (H, W, C) uint8 -> the same picture dreaming of the targets, each with an equal say; losses are negative
+    values.
 
-    `model` takes images (1, C, h, w) in [0, 1] of any size, and comes back as it was. Raises InputError for a target that it
-    lacks and where an octave is too small for it.
+    `model` takes images (1, C, h, w) in [0, 1] of any size, and comes back as it was. Raises InputError for a target
+    that it lacks and where an octave is too small for it.
     """
     config = config or DreamConfig()
     if not targets:
@@ -117,7 +121,9 @@ def _deepen(
 
 
 def _tiled_gradient(image: Tensor, objective: Objective, tile_px: int, step: int) -> tuple[Tensor, float]:
-    """The gradient of the negative objective, tile by tile, tiles of nearly equal sides; and the mean loss over tiles."""
+    """The gradient of the negative objective, tile by tile, tiles of nearly equal sides; and the mean loss over
+    tiles.
+    """
     gradient = torch.zeros_like(image)
     losses = []
     rows, columns = (_cuts(side, tile_px) for side in image.shape[2:])

@@ -66,8 +66,9 @@ def fool(
 ) -> Fooled:
     """Change pixels (H, W, C) uint8 as little as it takes for `model` to answer `class_index`.
 
-    `model` takes images (1, C, H, W) in [0, 1] and gives scores (1, K); it comes back as it was. Where the confidence is
-    never reached, the closest attempt is given with `is_fooled` False. Raises InputError for a class that there is not.
+    `model` takes images (1, C, H, W) in [0, 1] and gives scores (1, K); it comes back as it was. Where the confidence
+    is never reached, the closest attempt is given with `is_fooled` False. Raises InputError for a class that there is
+    not.
     """
     config = config or FoolConfig()
     images = to_images(pixels, device_of(model))
@@ -96,7 +97,9 @@ def fool(
 
 
 class _Search:
-    """The change so far, its allowed norm, and the best rounded picture: the least change that fools, else the most probable."""
+    """The change so far, its allowed norm, and the best rounded picture: the least change that fools, else the most
+    probable.
+    """
 
     def __init__(self, images: Tensor, class_index: int, config: FoolConfig) -> None:
         self.images, self.class_index, self.config = images, class_index, config
@@ -127,7 +130,9 @@ class _Search:
             self.best, self.best_key = candidate, key
 
     def _move(self, gradient: Tensor, step: int, *, is_fooled: bool) -> None:
-        """Follow the gradient by a length that falls from the norm to a hundredth of it, then project on the allowed norm."""
+        """Follow the gradient by a length that falls from the norm to a hundredth of it, then project on the allowed
+        norm.
+        """
         fraction = (step - 1) / self.config.num_steps
         length = (0.01 + 0.5 * 0.99 * (1 + math.cos(math.pi * fraction))) * max(1.0, self.norm / 5)
         moved = self.change - length * gradient / gradient.norm().clamp(min=1e-12)
@@ -145,7 +150,9 @@ def noise_pixels(size: tuple[int, int], channels: int, seed: int) -> np.ndarray:
 
 
 def magnified_difference(before: np.ndarray, after: np.ndarray) -> tuple[np.ndarray, int]:
-    """The change between two pictures around mid-grey, multiplied by a whole number that makes its largest value visible."""
+    """The change between two pictures around mid-grey, multiplied by a whole number that makes its largest value
+    visible.
+    """
     difference = after.astype(np.int64) - before
     factor = max(1, 127 // max(1, int(np.abs(difference).max())))
     return np.clip(128 + factor * difference, 0, 255).astype(np.uint8), factor

@@ -1,4 +1,6 @@
-"""Gram matrices and the losses of neural style (Gatys, Ecker & Bethge 2015, arXiv:1508.06576). N images, C channels, H x W places."""
+"""Gram matrices and the losses of neural style (Gatys, Ecker & Bethge 2015, arXiv:1508.06576). N images, C channels, H
+x W places.
+"""
 
 from typing import Any
 
@@ -12,7 +14,8 @@ from striate.processor import processor
 def gram_matrix(features: Tensor, *, dtype: torch.dtype = torch.float32) -> Tensor:
     """Products of channels, averaged over places (equation 3, divided by H W): (N, C, H, W) -> (N, C, C), symmetric.
 
-    With `dtype` bfloat16 the factors are rounded to it, which changes products by up to 2 ** -8 each; sums stay float32.
+    With `dtype` bfloat16 the factors are rounded to it, which changes products by up to 2 ** -8 each; sums stay
+    float32.
     """
     if features.ndim != 4:
         raise InputError(
@@ -29,7 +32,9 @@ def fast_gram_dtype(device: torch.device) -> torch.dtype:
 
 
 class _Gram(torch.autograd.Function):
-    """The products, without copying either layout; backward, the two equal halves of the gradient are one product and not two."""
+    """The products, without copying either layout; backward, the two equal halves of the gradient are one product and
+    not two.
+    """
 
     @staticmethod
     def forward(ctx: Any, features: Tensor, dtype: torch.dtype) -> Tensor:
@@ -66,7 +71,8 @@ def content_loss(features: Tensor, wanted: Tensor) -> Tensor:
 def style_loss(features: Tensor, wanted: Tensor) -> Tensor:
     """The loss of one layer, outputs (1, C, H, W) against (1, C, h, w) (equation 4), a scalar.
 
-    Equal sizes give the paper's 1 / (4 C^2 (H W)^2) times the sum over squared differences of unnormalised Gram matrices.
+    Equal sizes give the paper's 1 / (4 C^2 (H W)^2) times the sum over squared differences of unnormalised Gram
+    matrices.
     """
     difference = gram_matrix(features) - gram_matrix(wanted)
     return difference.square().sum() / (4 * features.shape[1] ** 2)

@@ -12,8 +12,8 @@ from torch import Tensor
 
 from striate.errors import InputError
 
-# Square root of the covariance of RGB values in [0, 1], eigenvectors times root eigenvalues: light against dark, blue against
-# yellow, green against magenta. Computed by us over 500 ImageNet photos resized to 64 x 64.
+# Square root of the covariance of RGB values in [0, 1], eigenvectors times root eigenvalues: light against dark, blue
+# against yellow, green against magenta. Computed by us over 500 ImageNet photos resized to 64 x 64.
 _COLOUR_ROOT = ((0.2440, -0.0868, 0.0263), (0.2496, -0.0043, -0.0498), (0.2550, 0.0873, 0.0236))
 _CONTRAST = 4.0  # slope of the sigmoid at grey is 1/4
 
@@ -39,7 +39,8 @@ class PixelSpace:
 
 
 class FourierSpace:
-    """The picture is the sigmoid of an inverse real Fourier transform, each coefficient scaled by 1 / frequency ** decay.
+    """The picture is the sigmoid of an inverse real Fourier transform, each coefficient scaled by 1 / frequency **
+    decay.
 
     `parameters` holds one tensor (1, C, H, W // 2 + 1, 2), real and imaginary parts.
     """
@@ -75,7 +76,9 @@ class FourierSpace:
 def image_space(
     name: str, size: tuple[int, int], channels: int, generator: torch.Generator, *, decorrelated: bool = True
 ) -> PixelSpace | FourierSpace:
-    """The space called "fourier" or "pixels", filled with faint noise from the generator. InputError for another name."""
+    """The space called "fourier" or "pixels", filled with faint noise from the generator. InputError for another
+    name.
+    """
     if name == "fourier":
         return FourierSpace(size, channels, generator, decorrelated=decorrelated)
     if name == "pixels":

@@ -31,7 +31,8 @@ class InvertConfig:
     def __post_init__(self) -> None:
         if self.num_steps < 1 or not 0 < self.learning_rate < float("inf"):
             raise InputError(
-                f"inversion needs at least 1 step and a learning rate above 0 but has {self.num_steps} and {self.learning_rate:g}"
+                f"inversion needs at least 1 step and a learning rate above 0 but has {self.num_steps} and "
+                f"{self.learning_rate:g}"
             )
         if not 0 <= self.total_variation < float("inf"):
             raise InputError(f"the weight of total variation must be at least 0 but is {self.total_variation:g}")
@@ -60,8 +61,8 @@ def invert(
 ) -> Inversion:
     """Find a picture whose output at `layer` is that of pixels (H, W, C) uint8, knowing nothing else of it.
 
-    `model` takes images (1, C, H, W) in [0, 1] and comes back as it was. Raises InputError for a layer that it lacks, or
-    that gives zero everywhere.
+    `model` takes images (1, C, H, W) in [0, 1] and comes back as it was. Raises InputError for a layer that it lacks,
+    or that gives zero everywhere.
     """
     config = config or InvertConfig()
     generator = torch.Generator(device_of(model)).manual_seed(config.seed)

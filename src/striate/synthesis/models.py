@@ -20,7 +20,8 @@ from striate.tasks.pixel_model import PixelModel
 
 @contextmanager
 def frozen_float32(model: nn.Module) -> Iterator[None]:
-    """Evaluation mode, no gradients for the weights, compiled parts as written; all as before afterwards, also after an error.
+    """Evaluation mode, no gradients for the weights, compiled parts as written; all as before afterwards, also after an
+    error.
 
     Raises InputError for a network whose weights are not float32, which gives no useful gradient.
     """
@@ -97,7 +98,9 @@ class Layers:
 
 
 def step_gradient(loss: Tensor, parameters: Sequence[Tensor], step: int) -> list[Tensor]:
-    """The gradients of a loss by each parameter. InputError where none arrives, NonFiniteLoss where they are not finite."""
+    """The gradients of a loss by each parameter. InputError where none arrives, NonFiniteLoss where they are not
+    finite.
+    """
     if not loss.requires_grad:
         raise InputError(
             "no gradient reaches the picture: the network detaches or rounds on the way; use its float32 form"

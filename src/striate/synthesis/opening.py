@@ -1,4 +1,6 @@
-"""A MODEL of the command line as what synthesis needs of it: pixels to outputs, class names, and the size of its images."""
+"""A MODEL of the command line as what synthesis needs of it: pixels to outputs, class names, and the size of its
+images.
+"""
 
 from dataclasses import dataclass
 

@@ -1,8 +1,9 @@
-"""Texture synthesis pixel by pixel from a sample (Wei & Levoy 2000, "Fast Texture Synthesis Using Tree-structured Vector Quantization").
+"""Texture synthesis pixel by pixel from a sample (Wei & Levoy 2000, "Fast Texture Synthesis Using Tree-structured
+Vector Quantization").
 
-From coarse to fine, each pixel in scan order takes the colour of the sample's pixel whose neighbourhood is most alike: what is already
-made at this size and all around it at the size before. Departures: edges repeat the outermost pixel and do not wrap around; pixels
-that do not depend on each other are made together, which gives the same picture.
+From coarse to fine, each pixel in scan order takes the colour of the sample's pixel whose neighbourhood is most alike:
+what is already made at this size and all around it at the size before. Departures: edges repeat the outermost pixel and
+do not wrap around; pixels that do not depend on each other are made together, which gives the same picture.
 """
 
 from dataclasses import dataclass
@@ -20,7 +21,9 @@ _MOST_VECTORS = 120_000
 
 @dataclass(frozen=True)
 class PatchConfig:
-    """`size` is (height, width); neighbourhoods reach `radius_px` at each of up to `num_levels` sizes, each half the next."""
+    """`size` is (height, width); neighbourhoods reach `radius_px` at each of up to `num_levels` sizes, each half the
+    next.
+    """
 
     size: tuple[int, int]
     radius_px: int = 4
@@ -31,7 +34,8 @@ class PatchConfig:
         check_size(self.size)
         if not 1 <= self.radius_px <= 16 or not 1 <= self.num_levels <= 8:
             raise InputError(
-                f"the radius must be 1 to 16 pixels and the levels 1 to 8 but they are {self.radius_px} and {self.num_levels}"
+                f"the radius must be 1 to 16 pixels and the levels 1 to 8 but they are {self.radius_px} and "
+                f"{self.num_levels}"
             )
 
 
@@ -43,8 +47,8 @@ def synthesize_from_patches(sample: np.ndarray, config: PatchConfig, *, watch: W
     side = 2 * config.radius_px + 1
     if min(sample.shape[:2]) < side + 1:
         raise InputError(
-            f"the sample has {sample.shape[0]}x{sample.shape[1]} pixels but neighbourhoods of {side}x{side} were asked for; "
-            "give a larger sample or a smaller --radius"
+            f"the sample has {sample.shape[0]}x{sample.shape[1]} pixels but neighbourhoods of {side}x{side} were asked "
+            "for; give a larger sample or a smaller --radius"
         )
     levels = [level for level in range(config.num_levels) if min(sample.shape[:2]) >> level > side]
     num_rows = sum(_halved(config.size, level)[0] for level in levels)
@@ -77,7 +81,9 @@ def _halved(size: tuple[int, ...], level: int) -> tuple[int, int]:
 
 
 def _waves(size: tuple[int, int], radius_px: int) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Places (ys, xs), in groups that depend only on groups before: those of equal x + (radius + 1) y, the topmost row first."""
+    """Places (ys, xs), in groups that depend only on groups before: those of equal x + (radius + 1) y, the topmost row
+    first.
+    """
     height, width = size
     step = radius_px + 1
     waves = []
@@ -90,7 +96,9 @@ def _waves(size: tuple[int, int], radius_px: int) -> list[tuple[np.ndarray, np.n
 
 
 def causal_offsets(radius_px: int) -> np.ndarray:
-    """(n, 2) offsets (y, x) of the pixels before a pixel in scan order, at most `radius_px` away in either direction."""
+    """(n, 2) offsets (y, x) of the pixels before a pixel in scan order, at most `radius_px` away in either
+    direction.
+    """
     square = [(y, x) for y in range(-radius_px, 1) for x in range(-radius_px, radius_px + 1)]
     return np.array([(y, x) for y, x in square if y < 0 or x < 0])
 
@@ -121,7 +129,9 @@ def _gather(picture: np.ndarray, ys: np.ndarray, xs: np.ndarray, offsets: np.nda
 def _training_vectors(
     sample: np.ndarray, coarser: np.ndarray | None, radius_px: int, seed: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The neighbourhoods (M, D) float32 of the sample's pixels that have a whole one, and the colours (M, C) of these pixels."""
+    """The neighbourhoods (M, D) float32 of the sample's pixels that have a whole one, and the colours (M, C) of these
+    pixels.
+    """
     height, width = sample.shape[:2]
     ys, xs = (axis.ravel() for axis in np.mgrid[radius_px:height, radius_px : width - radius_px])
     if len(ys) > _MOST_VECTORS:

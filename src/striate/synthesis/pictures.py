@@ -1,4 +1,6 @@
-"""Pictures in and out: read by the policy of data.decoding, resized, rounded to 8 bits, written as PNG, laid out on a sheet."""
+"""Pictures in and out: read by the policy of data.decoding, resized, rounded to 8 bits, written as PNG, laid out on a
+sheet.
+"""
 
 import io
 from collections.abc import Sequence
@@ -21,7 +23,9 @@ _GAP_PX = 4
 
 @dataclass(frozen=True, eq=False)
 class Synthesis:
-    """A finished picture: pixels (H, W, C) uint8, the value of the loss after each step, whether it was stopped early."""
+    """A finished picture: pixels (H, W, C) uint8, the value of the loss after each step, whether it was stopped
+    early.
+    """
 
     pixels: np.ndarray
     losses: tuple[float, ...]
@@ -74,7 +78,9 @@ def to_pixels(images: Tensor) -> np.ndarray:
 
 
 def write_png(path: str | Path, pixels: np.ndarray) -> Path:
-    """Write pixels (H, W, 1 or 3) uint8 as a PNG, whole or not at all. InputError where the disk or the path refuses."""
+    """Write pixels (H, W, 1 or 3) uint8 as a PNG, whole or not at all. InputError where the disk or the path
+    refuses.
+    """
     file = io.BytesIO()
     Image.fromarray(pixels if pixels.shape[2] == 3 else pixels[..., 0]).save(file, format="PNG")
     try:
@@ -85,7 +91,9 @@ def write_png(path: str | Path, pixels: np.ndarray) -> Path:
 
 
 def sheet(pictures: Sequence[np.ndarray], columns: int | None = None) -> np.ndarray:
-    """Pictures (H, W, C) uint8 side by side on white, in rows of `columns`; smaller ones stand at the top left of their cell."""
+    """Pictures (H, W, C) uint8 side by side on white, in rows of `columns`; smaller ones stand at the top left of their
+    cell.
+    """
     if not pictures:
         raise InputError("a sheet needs at least one picture")
     columns = columns or len(pictures)

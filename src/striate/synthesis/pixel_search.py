@@ -1,4 +1,6 @@
-"""Search for the pixels that minimise a loss which does not change from step to step, by L-BFGS or Adam; the best are kept."""
+"""Search for the pixels that minimise a loss which does not change from step to step, by L-BFGS or Adam; the best are
+kept.
+"""
 
 from collections.abc import Callable
 from typing import Literal
@@ -28,8 +30,8 @@ def search_pixels(
 ) -> Synthesis:
     """Images (1, C, H, W) near [0, 1] -> the picture of the lowest loss met, after `finish`.
 
-    Each step evaluates the loss and its gradient once; `losses` are those before each step. The learning rate is 1 for L-BFGS
-    and 0.02 for Adam unless it is given. Raises InputError for another method, NonFiniteLoss for NaN.
+    Each step evaluates the loss and its gradient once; `losses` are those before each step. The learning rate is 1 for
+    L-BFGS and 0.02 for Adam unless it is given. Raises InputError for another method, NonFiniteLoss for NaN.
     """
     if num_steps < 1:
         raise InputError(f"at least 1 step is needed but {num_steps} were asked for")

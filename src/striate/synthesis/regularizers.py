@@ -1,4 +1,5 @@
-"""Regularisers of gradient ascent on pixels (Yosinski et al. 2015, arXiv:1506.06579, section 3): decay, blur, clipping; total variation.
+"""Regularisers of gradient ascent on pixels (Yosinski et al. 2015, arXiv:1506.06579, section 3): decay, blur, clipping;
+total variation.
 
 All but total variation change a deviation from grey (1, C, H, W) in place.
 """

@@ -1,7 +1,7 @@
 """Style transfer by optimisation (Gatys, Ecker & Bethge 2015, arXiv:1508.06576).
 
-Departures: both losses are relative to the squares of what is wanted, so that one set of weights serves any network; the style
-of several pictures is the weighted mean of their Gram matrices; total variation is penalised.
+Departures: both losses are relative to the squares of what is wanted, so that one set of weights serves any network;
+the style of several pictures is the weighted mean of their Gram matrices; total variation is penalised.
 """
 
 from collections.abc import Sequence
@@ -31,8 +31,8 @@ _TO_YIQ = torch.tensor([[0.299, 0.587, 0.114], [0.595716, -0.274453, -0.321263],
 class StyleConfig:
     """`style_weight` against a weight of 1 for content; `keep_colours` gives the result the content's colours.
 
-    Begins with the content, or with noise for `start` "noise". `precision` "float32" forbids bfloat16 factors in Gram matrices,
-    which "auto" takes where the processor has them.
+    Begins with the content, or with noise for `start` "noise". `precision` "float32" forbids bfloat16 factors in Gram
+    matrices, which "auto" takes where the processor has them.
     """
 
     style_weight: float = 100.0
@@ -48,7 +48,8 @@ class StyleConfig:
     def __post_init__(self) -> None:
         if not 0 <= self.style_weight < float("inf") or not 0 <= self.total_variation < float("inf"):
             raise InputError(
-                f"weights must be at least 0 but style has {self.style_weight:g} and total variation {self.total_variation:g}"
+                f"weights must be at least 0 but style has {self.style_weight:g} and total variation "
+                f"{self.total_variation:g}"
             )
         if self.precision not in ("auto", "float32"):
             raise InputError(f"precision must be auto or float32 but is {self.precision!r}")
@@ -69,8 +70,9 @@ def transfer_style(
 ) -> Synthesis:
     """The content (H, W, 3) uint8 painted in the mean style of pictures of any size, as pixels (H, W, 3) uint8.
 
-    `model` takes images (1, 3, h, w) in [0, 1] of any size, such as a `PixelModel`, and comes back as it was. `style_fractions`
-    are brought to a sum of 1. `init`, a picture of any size, is where the search begins; a picture written before resumes it.
+    `model` takes images (1, 3, h, w) in [0, 1] of any size, such as a `PixelModel`, and comes back as it was.
+    `style_fractions` are brought to a sum of 1. `init`, a picture of any size, is where the search begins; a picture
+    written before resumes it.
     Raises InputError for layers that the model lacks.
     """
     config = config or StyleConfig()
@@ -164,7 +166,9 @@ def _without_border(output: Tensor, size: torch.Size, margin: int) -> Tensor:
 
 
 def with_colours_of(images: Tensor, colours: Tensor) -> Tensor:
-    """The luminance of one picture (1, 3, H, W) with the colours of another (Gatys et al. 2016, arXiv:1606.05897, section 5)."""
+    """The luminance of one picture (1, 3, H, W) with the colours of another (Gatys et al. 2016, arXiv:1606.05897,
+    section 5).
+    """
     to_yiq = _TO_YIQ.to(images.device)
     found, wanted = (torch.einsum("ij,njhw->nihw", to_yiq, each.clamp(0, 1)) for each in (images, colours))
     mixed = torch.cat((found[:, :1], wanted[:, 1:]), dim=1)

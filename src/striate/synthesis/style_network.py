@@ -1,8 +1,10 @@
-"""A network that paints a photo in one style in one pass (Johnson, Alahi & Fei-Fei 2016, arXiv:1603.08155), and its file.
+"""A network that paints a photo in one style in one pass (Johnson, Alahi & Fei-Fei 2016, arXiv:1603.08155), and its
+file.
 
-Departures: instance norm in place of batch norm (Ulyanov et al. 2016, arXiv:1607.08022); enlarging by nearest neighbour and a
-convolution in place of transposed convolutions, against checkerboards (Odena et al. 2016, doi:10.23915/distill.00003); mirrored
-borders; half the paper's widths by default, a quarter of its arithmetic. N images, H x W pixels.
+Departures: instance norm in place of batch norm (Ulyanov et al. 2016, arXiv:1607.08022); enlarging by nearest neighbour
+and a convolution in place of transposed convolutions, against checkerboards (Odena et al. 2016,
+doi:10.23915/distill.00003); mirrored borders; half the paper's widths by default, a quarter of its arithmetic. N
+images, H x W pixels.
 """
 
 import json
@@ -105,7 +107,9 @@ def paint(network: StyleNetwork, pixels: np.ndarray) -> np.ndarray:
 
 
 def save_style(network: StyleNetwork, path: str | Path, *, about: dict[str, Any]) -> None:
-    """Write a style network as safetensors, configuration and `about` as JSON in its header. InputError where it cannot be."""
+    """Write a style network as safetensors, configuration and `about` as JSON in its header. InputError where it cannot
+    be.
+    """
     document = {"version": 1, "config": asdict(network.config), "about": about}
     tensors = {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
     try:
@@ -115,7 +119,9 @@ def save_style(network: StyleNetwork, path: str | Path, *, about: dict[str, Any]
 
 
 def load_style(path: str | Path) -> StyleNetwork:
-    """The style network of a file. ModelFileError where it is none; nothing in it is executed, sizes are checked first."""
+    """The style network of a file. ModelFileError where it is none; nothing in it is executed, sizes are checked
+    first.
+    """
     try:
         if Path(path).stat().st_size > _LARGEST_BYTES:
             raise ModelFileError(

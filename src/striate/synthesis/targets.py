@@ -90,8 +90,8 @@ def _class_score(logits: Tensor, index: int) -> Tensor:
 def _unit_output(output: Tensor, unit: UnitTarget) -> Tensor:
     if output.ndim not in (2, 4):
         raise InputError(
-            f"{unit.layer} gives {tuple(output.shape)}, neither channels with a spatial map (N, C, H, W) nor units (N, C); "
-            "name another layer, or ask for the whole layer"
+            f"{unit.layer} gives {tuple(output.shape)}, neither channels with a spatial map (N, C, H, W) nor units (N, "
+            "C); name another layer, or ask for the whole layer"
         )
     if unit.channel >= output.shape[1]:
         raise InputError(

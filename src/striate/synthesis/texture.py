@@ -1,4 +1,6 @@
-"""Texture synthesis by Gram matrices (Gatys, Ecker & Bethge 2015, arXiv:1505.07376): a picture of any size with the sample's statistics."""
+"""Texture synthesis by Gram matrices (Gatys, Ecker & Bethge 2015, arXiv:1505.07376): a picture of any size with the
+sample's statistics.
+"""
 
 from dataclasses import dataclass
 
@@ -39,7 +41,8 @@ def synthesize_texture(
     init: np.ndarray | None = None,
     watch: Watch = UNWATCHED,
 ) -> Synthesis:
-    """A texture (height, width, 3) uint8 like the sample (h, w, 3) uint8, from noise with the sample's colours, or from `init`.
+    """A texture (height, width, 3) uint8 like the sample (h, w, 3) uint8, from noise with the sample's colours, or from
+    `init`.
 
     `model` takes images (1, 3, H, W) in [0, 1] of any size and comes back as it was.
     """
@@ -66,7 +69,9 @@ def synthesize_texture(
 
 
 def scattered(sample: np.ndarray, size: tuple[int, int], seed: int) -> np.ndarray:
-    """A picture whose every pixel is a pixel of the sample drawn at random: its colours in equal proportion, and no structure."""
+    """A picture whose every pixel is a pixel of the sample drawn at random: its colours in equal proportion, and no
+    structure.
+    """
     pixels = sample.reshape(-1, sample.shape[2])
     drawn = np.random.default_rng(seed).integers(0, len(pixels), size)
     return pixels[drawn]

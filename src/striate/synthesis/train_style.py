@@ -41,7 +41,8 @@ class TrainStyleConfig:
     def __post_init__(self) -> None:
         if min(self.num_steps, self.batch_size) < 1 or self.crop_px < 32 or not 0 < self.learning_rate < float("inf"):
             raise InputError(
-                "training a style needs steps and a batch of at least 1, crops of at least 32 pixels and a learning rate above 0"
+                "training a style needs steps and a batch of at least 1, crops of at least 32 pixels and a learning "
+                "rate above 0"
             )
         if not 0 <= self.style_weight < float("inf") or not 0 <= self.total_variation < float("inf"):
             raise InputError("the weights of style and total variation must be at least 0")
@@ -67,10 +68,11 @@ def train_style(
     watch: Watch = UNWATCHED,
     log: Log = log_nothing,
 ) -> TrainedStyle:
-    """Train a network to paint photos (N, 3, S, S) uint8 in the style of a picture (H, W, 3) uint8, as `model` sees both.
+    """Train a network to paint photos (N, 3, S, S) uint8 in the style of a picture (H, W, 3) uint8, as `model` sees
+    both.
 
-    The loss is that of `transfer_style`: relative errors of content outputs and of Gram matrices. With a `checkpoint` path
-    the state is kept there every minute and on stopping, and training goes on from it as if it had never stopped.
+    The loss is that of `transfer_style`: relative errors of content outputs and of Gram matrices. With a `checkpoint`
+    path the state is kept there every minute and on stopping, and training goes on from it as if it had never stopped.
     """
     config = config or TrainStyleConfig()
     device = device_of(model)
@@ -100,9 +102,11 @@ def train_style(
 
 
 def read_photos(folder: str | Path, crop_px: int, *, log: Log = log_nothing, track: Track = track_silently) -> Tensor:
-    """Every photo below a folder, its short side brought to `crop_px` and the centre cut out: (N, 3, crop_px, crop_px) uint8.
+    """Every photo below a folder, its short side brought to `crop_px` and the centre cut out: (N, 3, crop_px, crop_px)
+    uint8.
 
-    At most 20,000, in the order of their names. Unreadable ones are named and passed over; InputError where none is left.
+    At most 20,000, in the order of their names. Unreadable ones are named and passed over; InputError where none is
+    left.
     """
     if not Path(folder).is_dir():
         raise InputError(f"{folder} is not a folder; name a folder of photos to train a style on")
@@ -175,7 +179,9 @@ class _State:
 
 
 class _Loss:
-    """Relative errors of content and of every image's Gram matrices, and total variation: painted and batch (N, 3, S, S) -> a scalar."""
+    """Relative errors of content and of every image's Gram matrices, and total variation: painted and batch (N, 3, S,
+    S) -> a scalar.
+    """
 
     def __init__(self, model: nn.Module, style: Tensor, layers: StyleLayers, config: TrainStyleConfig) -> None:
         self.layers, self.config = layers, config

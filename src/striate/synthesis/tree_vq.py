@@ -1,4 +1,5 @@
-"""Tree-structured vector quantisation: a nearly nearest vector in logarithmic time (Gersho & Gray 1992; Wei & Levoy 2000, section 3.1).
+"""Tree-structured vector quantisation: a nearly nearest vector in logarithmic time (Gersho & Gray 1992; Wei & Levoy
+2000, section 3.1).
 
 M vectors, D numbers each, Q queries.
 """
@@ -15,8 +16,8 @@ _LEAF_SIZE = 8
 class Tree:
     """A binary tree over vectors (M, D) float32.
 
-    `children` (T, 2) are node numbers, -1 in leaves; `centres` (T, D) are the means of the vectors below; `members` (T, L) are
-    numbers of vectors in leaves, the last one repeated to fill the row.
+    `children` (T, 2) are node numbers, -1 in leaves; `centres` (T, D) are the means of the vectors below; `members` (T,
+    L) are numbers of vectors in leaves, the last one repeated to fill the row.
     """
 
     vectors: np.ndarray
@@ -55,7 +56,8 @@ def build_tree(vectors: np.ndarray, *, leaf_size: int = _LEAF_SIZE) -> Tree:
 
 
 def nearest(tree: Tree, queries: np.ndarray) -> np.ndarray:
-    """For queries (Q, D) the numbers (Q,) of vectors close to each: down the nearer child, then the nearest in the leaf.
+    """For queries (Q, D) the numbers (Q,) of vectors close to each: down the nearer child, then the nearest in the
+    leaf.
 
     A query that equals one of the vectors finds it, or its equal.
     """

@@ -15,7 +15,9 @@ from striate.errors import InputError
 
 @dataclass(frozen=True)
 class Views:
-    """Shifts of up to `jitter_px` each way, scales in 1 / (1 + `scale`) .. 1 + `scale`, turns of up to `rotation` degrees each way."""
+    """Shifts of up to `jitter_px` each way, scales in 1 / (1 + `scale`) .. 1 + `scale`, turns of up to `rotation`
+    degrees each way.
+    """
 
     jitter_px: int = 12
     scale: float = 0.1
@@ -35,7 +37,9 @@ class Views:
 
 
 def random_view(images: Tensor, views: Views, generator: torch.Generator) -> Tensor:
-    """Images (N, C, H, W) seen through one random shift, scale and turn: the same shape, bilinear, mirrored beyond the edges."""
+    """Images (N, C, H, W) seen through one random shift, scale and turn: the same shape, bilinear, mirrored beyond the
+    edges.
+    """
     if views.are_trivial:
         return images
     draws = (2 * torch.rand(4, generator=generator, device=generator.device) - 1).tolist()

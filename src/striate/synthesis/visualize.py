@@ -42,7 +42,8 @@ class AscentConfig:
         check_size(self.size)
         if self.num_steps < 1 or not 0 < self.learning_rate < float("inf"):
             raise InputError(
-                f"ascent needs at least 1 step and a learning rate above 0 but has {self.num_steps} and {self.learning_rate:g}"
+                f"ascent needs at least 1 step and a learning rate above 0 but has {self.num_steps} and "
+                f"{self.learning_rate:g}"
             )
         if self.regularizers.change_pixels and self.parametrization != "pixels":
             raise InputError(
@@ -53,9 +54,9 @@ class AscentConfig:
 def visualize(model: nn.Module, target: Target, config: AscentConfig, *, watch: Watch = UNWATCHED) -> Synthesis:
     """Climb from noise to a picture that raises the target; losses are the negative values of the target.
 
-    `model` takes images (1, C, H, W) in [0, 1], such as a `PixelModel`, and comes back as it was. The picture depends on
-    the seed alone. Where no gradient at all comes through a rectifier, the first steps pass what would wake it up (as Lucid
-    does). Raises InputError for a target that the model lacks or a picture too small, NonFiniteLoss for NaN.
+    `model` takes images (1, C, H, W) in [0, 1], such as a `PixelModel`, and comes back as it was. The picture depends
+    on the seed alone. Where no gradient at all comes through a rectifier, the first steps pass what would wake it up
+    (as Lucid does). Raises InputError for a target that the model lacks or a picture too small, NonFiniteLoss for NaN.
     """
     generator = torch.Generator(device_of(model)).manual_seed(config.seed)
     space = image_space(
@@ -117,7 +118,9 @@ def waking_rectifiers(model: nn.Module) -> Iterator[None]:
 
 
 class _Waking(torch.autograd.Function):
-    """Identity of the outputs forward; backward, where an image's outputs are all zero, the gradient that raises the inputs."""
+    """Identity of the outputs forward; backward, where an image's outputs are all zero, the gradient that raises the
+    inputs.
+    """
 
     @staticmethod
     def forward(ctx: Any, inputs: Tensor, outputs: Tensor) -> Tensor:  # noqa: ARG004

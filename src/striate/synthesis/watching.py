@@ -1,4 +1,6 @@
-"""The caller's view of a running synthesis: it hears of each step, may ask for the picture so far, and may stop the work."""
+"""The caller's view of a running synthesis: it hears of each step, may ask for the picture so far, and may stop the
+work.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass

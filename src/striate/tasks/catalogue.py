@@ -17,7 +17,9 @@ TASKS: dict[str, type[Task]] = {each.name: each for each in (Classification, Loc
 
 
 def make_task(name: str, class_names: tuple[str, ...], settings: dict[str, Any] | None = None) -> Task:
-    """The task of this name for these classes. InputError where there is none such, or its settings are none of its own."""
+    """The task of this name for these classes. InputError where there is none such, or its settings are none of its
+    own.
+    """
     if name not in TASKS:
         near = difflib.get_close_matches(name, TASKS, n=1, cutoff=0.5)
         hint = f"; did you mean {near[0]}?" if near else ""
@@ -29,7 +31,8 @@ def make_task(name: str, class_names: tuple[str, ...], settings: dict[str, Any] 
 
 
 def task_for(dataset: Dataset, wanted: str | None, loss: str | None = None) -> Task:
-    """The task that a source is for: the one asked for, or the richest that its annotations suit; by the loss of this name.
+    """The task that a source is for: the one asked for, or the richest that its annotations suit; by the loss of this
+    name.
 
     DataError where they do not suit, InputError for a loss or a task that there is not.
     """

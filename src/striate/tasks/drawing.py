@@ -14,7 +14,9 @@ CLASS_COLORS = (
 
 
 def draw_box(pixels: np.ndarray, box_xyxy: Sequence[float], color: tuple[int, int, int], words: str = "") -> np.ndarray:
-    """A box (x1, y1, x2, y2) in pixels, with words at its upper left corner, on pixels (H, W, C) uint8: (H, W, 3) uint8."""
+    """A box (x1, y1, x2, y2) in pixels, with words at its upper left corner, on pixels (H, W, C) uint8: (H, W, 3)
+    uint8.
+    """
     picture = Image.fromarray(as_rgb(pixels))
     brush = ImageDraw.Draw(picture)
     height, width = pixels.shape[:2]

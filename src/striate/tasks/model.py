@@ -42,10 +42,10 @@ from striate.weights.task_outputs import fits_outputs
 class Model(Shown):
     """A network with what belongs to it. Its mode does not matter: every answer is given in evaluation mode.
 
-    `network_name` is "external" for a network of your own, which no file can rebuild; `network_config` holds the fields of the
-    configuration of any other. The network gives the outputs that `task` wants for `class_names`: a classifier's are logits (N, K), or
-    (N, 1) for two classes, see tasks.classification.logits, and their softmax is by `temperature`, which `striate calibrate` fits.
-    Without `task` it is classification.
+    `network_name` is "external" for a network of your own, which no file can rebuild; `network_config` holds the fields
+    of the configuration of any other. The network gives the outputs that `task` wants for `class_names`: a classifier's
+    are logits (N, K), or (N, 1) for two classes, see tasks.classification.logits, and their softmax is by
+    `temperature`, which `striate calibrate` fits. Without `task` it is classification.
     """
 
     network: nn.Module
@@ -111,8 +111,8 @@ class Model(Shown):
         track: Track = track_silently,
         run: ForwardFn | None = None,
     ) -> Predictions:
-        """What the model says of one image, or of each image of a folder or an iterable: its `top` most probable classes, or what
-        else its task asks for, in the image's own pixels.
+        """What the model says of one image, or of each image of a folder or an iterable: its `top` most probable
+        classes, or what else its task asks for, in the image's own pixels.
 
         Images that cannot be read are named in `errors` and stop no other. `run` computes in the network's place:
         pixels (N, H, W, C) uint8 -> values (N, D), such as an engine that `striate.open_engine` gives.
@@ -149,8 +149,8 @@ def load_model(
     """The model that `ref` names: a run folder, a model file, or NETWORK:WEIGHTS.
 
     WEIGHTS is a weights file or the name of published weights, fetched only with `download`. `device` may be "auto":
-    a GPU where there is one. A model whose network was given from Python needs it again as `network`, a module (a copy takes the
-    weights) or a function that builds one; its code is in no file.
+    a GPU where there is one. A model whose network was given from Python needs it again as `network`, a module (a copy
+    takes the weights) or a function that builds one; its code is in no file.
     Raises InputError where `ref` names nothing, ModelFileError where a file is not what it should be.
     """
     path = Path(ref)
@@ -207,7 +207,9 @@ def save_model(model: Model, path: str | Path) -> None:
 
 
 def _count_outputs(model: Model) -> int:
-    """Outputs of a network, found by running it on one image of zeros. InputError where they do not fit the class names."""
+    """Outputs of a network, found by running it on one image of zeros. InputError where they do not fit the class
+    names.
+    """
     size = (model.preprocessing.channels, *model.preprocessing.crop_size)
     with evaluating(model.network), torch.no_grad():
         answer = model.network(torch.zeros(1, *size, device=model.device))
@@ -217,7 +219,8 @@ def _count_outputs(model: Model) -> int:
     if num_outputs == 0 or not fits_outputs(model.task.name, len(model.class_names), num_outputs):
         found = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
         raise InputError(
-            f"the network answers an image with {found} but has {len(model.class_names)} class names; give one an output"
+            f"the network answers an image with {found} but has {len(model.class_names)} class names; give one an "
+            "output"
         )
     return num_outputs
 

@@ -17,8 +17,8 @@ from striate.tasks.task import Task
 def write_drawings(answers: Iterable[Any], task: Task, folder: Path, *, log: Log = log_nothing) -> Iterator[Any]:
     """The same answers, each drawn on its image in `folder` (NAME.png) before it is passed on; errors pass as they are.
 
-    A name that is taken gets a number. Raises InputError where the task has nothing to draw, the folder cannot be written or an image
-    lies in it.
+    A name that is taken gets a number. Raises InputError where the task has nothing to draw, the folder cannot be
+    written or an image lies in it.
     """
     taken: set[str] = set()
     num_drawn = 0
@@ -48,13 +48,16 @@ def write_drawings(answers: Iterable[Any], task: Task, folder: Path, *, log: Log
 
 
 def check_drawing_folder(folder: Path, images: Iterable[Path]) -> None:
-    """Raise InputError where the folder is, or lies below, one of the images' own: no photo is written over, and no drawing read."""
+    """Raise InputError where the folder is, or lies below, one of the images' own: no photo is written over, and no
+    drawing read.
+    """
     where = folder.resolve()
     for image in images:
         own = image.resolve()
         if own.parent == where or own == where or (own in where.parents and own.is_dir()):
             raise InputError(
-                f"{folder} is where images to predict lie, and files of their names are written there; name another folder with --out"
+                f"{folder} is where images to predict lie, and files of their names are written there; name another "
+                "folder with --out"
             )
 
 

@@ -14,11 +14,12 @@ from striate.tasks.classification.logits import class_logits
 
 
 class PixelModel(nn.Module):
-    """Images (N, C, H, W), uint8 in 0..255 or float in [0, 1] -> what the network outputs, differentiable by float images.
+    """Images (N, C, H, W), uint8 in 0..255 or float in [0, 1] -> what the network outputs, differentiable by float
+    images.
 
-    A classifier's output is its logits (N, K) float32, divided by `temperature`; a network for another task gives what it gives.
-    The network is the one passed in, not a copy, and mode and gradients are the caller's business. Raises InputError for
-    images of another shape; values are not checked.
+    A classifier's output is its logits (N, K) float32, divided by `temperature`; a network for another task gives what
+    it gives. The network is the one passed in, not a copy, and mode and gradients are the caller's business. Raises
+    InputError for images of another shape; values are not checked.
     """
 
     def __init__(self, network: nn.Module, preprocessing: Preprocessing, *, temperature: float = 1.0) -> None:
@@ -37,7 +38,9 @@ class PixelModel(nn.Module):
 
 
 class Normalize(nn.Module):
-    """`Preprocessing.normalize` with its numbers as buffers: pixels (N, C, H, W) float in [0, 255] -> the network's input."""
+    """`Preprocessing.normalize` with its numbers as buffers: pixels (N, C, H, W) float in [0, 255] -> the network's
+    input.
+    """
 
     gain: Tensor
     offset: Tensor

@@ -93,7 +93,8 @@ def answer_each(
     top: int,
     batch_size: int,
 ) -> Iterator[Any]:
-    """What the task makes of each image, or a PredictionError, in order, in memory that does not grow with their number.
+    """What the task makes of each image, or a PredictionError, in order, in memory that does not grow with their
+    number.
 
     `top` is how many classes an answer names.
 
@@ -220,7 +221,9 @@ def _expand_path(folder: Path, log: Log) -> Iterator[tuple[str, ImageLike]]:
 
 
 def _decode(image: ImageLike, channels: int) -> np.ndarray | Image.Image:
-    """One image as pixels (H, W, channels) uint8 or as Pillow's; InputError with the reason, or OSError, where there are none."""
+    """One image as pixels (H, W, channels) uint8 or as Pillow's; InputError with the reason, or OSError, where there
+    are none.
+    """
     if isinstance(image, (str, Path)):
         return decode_picture(_read_bytes(image), channels)
     if isinstance(image, np.ndarray):

@@ -1,8 +1,9 @@
 # ruff: noqa: ARG002 - what a task does without, another needs
 """What any room may ask of a task, and all that it may know of one: targets, loss, figures, answers, pictures, export.
 
-A task is one folder with one such face. Training, evaluation, prediction, export and reports call it and never ask which it is.
-Nothing here imports torch, so that an exported copy answers without it. N images, n of a batch, D values an image.
+A task is one folder with one such face. Training, evaluation, prediction, export and reports call it and never ask
+which it is. Nothing here imports torch, so that an exported copy answers without it. N images, n of a batch, D values
+an image.
 """
 
 from abc import ABC, abstractmethod
@@ -62,7 +63,9 @@ class Objective(Protocol):
 
 
 class Figures(Protocol):
-    """How a network did on some images. `score` lies in [0, 1], higher is better, with its 95 % interval; `loss` is a mean."""
+    """How a network did on some images. `score` lies in [0, 1], higher is better, with its 95 % interval; `loss` is a
+    mean.
+    """
 
     @property
     def num_images(self) -> int: ...
@@ -111,11 +114,15 @@ class Accumulator(Protocol):
         ...
 
     def merged(self, others: Sequence[dict[str, np.ndarray]], order: np.ndarray) -> Self:
-        """One that has gathered what `others` have, one after the other; image i of the result is image order[i] of theirs."""
+        """One that has gathered what `others` have, one after the other; image i of the result is image order[i] of
+        theirs.
+        """
         ...
 
     def result(self, indices: np.ndarray) -> Figures:
-        """The figures; `indices` (N,) are the images' places in the data set. NonFiniteLoss where an output was not finite."""
+        """The figures; `indices` (N,) are the images' places in the data set. NonFiniteLoss where an output was not
+        finite.
+        """
         ...
 
 
@@ -159,7 +166,9 @@ class Task(ABC):
     sees_whole_image: ClassVar[bool] = False
     """Whether images are stretched so that all of each is seen, as where things lie must be."""
     labels_pixels: ClassVar[bool] = False
-    """Whether every pixel has a target: networks then give maps, images keep their aspect, and figures are made of whole ones."""
+    """Whether every pixel has a target: networks then give maps, images keep their aspect, and figures are made of
+    whole ones.
+    """
     picture_px: ClassVar[int] = 192
     """Longest side of the pictures of mistakes."""
     most_at_once: ClassVar[int] = 256
@@ -167,7 +176,9 @@ class Task(ABC):
     network_kind: ClassVar[str] = "classifier"
     """What its networks are: the `kind` of their entries."""
     usual_part: ClassVar[str] = ""
-    """What is put on a classifier's features where no other network is named: the PART of PART:BASE (networks/composite.py)."""
+    """What is put on a classifier's features where no other network is named: the PART of PART:BASE
+    (networks/composite.py).
+    """
     usual_network: ClassVar[str | None] = None
     """The network to train from scratch where none is named, where that is not a classifier's or built on one."""
     usual_image_size: ClassVar[int | None] = None
@@ -179,12 +190,16 @@ class Task(ABC):
 
     @property
     def overfit_loss(self) -> float | None:
-        """A loss this small on a handful of images says that the network has fitted them; None where the loss cannot say it."""
+        """A loss this small on a handful of images says that the network has fitted them; None where the loss cannot
+        say it.
+        """
         return 0.1
 
     @property
     def num_guesses(self) -> int | None:
-        """Among how many equally likely answers guessing chooses, so that its loss is their logarithm; None where it is not so."""
+        """Among how many equally likely answers guessing chooses, so that its loss is their logarithm; None where it is
+        not so.
+        """
         return None
 
     @classmethod
@@ -238,7 +253,9 @@ class Task(ABC):
 
     @abstractmethod
     def num_outputs(self, output: str) -> int:
-        """How many outputs the network needs; `output` is "softmax" or "sigmoid". InputError where that does not fit."""
+        """How many outputs the network needs; `output` is "softmax" or "sigmoid". InputError where that does not
+        fit.
+        """
 
     def settings(self) -> dict[str, Any]:
         """What the model file stores beside name and classes: plain values that `with_settings` takes back."""
@@ -256,15 +273,16 @@ class Task(ABC):
         labels: np.ndarray | None = None,
         preprocessing: "Preprocessing | None" = None,
     ) -> Annotations:
-        """What the source says of its images; `labels` (N,) are its classes as this task's, where they have other numbers.
+        """What the source says of its images; `labels` (N,) are its classes as this task's, where they have other
+        numbers.
 
         `preprocessing` is that of the packed images, which annotations of pixels are packed by.
         """
 
     @classmethod
     def score_in(cls, values: dict[str, Any]) -> tuple[float | None, tuple[float, float] | None]:
-        """The score and its 95 % interval in an evaluation's plain values, as fractions; None where it has none. KeyError, TypeError or
-        ValueError for something else.
+        """The score and its 95 % interval in an evaluation's plain values, as fractions; None where it has none.
+        KeyError, TypeError or ValueError for something else.
         """
         name = cls.score_figure or cls.score_name
         score, interval = values[name], values[f"{name.removesuffix('_accuracy')}_interval"]
@@ -293,7 +311,9 @@ class Task(ABC):
         """An empty one."""
 
     def final_accumulator(self) -> Accumulator:
-        """An empty one for the figures of a finished model, which may take longer than those that follow every epoch."""
+        """An empty one for the figures of a finished model, which may take longer than those that follow every
+        epoch.
+        """
         return self.accumulator()
 
     @abstractmethod
@@ -302,7 +322,8 @@ class Task(ABC):
 
     @abstractmethod
     def readout(self, outputs: Outputs, temperature: float) -> "Tensor":
-        """What a network gives, as D values of each image in [0, 1]: (n, D) float32, or (n, K, h, w) where pixels are labelled.
+        """What a network gives, as D values of each image in [0, 1]: (n, D) float32, or (n, K, h, w) where pixels are
+        labelled.
 
         Exported programs end with it.
         """
@@ -316,7 +337,9 @@ class Task(ABC):
     def answers(
         self, paths: Sequence[str], values: np.ndarray, sizes: np.ndarray, preprocessing: "Preprocessing", top: int
     ) -> Sequence[Answer]:
-        """What the values (n, D) say of images of these (height, width) (n, 2), in their own pixels; `top` classes of each."""
+        """What the values (n, D) say of images of these (height, width) (n, 2), in their own pixels; `top` classes of
+        each.
+        """
 
     @abstractmethod
     def same_answers(self, values: np.ndarray, reference: np.ndarray) -> np.ndarray:
@@ -350,7 +373,9 @@ class Task(ABC):
         return None
 
     def mask_classes(self) -> str | None:
-        """What the values of mask files mean, as the text of a classes.csv beside them; None where there are no such files."""
+        """What the values of mask files mean, as the text of a classes.csv beside them; None where there are no such
+        files.
+        """
         return None
 
     @property

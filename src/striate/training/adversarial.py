@@ -2,12 +2,13 @@
 
 fgsm   half the loss on the images, half on their FGSM images (Goodfellow et al. 2015, arXiv:1412.6572, section 6)
 fast   one step of 1.25 epsilon from a random start (Wong, Rice & Kolter 2020, arXiv:2001.03994, algorithm 3)
-free   K updates on each batch, the gradient of each also moving the images (Shafahi et al. 2019, arXiv:1904.12843, algorithm 1)
-pgd    K steps from a random start (Madry et al. 2018, arXiv:1706.06083, section 2.1)
-trades cross-entropy of the images, and six times the divergence of their PGD images (Zhang et al. 2019, arXiv:1901.08573, eq. 5)
+free   K updates on each batch, the gradient of each also moving the images (Shafahi et al. 2019, arXiv:1904.12843,
+algorithm 1) pgd    K steps from a random start (Madry et al. 2018, arXiv:1706.06083, section 2.1) trades cross-entropy
+of the images, and six times the divergence of their PGD images (Zhang et al. 2019, arXiv:1901.08573, eq. 5)
 
-Departures: the attack sees the network in evaluation mode, so that its own passes move no running statistics; in `free` the change
-begins at zero with every batch instead of where the last one ended, so that a run is resumed exactly without storing it.
+Departures: the attack sees the network in evaluation mode, so that its own passes move no running statistics; in `free`
+the change begins at zero with every batch instead of where the last one ended, so that a run is resumed exactly without
+storing it.
 """
 
 from collections.abc import Callable
@@ -35,8 +36,8 @@ MOST_VALIDATED = 500
 
 @dataclass(frozen=True, eq=False)
 class Adversary:
-    """What attacks the batches of a run: `method`, `epsilon` in pixels of [0, 1], `num_steps`. `low` and `high` are what 0 and 1 are for
-    the network, broadcast against its images.
+    """What attacks the batches of a run: `method`, `epsilon` in pixels of [0, 1], `num_steps`. `low` and `high` are
+    what 0 and 1 are for the network, broadcast against its images.
     """
 
     method: str
@@ -56,7 +57,9 @@ class Adversary:
         device: torch.device,
         autocast_dtype: torch.dtype | None,
     ) -> "Adversary":
-        """The adversary of a run whose images are prepared by `preprocessing`; `num_steps` 0 takes the method's default."""
+        """The adversary of a run whose images are prepared by `preprocessing`; `num_steps` 0 takes the method's
+        default.
+        """
         shape = (1, preprocessing.channels, *preprocessing.crop_size)
         low = preprocessing.normalize(torch.zeros(shape, dtype=torch.uint8)).to(device)
         high = preprocessing.normalize(torch.full(shape, 255, dtype=torch.uint8)).to(device)
@@ -97,7 +100,9 @@ class Adversary:
         is_random: bool = True,
         divergence: Tensor | None = None,
     ) -> Tensor:
-        """Prepared images (n, C, H, W) after `num_steps` signed steps in the ball; `divergence`: climb that from these probabilities."""
+        """Prepared images (n, C, H, W) after `num_steps` signed steps in the ball; `divergence`: climb that from these
+        probabilities.
+        """
         span = self.high - self.low
         origins = batch.images.detach()
         radius = self.epsilon * span
@@ -133,7 +138,9 @@ class Adversary:
         return torch.autocast(images.device.type, dtype=self.autocast_dtype, enabled=self.autocast_dtype is not None)
 
     def free_updates(self, batches: list[Batch], update: Callable[[list[Batch], int], None]) -> None:
-        """`update(batches, number)` as often as `num_steps`; what its backward pass leaves in the images' .grad moves them."""
+        """`update(batches, number)` as often as `num_steps`; what its backward pass leaves in the images' .grad moves
+        them.
+        """
         changes = [torch.zeros_like(batch.images) for batch in batches]
         span = self.high - self.low
         for number in range(self.num_steps):
@@ -160,7 +167,9 @@ class Adversary:
 
 
 class TradesLoss:
-    """The loss of a batch whose second half are the attacked images of the first: equation 5, the mean over the first half."""
+    """The loss of a batch whose second half are the attacked images of the first: equation 5, the mean over the first
+    half.
+    """
 
     def __init__(self, inner: Objective) -> None:
         self.inner = inner
@@ -189,7 +198,8 @@ def _tensor(targets: Targets) -> Tensor:
 
 
 def overfits_to_one_step(robust: float, single_step: float, best_robust: float, num_classes: int) -> bool:
-    """Whether ten steps undo what a single one does not any more: catastrophic overfitting (arXiv:2001.03994, section 5.4).
+    """Whether ten steps undo what a single one does not any more: catastrophic overfitting (arXiv:2001.03994, section
+    5.4).
 
     Accuracies of the validation images now and the best so far, fractions.
     """

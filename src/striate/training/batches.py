@@ -1,4 +1,5 @@
-"""What a run trains and validates on, whatever it is made of: images read and augmented anew, or features kept of a frozen base.
+"""What a run trains and validates on, whatever it is made of: images read and augmented anew, or features kept of a
+frozen base.
 
 n images of a batch.
 """
@@ -17,10 +18,11 @@ from striate.training.step import Batch
 
 
 class BatchSource(Protocol):
-    """Batches in the order of an epoch. `train` and `validation` are indices of images; `labels` (N,) has the class of each.
+    """Batches in the order of an epoch. `train` and `validation` are indices of images; `labels` (N,) has the class of
+    each.
 
-    A batch depends on the recipe, the epoch and its place alone, so that a run can go on anywhere: `digest` tells whether two
-    sources are the same. `loader.Loader` and `frozen.feature_cache.FeatureLoader` are the two there are.
+    A batch depends on the recipe, the epoch and its place alone, so that a run can go on anywhere: `digest` tells
+    whether two sources are the same. `loader.Loader` and `frozen.feature_cache.FeatureLoader` are the two there are.
     """
 
     @property

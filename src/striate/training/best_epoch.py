@@ -28,10 +28,11 @@ def is_better(
 ) -> bool:
     """Whether a new epoch takes the place of `best`. `top_score` is the highest so far; `num_images` validate.
 
-    By score, and by loss where that is equal. Where the rate falls to zero, later epochs are the better ones but for chance, and
-    the highest of many scores is chance as well: there the latest is kept that is within one standard error of the highest score
-    p. That is the one of a fraction, sqrt(p (1 - p) / n), which the mean of n numbers in [0, 1] never exceeds (the
-    one-standard-error rule of Breiman et al. 1984, "Classification and regression trees", section 3.4.3).
+    By score, and by loss where that is equal. Where the rate falls to zero, later epochs are the better ones but for
+    chance, and the highest of many scores is chance as well: there the latest is kept that is within one standard error
+    of the highest score p. That is the one of a fraction, sqrt(p (1 - p) / n), which the mean of n numbers in [0, 1]
+    never exceeds (the one-standard-error rule of Breiman et al. 1984, "Classification and regression trees", section
+    3.4.3).
     """
     if best is None:
         return True

@@ -67,7 +67,8 @@ def run_checks(
         loss = main_loss(objective, answer, batch.targets)
         if not loss.isfinite():
             raise NonFiniteLoss(
-                f"the loss is {loss.item()} before any training; look at the weights the run starts from and at the preprocessing"
+                f"the loss is {loss.item()} before any training; look at the weights the run starts from and at the "
+                "preprocessing"
             )
         objective(answer, batch.targets).backward()
         guesses = loader.task.num_guesses
@@ -123,7 +124,10 @@ def check_first_loss(loss: float, num_classes: int) -> CheckResult:
             ": the network starts out sure of wrong answers; look at the scale of the first weights and of the input"
         )
     elif loss < 0.75 * expected:
-        detail += ": the network knows the answers already; look for labels that leak into the images, or be glad of its weights"
+        detail += (
+            ": the network knows the answers already; look for labels that leak into the images, or be glad of its "
+            "weights"
+        )
     else:
         return CheckResult("loss at start", True, detail)
     return CheckResult("loss at start", False, detail)
@@ -140,9 +144,9 @@ def standing_still(train_loss: float, num_classes: int, epoch: int, num_epochs: 
     if epoch != max(2, math.ceil(num_epochs * STILL_AFTER)) or abs(train_loss - guessing) > STILL_SHARE * guessing:
         return None
     return (
-        f"after {epoch} epochs the loss is {train_loss:.4f}, still that of guessing, ln({num_classes}) = {guessing:.4f}: "
-        "the rate is probably too high, so that all units of a layer are dead, or far too low; "
-        "scan for a good one with --find-rate"
+        f"after {epoch} epochs the loss is {train_loss:.4f}, still that of guessing, ln({num_classes}) = "
+        f"{guessing:.4f}: the rate is probably too high, so that all units of a layer are dead, or far too low; scan "
+        "for a good one with --find-rate"
     )
 
 

@@ -1,4 +1,6 @@
-"""A moving average of a network's weights, which is often more accurate than the weights themselves (Polyak averaging)."""
+"""A moving average of a network's weights, which is often more accurate than the weights themselves (Polyak
+averaging).
+"""
 
 import copy
 

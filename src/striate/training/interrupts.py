@@ -8,7 +8,9 @@ from types import FrameType
 
 
 class StopRequest:
-    """Whether the user has asked the run to stop. A second Ctrl-C does not wait: it raises KeyboardInterrupt at once."""
+    """Whether the user has asked the run to stop. A second Ctrl-C does not wait: it raises KeyboardInterrupt at
+    once.
+    """
 
     def __init__(self) -> None:
         self.is_set = False

@@ -69,8 +69,8 @@ class Draws:
 
 @dataclass(frozen=True, eq=False)
 class Loader:
-    """The images of a run, what the source says of them, and the task. `train` and `validation` are indices into the packed
-    images. Up to `max_readers` threads cut and resize random crops; reading whole images needs but one.
+    """The images of a run, what the source says of them, and the task. `train` and `validation` are indices into the
+    packed images. Up to `max_readers` threads cut and resize random crops; reading whole images needs but one.
     """
 
     packed: PreparedImages
@@ -93,7 +93,8 @@ class Loader:
         used = self.labels[np.concatenate([self.train, self.validation])]
         if used.min() < 0 or used.max() >= self.num_classes:
             raise InputError(
-                f"labels must lie in [0, {self.num_classes - 1}], one number a class, but run from {used.min()} to {used.max()}"
+                f"labels must lie in [0, {self.num_classes - 1}], one number a class, but run from {used.min()} to "
+                f"{used.max()}"
             )
 
     @property
@@ -135,8 +136,8 @@ class Loader:
 
         A batch depends on the recipe, the epoch and its place alone: the processes together see what one alone would,
         bit for bit. Every process draws for the whole batch and reads its own images and, for mixup, their partners.
-        Batches are read ahead in the background; close the iterator to end that. On a GPU, images of one size that take no
-        more than a quarter of its free memory lie there from the first batch on.
+        Batches are read ahead in the background; close the iterator to end that. On a GPU, images of one size that take
+        no more than a quarter of its free memory lie there from the first batch on.
         """
         order = self._order(recipe, epoch)
         if device not in self._resident and recipe.augmentation.crop_scale is None:
@@ -218,8 +219,9 @@ class Loader:
         generator: torch.Generator,
         device: torch.device,
     ) -> Callable[[], Batch]:
-        """All that is done ahead, in another thread: the reading, and the rest too where another device does it or a processor is
-        free for it. The result gives the batch: of the images `indices`, those that are the process's share.
+        """All that is done ahead, in another thread: the reading, and the rest too where another device does it or a
+        processor is free for it. The result gives the batch: of the images `indices`, those that are the process's
+        share.
         """
         draws = self._draw(recipe, indices, epoch, generator)
         is_large = are_large((self.packed.channels, *self.size(recipe)), device)
@@ -269,8 +271,8 @@ class Loader:
         return read_crops(self.packed, indices, size, boxes[places.numpy()], layout(recipe))
 
     def _crops_one_by_one(self, recipe: Recipe, indices: np.ndarray, draws: Draws, share: BatchSlice) -> Batch:
-        """The batch of random crops that `_read` and `_prepare` give, to rounding, in half the time: each is ready before it
-        leaves the processor's cache.
+        """The batch of random crops that `_read` and `_prepare` give, to rounding, in half the time: each is ready
+        before it leaves the processor's cache.
         """
         assert draws.boxes is not None
         own = slice(share.start, share.stop)
@@ -283,7 +285,9 @@ class Loader:
         return Batch(images, self._targets(recipe, indices[own], draws, own), share)
 
     def random_images(self, recipe: Recipe, indices: np.ndarray, generator: torch.Generator) -> Tensor:
-        """These images changed at random as in training, mixup aside, as the network gets them: (n, C, H, W) float32."""
+        """These images changed at random as in training, mixup aside, as the network gets them: (n, C, H, W)
+        float32.
+        """
         size, scale = self.size(recipe), recipe.augmentation.crop_scale
         if scale is None:
             pixels = read_batch(self.packed, indices, size)
@@ -301,8 +305,8 @@ class Loader:
         share: BatchSlice,
         device: torch.device,
     ) -> Batch:
-        """Augmentation, mixup and the model's own preprocessing, computed on `device`, where `pixels` brings the images: those
-        at `places` (sorted) of the batch.
+        """Augmentation, mixup and the model's own preprocessing, computed on `device`, where `pixels` brings the
+        images: those at `places` (sorted) of the batch.
         """
         images, targets = pixels(), _sent(targets, device)
         images = apply_changes(images, draws.changes.of(places), recipe.augmentation)

@@ -54,15 +54,15 @@ def train_network(
 ) -> TrainingResult:
     """Train `network` in place by the recipe and keep `run_dir` so that the run can go on after anything.
 
-    Writes run_dir/metrics.jsonl and run_dir/checkpoint/, the latter after every epoch (on a GPU at most every five seconds),
-    every `checkpoint_every_s` seconds, at the end, and when Ctrl-C or SIGTERM asks to stop: the status is then "interrupted",
-    otherwise "finished". With it `on_best` gets the best epoch so far (best_epoch.py). `head`
-    names the layer that counts as head in transfer learning; the last one without it. `make_loader` is called once the
-    weights that the session starts from are in place, and gives what it trains on instead of `loader`. `use_sharding` shares
-    the weights out over the processes, see sharding.py, and leaves them so. The network ends on the device of `fabric`,
-    which must have been launched; its modes and `requires_grad` and torch's random streams come back as they were.
-    `resume` goes on from the newest checkpoint, or starts where there is none yet. Raises NonFiniteLoss, RunError when
-    files cannot be written or do not fit, InputError for a recipe that cannot be run.
+    Writes run_dir/metrics.jsonl and run_dir/checkpoint/, the latter after every epoch (on a GPU at most every five
+    seconds), every `checkpoint_every_s` seconds, at the end, and when Ctrl-C or SIGTERM asks to stop: the status is
+    then "interrupted", otherwise "finished". With it `on_best` gets the best epoch so far (best_epoch.py). `head` names
+    the layer that counts as head in transfer learning; the last one without it. `make_loader` is called once the
+    weights that the session starts from are in place, and gives what it trains on instead of `loader`. `use_sharding`
+    shares the weights out over the processes, see sharding.py, and leaves them so. The network ends on the device of
+    `fabric`, which must have been launched; its modes and `requires_grad` and torch's random streams come back as they
+    were. `resume` goes on from the newest checkpoint, or starts where there is none yet. Raises NonFiniteLoss, RunError
+    when files cannot be written or do not fit, InputError for a recipe that cannot be run.
     """
     _check_request(recipe, fabric, run_dir, resume=resume)
     if use_sharding:
@@ -113,7 +113,8 @@ def check_batch_size(recipe: Recipe, fabric: Fabric) -> None:
     """Raise InputError where a batch has no image for every process."""
     if recipe.batch_size < fabric.world_size:
         raise InputError(
-            f"a batch of {recipe.batch_size} images is too small for {fabric.world_size} processes; use at least {fabric.world_size}"
+            f"a batch of {recipe.batch_size} images is too small for {fabric.world_size} processes; use at least "
+            f"{fabric.world_size}"
         )
 
 

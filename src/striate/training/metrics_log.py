@@ -17,8 +17,8 @@ class MetricsLog:
         self.position = 0
 
     def start(self, position: int = 0) -> bool:
-        """Cut the file to `position` bytes, made where it is missing; False when it was shorter than that, so that lines
-        are lost.
+        """Cut the file to `position` bytes, made where it is missing; False when it was shorter than that, so that
+        lines are lost.
         """
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)

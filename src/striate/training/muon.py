@@ -1,10 +1,10 @@
-"""Muon: momentum whose updates are made orthogonal, for the matrices and filter banks inside a network (Jordan et al. 2024,
-"Muon: an optimizer for hidden layers in neural networks", https://kellerjordan.github.io/posts/muon).
+"""Muon: momentum whose updates are made orthogonal, for the matrices and filter banks inside a network (Jordan et al.
+2024, "Muon: an optimizer for hidden layers in neural networks", https://kellerjordan.github.io/posts/muon).
 
-R rows and C columns of a matrix; a filter bank (out, in, height, width) is the matrix with R = out and C = in * height * width.
-The momentum of a matrix, U S V' by its singular values, becomes about U V': every direction that it speaks of moves equally far.
-What is no such matrix (biases, norms, the head) is trained by SGD with the same Nesterov momentum, as in the CIFAR-10 speed
-run that Muon was found with.
+R rows and C columns of a matrix; a filter bank (out, in, height, width) is the matrix with R = out and C = in * height
+* width. The momentum of a matrix, U S V' by its singular values, becomes about U V': every direction that it speaks of
+moves equally far. What is no such matrix (biases, norms, the head) is trained by SGD with the same Nesterov momentum,
+as in the CIFAR-10 speed run that Muon was found with.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -28,12 +28,12 @@ TINY = 1e-7
 class Muon(Optimizer):
     """Parameter groups with "is_orthogonal" hold matrices or filter banks and get orthogonal updates, the others SGD's.
 
-    An orthogonal update has singular values near 1, times the group's rate, times sqrt(R / C) where R > C. Such a group's
-    "weight_decay" shrinks weights by the rate times the decay; SGD's is added to the gradient, as PyTorch has it.
-    `use_unit_filters` rescales each orthogonal group's matrix to the norm sqrt(R), filters of norm 1 on average, before every
-    update: the rate is then the share by which weights change. It is meant for layers with a norm behind them, for which
-    their weights' scale means nothing. `use_fused` takes PyTorch's single-kernel SGD; then `found_inf`, a tensor on the device, holds
-    updates off where it is 1, as it does in PyTorch's fused optimisers.
+    An orthogonal update has singular values near 1, times the group's rate, times sqrt(R / C) where R > C. Such a
+    group's "weight_decay" shrinks weights by the rate times the decay; SGD's is added to the gradient, as PyTorch has
+    it. `use_unit_filters` rescales each orthogonal group's matrix to the norm sqrt(R), filters of norm 1 on average,
+    before every update: the rate is then the share by which weights change. It is meant for layers with a norm behind
+    them, for which their weights' scale means nothing. `use_fused` takes PyTorch's single-kernel SGD; then `found_inf`,
+    a tensor on the device, holds updates off where it is 1, as it does in PyTorch's fused optimisers.
     """
 
     found_inf: Tensor | None = None
@@ -117,10 +117,12 @@ class Muon(Optimizer):
 
 
 def orthogonalized(matrices: Sequence[Tensor], num_iterations: int = NUM_ITERATIONS) -> list[Tensor]:
-    """Each matrix (R, C), or bank (R, ...), with its singular vectors and singular values near 1, roughly 0.3 to 1.3; 0 stays 0.
+    """Each matrix (R, C), or bank (R, ...), with its singular vectors and singular values near 1, roughly 0.3 to 1.3; 0
+    stays 0.
 
-    The quintic Newton-Schulz iteration, in bfloat16 for float32 where the device multiplies it natively. The smaller a singular value
-    is beside the norm of all, the more iterations it takes to come near 1. Matrices of one shape are computed together.
+    The quintic Newton-Schulz iteration, in bfloat16 for float32 where the device multiplies it natively. The smaller a
+    singular value is beside the norm of all, the more iterations it takes to come near 1. Matrices of one shape are
+    computed together.
     """
     by_shape: dict[torch.Size, list[int]] = {}
     for place, matrix in enumerate(matrices):

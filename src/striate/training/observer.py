@@ -9,7 +9,8 @@ from striate.training.checks import CheckResult
 
 @dataclass(frozen=True)
 class RunStart:
-    """The start of a session of training. `step` updates and `epoch` epochs are already done: above 0 when the run is resumed.
+    """The start of a session of training. `step` updates and `epoch` epochs are already done: above 0 when the run is
+    resumed.
 
     In an epoch's line the score is called "train_" and "validation_" with `score_name`; `score_label` is for people.
     """
@@ -27,7 +28,8 @@ class RunStart:
 
 @dataclass(frozen=True)
 class StepInfo:
-    """Where a run stands after an update. `epoch` and `step` count from 1; `loss` and `score` are the means over the epoch so far.
+    """Where a run stands after an update. `epoch` and `step` count from 1; `loss` and `score` are the means over the
+    epoch so far.
 
     `images_per_s` and `eta_s` (seconds to the end of the run, validation included) are those of this session.
     """

@@ -30,9 +30,9 @@ def build_optimizer(
     The last group has the full rate, each earlier one `layer_rate_factor` times that of the next. Decay reaches
     weights only: matrices and filters, not biases, norms or other vectors. `momentum` is that of momentum, nesterov
     and rmsprop, muon's for all parameters, and the first moment's decay (beta 1) of adam and adamw; sgd, adagrad and
-    lbfgs have none. Muon's orthogonal updates reach the matrices and filter banks before the head, grouped convolutions aside.
-    `use_fused` takes PyTorch's single-kernel steps where they exist; they do not go with 16-bit loss scaling. Each
-    parameter group keeps its peak rate as "peak_rate". InputError for what L-BFGS cannot do.
+    lbfgs have none. Muon's orthogonal updates reach the matrices and filter banks before the head, grouped convolutions
+    aside. `use_fused` takes PyTorch's single-kernel steps where they exist; they do not go with 16-bit loss scaling.
+    Each parameter group keeps its peak rate as "peak_rate". InputError for what L-BFGS cannot do.
     """
     if config.name == "lbfgs":
         return _build_lbfgs(config, groups, layer_rate_factor)
@@ -141,8 +141,8 @@ def _build_lbfgs(config: OptimizerConfig, groups: tuple[LayerGroup, ...], layer_
         )
     if config.norm_rate_factor != 1:
         raise InputError(
-            f"lbfgs has one rate for all parameters but a norm rate factor of {config.norm_rate_factor:g} was asked for; "
-            "set it to 1 or take adamw"
+            f"lbfgs has one rate for all parameters but a norm rate factor of {config.norm_rate_factor:g} was asked "
+            "for; set it to 1 or take adamw"
         )
     if layer_rate_factor != 1:
         raise InputError(

@@ -30,7 +30,9 @@ def seed_device(device: torch.device, seed: int) -> None:
 
 
 def renew_streams(device: torch.device) -> None:
-    """Give a CUDA device a generator anew: one that a CUDA graph was to hold when its making failed cannot be drawn from any more."""
+    """Give a CUDA device a generator anew: one that a CUDA graph was to hold when its making failed cannot be drawn
+    from any more.
+    """
     index = torch.cuda.current_device() if device.index is None else device.index
     torch.cuda.default_generators[index].graphsafe_set_state(torch.Generator(device).graphsafe_get_state())
 

@@ -35,7 +35,8 @@ LEAST_GAIN = 0.02
 
 @dataclass(frozen=True)
 class RateScan:
-    """The smoothed training loss at each rate tried, in rising order. `suggested_learning_rate` is None where no rate helped.
+    """The smoothed training loss at each rate tried, in rising order. `suggested_learning_rate` is None where no rate
+    helped.
 
     The suggestion is a tenth of the rate at which the smoothed loss is lowest: there it is about to turn, and smoothing
     lags behind. It is meant as a peak rate and errs on the careful side.

@@ -1,4 +1,6 @@
-"""The frozen configuration of a run. Everything that decides the final weights stands here, and is stored in run.json."""
+"""The frozen configuration of a run. Everything that decides the final weights stands here, and is stored in
+run.json.
+"""
 
 import dataclasses
 import math
@@ -26,8 +28,8 @@ class OptimizerConfig:
     """An optimiser with its peak learning rate and weight decay. Norms and biases are never decayed.
 
     `norm_rate_factor` multiplies the rate of the norms' shifts and scales (64 in arXiv:2404.00498; 1 = as all weights).
-    Muon alone has two more: `other_rate_factor` multiplies the rate of all that gets no orthogonal update, norms among it, and
-    `use_unit_filters` keeps the others at a fixed norm (muon.py).
+    Muon alone has two more: `other_rate_factor` multiplies the rate of all that gets no orthogonal update, norms among
+    it, and `use_unit_filters` keeps the others at a fixed norm (muon.py).
     """
 
     name: OptimizerName = "nesterov"
@@ -58,8 +60,8 @@ class OptimizerConfig:
 class ScheduleConfig:
     """A learning-rate schedule, as a factor on the peak rate; spans are fractions of the run's steps.
 
-    `warmup` rises linearly from 0 before any schedule (one_cycle has its rise in `rise`). `step` multiplies by `factor` at each of
-    `milestones`; `plateau` multiplies by `factor` after `patience` epochs without a better validation loss.
+    `warmup` rises linearly from 0 before any schedule (one_cycle has its rise in `rise`). `step` multiplies by `factor`
+    at each of `milestones`; `plateau` multiplies by `factor` after `patience` epochs without a better validation loss.
     """
 
     name: ScheduleName = "one_cycle"
@@ -85,19 +87,18 @@ class ScheduleConfig:
 class Recipe:
     """A whole run. `layer_rate_factor` multiplies the rate of each earlier layer group in fine-tuning (1 = all alike).
 
-    `freeze`: "base" trains the head only, "lower" the last third of the base as well; "gradual" starts with the head and
-    unfreezes one earlier group at a time. `views`: with "base" and "lower", how many augmented views of each image go through the
-    frozen layers, once, before the first epoch; epoch e trains on view e modulo `views`; 0 runs them anew at every step.
-    `stream_images` above 0 decodes images when they are needed; of a source in shards so many that lie near each other are
-    shuffled together.
-    `adversarial` trains on attacked images, changed by at most `adversarial_epsilon` (pixels being 0 to 1) in `attack_steps` steps, 0 for
-    the method's usual number (adversarial.py).
-    `task` is what is learnt and `loss` which of its losses, None for its usual one. `output`: softmax has one output a class,
-    sigmoid a single one for the second of two classes. `ema_decay` 0 keeps no average. `use_channels_last` lays activations out
-    pixel by pixel, which is faster for all but tiny networks and rounds
-    differently. `use_compile` has torch.compile write the code of a step, and `use_cuda_graphs` has a CUDA device replay its kernels
-    at once, where it can (queued_steps.py). `num_threads` compute on the CPU; 0 leaves PyTorch's own number. Fractions lie in
-    [0, 1]. Raises InputError for values out of range.
+    `freeze`: "base" trains the head only, "lower" the last third of the base as well; "gradual" starts with the head
+    and unfreezes one earlier group at a time. `views`: with "base" and "lower", how many augmented views of each image
+    go through the frozen layers, once, before the first epoch; epoch e trains on view e modulo `views`; 0 runs them
+    anew at every step. `stream_images` above 0 decodes images when they are needed; of a source in shards so many that
+    lie near each other are shuffled together. `adversarial` trains on attacked images, changed by at most
+    `adversarial_epsilon` (pixels being 0 to 1) in `attack_steps` steps, 0 for the method's usual number
+    (adversarial.py). `task` is what is learnt and `loss` which of its losses, None for its usual one. `output`: softmax
+    has one output a class, sigmoid a single one for the second of two classes. `ema_decay` 0 keeps no average.
+    `use_channels_last` lays activations out pixel by pixel, which is faster for all but tiny networks and rounds
+    differently. `use_compile` has torch.compile write the code of a step, and `use_cuda_graphs` has a CUDA device
+    replay its kernels at once, where it can (queued_steps.py). `num_threads` compute on the CPU; 0 leaves PyTorch's own
+    number. Fractions lie in [0, 1]. Raises InputError for values out of range.
     """
 
     network: str
@@ -151,27 +152,30 @@ class Recipe:
         _check_within("test_fraction", self.test_fraction, 0, 0.9)
         if self.use_cuda_graphs and not may_use_graphs(self.optimizer.name, self.accumulate_steps, self.precision):
             raise InputError(
-                "CUDA graphs hold what runs once an update and alike each time, so they go without --accumulate-steps and precision "
-                f"16-mixed, and with the optimisers {', '.join(sorted(QUEUED_OPTIMIZERS))}; leave --cuda-graphs out"
+                "CUDA graphs hold what runs once an update and alike each time, so they go without --accumulate-steps "
+                f"and precision 16-mixed, and with the optimisers {', '.join(sorted(QUEUED_OPTIMIZERS))}; leave "
+                "--cuda-graphs out"
             )
         if self.views > 0 and (self.freeze not in KEEPS_FEATURES or self.augmentation.mixup > 0):
             raise InputError(
-                f"views of images are kept only behind frozen layers and without mixup, but {self.views} are asked for with freeze "
-                f"{self.freeze} and mixup {self.augmentation.mixup:g}; use --train head or last-third with --mixup 0, or --views 0"
+                f"views of images are kept only behind frozen layers and without mixup, but {self.views} are asked for "
+                f"with freeze {self.freeze} and mixup {self.augmentation.mixup:g}; use --train head or last-third with "
+                "--mixup 0, or --views 0"
             )
 
     def _check_adversarial(self) -> None:
         if not 0 < self.adversarial_epsilon <= 1:
             likely = f"; did you mean {self.adversarial_epsilon:g}/255?" if 1 < self.adversarial_epsilon <= 255 else ""
             raise InputError(
-                f"adversarial_epsilon must lie in (0, 1], pixels being 0 to 1, but is {self.adversarial_epsilon:g}{likely}"
+                "adversarial_epsilon must lie in (0, 1], pixels being 0 to 1, but is "
+                f"{self.adversarial_epsilon:g}{likely}"
             )
         if self.adversarial == "none":
             return
         if self.freeze != "nothing" or self.optimizer.name == "lbfgs" or self.use_cuda_graphs:
             raise InputError(
-                "adversarial training attacks the whole network at every step, so it goes without frozen layers, lbfgs and CUDA "
-                "graphs; use --freeze nothing and another optimizer"
+                "adversarial training attacks the whole network at every step, so it goes without frozen layers, lbfgs "
+                "and CUDA graphs; use --freeze nothing and another optimizer"
             )
         if self.adversarial in ("fgsm", "fast") and self.attack_steps > 1:
             raise InputError(f"{self.adversarial} takes a single step but {self.attack_steps} are asked for; use pgd")

@@ -44,7 +44,8 @@ OnBest = Callable[[dict[str, Tensor], int, dict[str, Any]], None]
 
 SHOW_EVERY_S = 0.1
 LEAST_SAVE_S = 5.0
-"""After an epoch on a GPU nothing is written where something was so short a time ago: it may make several in a second."""
+"""After an epoch on a GPU nothing is written where something was so short a time ago: it may make several in a second.
+"""
 
 
 class Stopped(Exception):
@@ -311,9 +312,9 @@ class Session:
             self.observer.on_notice(notice)
         if robust is not None and overfits_to_one_step(*robust, top_before, len(self.loader.task.class_names)):
             self.observer.on_notice(
-                f"after epoch {progress.epoch} a single step leaves {100 * robust[1]:.1f} % of the validation images and ten steps only "
-                f"{100 * robust[0]:.1f} %, after {100 * top_before:.1f} % before: catastrophic overfitting; use --adversarial pgd, "
-                "or a smaller --epsilon. The weights kept are those of before"
+                f"after epoch {progress.epoch} a single step leaves {100 * robust[1]:.1f} % of the validation images "
+                f"and ten steps only {100 * robust[0]:.1f} %, after {100 * top_before:.1f} % before: catastrophic "
+                "overfitting; use --adversarial pgd, or a smaller --epsilon. The weights kept are those of before"
             )
 
     @property
@@ -321,7 +322,9 @@ class Session:
         return min(MOST_VALIDATED, len(self.loader.validation))
 
     def _robust_accuracy(self, network: nn.Module) -> tuple[float, float] | None:
-        """Accuracy of the first validation images after ten steps and after one; every process computes them all, alike."""
+        """Accuracy of the first validation images after ten steps and after one; every process computes them all,
+        alike.
+        """
         if self.adversary is None:
             return None
         indices = self.loader.validation[: self._num_robust_images]

@@ -126,8 +126,8 @@ def identify(recipe: Recipe, loader: BatchSource, fabric: Fabric) -> dict[str, A
 
 
 def to_checkpoint(state: TrainingState, identity: dict[str, Any], fabric: Fabric) -> Checkpoint:
-    """The state as a checkpoint; its tensors are still the state's own, except that shared-out ones are whole: with these,
-    all processes must come here together.
+    """The state as a checkpoint; its tensors are still the state's own, except that shared-out ones are whole: with
+    these, all processes must come here together.
     """
     tensors: dict[str, Tensor] = {f"network.{name}": value for name, value in state.network.state_dict().items()}
     if state.average is not None:
@@ -175,7 +175,8 @@ def _check_same_run(saved: dict[str, Any], own: dict[str, Any], log: Log) -> Non
     changed = [name for name in own["recipe"] if saved["recipe"].get(name, usual[name]) != own["recipe"][name]]
     if changed:
         raise RunError(
-            f"the run was started with another recipe ({', '.join(changed)} changed); resume it as it was, or start a new run"
+            f"the run was started with another recipe ({', '.join(changed)} changed); resume it as it was, or start a "
+            "new run"
         )
     if saved["feed"] != own["feed"]:
         raise RunError(

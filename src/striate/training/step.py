@@ -35,8 +35,8 @@ class Batch:
 
 @dataclass(frozen=True)
 class StepResult:
-    """Before the update, on this process's part: the summed loss by weight, that weight, the task's score summed over the images,
-    and their number; the norm of all gradients.
+    """Before the update, on this process's part: the summed loss by weight, that weight, the task's score summed over
+    the images, and their number; the norm of all gradients.
 
     `was_skipped`: the gradients overflowed 16 bits, so the scale was lowered and the weights stayed.
     """
@@ -103,8 +103,8 @@ def gradients(
 ) -> Tensor:
     """Leave the clipped gradient of the joint mean in every parameter's .grad, which must be None before.
 
-    The result, (4,) on the device, has this process's loss summed by weight, summed score, the norm of all gradients, and the weight. The
-    device is not waited for.
+    The result, (4,) on the device, has this process's loss summed by weight, summed score, the norm of all gradients,
+    and the weight. The device is not waited for.
     """
     weights = [loss_fn.weight(batch.targets) for batch in batches]
     own_weight = sum(weights)
@@ -141,8 +141,9 @@ def _forward(model: nn.Module, batch: Batch) -> Any:
         size = "x".join(map(str, batch.images.shape[-2:]))
         count = len(batch.images)
         raise InputError(
-            f"batch norm needs more than one value of each channel, but a batch of {count} image{'s' * (count != 1)} of {size} pixels "
-            "leaves it one; take a --batch-size that leaves no single image over, larger images, or another network"
+            f"batch norm needs more than one value of each channel, but a batch of {count} image{'s' * (count != 1)} "
+            f"of {size} pixels leaves it one; take a --batch-size that leaves no single image over, larger images, or "
+            "another network"
         ) from None
 
 

@@ -1,9 +1,10 @@
-"""One tensor of a compressed file: plain numbers, or places and values of its non-zero weights as symbols for an entropy coder.
+"""One tensor of a compressed file: plain numbers, or places and values of its non-zero weights as symbols for an
+entropy coder.
 
 A weight is seen as a matrix of R rows (its first axis) and D columns (all others together). Four kinds:
-`plain`: all numbers as they are. `sparse`: places as symbols, the N non-zero numbers as they are. `shared`: places, and for each
-non-zero weight its index in a codebook of K numbers. `scaled`: as `shared`, and the value is multiplied by a number of its row, as
-the rows of binary weights want. Numbers are stored in 16 bits where that is exact, else in 32.
+`plain`: all numbers as they are. `sparse`: places as symbols, the N non-zero numbers as they are. `shared`: places, and
+for each non-zero weight its index in a codebook of K numbers. `scaled`: as `shared`, and the value is multiplied by a
+number of its row, as the rows of binary weights want. Numbers are stored in 16 bits where that is exact, else in 32.
 """
 
 from collections.abc import Sequence
@@ -43,8 +44,9 @@ _INDEXED = ("shared", "scaled")
 
 @dataclass(frozen=True, eq=False)
 class CodedTensor:
-    """A tensor of `shape` and `dtype` once read; `stored` is the type its plain bytes have. Of kinds with places: `levels` are the
-    tables of the levels of rows and columns, None where all positions are one group; `gap_counts` says how many gap symbols each group has.
+    """A tensor of `shape` and `dtype` once read; `stored` is the type its plain bytes have. Of kinds with places:
+    `levels` are the tables of the levels of rows and columns, None where all positions are one group; `gap_counts` says
+    how many gap symbols each group has.
     """
 
     name: str
@@ -69,7 +71,9 @@ class CodedTensor:
 
     @property
     def symbol_counts(self) -> tuple[int, ...]:
-        """How many symbols are coded with each of its tables: levels of rows and of columns, gaps of each group, codebook indices."""
+        """How many symbols are coded with each of its tables: levels of rows and of columns, gaps of each group,
+        codebook indices.
+        """
         level_counts = self.matrix if self.levels else ()
         value_counts = (self.num_weights,) if self.kind in _INDEXED else ()
         return (*level_counts, *self.gap_counts, *value_counts)
@@ -103,7 +107,9 @@ class CodedTensor:
 
 @dataclass(frozen=True, eq=False)
 class Symbols:
-    """All symbols of a file in their order (n,), the number of each one's table (n,), and the tables. `values` is empty when reading."""
+    """All symbols of a file in their order (n,), the number of each one's table (n,), and the tables. `values` is empty
+    when reading.
+    """
 
     values: np.ndarray
     contexts: np.ndarray
@@ -169,7 +175,9 @@ def plan_symbols(tensors: Sequence[CodedTensor]) -> Symbols:
 
 
 def parse_coded(name: str, info: Any, expected: Tensor, plain: bytes) -> CodedTensor:
-    """The entry of one tensor in a header, with its plain bytes cut from the front of `plain`. ModelFileError unless it fits `expected`."""
+    """The entry of one tensor in a header, with its plain bytes cut from the front of `plain`. ModelFileError unless it
+    fits `expected`.
+    """
     kind = info.get("kind") if isinstance(info, dict) else None
     if not isinstance(kind, str) or set(info) != _KINDS.get(kind):
         raise ModelFileError(f"the entry of {name} is none of this format")
@@ -254,7 +262,8 @@ def _place(mask: np.ndarray, *, use_levels: bool) -> tuple[Positions, float]:
 
 
 def _row_scales(values: np.ndarray) -> np.ndarray | None:
-    """Scales (R,) such that each row is whole numbers of 8 bits times its scale, exactly; 1 for a row of zeros. None where there are none.
+    """Scales (R,) such that each row is whole numbers of 8 bits times its scale, exactly; 1 for a row of zeros. None
+    where there are none.
 
     Binary rows have one magnitude; rows of 8 bits have 127 times their scale as the largest.
     """

@@ -1,7 +1,9 @@
-"""The one compressed file that is a model: pruned and shared weights, entropy coded. Written down in docs/compressed-file.md.
+"""The one compressed file that is a model: pruned and shared weights, entropy coded. Written down in
+docs/compressed-file.md.
 
-The file holds exactly the numbers it was given: each tensor is stored plain, as the non-zero values and their places, or as indices into a
-codebook and places, whichever takes the fewest bytes. Reading executes nothing, and no size is believed before it is checked.
+The file holds exactly the numbers it was given: each tensor is stored plain, as the non-zero values and their places,
+or as indices into a codebook and places, whichever takes the fewest bytes. Reading executes nothing, and no size is
+believed before it is checked.
 """
 
 import hashlib
@@ -34,8 +36,8 @@ _CHECKSUM_BYTES, _FIXED_BYTES = 32, 8 + 32 + 8
 
 @dataclass(frozen=True)
 class CodingFigures:
-    """What entropy coding made of a model: bytes of the whole file, of its header, of numbers stored as they are, of coded symbols, and the
-    entropy of these symbols, which no code of single symbols can go below.
+    """What entropy coding made of a model: bytes of the whole file, of its header, of numbers stored as they are, of
+    coded symbols, and the entropy of these symbols, which no code of single symbols can go below.
     """
 
     file_bytes: int
@@ -48,10 +50,11 @@ class CodingFigures:
 def write_compressed_file(
     path: str | Path, model_file: ModelFile, state: Mapping[str, Tensor], *, coder: str = "range"
 ) -> CodingFigures:
-    """Write a model to its compressed file in one stroke. `state` is the network's state_dict; every number of it is kept exactly.
+    """Write a model to its compressed file in one stroke. `state` is the network's state_dict; every number of it is
+    kept exactly.
 
-    `coder` is "range" or "huffman". The bytes depend on the arguments alone. Raises ModelFileError when the state does not fit the network,
-    InputError for another coder, OSError when the file cannot be written.
+    `coder` is "range" or "huffman". The bytes depend on the arguments alone. Raises ModelFileError when the state does
+    not fit the network, InputError for another coder, OSError when the file cannot be written.
     """
     data, figures = compressed_bytes(model_file, state, coder=coder)
     write_atomically(Path(path), data)
@@ -103,7 +106,9 @@ def read_compressed_header(path: str | Path) -> ModelFile:
 
 
 def read_compressed_file(path: str | Path) -> tuple[ModelFile, dict[str, Tensor]]:
-    """A compressed model and its weights by name, on the CPU. ModelFileError for anything that is not whole and a model."""
+    """A compressed model and its weights by name, on the CPU. ModelFileError for anything that is not whole and a
+    model.
+    """
     model_file, coded, coder, stream = _read(path)
     try:
         symbols = plan_symbols(coded)

@@ -104,7 +104,9 @@ def _load(entry: Entry, spec: str | Path, *, download: bool, log: Log) -> Loaded
 
 
 def packaged_weights(entry: Entry, name: str) -> Path | None:
-    """The file of these weights in striate itself (docs/compression.md says how they were made); None where it has none of that name."""
+    """The file of these weights in striate itself (docs/compression.md says how they were made); None where it has none
+    of that name.
+    """
     path = Path(__file__).parent / "packaged" / f"{entry.name}-{name}.striate"
     return path if name.isidentifier() and path.is_file() else None
 

@@ -44,8 +44,9 @@ from striate.weights.tensor_table import (
 )
 
 VERSIONS = (1, 2, 3, 4)
-"""The second has a temperature, the third the settings of its task, which may be another than classification, the fourth a
-structure. What an older one can hold is written as that, since older readers know it too."""
+"""The second has a temperature, the third the settings of its task, which may be another than classification, the
+fourth a structure. What an older one can hold is written as that, since older readers know it too.
+"""
 MIN_TEMPERATURE, MAX_TEMPERATURE = 0.01, 100.0
 MODEL_FILE = "model.safetensors"
 """The file's name in a run folder."""
@@ -68,10 +69,9 @@ class ModelFile:
 
     `config` holds the fields of the network's configuration, `in_channels` and `num_classes` always among them;
     `class_names` are the K different names in the order of the outputs; `provenance` is any plain JSON (data, recipe,
-    figures, versions); `temperature` is what logits are divided by before the softmax; `task_settings` are plain values that the
-    task itself checks; `structure` says which layers are smaller than the configuration makes them (structure.py). Raises
-    ModelFileError when the
-    parts contradict each other or the catalogue.
+    figures, versions); `temperature` is what logits are divided by before the softmax; `task_settings` are plain values
+    that the task itself checks; `structure` says which layers are smaller than the configuration makes them
+    (structure.py). Raises ModelFileError when the parts contradict each other or the catalogue.
     """
 
     network: str
@@ -109,8 +109,8 @@ class ModelFile:
     def build_network(self, device: torch.device | str = "cpu", *, most_tensors: int | None = None) -> nn.Module:
         """The network with fresh weights, the global random state untouched. ModelFileError if it cannot be built.
 
-        With `most_tensors`, how many a file holds, building is given up once the network has clearly more. One that was given from
-        Python is in no file, and cannot be built.
+        With `most_tensors`, how many a file holds, building is given up once the network has clearly more. One that was
+        given from Python is in no file, and cannot be built.
         """
         if self.network == EXTERNAL:
             raise ModelFileError("its network was given from Python, and no file holds its code")
@@ -213,7 +213,9 @@ def _encode_header(model_file: ModelFile, table: dict[str, TensorInfo]) -> bytes
 
 
 def encode_about(model_file: ModelFile) -> str:
-    """The JSON document of a model file: all of it but the weights. ModelFileError where the provenance is no plain JSON."""
+    """The JSON document of a model file: all of it but the weights. ModelFileError where the provenance is no plain
+    JSON.
+    """
     has_temperature = model_file.temperature != 1
     has_settings = model_file.task != "classification" or bool(model_file.task_settings)
     version = 4 if model_file.structure else 3 if has_settings else 2 if has_temperature else 1
@@ -317,7 +319,9 @@ def parse_about(text: str) -> ModelFile:
 
 
 def _check_against_network(model_file: ModelFile, network: nn.Module, table: dict[str, TensorInfo]) -> None:
-    """Names, shapes and types must be those of the network; one of the catalogue is built on the meta device: without memory."""
+    """Names, shapes and types must be those of the network; one of the catalogue is built on the meta device: without
+    memory.
+    """
     expected = network.state_dict()
     name = model_file.network if model_file.network != EXTERNAL else f"the {type(network).__name__} given"
     if missing := sorted(set(expected) - set(table)):
@@ -349,7 +353,9 @@ def _shown(value: Any) -> str:
 
 
 def _entry_of(network: str) -> Entry:
-    """The network's entry, in the catalogue or in a library that is installed; ModelFileError where it is in neither."""
+    """The network's entry, in the catalogue or in a library that is installed; ModelFileError where it is in
+    neither.
+    """
     if not names_network(network):
         raise ModelFileError(f"the network is {network!r}, which this version of striate does not have")
     try:

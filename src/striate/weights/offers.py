@@ -13,15 +13,17 @@ LIGHT = "squeezenet1_1"
 
 
 def offer_of_weights(entry: Entry, num_train: int) -> str:
-    """One line that says what published weights would do for so few training images, and the words that ask for them."""
+    """One line that says what published weights would do for so few training images, and the words that ask for
+    them.
+    """
     offered = entry if entry.weights else entry_for(LIGHT)
     weights = offered.weights[0]
     named = "" if offered.name == entry.name == "resnet18" else f" --network {offered.name}"
     size = f"{weights.size_bytes / 1e6:.0f} MB"
     how = f"(they are here already, {size})" if is_here(weights) else f"--download ({size}, once)"
     return (
-        f"{num_train:,} training images are few to start from scratch with: weights that were trained on a million photos usually "
-        f"do far better, and sooner. To take them: --weights {weights.name}{named} {how}"
+        f"{num_train:,} training images are few to start from scratch with: weights that were trained on a million "
+        f"photos usually do far better, and sooner. To take them: --weights {weights.name}{named} {how}"
     )
 
 

@@ -1,9 +1,10 @@
-"""How a network differs from the one that its name and settings build: layers with fewer channels, and layers in factors.
+"""How a network differs from the one that its name and settings build: layers with fewer channels, and layers in
+factors.
 
-A structure is a plain dictionary: the name of a layer -> what is different. Widths: {"in_channels", "out_channels", "groups"} of a
-convolution, {"in_features", "out_features"} of a dense layer, {"num_features"} of a batch norm. Factors: {"ranks": [R]} makes a
-dense layer two, {"ranks": [R_in, R_out]} a convolution three (compression/low_rank.py). Numbers are never larger than those they
-replace, so no structure makes a network larger.
+A structure is a plain dictionary: the name of a layer -> what is different. Widths: {"in_channels", "out_channels",
+"groups"} of a convolution, {"in_features", "out_features"} of a dense layer, {"num_features"} of a batch norm. Factors:
+{"ranks": [R]} makes a dense layer two, {"ranks": [R_in, R_out]} a convolution three (compression/low_rank.py). Numbers
+are never larger than those they replace, so no structure makes a network larger.
 """
 
 from collections.abc import Mapping
@@ -24,7 +25,9 @@ _WIDTHS: tuple[tuple[type[nn.Module], tuple[str, ...]], ...] = (
 
 
 def restructure(network: nn.Module, structure: Mapping[str, Any]) -> None:
-    """Change a fresh network in place as the structure says; weights of changed layers are new. ModelFileError where it does not fit."""
+    """Change a fresh network in place as the structure says; weights of changed layers are new. ModelFileError where it
+    does not fit.
+    """
     for name, change in structure.items():
         layer = dict(network.named_modules()).get(name)  # anew each time: a factored layer holds others
         if layer is None or not name or not isinstance(change, dict):

@@ -18,7 +18,8 @@ PARAMS = [
     (
         "airbench95_cifar",
         4_606_520,
-        "by hand: filters 9*(24*128 + 128*128 + 128*384 + 3*384*384), 24*(12 + 1) whitening, norms 2*2*(128 + 2*384), head 3840",
+        "by hand: filters 9*(24*128 + 128*128 + 128*384 + 3*384*384), 24*(12 + 1) whitening, norms 2*2*(128 + 2*384), "
+        "head 3840",
     ),
 ]
 

@@ -4,8 +4,8 @@ PARAMS = [
     (
         "fractalnet20_cifar",
         33_724_618,
-        "by hand: 9 * (3*(3*64 + 64*128 + 128*256 + 256*512 + 512*512) + 4*(64**2 + 128**2 + 256**2 + 2*512**2)) weights, "
-        "14 * 1472 of batch norms, 513*10; the paper prints 38.6M, which these filters do not make",
+        "by hand: 9 * (3*(3*64 + 64*128 + 128*256 + 256*512 + 512*512) + 4*(64**2 + 128**2 + 256**2 + 2*512**2)) "
+        "weights, 14 * 1472 of batch norms, 513*10; the paper prints 38.6M, which these filters do not make",
     ),
     ("fractalnet40_cifar100", 4_778_820, "arXiv:1605.07648, ultra-deep networks, 4 columns: 4.8M"),
 ]

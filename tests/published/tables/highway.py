@@ -4,8 +4,8 @@ PARAMS = [
     ("highway_mnist", 85_660, "by hand: 785*50 + 9*2*51*50 + 51*10; section 3.1: about 5000 a layer"),
     (
         "highway19_cifar", 2_256_838,
-        "by hand: 896 + 4*18,496 + 23,120 + 5*115,360 + 92,288 + 5*295,168 + 12,900 + 1,010, as in the log that its authors "
-        "publish; Table 2: about 2.3M",
+        "by hand: 896 + 4*18,496 + 23,120 + 5*115,360 + 92,288 + 5*295,168 + 12,900 + 1,010, as in the log that its "
+        "authors publish; Table 2: about 2.3M",
     ),
 ]  # fmt: skip
 

@@ -26,7 +26,9 @@ def digits(tmp_path_factory):
 
 
 def test_digits_without_a_network(digits):
-    """The splits are those of `train`: 180 test images, the commonest class at a tenth, neighbours far above every linear classifier."""
+    """The splits are those of `train`: 180 test images, the commonest class at a tenth, neighbours far above every
+    linear classifier.
+    """
     assert (digits.split, digits.num_images, digits.num_fitted) == ("test", 180, 1617)
     found = {each.kind: each for each in digits.baselines}
     assert tuple(found) == KINDS

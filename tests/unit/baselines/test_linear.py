@@ -53,7 +53,8 @@ def test_the_machine_reaches_liblinears_minimum():
 
 
 def test_two_points_on_a_line_by_hand():
-    """Points -1 and 1 of classes 0 and 1: by symmetry the boundary is at 0 and the squared hinge's slope is that of the penalty.
+    """Points -1 and 1 of classes 0 and 1: by symmetry the boundary is at 0 and the squared hinge's slope is that of the
+    penalty.
 
     For one class w = 2 * (1 - w) * 2 / penalty / 2: with penalty 2, w = (1 - w) * 1 -> 1/2.
     """

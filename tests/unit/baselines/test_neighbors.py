@@ -37,7 +37,9 @@ def test_votes_and_ties_by_hand():
 
 
 def test_leave_one_out_by_hand():
-    """On a line 0, 1, 2 | 10, 11 with a wrong label at 1: with k = 1 only the images at 10 and 11 are right, with k = 3 also 0 and 2."""
+    """On a line 0, 1, 2 | 10, 11 with a wrong label at 1: with k = 1 only the images at 10 and 11 are right, with k = 3
+    also 0 and 2.
+    """
     features = np.array([[0.0], [1.0], [2.0], [10.0], [11.0], [12.0]])
     labels = np.array([0, 1, 0, 1, 1, 1])
     groups = np.arange(6)

@@ -1,4 +1,6 @@
-"""What is named on the command line: refused in one line before a model is loaded, where there is nothing to work on."""
+"""What is named on the command line: refused in one line before a model is loaded, where there is nothing to work
+on.
+"""
 
 from pathlib import Path
 

@@ -38,7 +38,9 @@ def test_the_file_holds_one_byte_a_weight_and_gives_back_the_very_weights():
 
 
 def test_integer_arithmetic_gives_what_the_rounded_weights_give():
-    """Whole-number images times whole-number weights, added up in integers: the products that float64 adds up, bit for bit."""
+    """Whole-number images times whole-number weights, added up in integers: the products that float64 adds up, bit for
+    bit.
+    """
     numbers, scales = quantized(nn.Conv2d(3, 5, 3, bias=False).weight)
     images = np.random.default_rng(0).integers(0, 256, (2, 3, 6, 6))
     windows = np.lib.stride_tricks.sliding_window_view(images, (3, 3), axis=(2, 3))  # (2, 3, 4, 4, 3, 3)

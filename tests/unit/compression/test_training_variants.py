@@ -1,4 +1,6 @@
-"""Weights of few values, distillation, corrected biases, Fisher information and sensitivity, each by hand or beside autograd."""
+"""Weights of few values, distillation, corrected biases, Fisher information and sensitivity, each by hand or beside
+autograd.
+"""
 
 from itertools import pairwise
 
@@ -18,7 +20,9 @@ from striate.compression.share import share_weight
 
 
 def test_ternary_by_hand():
-    """Threshold 0.05 of 1: three weights are positive, one negative, one zero; gradients as equations 7 and 8 have them, 7 as a mean."""
+    """Threshold 0.05 of 1: three weights are positive, one negative, one zero; gradients as equations 7 and 8 have
+    them, 7 as a mean.
+    """
     weight = torch.tensor([[1.0, 0.5, 0.3, -0.8, 0.01]], requires_grad=True)
     module = Ternary()
     _, positive, negative = module.right_inverse(weight.detach())
@@ -38,7 +42,8 @@ def test_binary_by_hand():
     found = Binary()(weight)
     assert found.tolist() == [[1.0, -1.0], [2.0, 2.0]]
     found.backward(torch.tensor([[1.0, 1.0], [1.0, 0.0]]))
-    # first filter: through the mean (1 * 1 + 1 * -1) / 2 = 0; the sign lets 0.5 pass and 1.5 not. Second: mean 1 / 2, no sign
+    # first filter: through the mean (1 * 1 + 1 * -1) / 2 = 0; the sign lets 0.5 pass and 1.5 not. Second: mean 1 / 2,
+    # no sign
     assert weight.grad.tolist() == [[1.0, 0.0], [0.5, 0.5]]
 
 
@@ -88,8 +93,8 @@ def test_biases_keep_the_mean_of_every_channel():
 
 
 def test_fisher_information_of_a_linear_classifier():
-    """For logits W x it is the mean over images of (p - one-hot)^2 x^2, the label drawn from p; with two classes p (1 - p) x^2 in
-    the mean.
+    """For logits W x it is the mean over images of (p - one-hot)^2 x^2, the label drawn from p; with two classes p (1 -
+    p) x^2 in the mean.
     """
     network = nn.Linear(2, 2, bias=False)
     with torch.no_grad():

@@ -1,4 +1,6 @@
-"""Augmentation: each change on images small enough to do on paper, ranges, repeatability, and the text of every error."""
+"""Augmentation: each change on images small enough to do on paper, ranges, repeatability, and the text of every
+error.
+"""
 
 import dataclasses
 import math
@@ -322,7 +324,8 @@ def test_images_that_cannot_be_augmented_are_refused(images: Tensor, config: Aug
 def test_mixup_needs_probabilities_and_an_alpha() -> None:
     with pytest.raises(
         InputError,
-        match=r"^mixup needs class probabilities \(2, K\) as targets but got \(2,\) torch.int64; make labels one-hot first$",
+        match=r"^mixup needs class probabilities \(2, K\) as targets but got \(2,\) torch.int64; make labels one-hot "
+        r"first$",
     ):
         mixup(torch.zeros(2, 1, 1, 1), torch.tensor([0, 1]), 0.2, generator())
     with pytest.raises(InputError, match=r"^mixup needs an alpha above 0 but it is 0$"):

@@ -82,7 +82,9 @@ def test_images_that_are_all_alike_are_no_duplicates(tmp_path):
 
 @pytest.fixture(scope="module")
 def planted(shared_data, tmp_path_factory):
-    """60 photos, one copy of seven of them for each plant, in another split and class; {copy's name: original's name}."""
+    """60 photos, one copy of seven of them for each plant, in another split and class; {copy's name: original's
+    name}.
+    """
     folder = tmp_path_factory.mktemp("planted")
     files = sorted((shared_data / "flowers" / "train" / "tulips").glob("*.jpg"))[:60]
     (folder / "train" / "tulips").mkdir(parents=True)

@@ -367,7 +367,9 @@ def test_filters_of_warnings_are_put_back():
 
 
 def test_filters_are_put_back_when_scopes_of_threads_overlap():
-    """A thread decodes while another enters and leaves `catch_warnings`, in every order that leaves something behind."""
+    """A thread decodes while another enters and leaves `catch_warnings`, in every order that leaves something
+    behind.
+    """
     inside, leave = threading.Event(), threading.Event()
 
     class SlowImage(Image.Image):

@@ -27,7 +27,9 @@ def picture(height: int, width: int, box: tuple[int, int, int, int]) -> np.ndarr
 
 
 def found(image: torch.Tensor) -> np.ndarray:
-    """The white box of an image (1, H, W), to a fraction of a pixel: extents are areas under the profiles through its middle."""
+    """The white box of an image (1, H, W), to a fraction of a pixel: extents are areas under the profiles through its
+    middle.
+    """
     pixels = image[0].double().numpy() / 255
     bounds = []
     for profile in (pixels[pixels.max(1).argmax()], pixels[:, pixels.max(0).argmax()]):
@@ -38,7 +40,9 @@ def found(image: torch.Tensor) -> np.ndarray:
 
 
 def is_inside(box: np.ndarray, size: tuple[int, int]) -> bool:
-    """Whether a moved box can be seen whole, with a margin that resizing may blur, and is large enough to be measured."""
+    """Whether a moved box can be seen whole, with a margin that resizing may blur, and is large enough to be
+    measured.
+    """
     height, width = size
     is_large = min(box[2] - box[0], box[3] - box[1]) >= 8
     return bool(is_large and box[:2].min() > MARGIN_PX and box[2] < width - MARGIN_PX and box[3] < height - MARGIN_PX)

@@ -545,7 +545,9 @@ def test_real_photos_are_packed_as_they_are_predicted(shared_data: Path, tmp_pat
 
 
 def test_a_damaged_pack_costs_only_packing_again(tmp_path: Path, seed: int) -> None:
-    """Whatever stands in a file of the cache: the images come out as they are, or a reason does that was written for one."""
+    """Whatever stands in a file of the cache: the images come out as they are, or a reason does that was written for
+    one.
+    """
     images = [*some_files(4), b"no image"]
     pack(images, tmp_path)
     (folder,) = pack_folders(tmp_path)

@@ -186,13 +186,18 @@ def test_fractions_of_nothing():
 @pytest.mark.parametrize(
     ("contents", "labels", "given", "message"),
     [
-        ([0, 1], ["a", "b"], None, r"^here has too few images: no class has two different ones, so none can be set apart"),
+        ([0, 1], ["a", "b"], None, r"^here has too few images: no class has two different ones, so none can be set "
+            r"apart"),
         ([0, 0, 1, 1], ["a", "a", "b", "b"], None, r"^here has too few images: no class has two different ones"),
         ([0, 1], ["a", "a"], None, r"^here has images of one class only, 'a'; training needs at least two classes"),
-        ([0, 1, 2, 3], ["a", "a", "b", "c"], [0, 0, 0, 2], r"^here: test has images of class 'c' but train has none of its own; move some"),
-        ([0, 1, 2, 3], ["a", "a", "b", "b"], [0, 0, 1, 2], r"^here: test has images of class 'b' but train has none of its own"),
-        ([0, 1, 2, 3], ["a", "a", "b", "b"], [0, 0, 1, 1], r"^here: validation has images of class 'b' but train has none of its own"),
-        ([0, 1, 2, 2], ["a", "a", "b", "b"], [0, 0, 0, 2], r"^here: test has images of class 'b' but train has none of its own"),
+        ([0, 1, 2, 3], ["a", "a", "b", "c"], [0, 0, 0, 2], r"^here: test has images of class 'c' but train has none "
+            r"of its own; move some"),
+        ([0, 1, 2, 3], ["a", "a", "b", "b"], [0, 0, 1, 2], r"^here: test has images of class 'b' but train has none "
+            r"of its own"),
+        ([0, 1, 2, 3], ["a", "a", "b", "b"], [0, 0, 1, 1], r"^here: validation has images of class 'b' but train has "
+            r"none of its own"),
+        ([0, 1, 2, 2], ["a", "a", "b", "b"], [0, 0, 0, 2], r"^here: test has images of class 'b' but train has none "
+            r"of its own"),
         (range(4), "abab", [2] * 4, r"^here: test has images of 2 classes \('a', 'b'\) but train has none of its own"),
     ],
 )  # fmt: skip
@@ -229,7 +234,9 @@ def test_copies_are_found():
 
 @st.composite
 def datasets(draw):
-    """Sets of up to sixty images with copies, conflicting labels and, sometimes, given splits; and which can be used."""
+    """Sets of up to sixty images with copies, conflicting labels and, sometimes, given splits; and which can be
+    used.
+    """
     num_images = draw(st.integers(4, 60))
     contents = draw(st.lists(st.integers(0, 80), min_size=num_images, max_size=num_images))
     labels = draw(st.lists(st.sampled_from("abcd"), min_size=num_images, max_size=num_images))

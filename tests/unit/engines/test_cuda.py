@@ -1,4 +1,6 @@
-"""Engines on a CUDA device: near the reference there and on the CPU, measured, remembered for that device, and taken."""
+"""Engines on a CUDA device: near the reference there and on the CPU, measured, remembered for that device, and
+taken.
+"""
 
 import dataclasses
 

@@ -1,4 +1,6 @@
-"""What engines keep in the cache, with parts of wrong types: told and ignored, or read as what it says; never another error."""
+"""What engines keep in the cache, with parts of wrong types: told and ignored, or read as what it says; never another
+error.
+"""
 
 import json
 import random

@@ -111,7 +111,9 @@ def answer(path: str) -> Prediction:
 
 
 def test_one_document_however_the_answers_come(capsys):
-    """Errors between predictions stand at the end; names that are no UTF-8 are written strictly and come back as they were."""
+    """Errors between predictions stand at the end; names that are no UTF-8 are written strictly and come back as they
+    were.
+    """
     name = os.fsdecode(b"photo \xff.png")
     given = [PredictionError("x.png", "is empty"), answer("1.png"), PredictionError(name, "is cut off"), answer(name)]
     assert write_json(iter(given), {"engine": {"name": "torch"}})

@@ -53,8 +53,8 @@ def test_threshold_by_hand():
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")  # fitted short on purpose
 @pytest.mark.parametrize("method", ["lac", "aps"])
 def test_coverage_on_twenty_splits_is_within_its_interval(method, seed):
-    """How many of the test images are covered is beta-binomial (arXiv:2107.07511, section 3.2): each split may lie outside its 95 %
-    interval now and then, the mean of all hardly.
+    """How many of the test images are covered is beta-binomial (arXiv:2107.07511, section 3.2): each split may lie
+    outside its 95 % interval now and then, the mean of all hardly.
     """
     digits = load_digits()
     draw = np.random.default_rng(seed)

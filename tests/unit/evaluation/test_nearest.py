@@ -26,7 +26,9 @@ def test_more_neighbours_than_images_are_refused():
 
 
 def test_votes_by_hand():
-    """Directions east and north; only the other fold votes: the first image hears (0, 0, 1) of labels, half a vote added to each."""
+    """Directions east and north; only the other fold votes: the first image hears (0, 0, 1) of labels, half a vote
+    added to each.
+    """
     features = np.array([[1.0, 0.0], [2.0, 0.1], [3.0, 0.0], [0.0, 1.0], [0.0, 5.0]])
     labels, folds = np.array([1, 0, 0, 1, 1]), np.array([0, 1, 1, 1, 0])
     votes = out_of_fold_votes(features, labels, folds, 2, num_voters=3)

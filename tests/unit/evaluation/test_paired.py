@@ -23,7 +23,9 @@ def test_mcnemar_by_hand():
 
 
 def test_bootstrap_of_counts_is_that_of_images(seed):
-    """The interval from multinomial counts beside one from images drawn with replacement, and beside the normal approximation."""
+    """The interval from multinomial counts beside one from images drawn with replacement, and beside the normal
+    approximation.
+    """
     difference, (low, high) = accuracy_difference(30, 60, 1000, seed=seed)
     assert difference == pytest.approx(0.03)
     values = np.repeat([-1.0, 1.0, 0.0], [30, 60, 910])

@@ -58,7 +58,9 @@ def test_five_scales(model):
 
 @pytest.mark.parametrize("average", ["ten_crop", "five_scales"])
 def test_mirrored_views_balance_left_and_right_and_both_ways_agree(model, average, tmp_path, monkeypatch, seed):
-    """Each view stands beside its mirror image, so that left and right come to a half each, which one view alone would not."""
+    """Each view stands beside its mirror image, so that left and right come to a half each, which one view alone would
+    not.
+    """
     monkeypatch.setenv("STRIATE_CACHE", str(tmp_path / "cache"))
     draw = np.random.default_rng(seed)
     for name in ("left", "right"):

@@ -42,13 +42,15 @@ def three_layers() -> tuple[nn.Module, Tensor]:
 def test_three_layers_on_paper():
     # x = 2: hidden (2, -2) -> (2, 0); second (2, -2) -> (2, 0); score of class 0 is 3 * 2 - 5 * 0 = 6
     network, image = three_layers()
-    # plain: the head sends (3, -5), ReLU lets (3, 0) pass, the second layer sends (3, 3), ReLU lets (3, 0) pass, the first 3
+    # plain: the head sends (3, -5), ReLU lets (3, 0) pass, the second layer sends (3, 3), ReLU lets (3, 0) pass, the
+    # first 3
     assert explanation.gradient_x_input(network, image, classes=0).item() == 6
     # guided: (3, -5) -> clamped (3, 0) -> where positive (3, 0) -> (3, 3) -> (3, 0) -> 3
     assert explanation.guided_backprop(network, image, classes=0).item() == 3
     # deconvnet: (3, 0) -> (3, 3), both pass wherever the input lay -> 3 * 1 + 3 * -1 = 0
     assert explanation.deconvnet(network, image, classes=0).item() == 0
-    # class 1: the head sends (-1, 1); guided clamps to (0, 1), whose unit was off: 0; deconvnet lets the 1 pass: (-1, 2) -> (0, 2) -> -2
+    # class 1: the head sends (-1, 1); guided clamps to (0, 1), whose unit was off: 0; deconvnet lets the 1 pass: (-1,
+    # 2) -> (0, 2) -> -2
     assert explanation.guided_backprop(network, image, classes=1).item() == 0
     assert explanation.deconvnet(network, image, classes=1).item() == -2
     assert explanation.saliency(network, image, classes=1).item() == 1

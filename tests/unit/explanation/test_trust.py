@@ -36,7 +36,9 @@ def test_rank_correlation_by_hand():
 
 
 def test_curves_of_a_network_that_counts_pixels():
-    """Two classes, the first one's logit the number of white pixels: deleting white ones first is the steepest way down."""
+    """Two classes, the first one's logit the number of white pixels: deleting white ones first is the steepest way
+    down.
+    """
 
     class Counting(nn.Module):
         def forward(self, images):

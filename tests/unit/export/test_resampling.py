@@ -78,8 +78,8 @@ def test_as_pillow_within_a_grey_level(height, width, channels, resize_size, cro
     image = np.random.default_rng(seed).integers(0, 256, (height, width, channels), dtype=np.uint8)
     mine, pillows = resized_by_both(image, preprocessing)
     assert mine.shape == pillows.shape
-    # In lanczos a flip of the first pass may be weighed by more than 1 in the second. How many pixels differ is asked of
-    # photos below: a picture of fifteen pixels enlarged a hundredfold may lie at half grey levels in every fourth.
+    # In lanczos a flip of the first pass may be weighed by more than 1 in the second. How many pixels differ is asked
+    # of photos below: a picture of fifteen pixels enlarged a hundredfold may lie at half grey levels in every fourth.
     assert np.abs(mine - pillows).max() <= (2 if interpolation == "lanczos" else 1)
 
 

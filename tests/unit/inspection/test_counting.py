@@ -49,8 +49,10 @@ def rows(images):
     [
         (Lstm(), (3, 6, 4), 6 * 4 * 20 * (12 + 20) + 80),
         (Bilinear(), (3, 2, 2), 12 * 12 * 5),
-        (Fn(lambda s, x: torch.addbmm(s.w, rows(x), rows(x).transpose(1, 2))[None], torch.ones(6, 6)), (3, 6, 4), 3 * 6 * 4 * 6),
-        (Fn(lambda s, x: torch.conv_tbc(x[:, 0].transpose(0, 1).reshape(6, 1, 4), s.w, torch.zeros(7), 1), torch.ones(3, 4, 7)),
+        (Fn(lambda s, x: torch.addbmm(s.w, rows(x), rows(x).transpose(1, 2))[None], torch.ones(6, 6)), (3, 6, 4),
+        3 * 6 * 4 * 6),
+        (Fn(lambda s, x: torch.conv_tbc(x[:, 0].transpose(0, 1).reshape(6, 1, 4), s.w, torch.zeros(7), 1),
+        torch.ones(3, 4, 7)),
          (3, 6, 4), 6 * 7 * 3 * 4),
         (Fn(lambda s, x: torch.vdot(x.flatten(), s.w)[None], torch.ones(72)), (3, 6, 4), 72),
     ],
@@ -80,7 +82,8 @@ def test_what_is_not_counted_is_said(function):
 def test_usual_layers_need_no_notice():
     network = nn.Sequential(
         nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.PReLU(8), nn.GroupNorm(2, 8), nn.MaxPool2d(2), nn.Dropout(),
-        nn.Upsample(scale_factor=2),        nn.LocalResponseNorm(3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.LayerNorm(8),
+        nn.Upsample(scale_factor=2),        nn.LocalResponseNorm(3), nn.AdaptiveAvgPool2d(1), nn.Flatten(),
+        nn.LayerNorm(8),
         nn.utils.parametrizations.weight_norm(nn.Linear(8, 4)),
     )  # fmt: skip
     assert describe_network(network, (3, 16, 16), measure_memory=False).notices == ()

@@ -30,7 +30,9 @@ def test_training_keeps_what_the_backward_pass_needs() -> None:
 
 
 def test_statistics_of_a_batch_and_masks() -> None:
-    """A batch norm keeps its input, and statistics once for all images; dropout keeps a mask of the numbers' own type."""
+    """A batch norm keeps its input, and statistics once for all images; dropout keeps a mask of the numbers' own
+    type.
+    """
     norm = nn.Sequential(nn.Conv2d(1, 2, 1), nn.BatchNorm2d(2))
     assert describe_network(norm, (1, 3, 3)).training_bytes == 4 * 9 * (1 + 2 + 2)
     dropout = nn.Sequential(nn.Conv2d(1, 2, 1), nn.Dropout())

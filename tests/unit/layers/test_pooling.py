@@ -1,4 +1,6 @@
-"""Max pooling on the lectures' 5x5 image, and fractional max pooling on paper, by loops and where torch has the same."""
+"""Max pooling on the lectures' 5x5 image, and fractional max pooling on paper, by loops and where torch has the
+same.
+"""
 
 import numpy as np
 import pytest

@@ -12,7 +12,8 @@ from striate.networks.catalogue import CATALOGUE, build_network, check_input_siz
 NAMES = {
     "neocognitron", "neocognitron_digits", "mlp", "tdnn", "lenet1", "lenet5_1998", "lenet5", "lenet5_caffe",
     "lenet_300_100",
-    "digitnet", "alexnet", "alexnet_two_towers", "alexnet_small", "maxout_mnist", "maxout_cifar", "nin_cifar", "nin_imagenet",
+    "digitnet", "alexnet", "alexnet_two_towers", "alexnet_small", "maxout_mnist", "maxout_cifar", "nin_cifar",
+    "nin_imagenet",
     "zfnet", "zfnet_512", "overfeat_fast", "overfeat_accurate", "vgg11", "vgg11_lrn", "vgg11_bn", "vgg13",
     "vgg13_bn", "vgg16_c", "vgg16", "vgg16_bn", "vgg19", "vgg19_bn", "vgg16_bn_cifar", "strided_cnn_c_cifar",
     "convpool_cnn_c_cifar", "allcnn_a_cifar", "allcnn_b_cifar", "allcnn_c_cifar", "googlenet_lrn", "googlenet",

@@ -1,4 +1,6 @@
-"""Recording and changing what happens inside a network, on networks small enough to do on paper and on those of the field."""
+"""Recording and changing what happens inside a network, on networks small enough to do on paper and on those of the
+field.
+"""
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
@@ -15,7 +17,9 @@ from striate.networks.hooks import changing_activations, input_of, module_hooks,
 
 
 class Functional(nn.Module):
-    """Every kind of activation: a function, one module used twice, in place as module, function and method, an operator."""
+    """Every kind of activation: a function, one module used twice, in place as module, function and method, an
+    operator.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -83,7 +87,8 @@ def images() -> Tensor:
 def test_functions_have_the_names_that_describe_prints(network: nn.Module, images: Tensor) -> None:
     names = places_of(network, (1, 6, 6))
     assert names == [
-        "conv", ":sub", ":sub.2", "in_place", ":sub.3", ":relu_", ":sub.4", ":add_", ":relu_.2", ":sub.5", ":relu", ":mean", "fc",
+        "conv", ":sub", ":sub.2", "in_place", ":sub.3", ":relu_", ":sub.4", ":add_", ":relu_.2", ":sub.5", ":relu",
+        ":mean", "fc",
     ]  # fmt: skip
     with recording(network, *names) as seen:
         logits = network(images)
@@ -93,8 +98,10 @@ def test_functions_have_the_names_that_describe_prints(network: nn.Module, image
     assert torch.equal(seen["in_place"], seen[":sub.2"].relu())
 
 
-CATALOGUE = {"resnet18": 64, "googlenet": 64, "densenet121": 64, "shufflenet_v2_x0_5": 64, "squeezenet1_1": 64, "lenet5_1998": 32,
-             "mobilenet_v3_small": 64, "resnet20_cifar": 32, "airbench94_cifar": 32, "neocognitron": 16, "tdnn": 16}  # fmt: skip
+CATALOGUE = {"resnet18": 64, "googlenet": 64, "densenet121": 64, "shufflenet_v2_x0_5": 64, "squeezenet1_1": 64,
+"lenet5_1998": 32,
+             "mobilenet_v3_small": 64, "resnet20_cifar": 32, "airbench94_cifar": 32, "neocognitron": 16,
+             "tdnn": 16}  # fmt: skip
 
 
 @pytest.mark.parametrize("name", CATALOGUE)
@@ -240,7 +247,8 @@ def test_a_rule_changes_every_activation_however_it_is_written(network: nn.Modul
 @pytest.mark.parametrize(
     ("activation", "is_rectifier"),
     [
-        (nn.ReLU6(), True), (nn.Hardtanh(), False), (nn.SiLU(), True), (nn.Sigmoid(), False), (nn.LeakyReLU(inplace=True), True),
+        (nn.ReLU6(), True), (nn.Hardtanh(), False), (nn.SiLU(), True), (nn.Sigmoid(), False),
+        (nn.LeakyReLU(inplace=True), True),
         (nn.GELU(), True), (nn.PReLU(), True), (nn.Hardsigmoid(), False),
     ],
 )  # fmt: skip

@@ -34,7 +34,9 @@ def test_outputs_are_the_weighted_mean_of_what_the_places_say(network):
 
 
 def test_the_box_moves_with_what_is_seen(network):
-    """A patch on black moved by two strides: the box moves by as much, where the places that see the patch have all the weight."""
+    """A patch on black moved by two strides: the box moves by as much, where the places that see the patch have all the
+    weight.
+    """
     with torch.no_grad():
         network.head.weight.zero_()
         network.weigh.weight.mul_(0)

@@ -1,4 +1,6 @@
-"""Maxima of models: found where they are known, bounds kept, and on beams an adversarial example that the warnings name."""
+"""Maxima of models: found where they are known, bounds kept, and on beams an adversarial example that the warnings
+name.
+"""
 
 import pytest
 import torch
@@ -37,7 +39,8 @@ def test_stiffness_by_hand():
 def surrogate(beams, seed):
     torch.manual_seed(seed)
     network = nn.Sequential(
-        nn.Conv2d(1, 8, 3, stride=2), nn.ReLU(), nn.Conv2d(8, 8, 3, stride=2), nn.ReLU(), nn.Flatten(), nn.LazyLinear(32),
+        nn.Conv2d(1, 8, 3, stride=2), nn.ReLU(), nn.Conv2d(8, 8, 3, stride=2), nn.ReLU(), nn.Flatten(),
+        nn.LazyLinear(32),
         nn.ReLU(), nn.Linear(32, 1),
     )  # fmt: skip
     network(beams[:2])

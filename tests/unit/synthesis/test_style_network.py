@@ -38,8 +38,8 @@ def test_any_size_in_and_out(size):
 
 def test_the_papers_widths_have_its_parameters():
     network = StyleNetwork(StyleNetworkConfig(widths=(32, 64, 128)))
-    # by hand: convolutions 9x9x3x32, 3x3x32x64, 3x3x64x128, ten of 3x3x128x128, 3x3x128x64, 3x3x64x32, 9x9x32x3, and biases;
-    # instance norms two numbers a channel
+    # by hand: convolutions 9x9x3x32, 3x3x32x64, 3x3x64x128, ten of 3x3x128x128, 3x3x128x64, 3x3x64x32, 9x9x32x3, and
+    # biases; instance norms two numbers a channel
     weights = 81 * 96 + 9 * 32 * 64 + 9 * 64 * 128 + 10 * 9 * 128**2 + 9 * 128 * 64 + 9 * 64 * 32 + 81 * 96
     channels = 32 + 64 + 128 + 10 * 128 + 64 + 32
     assert sum(each.numel() for each in network.parameters()) == weights + 3 * channels + 3

@@ -1,4 +1,6 @@
-"""Adversarial training: changes in pixels by hand, each method's batches, resuming bit for bit, overfitting to one step."""
+"""Adversarial training: changes in pixels by hand, each method's batches, resuming bit for bit, overfitting to one
+step.
+"""
 
 import signal
 
@@ -46,7 +48,9 @@ def test_changes_stay_in_the_ball_and_in_the_range_of_pixels(method):
 
 
 def test_fgsm_by_hand():
-    """For a linear network the gradient's sign is that of the weights: pixels fall where the label's class weighs more."""
+    """For a linear network the gradient's sign is that of the weights: pixels fall where the label's class weighs
+    more.
+    """
     network = nn.Sequential(nn.Flatten(), nn.Linear(64, 2, bias=False))
     with torch.no_grad():
         network[1].weight.copy_(0.01 * torch.stack([torch.ones(64), -torch.ones(64)]))

@@ -61,7 +61,7 @@ def test_no_checkpoint_is_none(tmp_path):
 
 
 DAMAGES = {
-    "tensors cut off": lambda p: p.with_suffix(".safetensors").write_bytes(p.with_suffix(".safetensors").read_bytes()[:-1]),
+    "tensors cut off": lambda p: (tensors := p.with_suffix(".safetensors")).write_bytes(tensors.read_bytes()[:-1]),
     "tensors gone": lambda p: p.with_suffix(".safetensors").unlink(),
     "a bit of the tensors": lambda p: flip_bit(p.with_suffix(".safetensors")),
     "a bit of the JSON": lambda p: p.write_text(p.read_text().replace('"epoch": 2', '"epoch": 3')),

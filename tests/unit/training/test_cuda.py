@@ -1,4 +1,6 @@
-"""What only a CUDA device can show: steps replayed as graphs compute what they did kernel by kernel, and runs on a device are runs."""
+"""What only a CUDA device can show: steps replayed as graphs compute what they did kernel by kernel, and runs on a
+device are runs.
+"""
 
 import copy
 import json

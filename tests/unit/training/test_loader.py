@@ -81,7 +81,9 @@ def test_a_batch_is_the_same_when_the_images_lie_on_the_device(monkeypatch, mixu
 
 
 def test_mirror_images_take_turns():
-    """Two epochs show every image once as it is and once mirrored, whatever its batch; which first depends on the seed."""
+    """Two epochs show every image once as it is and once mirrored, whatever its batch; which first depends on the
+    seed.
+    """
     recipe = tiny_recipe(augmentation=Augmentation(flip=True), use_balanced_sampling=False)
     seen = []
     for seed, epoch in ((0, 0), (0, 1), (0, 2), (1, 0)):

@@ -201,7 +201,8 @@ def test_a_rate_that_is_too_high_stops_with_place_and_cause(tmp_path):
     recipe = tiny_recipe(optimizer=OptimizerConfig("sgd", learning_rate=1e30), epochs=2)
     with pytest.raises(
         NonFiniteLoss,
-        match=r"^the (loss|gradient of .*) is .* in epoch 1, batch \d, learning rate 1e\+30; the rate is probably too high: "
+        match=r"^the (loss|gradient of .*) is .* in epoch 1, batch \d, learning rate 1e\+30; the rate is probably too "
+        r"high: "
         r"lower it, set max_grad_norm, or scan for a good one \(--find-rate\). Nothing was updated with it$",
     ):
         train_tiny(tmp_path, recipe)

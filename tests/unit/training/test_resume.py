@@ -1,4 +1,6 @@
-"""Killed by the operating system, not by a simulation: the run that goes on must end bit by bit like the one never killed."""
+"""Killed by the operating system, not by a simulation: the run that goes on must end bit by bit like the one never
+killed.
+"""
 
 import json
 import random

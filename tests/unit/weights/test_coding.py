@@ -1,4 +1,6 @@
-"""Entropy coders: what goes in comes out, in as few bits as theory allows; Huffman's lengths by hand and beside another implementation."""
+"""Entropy coders: what goes in comes out, in as few bits as theory allows; Huffman's lengths by hand and beside another
+implementation.
+"""
 
 import heapq
 

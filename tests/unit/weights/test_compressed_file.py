@@ -1,4 +1,6 @@
-"""The compressed file: what goes in comes out, and nothing else comes in, also where somebody made the checksum right."""
+"""The compressed file: what goes in comes out, and nothing else comes in, also where somebody made the checksum
+right.
+"""
 
 import hashlib
 import json

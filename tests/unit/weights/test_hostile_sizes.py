@@ -97,7 +97,8 @@ def png(height: int, width: int, rows: bytes = b"") -> str:
         (png(100_000, 100_000), "100000x100000 pixels"),
         (png(8, 8), "no PNG in base64"),
         ("A" * 1_000_000, "1,000,000 characters long, which no PNG of that size needs"),
-        ("", "no PNG in base64"), ("%", "no PNG in base64"), (base64.b64encode(b"\x89PNG\r\n\x1a\n").decode(), "no PNG in base64"),
+        ("", "no PNG in base64"), ("%", "no PNG in base64"), (base64.b64encode(b"\x89PNG\r\n\x1a\n").decode(), "no "
+            "PNG in base64"),
     ],
 )  # fmt: skip
 def test_mean_images_are_looked_at_before_they_are_unpacked(text, message):

@@ -1,4 +1,6 @@
-"""Images that are probably of no use: blank, dark, overexposed, blurred, tiny, oddly shaped, with other channels than the rest."""
+"""Images that are probably of no use: blank, dark, overexposed, blurred, tiny, oddly shaped, with other channels than
+the rest.
+"""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -17,10 +19,10 @@ _USUAL_FRACTION = 0.95
 def flaws(statistics: Sequence[ImageStatistics | None]) -> dict[str, list[int]]:
     """Flaw -> places of the images that have it, by the statistics of N images, None for one that cannot be read.
 
-    blank: standard deviation of grey below 2 of 255. dark, overexposed: nine tenths of the pixels below 16, above 239. blurred: standard
-    deviation of the Laplacian below 2.5 with the longer side at 256 pixels, images under 64 pixels aside. tiny: a side less than a
-    quarter of the median one. oddly shaped: longer by 3 to 1, or by 3 times the median ratio. other channels: a mode that less than 5 %
-    have where another is usual.
+    blank: standard deviation of grey below 2 of 255. dark, overexposed: nine tenths of the pixels below 16, above 239.
+    blurred: standard deviation of the Laplacian below 2.5 with the longer side at 256 pixels, images under 64 pixels
+    aside. tiny: a side less than a quarter of the median one. oddly shaped: longer by 3 to 1, or by 3 times the median
+    ratio. other channels: a mode that less than 5 % have where another is usual.
     """
     found: dict[str, list[int]] = {name: [] for name in FLAWS}
     readable = [(place, own) for place, own in enumerate(statistics) if own is not None]

@@ -18,10 +18,10 @@ _LONGEST_CAMERA = 60
 
 @dataclass(frozen=True)
 class ImageStatistics:
-    """`grey` (32, 32) uint8, the whole image stretched; `mean` (3,) of red, green and blue, `spread` and `sharpness` of grey, all in
-    0..255: the standard deviation, and that of the Laplacian with the longer side at 256 pixels. `dark` and `bright` are fractions
-    of the pixels below 16 and above 239. `border` is the mean grey of the outermost pixels. `quality` is the mean of a JPEG's
-    quantisation table, 0 for others.
+    """`grey` (32, 32) uint8, the whole image stretched; `mean` (3,) of red, green and blue, `spread` and `sharpness` of
+    grey, all in 0..255: the standard deviation, and that of the Laplacian with the longer side at 256 pixels. `dark`
+    and `bright` are fractions of the pixels below 16 and above 239. `border` is the mean grey of the outermost pixels.
+    `quality` is the mean of a JPEG's quantisation table, 0 for others.
     """
 
     facts: ImageFacts
@@ -63,7 +63,9 @@ def image_statistics(data: bytes | np.ndarray, picture: np.ndarray | Image.Image
 
 
 def name_pattern(name: str) -> str:
-    """A file's name without its folder and what counts: digits as 9, runs of them as one, and so on: "IMG_0012.jpg" -> "IMG_9.jpg"."""
+    """A file's name without its folder and what counts: digits as 9, runs of them as one, and so on: "IMG_0012.jpg" ->
+    "IMG_9.jpg".
+    """
     return re.sub(r"\d+", "9", PurePosixPath(name.replace("\\", "/")).name)
 
 

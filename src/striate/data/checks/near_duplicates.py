@@ -1,9 +1,10 @@
-"""Near duplicates: images that are one another resized, encoded anew, turned by quarters, mirrored, cropped a little or brightened.
+"""Near duplicates: images that are one another resized, encoded anew, turned by quarters, mirrored, cropped a little or
+brightened.
 
-A 63-bit perceptual hash proposes pairs: signs of the lowest frequencies of the discrete cosine transform of 32 x 32 grey pixels
-(Zauner 2010). Mirroring and turning only changes signs and places of frequencies, so that the hashes of all eight orientations
-follow from one transform. The correlation of pixels confirms a pair, where it stands out from that with other images of the set.
-N images.
+A 63-bit perceptual hash proposes pairs: signs of the lowest frequencies of the discrete cosine transform of 32 x 32
+grey pixels (Zauner 2010). Mirroring and turning only changes signs and places of frequencies, so that the hashes of all
+eight orientations follow from one transform. The correlation of pixels confirms a pair, where it stands out from that
+with other images of the set. N images.
 """
 
 from collections.abc import Iterator
@@ -17,7 +18,9 @@ from striate.data.checks.image_statistics import SIDE
 _FREQUENCIES = 8
 _NUM_BITS = _FREQUENCIES**2 - 1
 _MOST_COMPARED = 6_000
-"""Up to so many images every hash is compared with every other, also of cropped images; beyond, tables of parts of the hash propose."""
+"""Up to so many images every hash is compared with every other, also of cropped images; beyond, tables of parts of the
+hash propose.
+"""
 _NEAR_BITS, _TABLE_BITS = 14, 8
 _NUM_TABLES, _KEY_BITS = 14, 16
 _LARGEST_BUCKET = 200
@@ -78,10 +81,11 @@ def near_pairs(greys: np.ndarray) -> list[NearPair]:
 
 
 class _Usual:
-    """How alike an image is to others of its set: its fifth largest correlation with a thousand of them, in any orientation.
+    """How alike an image is to others of its set: its fifth largest correlation with a thousand of them, in any
+    orientation.
 
-    Sets whose images are all alike, such as digits, have no near duplicates but those that stand out from this. Fewer than twenty images
-    tell nothing of what is usual.
+    Sets whose images are all alike, such as digits, have no near duplicates but those that stand out from this. Fewer
+    than twenty images tell nothing of what is usual.
     """
 
     def __init__(self, greys: np.ndarray) -> None:
@@ -172,8 +176,9 @@ def _proposed(greys: np.ndarray) -> Iterator[tuple[np.ndarray, Orientation, Wind
 
 
 def proposed_by_tables(frequencies: np.ndarray) -> Iterator[tuple[Orientation, np.ndarray]]:
-    """Pairs (n, 2) whose hashes, of frequencies (N, 8, 8), differ in at most 8 bits, for each orientation of the first; found through
-    tables of 16 of the bits each. Of pairs that differ in 3 bits all but some in a thousand are found, of those in 6 about nine in ten.
+    """Pairs (n, 2) whose hashes, of frequencies (N, 8, 8), differ in at most 8 bits, for each orientation of the first;
+    found through tables of 16 of the bits each. Of pairs that differ in 3 bits all but some in a thousand are found, of
+    those in 6 about nine in ten.
     """
     stored = signs_of(frequencies) > 0
     rng = np.random.default_rng(0)
@@ -192,7 +197,9 @@ def proposed_by_tables(frequencies: np.ndarray) -> Iterator[tuple[Orientation, n
 
 
 def _same_key(wanted: np.ndarray, keys: np.ndarray, order: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Places that ask for a key and places that have it, one pair a row, in portions; `keys` are sorted, those of `order`."""
+    """Places that ask for a key and places that have it, one pair a row, in portions; `keys` are sorted, those of
+    `order`.
+    """
     start = np.searchsorted(keys, wanted, "left")
     count = np.searchsorted(keys, wanted, "right") - start
     count[count > _LARGEST_BUCKET] = 0
@@ -203,7 +210,9 @@ def _same_key(wanted: np.ndarray, keys: np.ndarray, order: np.ndarray) -> Iterat
 
 
 def _correlations(greys: np.ndarray, pairs: np.ndarray, orientation: Orientation, window: Window | None) -> np.ndarray:
-    """The correlation (n,) of the first images of pairs (n, 2), in an orientation and cut to a window, with the second."""
+    """The correlation (n,) of the first images of pairs (n, 2), in an orientation and cut to a window, with the
+    second.
+    """
     first = greys[pairs[:, 0]]
     if window is not None:
         first = _enlarged(first[:, window[0], window[1]])

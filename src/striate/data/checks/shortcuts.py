@@ -1,4 +1,6 @@
-"""Shortcuts: what tells the class without looking at what is shown, such as size, camera or file name. N images, K classes."""
+"""Shortcuts: what tells the class without looking at what is shown, such as size, camera or file name. N images, K
+classes.
+"""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -10,7 +12,9 @@ from striate.data.checks.image_statistics import ImageStatistics, name_pattern
 MOST_IMAGES, FEWEST_A_CLASS = 20_000, 5
 _NUM_FOLDS, _DEPTH = 5, 6
 _SAVED, _SAVED_BY_COLOR = 0.4, 0.8
-"""What fraction of the mistakes of always the commonest class a shortcut saves; colour says something of what is shown, too."""
+"""What fraction of the mistakes of always the commonest class a shortcut saves; colour says something of what is shown,
+too.
+"""
 _PARTS: dict[str, Callable[[ImageStatistics], tuple[float | str, ...]]] = {
     "size in pixels": lambda each: (float(each.facts.width), float(each.facts.height)),
     "aspect ratio": lambda each: (each.facts.width / each.facts.height,),
@@ -26,8 +30,9 @@ _OF_COLOR = ("mean colour", "grey of the border")
 
 @dataclass(frozen=True)
 class Shortcut:
-    """`what` alone predicts the class with this accuracy, in five-fold cross-validation of a tree of depth 6, with its 95 % interval;
-    always the commonest class would reach `majority`."""
+    """`what` alone predicts the class with this accuracy, in five-fold cross-validation of a tree of depth 6, with its
+    95 % interval; always the commonest class would reach `majority`.
+    """
 
     what: str
     accuracy: float
@@ -43,8 +48,9 @@ def find_shortcuts(
 ) -> list[Shortcut]:
     """The suspicious shortcuts, the strongest first.
 
-    By the lower end of its accuracy one saves two fifths of the mistakes that always the commonest class would make, colours four
-    fifths. `interval` gives the bounds of so many hits of so many. Classes with fewer than five images are left out.
+    By the lower end of its accuracy one saves two fifths of the mistakes that always the commonest class would make,
+    colours four fifths. `interval` gives the bounds of so many hits of so many. Classes with fewer than five images are
+    left out.
     """
     usable = np.array([place for place, each in enumerate(statistics) if each is not None], np.int64)
     if not len(usable):

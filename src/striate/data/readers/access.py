@@ -79,14 +79,16 @@ class FileImages:
 
 
 def printable(name: str) -> str:
-    """A file's name as text that can be written anywhere: bytes that are not UTF-8, and surrogates that stand for no byte, become the
-    replacement character.
+    """A file's name as text that can be written anywhere: bytes that are not UTF-8, and surrogates that stand for no
+    byte, become the replacement character.
     """
     return os.fsencode(_NO_BYTE.sub("\N{REPLACEMENT CHARACTER}", name)).decode("utf-8", errors="replace")
 
 
 def class_name_of(folder: str) -> str:
-    """A folder's name as a class's: bytes that are not UTF-8 are spelt out (caf\\xe9), so that different names stay different."""
+    """A folder's name as a class's: bytes that are not UTF-8 are spelt out (caf\\xe9), so that different names stay
+    different.
+    """
     return os.fsencode(folder).decode("utf-8", errors="backslashreplace")
 
 

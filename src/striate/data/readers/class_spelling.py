@@ -13,13 +13,13 @@ _NAMED = 5
 
 
 def spelling_notices(class_names: Sequence[str], labels: np.ndarray) -> tuple[str, ...]:
-    """Lines for the user about the classes of `labels` (N,) int64, which index `class_names`: names that look like missing values,
-    and names that differ by case or blanks alone. They stay the classes they are.
+    """Lines for the user about the classes of `labels` (N,) int64, which index `class_names`: names that look like
+    missing values, and names that differ by case or blanks alone. They stay the classes they are.
     """
     counts = np.bincount(labels, minlength=len(class_names))
     notices = [
-        f"{counts[place]:,} image{'s have' if counts[place] != 1 else ' has'} the class {name!r}, which looks like a missing "
-        "value; give them their class, or take them out"
+        f"{counts[place]:,} image{'s have' if counts[place] != 1 else ' has'} the class {name!r}, which looks like a "
+        "missing value; give them their class, or take them out"
         for place, name in enumerate(class_names)
         if name.strip().lower() in _MISSING and counts[place]
     ]

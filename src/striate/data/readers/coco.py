@@ -1,8 +1,8 @@
-"""COCO's JSON of instances (Lin et al. 2014, arXiv:1405.0312): one file with `images`, `annotations` and `categories`, or a folder with
-such files, one a split, in `annotations` or beside the images.
+"""COCO's JSON of instances (Lin et al. 2014, arXiv:1405.0312): one file with `images`, `annotations` and `categories`,
+or a folder with such files, one a split, in `annotations` or beside the images.
 
-A box is (x, y, width, height) in pixels. Crowds (`iscrowd`) are regions left out. Masks, keypoints and captions are left aside. Images are
-looked for beside the file, in `images`, and in folders named like its split (`train2017`).
+A box is (x, y, width, height) in pixels. Crowds (`iscrowd`) are regions left out. Masks, keypoints and captions are
+left aside. Images are looked for beside the file, in `images`, and in folders named like its split (`train2017`).
 """
 
 import json
@@ -58,7 +58,9 @@ def is_coco(path: Path) -> bool:
 
 
 def read_coco(path: Path) -> Dataset:
-    """The data set of a JSON file, or of all those of a folder. DataError for what is no COCO JSON, with the file and the entry."""
+    """The data set of a JSON file, or of all those of a folder. DataError for what is no COCO JSON, with the file and
+    the entry.
+    """
     files = _files(path) if path.is_dir() else [path]
     root = path if path.is_dir() else path.parent.parent if path.parent.name == ANNOTATIONS else path.parent
     parts = [part for part in map(_read, files) if part is not None]
@@ -101,7 +103,9 @@ def read_coco(path: Path) -> Dataset:
 
 
 def _files(folder: Path) -> list[Path]:
-    """Its files of instances: those called so in `annotations`, else every JSON in COCO's form there or in the folder or one below."""
+    """Its files of instances: those called so in `annotations`, else every JSON in COCO's form there or in the folder
+    or one below.
+    """
     for place in (folder / ANNOTATIONS, folder):
         found = [path for path in sorted(place.glob("*.json")) if is_coco(path)] if place.is_dir() else []
         if found:

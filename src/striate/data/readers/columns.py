@@ -1,4 +1,6 @@
-"""Which column of a table is the image, which its class and which its split: by name, as asked for, or else asked back."""
+"""Which column of a table is the image, which its class and which its split: by name, as asked for, or else asked
+back.
+"""
 
 import os
 from collections.abc import Sequence
@@ -32,8 +34,8 @@ _MOST_NAMED = 12
 
 @dataclass(frozen=True)
 class Columns:
-    """The columns of a table that are asked for, by their names in any case; None leaves the choice to striate. `root` is the folder
-    that its relative paths begin at, the table's own by default.
+    """The columns of a table that are asked for, by their names in any case; None leaves the choice to striate. `root`
+    is the folder that its relative paths begin at, the table's own by default.
     """
 
     path: str | None = None
@@ -74,9 +76,9 @@ def choose_columns(
 ) -> ChosenColumns:
     """The columns of `table`, whose first line has the names `columns` and whose other lines have the fields `rows`.
 
-    A column is taken for the class without being asked for where its name says so; one called index only where no unknown
-    column stands beside it, since spreadsheets call the number of the row that. Raises DataError with the names there are
-    where the choice is not plain, InputError for a column asked for that is not there.
+    A column is taken for the class without being asked for where its name says so; one called index only where no
+    unknown column stands beside it, since spreadsheets call the number of the row that. Raises DataError with the names
+    there are where the choice is not plain, InputError for a column asked for that is not there.
     """
     path = _find(table, columns, wanted.path, PATH_COLUMNS, "--path-column")
     split = _find(table, columns, wanted.split, SPLIT_COLUMNS, "--split-column")
@@ -97,7 +99,9 @@ def choose_columns(
 
 
 def line_of(columns: Sequence[str], chosen: ChosenColumns) -> str:
-    """A line that says which column was read as what: "columns: image from path, class from species, no split; not used: index"."""
+    """A line that says which column was read as what: "columns: image from path, class from species, no split; not
+    used: index".
+    """
     split = "no split" if chosen.split is None else f"split from {columns[chosen.split]}"
     used = {chosen.path, chosen.label, chosen.split, *(chosen.box or ())}
     box = "" if chosen.box is None else f", box from {', '.join(columns[place] for place in chosen.box)}"
@@ -111,7 +115,9 @@ def line_of(columns: Sequence[str], chosen: ChosenColumns) -> str:
 
 
 def find_box(table: Path, columns: Sequence[str]) -> tuple[int, ...] | None:
-    """The places of the four columns of a box; None where there is none of them, DataError where only some are there."""
+    """The places of the four columns of a box; None where there is none of them, DataError where only some are
+    there.
+    """
     for names in BOX_COLUMNS:
         there = [name for name in names if name in columns]
         if len(there) == len(names):
@@ -119,7 +125,8 @@ def find_box(table: Path, columns: Sequence[str]) -> tuple[int, ...] | None:
         if len(there) > 1:
             missing = [name for name in names if name not in columns]
             raise DataError(
-                f"{table} has the columns {', '.join(there)} of a box but not {', '.join(missing)}; a box needs all four"
+                f"{table} has the columns {', '.join(there)} of a box but not {', '.join(missing)}; a box needs all "
+                "four"
             )
     return None
 

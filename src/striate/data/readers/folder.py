@@ -46,10 +46,10 @@ class _Scan:
 def read_folder(root: Path) -> Dataset:
     """The data set in a folder with a subfolder for each class, or with such folders below train, val and test.
 
-    Split folders go by their usual names in any case (Train, training_set, seg_test, val_images, ...); wrapper folders above
-    and below them are stepped through. Classes are the union over the splits, by name, in code-point order (by value where all
-    names are whole numbers). Raises DataError when there are no class folders or no images, and where folders side by side hold
-    the same subfolders, so that either could be the classes.
+    Split folders go by their usual names in any case (Train, training_set, seg_test, val_images, ...); wrapper folders
+    above and below them are stepped through. Classes are the union over the splits, by name, in code-point order (by
+    value where all names are whole numbers). Raises DataError when there are no class folders or no images, and where
+    folders side by side hold the same subfolders, so that either could be the classes.
     """
     scan = _Scan()
     start = _through_wrappers(root, "", scan)
@@ -98,7 +98,9 @@ def num_class_folders(root: Path) -> int:
 
 
 def _split_folders(root: Path, start: str) -> dict[str, str]:
-    """The split of each subfolder that is one. A `train` that holds images and no folders, beside `tram`, is a class."""
+    """The split of each subfolder that is one. A `train` that holds images and no folders, beside `tram`, is a
+    class.
+    """
     folders = folders_in(root / start)
     named = splits_of(entry.name for entry in folders)
     holding_classes = [entry.name for entry in folders if entry.name in named and _holds_folders(Path(entry.path))]
@@ -116,7 +118,9 @@ def _holds_folders(folder: Path) -> bool:
 
 
 def _through_wrappers(root: Path, below: str, scan: _Scan) -> str:
-    """Where the folders of classes or splits lie: `below`, or in the only folder in it, as an unpacked archive often has it."""
+    """Where the folders of classes or splits lie: `below`, or in the only folder in it, as an unpacked archive often
+    has it.
+    """
     here, seen = below, {os.path.realpath(root / below)}
     while not _split_folders(root, here) and (inner := _only_folder(root / here)) is not None:
         here = joined(here, inner)
@@ -211,15 +215,17 @@ def _scan_classes(root: Path, below: str, split: int, scan: _Scan) -> None:
 
 
 def _refuse_folder_above(root: Path, scan: _Scan) -> None:
-    """Raise DataError where the only class is a folder whose images all lie in several folders below it: those are the classes."""
+    """Raise DataError where the only class is a folder whose images all lie in several folders below it: those are the
+    classes.
+    """
     with_images = [folder for folder, images in scan.images_of.items() if images]
     if len(set(scan.class_names)) != 1 or len(with_images) != 1:
         return
     inner = inner_folders(with_images[0], scan.images_of[with_images[0]])
     if len(inner) > 1:
         raise DataError(
-            f"{root} holds images in one folder alone, {printable(with_images[0])}; did you mean {root / with_images[0]}? "
-            f"it holds {len(inner)} class folders"
+            f"{root} holds images in one folder alone, {printable(with_images[0])}; did you mean "
+            f"{root / with_images[0]}? it holds {len(inner)} class folders"
         )
 
 

@@ -1,8 +1,8 @@
 """The files below a folder of images: one walk, which every command that is given a folder takes.
 
-Links are followed, never in circles. Passed over, and named: what systems and programs leave behind (`SYSTEM_NAMES`, and
-folders whose name begins with a dot), folders that may not be read, links that lead nowhere, and what a run of striate
-wrote. What is named is collected in a `Findings`, whose `notices()` are lines for the user.
+Links are followed, never in circles. Passed over, and named: what systems and programs leave behind (`SYSTEM_NAMES`,
+and folders whose name begins with a dot), folders that may not be read, links that lead nowhere, and what a run of
+striate wrote. What is named is collected in a `Findings`, whose `notices()` are lines for the user.
 """
 
 import os
@@ -24,9 +24,10 @@ SYSTEM_NAMES = frozenset(
         "lost+found", "lost&found", "ipynb_checkpoints", "__pycache__",
     }
 )  # fmt: skip
-"""Files and folders that hold nobody's data, in lower case: thumbnails and recycle bins of network storage, of Windows and of
-macOS, what a file system's repair saved, and what notebooks and Python keep. Hidden ones (.Trash, .ipynb_checkpoints,
-.thumbnails, .@__thumb, ...) need no list: their name begins with a dot."""
+"""Files and folders that hold nobody's data, in lower case: thumbnails and recycle bins of network storage, of Windows
+and of macOS, what a file system's repair saved, and what notebooks and Python keep. Hidden ones (.Trash,
+.ipynb_checkpoints, .thumbnails, .@__thumb, ...) need no list: their name begins with a dot.
+"""
 RUN_FILE = "run.json"
 """The file that makes a folder a run."""
 _MOST_ENDINGS = 5
@@ -62,7 +63,8 @@ class Findings:
 def walk_files(root: Path, below: str, findings: Findings) -> Iterator[str]:
     """Every file at any depth below `root / below` ("" for root itself), relative to root, in the order of names.
 
-    Links that lead nowhere and pipes count as files where their names end as images do, so that reading them names them.
+    Links that lead nowhere and pipes count as files where their names end as images do, so that reading them names
+    them.
     """
     real_root = os.path.realpath(root)
     above = frozenset((real_root, *map(str, Path(real_root).parents)))
@@ -112,7 +114,9 @@ def listed(names: Sequence[str]) -> str:
 
 
 def by_ending(paths: Sequence[str]) -> str:
-    """Their number and the first names; how many of which ending where there are several; what to do about photos of telephones."""
+    """Their number and the first names; how many of which ending where there are several; what to do about photos of
+    telephones.
+    """
     endings = Counter(os.path.splitext(path)[1].lower() or "without an ending" for path in paths)
     line = listed(paths)
     if len(endings) > 1 and len(paths) > 3:
@@ -148,7 +152,9 @@ def _walk(root: Path, start: str, above: frozenset[str], findings: Findings) -> 
 
 
 def _visit(root: Path, below: str, here: str, findings: Findings) -> list[os.DirEntry[str]]:
-    """What lies in a folder, really `here`, that has not been visited too often; nothing, and that is found, where it cannot serve."""
+    """What lies in a folder, really `here`, that has not been visited too often; nothing, and that is found, where it
+    cannot serve.
+    """
     if below and os.path.isfile(os.path.join(here, RUN_FILE)):
         findings.runs.append(below)
         return []

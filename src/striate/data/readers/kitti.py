@@ -1,5 +1,6 @@
-"""KITTI's object benchmark (Geiger et al. 2012): `image_2/*.png` and `label_2/*.txt` of the same names, a line an object: type, truncated,
-occluded, alpha, left, top, right, bottom in pixels, and eight numbers in space, which are left aside.
+"""KITTI's object benchmark (Geiger et al. 2012): `image_2/*.png` and `label_2/*.txt` of the same names, a line an
+object: type, truncated, occluded, alpha, left, top, right, bottom in pixels, and eight numbers in space, which are left
+aside.
 
 What is called DontCare is a region left out for every class.
 """
@@ -28,7 +29,9 @@ def holds_kitti(folder: Path) -> bool:
 
 
 def read_kitti(folder: Path) -> Dataset:
-    """The data set of a KITTI folder; images without a label file are left out. DataError with file and line for what is no label."""
+    """The data set of a KITTI folder; images without a label file are left out. DataError with file and line for what
+    is no label.
+    """
     below = _place(folder)
     assert below is not None
     prefix = f"{below}/" if below else ""
@@ -77,7 +80,8 @@ def _read(folder: Path, name: str) -> list[ListedObject]:
             left, top, right, bottom = (float(field) for field in fields[4:8])
         except ValueError:
             raise DataError(
-                f"{name}, line {number}: {line[:80]!r} should be a type and at least seven numbers, the box the fourth to seventh of them"
+                f"{name}, line {number}: {line[:80]!r} should be a type and at least seven numbers, the box the "
+                "fourth to seventh of them"
             ) from None
         is_region = fields[0] == DONT_CARE
         listed.append(ListedObject(None if is_region else fields[0], (left, top, right, bottom), is_region))

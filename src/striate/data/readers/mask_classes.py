@@ -1,4 +1,6 @@
-"""What the values of masks mean: from a list of classes beside them, by the layout's own rules, or from the masks themselves."""
+"""What the values of masks mean: from a list of classes beside them, by the layout's own rules, or from the masks
+themselves.
+"""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -14,7 +16,8 @@ from striate.errors import DataError, InputError
 from striate.printable import excerpt
 
 VOC_CLASSES = (
-    "background", "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow", "diningtable", "dog", "horse",
+    "background", "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow", "diningtable",
+    "dog", "horse",
     "motorbike", "person", "pottedplant", "sheep", "sofa", "train", "tvmonitor",
 )  # fmt: skip
 """Pascal VOC's classes in the order of their numbers; 255 is the border between objects."""
@@ -77,7 +80,9 @@ def read_class_list(folder: Path) -> tuple[str, list[ListedClass]] | None:
 def codes_of_list(
     classes: Sequence[ListedClass], kind: Kind, ignore_index: int | None
 ) -> tuple[tuple[str, ...], MaskCodes]:
-    """Names of the classes that count, in the order of the list, and what values mean. DataError for no class or too many."""
+    """Names of the classes that count, in the order of the list, and what values mean. DataError for no class or too
+    many.
+    """
     voids = [each for each in classes if each.is_void]
     counted = [each for each in classes if not each.is_void and (kind == "color" or each.value != ignore_index)]
     if not counted or len(counted) > MAX_CLASSES:
@@ -102,7 +107,8 @@ def codes_of_values(
         found, ignored = found[:-1], (*ignored, VOID)
     if not found or len(found) > MAX_CLASSES:
         raise DataError(
-            f"the masks hold {len(found)} values, which cannot be classes; list those that are in classes.csv: index,name"
+            f"the masks hold {len(found)} values, which cannot be classes; list those that are in classes.csv: "
+            "index,name"
         )
     if kind == "index" and len(found) == 2 and found[0] == 0:
         names: tuple[str, ...] = ("background", "foreground")
@@ -120,7 +126,9 @@ def codes_of_values(
 
 
 def voc_colors() -> np.ndarray:
-    """Pascal VOC's colours of the numbers 0 to 255, (256, 3) uint8: the bits of a number, dealt out to red, green and blue."""
+    """Pascal VOC's colours of the numbers 0 to 255, (256, 3) uint8: the bits of a number, dealt out to red, green and
+    blue.
+    """
     numbers = np.arange(256)
     colors = np.zeros((256, 3), np.uint8)
     for bit in range(8):
@@ -144,8 +152,8 @@ def _check_colors(counted: Sequence[ListedClass], voids: Sequence[ListedClass]) 
         other = owners.setdefault(each.color, each.name)
         if other != each.name:
             raise DataError(
-                f"the classes {excerpt(other)} and {excerpt(each.name)} have the same colour in the list of classes, so that "
-                "masks cannot tell them apart; give each its own"
+                f"the classes {excerpt(other)} and {excerpt(each.name)} have the same colour in the list of classes, "
+                "so that masks cannot tell them apart; give each its own"
             )
 
 
@@ -186,8 +194,8 @@ def _number_column(columns: Sequence[str], rows: Sequence[Sequence[str]], name: 
 
 
 def _from_lines(path: Path) -> list[ListedClass]:
-    """A line a class: its name; its number and its name, where every line begins so; or three numbers of its colour and its name, as
-    CamVid's label_colors.txt has it. Empty lines and those that begin with # say nothing.
+    """A line a class: its name; its number and its name, where every line begins so; or three numbers of its colour and
+    its name, as CamVid's label_colors.txt has it. Empty lines and those that begin with # say nothing.
     """
     text = read_regular_file(path, MAX_LIST_BYTES).decode("utf-8-sig", "replace")
     lines = [line for line in map(str.strip, text.splitlines()) if line and not line.startswith("#")]

@@ -1,9 +1,9 @@
 """Images with a mask each: a folder of masks beside the images, as people keep them.
 
-Known are `images/` beside `masks/` or `labels/` (and their like), each with folders for the splits below it or without; the same two
-below folders for the splits; `train/` beside `trainannot/`, `train_labels/` or `train_masks/`; and Pascal VOC's `JPEGImages/` beside
-`SegmentationClass/`, with its lists in `ImageSets/Segmentation`. A mask has its image's name, another ending, and perhaps a word such
-as `_mask` or `_L` behind the name.
+Known are `images/` beside `masks/` or `labels/` (and their like), each with folders for the splits below it or without;
+the same two below folders for the splits; `train/` beside `trainannot/`, `train_labels/` or `train_masks/`; and Pascal
+VOC's `JPEGImages/` beside `SegmentationClass/`, with its lists in `ImageSets/Segmentation`. A mask has its image's
+name, another ending, and perhaps a word such as `_mask` or `_L` behind the name.
 """
 
 import os
@@ -43,12 +43,14 @@ IMAGE_WORDS = frozenset(
     }
 )
 MASK_WORDS = (
-    "masks", "mask", "segmentationclass", "semantic", "segmentation", "segmentations", "labels", "label", "annotations", "annotation",
+    "masks", "mask", "segmentationclass", "semantic", "segmentation", "segmentations", "labels", "label",
+    "annotations", "annotation",
     "targets", "target", "gt", "groundtruth", "gtfine",
 )  # fmt: skip
 """Names of folders, letters only and in lower case; of masks the first that holds any counts."""
 _MASK_ENDS = re.compile(
-    r"[_\-. ]?(?:gtfine[_-])?(?:label(?:s|ids|trainids)?|masks?|segmentation|seg|gt|ground[_-]?truth|annot(?:ation)?s?|[LP])$",
+    r"[_\-. ]?(?:gtfine[_-])?(?:label(?:s|ids|trainids)?|masks?|segmentation|seg|gt|ground[_-]?truth"
+    r"|annot(?:ation)?s?|[LP])$",
     re.IGNORECASE,
 )
 _IMAGE_ENDS = re.compile(r"[_\-. ](?:leftimg8bit|image|img|rgb|sat)$", re.IGNORECASE)
@@ -79,7 +81,9 @@ class _Pair:
 
 @dataclass(frozen=True)
 class _Found:
-    """What a place holds: images with masks, images without, and images that share their name with one that has a mask."""
+    """What a place holds: images with masks, images without, and images that share their name with one that has a
+    mask.
+    """
 
     pairs: list[_Pair]
     without: list[str]
@@ -88,7 +92,9 @@ class _Found:
 
 @dataclass(frozen=True)
 class _Fit:
-    """The (height, width) of an image as it is shown, and by which EXIF orientation its mask is turned; or why they do not fit."""
+    """The (height, width) of an image as it is shown, and by which EXIF orientation its mask is turned; or why they do
+    not fit.
+    """
 
     size: tuple[int, int] = (0, 0)
     turn: int = 1
@@ -103,8 +109,9 @@ def holds_masks(folder: Path) -> bool:
 def read_mask_folder(folder: Path, *, ignore_index: int | None = None) -> Dataset:
     """The data set of a folder with masks; its classes are those of pixels, and `labels` are all 0.
 
-    Left out, with a notice: images without a mask, masks of another size, and masks that cannot be read. `ignore_index` is a value that
-    counts for nothing, beside those that a list of classes calls void or unlabelled. Raises DataError where nothing is left.
+    Left out, with a notice: images without a mask, masks of another size, and masks that cannot be read. `ignore_index`
+    is a value that counts for nothing, beside those that a list of classes calls void or unlabelled. Raises DataError
+    where nothing is left.
     """
     findings = Findings()
     places = _places(folder)
@@ -119,7 +126,8 @@ def read_mask_folder(folder: Path, *, ignore_index: int | None = None) -> Datase
     bad = [f"{pair.mask} {fit.problem}" for pair, fit in zip(pairs, fits, strict=True) if fit.problem]
     if bad:
         notices.append(
-            f"masks that do not fit their images, left out with these: {'; '.join(bad[:3])}{' and more' * (len(bad) > 3)}"
+            "masks that do not fit their images, left out with these: "
+            f"{'; '.join(bad[:3])}{' and more' * (len(bad) > 3)}"
         )
     kept = [(pair, fit) for pair, fit in zip(pairs, fits, strict=True) if not fit.problem]
     if not kept:
@@ -127,7 +135,8 @@ def read_mask_folder(folder: Path, *, ignore_index: int | None = None) -> Datase
     turned = [pair.mask for pair, fit in kept if fit.turn != 1]
     if turned:
         notices.append(
-            f"photos turned by their EXIF orientation whose masks are not: the masks are turned with them: {listed(turned)}"
+            "photos turned by their EXIF orientation whose masks are not: the masks are turned with them: "
+            f"{listed(turned)}"
         )
     files = FileImages(folder, [pair.mask for pair, _ in kept])
     names, codes, line = _classes(
@@ -182,7 +191,9 @@ def _two_of(names: Sequence[str]) -> tuple[str, str] | None:
 
 
 def _below(folder: Path, images: str, masks: str) -> list[_Place]:
-    """One place, or one for each split that the images have a folder for; where the masks have none, its images will have no mask."""
+    """One place, or one for each split that the images have a folder for; where the masks have none, its images will
+    have no mask.
+    """
     of_images, of_masks = (splits_of(entry.name for entry in folders_in(folder / name)) for name in (images, masks))
     both = [
         _Place(joined(images, name), joined(masks, other), SPLITS.index(split))
@@ -275,7 +286,9 @@ def _classes(
 
 
 def _kind(files: FileImages) -> Kind:
-    """How the masks hold classes, by a few of them; by many where those few are RGB but show greys alone, as a background does."""
+    """How the masks hold classes, by a few of them; by many where those few are RGB but show greys alone, as a
+    background does.
+    """
     for number in (_FEW, _MOST_LOOKED_AT):
         kinds = set(map_in_order(partial(_kind_of, files), _sample(files, number)))
         if "color" in kinds:

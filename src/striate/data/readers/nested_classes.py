@@ -1,4 +1,6 @@
-"""Whether the folders taken for classes hold further folders that could be the classes: told, or refused where it is likely."""
+"""Whether the folders taken for classes hold further folders that could be the classes: told, or refused where it is
+likely.
+"""
 
 from itertools import combinations
 from pathlib import Path
@@ -26,25 +28,28 @@ def check_no_hidden_splits(root: Path, images_of: dict[str, list[str]]) -> None:
                 names = " and ".join(printable(each.rsplit("/", 1)[-1]) for each in (other, folder))
                 same = ", ".join(map(printable, shared[:_NAMED])) + (", ..." if len(shared) > _NAMED else "")
                 raise DataError(
-                    f"{root}: the folders {names} hold the same subfolders ({same}): are they splits? name them train and "
-                    "test; if they are the classes, move the images out of the subfolders, and if the subfolders are, put them "
-                    "side by side"
+                    f"{root}: the folders {names} hold the same subfolders ({same}): are they splits? name them train "
+                    "and test; if they are the classes, move the images out of the subfolders, and if the subfolders "
+                    "are, put them side by side"
                 )
 
 
 def notice_of_nesting(images_of: dict[str, list[str]]) -> list[str]:
-    """A line where all images of classes lie in folders below the class's, which could be classes themselves; else none."""
+    """A line where all images of classes lie in folders below the class's, which could be classes themselves; else
+    none.
+    """
     nested = {folder: inner for folder in images_of if (inner := inner_folders(folder, images_of[folder]))}
     if not nested:
         return []
     shown = "; ".join(
-        f"{printable(folder)}: {', '.join(sorted(map(printable, inner))[:_NAMED])}{', ...' if len(inner) > _NAMED else ''}"
+        f"{printable(folder)}: "
+        f"{', '.join(sorted(map(printable, inner))[:_NAMED])}{', ...' if len(inner) > _NAMED else ''}"
         for folder, inner in list(nested.items())[:_NAMED]
     )
     more = f" and {len(nested) - _NAMED:,} more" if len(nested) > _NAMED else ""
     return [
-        f"classes whose images all lie in subfolders, which are not taken for classes: {len(nested):,} ({shown}{more}); "
-        "if the subfolders are the classes, put them side by side in one folder"
+        f"classes whose images all lie in subfolders, which are not taken for classes: {len(nested):,} "
+        f"({shown}{more}); if the subfolders are the classes, put them side by side in one folder"
     ]
 
 

@@ -27,7 +27,8 @@ _PARTS = {"train": "train", "val": "validation", "test": "test"}
 _MAX_CLASSES = 1_000_000
 _MOST_NAMED, _MOST_DIMENSIONS = 10, 32
 _DAMAGE = (
-    zipfile.BadZipFile, zlib.error, EOFError, KeyError, NotImplementedError, ValueError, TypeError, struct.error, RuntimeError,
+    zipfile.BadZipFile, zlib.error, EOFError, KeyError, NotImplementedError, ValueError, TypeError, struct.error,
+    RuntimeError,
     SyntaxError, tokenize.TokenError, OverflowError, MemoryError, RecursionError, IndexError, AttributeError,
 )  # fmt: skip
 """What zipfile and NumPy raise for bytes that are not what they should be."""
@@ -93,7 +94,9 @@ def _load(path: Path) -> Mapping[str, np.ndarray]:
 
 
 def _check_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, key: str, archive_bytes: int, path: Path) -> None:
-    """Raise DataError unless the array can be as large as it says: from its header and the zip's directory, before any memory."""
+    """Raise DataError unless the array can be as large as it says: from its header and the zip's directory, before any
+    memory.
+    """
     if info.flag_bits & 1 or info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
         raise DataError(
             f"{path}: {key} is encrypted or packed in a way that NumPy does not write; save it with numpy.savez"
@@ -101,8 +104,8 @@ def _check_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, key: str, arc
     most = info.compress_size * (1 if info.compress_type == zipfile.ZIP_STORED else DEFLATE_RATIO)
     if info.compress_size > archive_bytes or info.file_size > most:
         raise DataError(
-            f"{path} is a damaged .npz file ({key} would unpack to {info.file_size:,} bytes from {info.compress_size:,}); "
-            "get it again"
+            f"{path} is a damaged .npz file ({key} would unpack to {info.file_size:,} bytes from "
+            f"{info.compress_size:,}); get it again"
         )
     with archive.open(info) as file:
         shape, dtype = _header(file)

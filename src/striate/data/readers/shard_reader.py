@@ -96,7 +96,8 @@ def _checked_rows(folder: Path, shard: Shard, num_classes: int) -> list[dict[str
     """The table of a shard, after a look at whether it can be true."""
     if Path(shard.name).name != shard.name or not shard.name.endswith(".tar"):
         raise DataError(
-            f"{folder / INDEX_FILE} names the shard {shard.name!r}, which is not a file beside it; write the shards again"
+            f"{folder / INDEX_FILE} names the shard {shard.name!r}, which is not a file beside it; write the shards "
+            "again"
         )
     path = folder / shard.name
     try:
@@ -132,6 +133,6 @@ def _torn(path: Path, shard: Shard, rows: list[dict[str, Any]], found_bytes: int
     cut = next((row for row in rows if row["offset"] + row["size"] > found_bytes), None)
     where = f", within {cut['name']}, which begins at byte {cut['offset']:,}" if cut is not None else ""
     return (
-        f"shard {path} is torn: it ends at byte {found_bytes:,} of {shard.size_bytes:,}{where}; copy it again, or delete it and "
-        "run the `striate data --shards` that wrote it again"
+        f"shard {path} is torn: it ends at byte {found_bytes:,} of {shard.size_bytes:,}{where}; copy it again, or "
+        "delete it and run the `striate data --shards` that wrote it again"
     )

@@ -56,9 +56,9 @@ def open_source(
     are they fetched into the cache, with a line to `tell` and their length and checksum verified. Paths: a folder of
     IDX files, of CIFAR's binary files, of shards, with masks beside images, with a subfolder for each class, or with
     `labels.csv`; an `.npz` file; a CSV
-    file, whose `columns` can be named; which was read as what goes to `log`. Where a folder has annotations of several kinds, those that
-    `task` wants are read; `ignore_index` is a value of masks that counts for nothing. Raises DataError when there is no such source or it
-    cannot serve.
+    file, whose `columns` can be named; which was read as what goes to `log`. Where a folder has annotations of several
+    kinds, those that `task` wants are read; `ignore_index` is a value of masks that counts for nothing. Raises
+    DataError when there is no such source or it cannot serve.
     """
     if not str(source):
         raise DataError("no source of images is named; give a file, a folder or the name of a data set")
@@ -85,8 +85,8 @@ def open_source(
 
 
 def _similar_beside(path: Path) -> str:
-    """A question naming a file or folder beside a missing one whose name is nearly the same, or a folder of classes of the very name
-    one folder deeper; empty where there is none.
+    """A question naming a file or folder beside a missing one whose name is nearly the same, or a folder of classes of
+    the very name one folder deeper; empty where there is none.
     """
     try:
         names = [entry.name for entry in itertools.islice(os.scandir(path.parent), _MOST_NEIGHBOURS)]
@@ -138,7 +138,8 @@ def open_path(
 def _refuse_columns(columns: Columns, source: str) -> None:
     if columns:
         raise InputError(
-            f"--path-column, --label-column, --split-column and --root are for CSV files, and {source} is none; leave them out"
+            f"--path-column, --label-column, --split-column and --root are for CSV files, and {source} is none; leave "
+            "them out"
         )
 
 

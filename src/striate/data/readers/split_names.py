@@ -5,7 +5,8 @@ from collections.abc import Iterable
 
 SPLIT_WORDS = {
     "train": "train", "training": "train", "trn": "train",
-    "val": "validation", "valid": "validation", "validation": "validation", "validate": "validation", "dev": "validation",
+    "val": "validation", "valid": "validation", "validation": "validation", "validate": "validation",
+    "dev": "validation",
     "devel": "validation", "development": "validation",
     "test": "test", "testing": "test", "tst": "test", "eval": "test", "evaluation": "test", "holdout": "test",
 }  # fmt: skip
@@ -17,8 +18,8 @@ _TOKENS = re.compile("[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
 
 
 def split_of(name: str) -> str | None:
-    """ "train", "validation" or "test" for a name that says nothing but that: Train, training_set, test-images, valData,
-    train2017; None for any other.
+    """ "train", "validation" or "test" for a name that says nothing but that: Train, training_set, test-images,
+    valData, train2017; None for any other.
     """
     found = _NAME.fullmatch(re.sub("[^a-z]", "", name.lower()))
     return None if found is None else SPLIT_WORDS[found[1]]
@@ -27,8 +28,8 @@ def split_of(name: str) -> str | None:
 def splits_of(names: Iterable[str]) -> dict[str, str]:
     """The splits of those of these sibling names that stand for one, by name.
 
-    Beside what `split_of` knows, names count that share all but the word: seg_train and seg_test, asl_alphabet_train and
-    asl_alphabet_test. They must stand for different splits, the training part among them.
+    Beside what `split_of` knows, names count that share all but the word: seg_train and seg_test, asl_alphabet_train
+    and asl_alphabet_test. They must stand for different splits, the training part among them.
     """
     listed = list(names)
     known = {name: split for name in listed if (split := split_of(name)) is not None}

@@ -1,11 +1,12 @@
 """A data set listed in a CSV file, or in `labels.csv` inside a folder.
 
 The first line names the columns, in any case and order: the image (path, file, filename, image or image_path), its
-class by name (label, class, class_name, category, ...) or by number (class_index, label_index, or index where no unknown column
-stands beside it), and optionally its split (split, subset or fold: train, val, dev, test_set, ..., or nothing) and one object's box
-(x1, y1, x2, y2 or xmin, ymin, xmax, ymax) in pixels, the whole image being (0, 0, W, H). Other columns have to be asked for. Commas,
-semicolons or tabs; UTF-8 with or without a mark. Relative paths are below the CSV's folder, or the `root` asked for, and never lead
-out of it; absolute ones may name image files anywhere, which is said.
+class by name (label, class, class_name, category, ...) or by number (class_index, label_index, or index where no
+unknown column stands beside it), and optionally its split (split, subset or fold: train, val, dev, test_set, ..., or
+nothing) and one object's box (x1, y1, x2, y2 or xmin, ymin, xmax, ymax) in pixels, the whole image being (0, 0, W, H).
+Other columns have to be asked for. Commas, semicolons or tabs; UTF-8 with or without a mark. Relative paths are below
+the CSV's folder, or the `root` asked for, and never lead out of it; absolute ones may name image files anywhere, which
+is said.
 
 A file `classes.csv` beside it (columns index, name, and optionally wnid or id) names the numbers; all its classes
 count, in its order.
@@ -76,8 +77,8 @@ class _Row:
 def read_table(path: Path, wanted: Columns = NO_COLUMNS) -> Dataset:
     """The data set that a CSV lists, by the columns `wanted` where they are named.
 
-    Raises DataError with the line of what is wrong, the first file that is missing, or the question which column is the class;
-    InputError for a column that is not there.
+    Raises DataError with the line of what is wrong, the first file that is missing, or the question which column is the
+    class; InputError for a column that is not there.
     """
     columns, rows = read_rows(path)
     chosen = choose_columns(path, columns, [fields for _, fields in rows], wanted)
@@ -127,7 +128,9 @@ def read_table(path: Path, wanted: Columns = NO_COLUMNS) -> Dataset:
 
 
 def _label(fields: list[str], chosen: ChosenColumns, where: str) -> str:
-    """The class of a line, which only a line with neither class nor box, for an image without objects, may leave empty."""
+    """The class of a line, which only a line with neither class nor box, for an image without objects, may leave
+    empty.
+    """
     has_box = chosen.box is not None and any(fields[k] for k in chosen.box)
     if chosen.box is not None and not has_box and not fields[chosen.label]:
         return ""
@@ -170,8 +173,8 @@ def _row_number_notices(column: str, rows: list[_Row]) -> tuple[str, ...]:
     if not looks_like_row_numbers([row.label for row in rows]):
         return ()
     return (
-        f"the column {column}, taken for the class, counts the rows: {rows[0].label}, {rows[1].label}, {rows[2].label}, ...; "
-        "if another column is the class, name it with --label-column",
+        f"the column {column}, taken for the class, counts the rows: {rows[0].label}, {rows[1].label}, "
+        f"{rows[2].label}, ...; if another column is the class, name it with --label-column",
     )
 
 
@@ -265,7 +268,8 @@ def _find_files(table: Path, folder: Path, rows: list[_Row]) -> list[_Row]:
         first = missing[0]
         raise DataError(
             f"{table} lists {len(rows)} files of which {len(missing)} are not there, the first in line {first.line}: "
-            f"{_quoted(first)}; put them there, take their lines out, or name the folder that the paths begin at with --root"
+            f"{_quoted(first)}; put them there, take their lines out, or name the folder that the paths begin at with "
+            "--root"
         )
     return found
 
@@ -335,8 +339,8 @@ def _largest(table: Path, rows: list[_Row]) -> tuple[list[_Row], tuple[str, ...]
 
 
 def _drop_repeats(table: Path, rows: list[_Row], *, has_boxes: bool = False) -> tuple[list[_Row], tuple[str, ...]]:
-    """Each file once, with a notice of repeats; DataError where a file is listed with two classes or two splits. Of several boxes of a
-    file the largest is kept.
+    """Each file once, with a notice of repeats; DataError where a file is listed with two classes or two splits. Of
+    several boxes of a file the largest is kept.
     """
     if has_boxes:
         return _largest(table, rows)
@@ -364,8 +368,8 @@ def _number_classes(table: Path, rows: list[_Row], classes: Path) -> tuple[tuple
     for row in rows:
         if not row.label.isdecimal() or len(row.label) > _MAX_DIGITS or int(row.label) >= _MAX_CLASSES:
             raise DataError(
-                f"{table}, line {row.line}: class index {row.label[:_MAX_DIGITS]!r} should be a whole number from 0 up, below "
-                f"{_MAX_CLASSES:,}"
+                f"{table}, line {row.line}: class index {row.label[:_MAX_DIGITS]!r} should be a whole number from 0 "
+                f"up, below {_MAX_CLASSES:,}"
             )
     labels = np.array([int(row.label) for row in rows], dtype=np.int64)
     if not classes.is_file():

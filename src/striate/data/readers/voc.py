@@ -1,5 +1,5 @@
-"""A folder as Pascal VOC lays it out (Everingham et al. 2010, IJCV 88:303-338): `JPEGImages/`, `Annotations/NAME.xml`, and lists of
-names for each split in `ImageSets/Main/{train,val,test}.txt`, where there are any.
+"""A folder as Pascal VOC lays it out (Everingham et al. 2010, IJCV 88:303-338): `JPEGImages/`, `Annotations/NAME.xml`,
+and lists of names for each split in `ImageSets/Main/{train,val,test}.txt`, where there are any.
 
 An image's label and box are those of its largest object; all of them are its objects.
 Pixels are counted from 1 there and both borders belong to the box, so that
@@ -60,9 +60,11 @@ def holds_voc(folder: Path) -> bool:
 
 
 def read_voc(folder: Path) -> Dataset:
-    """The data set of a VOC folder: every annotated image with its objects, and the class and the box of its largest one.
+    """The data set of a VOC folder: every annotated image with its objects, and the class and the box of its largest
+    one.
 
-    Images whose file is missing are left out, with a notice. Raises DataError for annotations that are no VOC XML, with the file.
+    Images whose file is missing are left out, with a notice. Raises DataError for annotations that are no VOC XML, with
+    the file.
     """
     files = sorted(
         path for path in (folder / ANNOTATIONS).iterdir() if path.suffix.lower() == ".xml" and path.name[0] != "."

@@ -1,10 +1,11 @@
-"""YOLO's text files: for each image a file of the same name, a line an object: class number, then centre x, centre y, width and height
-as fractions of the image, and a score where a detector wrote it. Behind a class number there may be an outline instead, three
-points x, y or more: the box is the one about it.
+"""YOLO's text files: for each image a file of the same name, a line an object: class number, then centre x, centre y,
+width and height as fractions of the image, and a score where a detector wrote it. Behind a class number there may be an
+outline instead, three points x, y or more: the box is the one about it.
 
-Text files lie beside the images, or in a folder that stands in the place of `images` in the image's path (`labels`, `boxes`), be
-that `images/train` or `train/images`. Classes are named by `data.yaml` (or another .yaml with `names`), `classes.txt`, `obj.names`
-or a `classes.csv`; without any of these they go by number. An image with an empty file, or none where others have one, has no objects.
+Text files lie beside the images, or in a folder that stands in the place of `images` in the image's path (`labels`,
+`boxes`), be that `images/train` or `train/images`. Classes are named by `data.yaml` (or another .yaml with `names`),
+`classes.txt`, `obj.names` or a `classes.csv`; without any of these they go by number. An image with an empty file, or
+none where others have one, has no objects.
 """
 
 import os
@@ -33,12 +34,16 @@ _NAMED = 3
 
 
 def holds_yolo(folder: Path) -> bool:
-    """Whether a folder has text files of boxes: in `labels` or `boxes` beside `images`, or beside the images themselves."""
+    """Whether a folder has text files of boxes: in `labels` or `boxes` beside `images`, or beside the images
+    themselves.
+    """
     return bool(_pairs(folder)) or _beside(folder)
 
 
 def read_yolo(folder: Path) -> Dataset:
-    """The data set of a folder with YOLO's text files. Raises DataError, with file and line, for a line that is none of theirs."""
+    """The data set of a folder with YOLO's text files. Raises DataError, with file and line, for a line that is none of
+    theirs.
+    """
     findings = Findings()
     pairs = _pairs(folder)
     text_of = {
@@ -97,7 +102,9 @@ def splits_of_paths(paths: Sequence[str]) -> np.ndarray:
 
 
 def _pairs(folder: Path) -> list[tuple[str, str]]:
-    """The folders of images with those of their text files, relative to this one: in itself, or in each folder below it."""
+    """The folders of images with those of their text files, relative to this one: in itself, or in each folder below
+    it.
+    """
     found = []
     for place in ("", *(f"{entry.name}/" for entry in folders_in(folder))):
         if (folder / place / IMAGES).is_dir():
@@ -151,7 +158,9 @@ def _read(path: Path, name: str) -> list[tuple[int, tuple[float, float, float, f
     if not path.is_file():
         return None
     rows = []
-    for number, line in enumerate(read_regular_file(path, MAX_TEXT_BYTES).decode("utf-8-sig", "replace").splitlines(), 1):
+    for number, line in enumerate(
+        read_regular_file(path, MAX_TEXT_BYTES).decode("utf-8-sig", "replace").splitlines(), 1
+    ):
         fields = line.split()
         if not fields:
             continue
@@ -159,7 +168,8 @@ def _read(path: Path, name: str) -> list[tuple[int, tuple[float, float, float, f
             box = _box(fields)
         except ValueError:
             raise DataError(
-                f"{name}, line {number}: {line[:80]!r} should be a class number and four numbers: centre x, centre y, width, height"
+                f"{name}, line {number}: {line[:80]!r} should be a class number and four numbers: centre x, centre y, "
+                "width, height"
             ) from None
         rows.append((int(fields[0][:9]), box))
     return rows

@@ -1,4 +1,6 @@
-"""The class names of YOLO's text files: from `data.yaml` or another .yaml with `names`, `classes.txt`, `obj.names` or `classes.csv`."""
+"""The class names of YOLO's text files: from `data.yaml` or another .yaml with `names`, `classes.txt`, `obj.names` or
+`classes.csv`.
+"""
 
 import re
 from pathlib import Path
@@ -16,7 +18,9 @@ _HAS_NAMES = re.compile(r"^(\{.*)?['\"]?names['\"]?\s*:", re.MULTILINE)
 
 
 def yolo_class_names(folder: Path) -> tuple[str, ...]:
-    """The names in the order of their numbers; none where no file of the folder tells them. DataError for a file that is damaged."""
+    """The names in the order of their numbers; none where no file of the folder tells them. DataError for a file that
+    is damaged.
+    """
     for path in sorted([*folder.glob("*.yaml"), *folder.glob("*.yml")]):
         if path.is_file() and (names := _yaml_names(path)):
             return names
@@ -29,14 +33,18 @@ def yolo_class_names(folder: Path) -> tuple[str, ...]:
 
 
 def _yaml_names(path: Path) -> tuple[str, ...]:
-    """What stands under `names` in a file of YOLO's settings, a list or numbers with names; nothing where there is no such entry."""
+    """What stands under `names` in a file of YOLO's settings, a list or numbers with names; nothing where there is no
+    such entry.
+    """
     text = read_regular_file(path, MAX_YAML_BYTES).decode("utf-8-sig", "replace")
     if not _HAS_NAMES.search(text):
         return ()
     import yaml  # where it is first needed: not every source has one
 
     try:
-        content = yaml.load(text, yaml.BaseLoader)  # builds lists, mappings and texts only, so that a class may be called no or on
+        content = yaml.load(
+            text, yaml.BaseLoader
+        )  # builds lists, mappings and texts only, so that a class may be called no or on
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = "" if mark is None else f", line {mark.line + 1}"
@@ -65,7 +73,9 @@ def _named(listed: Any, path: Path) -> tuple[str, ...]:
 
 def _csv_names(path: Path) -> tuple[str, ...]:
     """The names of a table with the columns index and name, or class (a number, or nothing) and name."""
-    lines = [line.split(",") for line in read_regular_file(path, MAX_TEXT_BYTES).decode("utf-8-sig", "replace").splitlines()]
+    lines = [
+        line.split(",") for line in read_regular_file(path, MAX_TEXT_BYTES).decode("utf-8-sig", "replace").splitlines()
+    ]
     columns = [column.strip().lower() for column in lines[0]] if lines else []
     if "index" in columns:
         return read_class_names(path)

@@ -19,7 +19,9 @@ class UnknownField(Exception):
 
 @dataclass(frozen=True)
 class Taps:
-    """Unit `q * len(taps) + r` of a row looks at the units `q * advance + t` of the row before it, for t in `taps[r]`."""
+    """Unit `q * len(taps) + r` of a row looks at the units `q * advance + t` of the row before it, for t in
+    `taps[r]`.
+    """
 
     taps: tuple[tuple[int, ...], ...]
     advance: int

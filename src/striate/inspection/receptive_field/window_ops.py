@@ -118,7 +118,9 @@ def _transposed(kernel: int, stride: int, padding: int, dilation: int) -> Taps:
 
 
 def _upsample(places: Callable[[Fraction], tuple[int, ...]], *, is_centred: bool) -> Callable[[Call], TensorField]:
-    """Interpolation that looks at the units around a place of the map; `is_centred`: halfway inside a unit is its place."""
+    """Interpolation that looks at the units around a place of the map; `is_centred`: halfway inside a unit is its
+    place.
+    """
 
     def rule(call: Call) -> TensorField:
         field = call.first
@@ -230,7 +232,9 @@ def _with_params(call: Call, field: TensorField) -> TensorField:
 
 
 def _matmul(first: str, second: str, added: str | None = None) -> Callable[[Call], TensorField]:
-    """(..., M, K) by (..., K, L), whatever is added to it: each unit sees a row of the one and a column of the other."""
+    """(..., M, K) by (..., K, L), whatever is added to it: each unit sees a row of the one and a column of the
+    other.
+    """
 
     def rule(call: Call) -> TensorField:
         left, right = call.look(call[first]), call.look(call[second])

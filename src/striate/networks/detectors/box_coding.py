@@ -1,4 +1,6 @@
-"""Boxes as changes of anchors and back: R-CNN's four numbers (Girshick et al. 2014, arXiv:1311.2524, appendix C), scaled as in SSD."""
+"""Boxes as changes of anchors and back: R-CNN's four numbers (Girshick et al. 2014, arXiv:1311.2524, appendix C),
+scaled as in SSD.
+"""
 
 import math
 

@@ -7,8 +7,9 @@ from torch import Tensor
 
 
 class DenseBoxes(NamedTuple):
-    """A box at every place. `logits` (N, P, K) are of independent classes; `boxes` (N, P, 4) are (x1, y1, x2, y2) as fractions of what
-    the network sees. `places` (P, 4) are the places themselves: x, y, and how far the next one is across and down, as fractions.
+    """A box at every place. `logits` (N, P, K) are of independent classes; `boxes` (N, P, 4) are (x1, y1, x2, y2) as
+    fractions of what the network sees. `places` (P, 4) are the places themselves: x, y, and how far the next one is
+    across and down, as fractions.
     """
 
     logits: Tensor
@@ -17,8 +18,9 @@ class DenseBoxes(NamedTuple):
 
 
 class AnchorBoxes(NamedTuple):
-    """A change of every anchor. `logits` (N, A, K + 1) are of one class, the first being the background; `deltas` (N, A, 4) are what
-    `box_coding.decode` makes boxes of, with its usual weights; `anchors` (A, 4) are (x1, y1, x2, y2) as fractions of what the network sees.
+    """A change of every anchor. `logits` (N, A, K + 1) are of one class, the first being the background; `deltas` (N,
+    A, 4) are what `box_coding.decode` makes boxes of, with its usual weights; `anchors` (A, 4) are (x1, y1, x2, y2) as
+    fractions of what the network sees.
     """
 
     logits: Tensor
@@ -27,11 +29,11 @@ class AnchorBoxes(NamedTuple):
 
 
 class ProposalBoxes(NamedTuple):
-    """Two stages: first whether there is anything, then what. `objectness` (N, A) are logits and `deltas` (N, A, 4) changes of `anchors`
-    (A, 4). `proposals` (N, P, 4) are the best of these boxes, where `are_real` (N, P); `logits` (N, P, K + 1), the first class being the
-    background, and `box_deltas` (N, P, K + 1, 4) say what is there (P is 0 while training). Boxes are fractions of what the network sees.
-    `classified(boxes (n, S, 4), images (n,))` gives the second stage's answer for other boxes of these images: (n, S, K + 1) and
-    (n, S, K + 1, 4).
+    """Two stages: first whether there is anything, then what. `objectness` (N, A) are logits and `deltas` (N, A, 4)
+    changes of `anchors` (A, 4). `proposals` (N, P, 4) are the best of these boxes, where `are_real` (N, P); `logits`
+    (N, P, K + 1), the first class being the background, and `box_deltas` (N, P, K + 1, 4) say what is there (P is 0
+    while training). Boxes are fractions of what the network sees. `classified(boxes (n, S, 4), images (n,))` gives the
+    second stage's answer for other boxes of these images: (n, S, K + 1) and (n, S, K + 1, 4).
     """
 
     objectness: Tensor

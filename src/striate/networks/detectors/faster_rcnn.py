@@ -1,11 +1,13 @@
-"""Faster R-CNN: a network that proposes where something is, and a second stage that says what, on the same features (Ren et al. 2015,
-arXiv:1506.01497), which form a pyramid (Lin et al. 2017, arXiv:1612.03144); on any network of the catalogue.
+"""Faster R-CNN: a network that proposes where something is, and a second stage that says what, on the same features
+(Ren et al. 2015, arXiv:1506.01497), which form a pyramid (Lin et al. 2017, arXiv:1612.03144); on any network of the
+catalogue.
 
 N images, C channels, K classes, A anchors, P proposals.
 
-With EQUAL_TO_TORCHVISION on ResNet-50 it equals torchvision's fasterrcnn_resnet50_fpn; its parameters are called alike but for
-"backbone.body", which is "base" here, and "backbone.fpn". Departures: proposals keep one fixed number, suppressed in rounds
-(suppression.py), so that shapes depend on no image; the usual widths are smaller, so that it runs on a processor.
+With EQUAL_TO_TORCHVISION on ResNet-50 it equals torchvision's fasterrcnn_resnet50_fpn; its parameters are called alike
+but for "backbone.body", which is "base" here, and "backbone.fpn". Departures: proposals keep one fixed number,
+suppressed in rounds (suppression.py), so that shapes depend on no image; the usual widths are smaller, so that it runs
+on a processor.
 """
 
 import math
@@ -41,8 +43,8 @@ USUAL_SIDE_PX, USUAL_STRIDE = 224, 16
 
 @dataclass(frozen=True)
 class FasterRcnnConfig:
-    """Channels in and classes out, the background not counted; maps of the pyramid, units of the second stage's two layers, proposals kept
-    of each map before suppression and of an image after it.
+    """Channels in and classes out, the background not counted; maps of the pyramid, units of the second stage's two
+    layers, proposals kept of each map before suppression and of an image after it.
     """
 
     in_channels: int = 3
@@ -59,7 +61,9 @@ class FasterRcnnConfig:
 
 
 class Pyramid(nn.Module):
-    """Each map by 1x1 to one width, the coarser added from above, and smoothed; below the coarsest every second place of it."""
+    """Each map by 1x1 to one width, the coarser added from above, and smoothed; below the coarsest every second place
+    of it.
+    """
 
     def __init__(self, taps: Sequence[Tap], width: int) -> None:
         super().__init__()
@@ -172,7 +176,9 @@ class FasterRcnn(nn.Module):
 
     @torch.no_grad()
     def proposed(self, heads: list[tuple[Tensor, Tensor]], anchors: list[Tensor]) -> tuple[Tensor, Tensor]:
-        """The best boxes of an image after suppression map by map, (N, P, 4), surest first, and which there are (N, P)."""
+        """The best boxes of an image after suppression map by map, (N, P, 4), surest first, and which there are (N,
+        P).
+        """
         boxes, scores = [], []
         for (logits, deltas), own in zip(heads, anchors, strict=True):
             count = min(self.config.num_before, logits.shape[1])
@@ -212,8 +218,8 @@ class FasterRcnn(nn.Module):
 
 
 def grid_anchors(shape: Sequence[int], size: tuple[int, int], stride: int) -> Tensor:
-    """The anchors of a map's places (rows * columns * a, 4), as fractions of an image of `size` (height, width). Their corners are rounded
-    to whole pixels, and the first one's middle is the image's corner, as in Detectron.
+    """The anchors of a map's places (rows * columns * a, 4), as fractions of an image of `size` (height, width). Their
+    corners are rounded to whole pixels, and the first one's middle is the image's corner, as in Detectron.
     """
     rows, columns = shape
     height, width = size

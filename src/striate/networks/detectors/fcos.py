@@ -1,9 +1,11 @@
-"""FCOS, a detector without anchors: at each place of a feature pyramid a score for each class and the distances to a box's four sides
-(Tian et al. 2019, arXiv:1904.01355), on any network of the catalogue. N images, C channels, K classes, P places.
+"""FCOS, a detector without anchors: at each place of a feature pyramid a score for each class and the distances to a
+box's four sides (Tian et al. 2019, arXiv:1904.01355), on any network of the catalogue. N images, C channels, K classes,
+P places.
 
-Departures, so that it trains in minutes on a processor: strides 8, 16 and 32 in place of 8 to 128, two convolutions of 64 maps a tower in
-place of four of 256, and no centre-ness: the class score itself learns how well its box fits (tasks/detection/assignment.py). Each
-lateral convolution is normalised, since a base without norms may give features in the hundreds.
+Departures, so that it trains in minutes on a processor: strides 8, 16 and 32 in place of 8 to 128, two convolutions of
+64 maps a tower in place of four of 256, and no centre-ness: the class score itself learns how well its box fits
+(tasks/detection/assignment.py). Each lateral convolution is normalised, since a base without norms may give features in
+the hundreds.
 """
 
 import math
@@ -87,7 +89,9 @@ class Fcos(nn.Module):
         return DenseBoxes(torch.cat(logits, 1), torch.cat(boxes, 1), torch.cat(places))
 
     def pyramid(self, images: Tensor) -> list[Tensor]:
-        """Images (N, C, H, W) -> maps (N, width, h, w) of every stride, each with what the coarser ones know (arXiv:1612.03144)."""
+        """Images (N, C, H, W) -> maps (N, width, h, w) of every stride, each with what the coarser ones know
+        (arXiv:1612.03144).
+        """
         found = [layer(maps) for layer, maps in zip(self.lateral, maps_of(self.base, images, self.taps), strict=True)]
         for number in range(len(found) - 2, -1, -1):
             finer = found[number]

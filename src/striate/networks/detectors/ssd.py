@@ -1,8 +1,9 @@
-"""SSD: at each place of several maps, changes of default boxes of several shapes (Liu et al. 2016, arXiv:1512.02325): SSD300 on VGG-16, and
-a light one on any network of the catalogue. N images, C channels, K classes, A default boxes.
+"""SSD: at each place of several maps, changes of default boxes of several shapes (Liu et al. 2016, arXiv:1512.02325):
+SSD300 on VGG-16, and a light one on any network of the catalogue. N images, C channels, K classes, A default boxes.
 
-SSD300's parameters have torchvision's names, so that its published weights load. Departures: pool3 rounds its size up, as the authors'
-Caffe network does; the light one takes the base's own maps of strides 8 to 32, each normalised, and halves the last until five are there.
+SSD300's parameters have torchvision's names, so that its published weights load. Departures: pool3 rounds its size up,
+as the authors' Caffe network does; the light one takes the base's own maps of strides 8 to 32, each normalised, and
+halves the last until five are there.
 """
 
 import math
@@ -24,7 +25,9 @@ from striate.networks.pyramid import backbone_of, maps_of
 SIDE_PX = 300
 RATIOS_300 = ((2.0,), (2.0, 3.0), (2.0, 3.0), (2.0, 3.0), (2.0,), (2.0,))
 SCALES_300 = (0.07, 0.15, 0.33, 0.51, 0.69, 0.87, 1.05)
-"""Sides of the square boxes of each map, as fractions of the image, and one more (section 2.2 and the authors' settings for COCO)."""
+"""Sides of the square boxes of each map, as fractions of the image, and one more (section 2.2 and the authors' settings
+for COCO).
+"""
 STEPS_300 = (8, 16, 32, 64, 100, 300)
 LIGHT_STRIDES = (8, 16, 32)
 LIGHT_RATIOS = ((2.0, 3.0),) * 5
@@ -43,7 +46,9 @@ class SsdConfig:
 
 
 class Heads(nn.Module):
-    """A 3x3 convolution of each map: maps (N, C, h, w) -> (N, A, `columns`), place by place, the boxes of a place together."""
+    """A 3x3 convolution of each map: maps (N, C, h, w) -> (N, A, `columns`), place by place, the boxes of a place
+    together.
+    """
 
     def __init__(self, channels: Sequence[int], num_boxes: Sequence[int], columns: int) -> None:
         super().__init__()
@@ -75,7 +80,9 @@ class SsdHead(nn.Module):
 
 
 class VggMaps(nn.Module):
-    """VGG-16 to conv4_3, whose features are brought to a learnt length, then fc6 and fc7 as convolutions, then four stages (figure 2)."""
+    """VGG-16 to conv4_3, whose features are brought to a learnt length, then fc6 and fc7 as convolutions, then four
+    stages (figure 2).
+    """
 
     def __init__(self, in_channels: int) -> None:
         super().__init__()
@@ -173,8 +180,9 @@ def default_boxes(
     ratios: Sequence[Sequence[float]],
     scales: Sequence[float],
 ) -> Tensor:
-    """Default boxes (A, 4) of maps of these (rows, columns), `spacings` (down, across) apart as fractions of the image, row by row: at each
-    place a square of the map's scale, one of the mean with the next, and for each ratio a wide and a tall one (section 2.2).
+    """Default boxes (A, 4) of maps of these (rows, columns), `spacings` (down, across) apart as fractions of the image,
+    row by row: at each place a square of the map's scale, one of the mean with the next, and for each ratio a wide and
+    a tall one (section 2.2).
     """
     found = []
     for number, ((rows, columns), (down, across)) in enumerate(zip(shapes, spacings, strict=True)):

@@ -1,4 +1,5 @@
-"""Non-maximum suppression with shapes that do not depend on the boxes, so that a program exported to any engine holds it whole.
+"""Non-maximum suppression with shapes that do not depend on the boxes, so that a program exported to any engine holds
+it whole.
 
 n images, M candidates of each, K classes.
 """
@@ -15,11 +16,12 @@ NUM_ROUNDS = 24
 def suppress(
     boxes: Tensor, scores: Tensor, labels: Tensor, iou_threshold: float, *, num_rounds: int = NUM_ROUNDS
 ) -> Tensor:
-    """Which boxes remain when each that overlaps a surer remaining one of its class by more than the threshold is put down: (n, M) bool.
+    """Which boxes remain when each that overlaps a surer remaining one of its class by more than the threshold is put
+    down: (n, M) bool.
 
-    boxes (n, M, 4), scores (n, M) in falling order, labels (n, M). This is greedy suppression: a box that none of the remaining surer ones
-    puts down remains. Repeated for all boxes at once it is settled after as many rounds as the longest chain has links (Cluster-NMS, Zheng
-    et al. 2020, arXiv:2005.03572, proposition 1).
+    boxes (n, M, 4), scores (n, M) in falling order, labels (n, M). This is greedy suppression: a box that none of the
+    remaining surer ones puts down remains. Repeated for all boxes at once it is settled after as many rounds as the
+    longest chain has links (Cluster-NMS, Zheng et al. 2020, arXiv:2005.03572, proposition 1).
     """
     upper = torch.maximum(boxes[:, :, None, :2], boxes[:, None, :, :2])
     lower = torch.minimum(boxes[:, :, None, 2:], boxes[:, None, :, 2:])

@@ -21,7 +21,8 @@ from striate.networks.entry import Entry, Published
 from striate.networks.imagenet import imagenet_weights
 
 MIN_SIZE = (29, 29)
-"""The stem quarters, rounding up, and three transitions halve, rounding down: at least 8 pixels must be left to them."""
+"""The stem quarters, rounding up, and three transitions halve, rounding down: at least 8 pixels must be left to them.
+"""
 CIFAR_MIN_SIZE = (4, 4)
 
 
@@ -50,8 +51,8 @@ class CifarDenseNetConfig:
     """For 32x32 images (section 4): `depths[i]` layers in block i.
 
     `variant` is "basic", a 3x3 convolution a layer and transitions that keep all maps after a stem of 16, or "bc", with
-    a 1x1 bottleneck before each and transitions that keep half of them after a stem of 2k. The paper's depth L is that of
-    all layers with weights: 4 plus the sum of depths, or plus twice that sum for "bc".
+    a 1x1 bottleneck before each and transitions that keep half of them after a stem of 2k. The paper's depth L is that
+    of all layers with weights: 4 plus the sum of depths, or plus twice that sum for "bc".
     """
 
     in_channels: int = 3
@@ -236,23 +237,27 @@ ENTRIES = (
     ),
     Entry(
         name="densenet_40_12_cifar", family="densenet", year=2016, title=_TITLE, paper=_PAPER, build=densenet_cifar,
-        config=CifarDenseNetConfig(), input_size=(3, 32, 32), num_params=1_019_722, macs=264_812_928, stem="features.conv0",
+        config=CifarDenseNetConfig(), input_size=(3, 32, 32), num_params=1_019_722, macs=264_812_928,
+        stem="features.conv0",
         head="classifier", min_size=CIFAR_MIN_SIZE, published=Published(top1_error=0.0524, source=_TABLE2),
     ),
     Entry(
         name="densenet_100_12_cifar", family="densenet", year=2016, title=_TITLE, paper=_PAPER, build=densenet_cifar,
-        config=CifarDenseNetConfig(depths=(32, 32, 32)), input_size=(3, 32, 32), num_params=6_979_642, macs=1_769_516_448,
+        config=CifarDenseNetConfig(depths=(32, 32, 32)), input_size=(3, 32, 32), num_params=6_979_642,
+        macs=1_769_516_448,
         stem="features.conv0", head="classifier", min_size=CIFAR_MIN_SIZE,
         published=Published(top1_error=0.0410, source=_TABLE2),
     ),
     Entry(
         name="densenet_bc_40_12_cifar", family="densenet", year=2016, title=_TITLE, paper=_PAPER, build=densenet_cifar,
-        config=CifarDenseNetConfig(depths=(6, 6, 6), variant="bc"), input_size=(3, 32, 32), num_params=176_122, macs=72_365_352,
+        config=CifarDenseNetConfig(depths=(6, 6, 6), variant="bc"), input_size=(3, 32, 32), num_params=176_122,
+        macs=72_365_352,
         stem="features.conv0", head="classifier", min_size=CIFAR_MIN_SIZE,
     ),
     Entry(
         name="densenet_bc_100_12_cifar", family="densenet", year=2016, title=_TITLE, paper=_PAPER, build=densenet_cifar,
-        config=CifarDenseNetConfig(depths=(16, 16, 16), variant="bc"), input_size=(3, 32, 32), num_params=769_162, macs=287_929_692,
+        config=CifarDenseNetConfig(depths=(16, 16, 16), variant="bc"), input_size=(3, 32, 32), num_params=769_162,
+        macs=287_929_692,
         stem="features.conv0", head="classifier", min_size=CIFAR_MIN_SIZE,
         published=Published(top1_error=0.0451, source=_TABLE2),
     ),

@@ -1,10 +1,10 @@
 """A small network for digits of 28x28 grey pixels that learns MNIST in one epoch. N images, C channels, K classes.
 
 It has no paper. A 5x5 convolution that steps by 2 looks at the pixels first, as in LeCun et al. 1989 (NIPS 2, pages
-396-404) and Simard, Steinkraus & Platt 2003 (doi:10.1109/ICDAR.2003.1227801); 3x3 convolutions follow, each with a batch
-norm (Ioffe & Szegedy 2015, arXiv:1502.03167) and a ReLU. Nothing is padded, and after the third convolution 2x2 maxima
-are taken, before the norm, which then has a quarter of the places to do. Halving the image at once saves most of the
-work; widths are multiples of 16, the numbers that a processor multiplies at once.
+396-404) and Simard, Steinkraus & Platt 2003 (doi:10.1109/ICDAR.2003.1227801); 3x3 convolutions follow, each with a
+batch norm (Ioffe & Szegedy 2015, arXiv:1502.03167) and a ReLU. Nothing is padded, and after the third convolution 2x2
+maxima are taken, before the norm, which then has a quarter of the places to do. Halving the image at once saves most of
+the work; widths are multiples of 16, the numbers that a processor multiplies at once.
 
 Departures: everything sees all maps of the layer before, where the papers of 1989 and 2003 had tables of connections,
 squashing functions and units between the maps and the classes.

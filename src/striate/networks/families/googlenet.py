@@ -4,10 +4,10 @@ N images, C channels, H x W pixels, K classes.
 
 `googlenet_lrn` is the paper's own: filters of 1x1, 3x3 and 5x5 side by side with biases, local response normalisation
 in the stem (figure 3), two auxiliary heads. Departures: pooling rounds its size up, without which the paper's 56x56 do
-not follow from 112x112; the constants of the response normalisation, which the paper does not print, are those of the Caffe
-network that its readers made; first weights, not printed either, are He et al.'s for ReLU, with small ones in the last
-layers. The auxiliary heads average 5x5 windows as printed where that leaves 4x4 places, as
-at 224x224, and other sizes in 4x4 equal parts, so that images of any size can be trained on.
+not follow from 112x112; the constants of the response normalisation, which the paper does not print, are those of the
+Caffe network that its readers made; first weights, not printed either, are He et al.'s for ReLU, with small ones in the
+last layers. The auxiliary heads average 5x5 windows as printed where that leaves 4x4 places, as at 224x224, and other
+sizes in 4x4 equal parts, so that images of any size can be trained on.
 
 `googlenet` is torchvision's form, with its parameter names and initialisation, so that its published weights load:
 batch norm instead of biases and response normalisation, 3x3 filters where the paper has 5x5 (vision#906), a last
@@ -239,7 +239,9 @@ def pool(kernel_size: int) -> nn.MaxPool2d:
 
 
 def response_norm() -> nn.LocalResponseNorm:
-    """x / (1 + 1e-4 / 5 * sum of squares over 5 maps) ** 0.75: Caffe's, which divides where AlexNet's paper does not."""
+    """x / (1 + 1e-4 / 5 * sum of squares over 5 maps) ** 0.75: Caffe's, which divides where AlexNet's paper does
+    not.
+    """
     return nn.LocalResponseNorm(5, alpha=1e-4, beta=0.75, k=1.0)
 
 

@@ -1,16 +1,16 @@
 """Inception-ResNet v1 and v2 (Szegedy, Ioffe, Vanhoucke & Alemi 2016, arXiv:1602.07261).
 
-N images, C channels, H x W pixels, K classes. What the branches of a block make of the maps is projected to as many maps
-by a 1x1 convolution with bias, neither normalised nor rectified, scaled down (section 3.3) and added to the maps.
+N images, C channels, H x W pixels, K classes. What the branches of a block make of the maps is projected to as many
+maps by a 1x1 convolution with bias, neither normalised nor rectified, scaled down (section 3.3) and added to the maps.
 
 `inception_resnet_v1` is the paper's (figures 10 to 15). The paper says of the scales only that they lie between 0.1 and
 0.3; here they are those of v2.
 
 `inception_resnet_v2` is the authors' released network, which is not the one of the paper's figures 16 to 19. Departures
-from these: the stem is v3's, ending in an inception block of 320 maps, instead of figure 3; 10, 20 and 10 blocks instead
-of 5, 10 and 5, on 320, 1088 and 2080 maps instead of 384, 1154 and 2048; residuals are scaled by 0.17, 0.10 and 0.20,
-the last neither scaled nor rectified; a 1x1 convolution to 1536 maps comes before the average. Its auxiliary head, absent
-from the paper, is left out.
+from these: the stem is v3's, ending in an inception block of 320 maps, instead of figure 3; 10, 20 and 10 blocks
+instead of 5, 10 and 5, on 320, 1088 and 2080 maps instead of 384, 1154 and 2048; residuals are scaled by 0.17, 0.10 and
+0.20, the last neither scaled nor rectified; a 1x1 convolution to 1536 maps comes before the average. Its auxiliary
+head, absent from the paper, is left out.
 
 First weights, of which the paper does not speak, are He et al.'s, small in the last layer.
 """
@@ -69,7 +69,9 @@ class ScaledResidual(nn.Module):
 
 
 class InceptionResNet(nn.Module):
-    """Any `features` ending in `num_features` maps, their averages, a linear layer: images (N, C, H, W) -> logits (N, K)."""
+    """Any `features` ending in `num_features` maps, their averages, a linear layer: images (N, C, H, W) -> logits (N,
+    K).
+    """
 
     def __init__(self, config: InceptionResNetConfig, features: nn.Sequential, num_features: int) -> None:
         super().__init__()
@@ -118,7 +120,9 @@ def inception_resnet_v2(config: InceptionResNetConfig) -> InceptionResNet:
 
 
 def stem(in_channels: int) -> list[nn.Module]:
-    """What both begin with (figure 14 but for its last convolution): (N, C, H, W) -> (N, 192, h, w), 71x71 from 299x299."""
+    """What both begin with (figure 14 but for its last convolution): (N, C, H, W) -> (N, 192, h, w), 71x71 from
+    299x299.
+    """
     return [
         BasicConv(in_channels, 32, 3, stride=2, is_padded=False),
         BasicConv(32, 32, 3, is_padded=False),
@@ -155,7 +159,9 @@ def residual_b(channels: int, plain: int, crossed: tuple[int, int, int]) -> Scal
 
 
 def residual_c(channels: int, plain: int, crossed: tuple[int, int, int], *, is_last: bool = False) -> ScaledResidual:
-    """Figures 13 and 19, at 8x8: `plain` 1x1 filters beside 3x3 as 1x3 and 3x1; neither scaled nor rectified if last."""
+    """Figures 13 and 19, at 8x8: `plain` 1x1 filters beside 3x3 as 1x3 and 3x1; neither scaled nor rectified if
+    last.
+    """
     branches = plain_and_crossed(channels, plain, crossed, 3)
     scale = 1.0 if is_last else SCALE_C
     return ScaledResidual(channels, branches, plain + crossed[-1], scale, is_rectified=not is_last)

@@ -3,11 +3,11 @@
 N images, C channels, H x W pixels, K classes.
 
 Departures: the first convolution is a plain 7x7, where the paper's is separable with eight filters a channel, so that
-its input channels can be adapted like any other's. Modules 4c and 4d project 96 maps after their pooling, not the 128 of
-figure 5, since only these add up to the 576 maps that it prints; the authors' released code has them too. Figure 5
+its input channels can be adapted like any other's. Modules 4c and 4d project 96 maps after their pooling, not the 128
+of figure 5, since only these add up to the 576 maps that it prints; the authors' released code has them too. Figure 5
 leaves open how pooling treats the border: here everything is padded by one, so that branches meet in size whatever the
-image, and averages leave the padding out. First weights, of which the paper does not speak, are He et al.'s, small
-in the last layer. The paper's 13.6 million parameters do not follow from its figure 5, which makes 11.2.
+image, and averages leave the padding out. First weights, of which the paper does not speak, are He et al.'s, small in
+the last layer. The paper's 13.6 million parameters do not follow from its figure 5, which makes 11.2.
 """
 
 from dataclasses import dataclass

@@ -3,12 +3,12 @@
 N images, C channels, H x W pixels, K classes.
 
 Parameter names and initialisation are torchvision's, so that its published weights load. Departures, all of them the
-authors' released network, which torchvision follows: the stem is a 1x1 and a 3x3 convolution and a pooling where Table 1
-has three 3x3 convolutions; averages count the padding as zeros; the auxiliary loss counts 0.4 of the main one, as in the
-authors' training code, while the paper prints no weight (GoogLeNet's was 0.3). The auxiliary head takes 5x5 windows at
-every third place as torchvision's, and where these leave fewer than 5x5 places, below 299x299, it averages to 5x5, so
-that smaller images can be trained on too. torchvision maps ImageNet's normalisation to [-1, 1] inside the network; here
-the weights' preprocessing does the same, as googlenet.py explains.
+authors' released network, which torchvision follows: the stem is a 1x1 and a 3x3 convolution and a pooling where Table
+1 has three 3x3 convolutions; averages count the padding as zeros; the auxiliary loss counts 0.4 of the main one, as in
+the authors' training code, while the paper prints no weight (GoogLeNet's was 0.3). The auxiliary head takes 5x5 windows
+at every third place as torchvision's, and where these leave fewer than 5x5 places, below 299x299, it averages to 5x5,
+so that smaller images can be trained on too. torchvision maps ImageNet's normalisation to [-1, 1] inside the network;
+here the weights' preprocessing does the same, as googlenet.py explains.
 """
 
 from dataclasses import dataclass
@@ -156,7 +156,9 @@ class MixedC(nn.Module):
 
 
 class AverageFor5x5(nn.Module):
-    """5x5 averages at every third place where they leave at least 5x5, else averages to 5x5: (N, C, H, W) -> (N, C, h, w)."""
+    """5x5 averages at every third place where they leave at least 5x5, else averages to 5x5: (N, C, H, W) -> (N, C, h,
+    w).
+    """
 
     def forward(self, maps: Tensor) -> Tensor:
         """(N, C, 17, 17) -> (N, C, 5, 5)."""

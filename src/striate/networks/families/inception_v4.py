@@ -1,10 +1,11 @@
-"""Inception v4 (Szegedy, Ioffe, Vanhoucke & Alemi 2016, arXiv:1602.07261). N images, C channels, H x W pixels, K classes.
+"""Inception v4 (Szegedy, Ioffe, Vanhoucke & Alemi 2016, arXiv:1602.07261). N images, C channels, H x W pixels, K
+classes.
 
 Convolutions and pools that the figures mark "V" are unpadded; all others are padded to keep the size at stride 1.
 
 Departures: where 1xn and nx1 filters follow each other, their order is that of the authors' released network; averages
-leave the padding out, as there; its auxiliary head, absent from the paper, is left out. First weights, of which the paper
-does not speak, are He et al.'s, small in the last layer.
+leave the padding out, as there; its auxiliary head, absent from the paper, is left out. First weights, of which the
+paper does not speak, are He et al.'s, small in the last layer.
 """
 
 from collections import OrderedDict

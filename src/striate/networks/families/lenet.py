@@ -9,8 +9,9 @@ which maps see which (Table 1). Forms with other counts go by the same name: the
 LeCun, Bottou, Bengio & Haffner 1998 (doi:10.1109/5.726791) print it in section II.B: 60,000 trained parameters, 340,908
 connections.
 
-`lenet5` and `lenet_300_100` are what is trained under these names now. `lenet5_caffe` is the form that papers on compression
-call LeNet-5, from Caffe's example for MNIST: 431,080 parameters, most of them in one dense layer, and no activation between convolutions.
+`lenet5` and `lenet_300_100` are what is trained under these names now. `lenet5_caffe` is the form that papers on
+compression call LeNet-5, from Caffe's example for MNIST: 431,080 parameters, most of them in one dense layer, and no
+activation between convolutions.
 
 Departures of the first two: cross-entropy on logits, where the 1989 paper has squared errors of ten more squashed
 units. In 1998 outputs are squared distances from fixed codes; here they are negated, and cross-entropy of them is
@@ -240,7 +241,9 @@ class LeNet300100(nn.Module):
 
 
 class LeNet5Caffe(nn.Module):
-    """Two convolutions with max pooling and two dense layers (Caffe's examples/mnist/lenet.prototxt): (N, C, 28, 28) -> logits (N, K)."""
+    """Two convolutions with max pooling and two dense layers (Caffe's examples/mnist/lenet.prototxt): (N, C, 28, 28) ->
+    logits (N, K).
+    """
 
     def __init__(self, config: LeNetConfig) -> None:
         super().__init__()

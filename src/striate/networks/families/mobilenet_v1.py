@@ -63,7 +63,9 @@ class MobileNetV1(nn.Module):
 
 
 def separable(in_channels: int, out_channels: int, stride: int) -> nn.Sequential:
-    """A 3x3 filter for each map, then 1x1 across them (figure 3, right): -> (N, out_channels, H / stride, W / stride)."""
+    """A 3x3 filter for each map, then 1x1 across them (figure 3, right): -> (N, out_channels, H / stride, W /
+    stride).
+    """
     return nn.Sequential(
         conv_norm(in_channels, in_channels, stride=stride, groups=in_channels),
         conv_norm(in_channels, out_channels, 1),
@@ -82,18 +84,21 @@ _SOURCE = "arXiv:1704.04861, Table 6"
 ENTRIES = (
     Entry(
         name="mobilenet_v1", family="mobilenet", year=2017, title=_TITLE, paper=_PAPER, build=MobileNetV1,
-        config=MobileNetV1Config(), input_size=(3, 224, 224), num_params=4_231_976, macs=568_740_352, stem="features.0.0",
+        config=MobileNetV1Config(), input_size=(3, 224, 224), num_params=4_231_976, macs=568_740_352,
+        stem="features.0.0",
         head="classifier", min_size=MIN_SIZE, published=Published(top1_error=0.294, source=_SOURCE),
     ),
     Entry(
         name="mobilenet_v1_x0_75", family="mobilenet", year=2017, title=_TITLE, paper=_PAPER, build=MobileNetV1,
-        config=MobileNetV1Config(width_multiplier=0.75), input_size=(3, 224, 224), num_params=2_585_560, macs=325_400_448,
+        config=MobileNetV1Config(width_multiplier=0.75), input_size=(3, 224, 224), num_params=2_585_560,
+        macs=325_400_448,
         stem="features.0.0", head="classifier", min_size=MIN_SIZE,
         published=Published(top1_error=0.316, source=_SOURCE),
     ),
     Entry(
         name="mobilenet_v1_x0_5", family="mobilenet", year=2017, title=_TITLE, paper=_PAPER, build=MobileNetV1,
-        config=MobileNetV1Config(width_multiplier=0.5), input_size=(3, 224, 224), num_params=1_331_592, macs=149_497_088,
+        config=MobileNetV1Config(width_multiplier=0.5), input_size=(3, 224, 224), num_params=1_331_592,
+        macs=149_497_088,
         stem="features.0.0", head="classifier", min_size=MIN_SIZE,
         published=Published(top1_error=0.363, source=_SOURCE),
     ),

@@ -101,7 +101,8 @@ _PAPER = "arXiv:1801.04381"
 ENTRIES = (
     Entry(
         name="mobilenet_v2", family="mobilenet", year=2018, title=_TITLE, paper=_PAPER, build=mobilenet_v2,
-        config=MobileNetV2Config(), input_size=(3, 224, 224), num_params=3_504_872, macs=300_774_272, stem="features.0.0",
+        config=MobileNetV2Config(), input_size=(3, 224, 224), num_params=3_504_872, macs=300_774_272,
+        stem="features.0.0",
         head="classifier.1", min_size=MIN_SIZE,
         published=Published(top1_error=0.280, source="arXiv:1801.04381, Table 4"),
         weights=(
@@ -114,7 +115,8 @@ ENTRIES = (
     ),
     Entry(
         name="mobilenet_v2_cifar", family="mobilenet", year=2018, title=_TITLE, paper=_PAPER,
-        build=mobilenet_v2_cifar, config=MobileNetV2Config(num_classes=10), input_size=(3, 32, 32), num_params=2_236_682,
+        build=mobilenet_v2_cifar, config=MobileNetV2Config(num_classes=10), input_size=(3, 32, 32),
+        num_params=2_236_682,
         macs=87_976_448, stem="features.0.0", head="classifier.1", min_size=MIN_SIZE,
     ),
 )  # fmt: skip

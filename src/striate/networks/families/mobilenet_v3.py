@@ -151,7 +151,8 @@ _PAPER = "arXiv:1905.02244"
 ENTRIES = (
     Entry(
         name="mobilenet_v3_large", family="mobilenet", year=2019, title=_TITLE, paper=_PAPER,
-        build=mobilenet_v3_large, config=MobileNetV3Config(), input_size=(3, 224, 224), num_params=5_483_032, macs=216_589_760,
+        build=mobilenet_v3_large, config=MobileNetV3Config(), input_size=(3, 224, 224), num_params=5_483_032,
+        macs=216_589_760,
         stem="features.0.0", head="classifier.3", min_size=MIN_SIZE,
         published=Published(top1_error=0.248, source="arXiv:1905.02244, Table 3"),
         weights=(
@@ -164,7 +165,8 @@ ENTRIES = (
     ),
     Entry(
         name="mobilenet_v3_small", family="mobilenet", year=2019, title=_TITLE, paper=_PAPER,
-        build=mobilenet_v3_small, config=MobileNetV3Config(), input_size=(3, 224, 224), num_params=2_542_856, macs=56_510_400,
+        build=mobilenet_v3_small, config=MobileNetV3Config(), input_size=(3, 224, 224), num_params=2_542_856,
+        macs=56_510_400,
         stem="features.0.0", head="classifier.3", min_size=MIN_SIZE,
         published=Published(top1_error=0.326, source="arXiv:1905.02244, Table 3"),
         weights=(imagenet_weights("mobilenet_v3_small-047dcff4.pth", size_mib=9.829, top1=0.67668, top5=0.87402),),

@@ -3,9 +3,9 @@
 The first activation comes right after the stem and serves both paths of the first unit; one more follows the last sum
 (the paper's appendix). Bottlenecks have their stride in the first 1x1 convolution and projections start from the
 activated maps, as in the authors' published code for CIFAR. Departures: the paper does not say where the stride is in
-its ResNet-200 for ImageNet, which is built likewise; `preact_resnet18_cifar` is no network of the paper: it is ResNet-18
-with pre-activation, a 3x3 stem and no first pooling, as is widespread for 32x32 images, and unlike in many copies its last
-sum is activated too.
+its ResNet-200 for ImageNet, which is built likewise; `preact_resnet18_cifar` is no network of the paper: it is
+ResNet-18 with pre-activation, a 3x3 stem and no first pooling, as is widespread for 32x32 images, and unlike in many
+copies its last sum is activated too.
 """
 
 from collections.abc import Callable
@@ -184,7 +184,8 @@ ENTRIES = (
         build=preact_resnet, config=PreActResNetConfig(), input_size=(3, 224, 224),
         num_params=64_666_152, macs=14_776_270_848, stem="conv1", head="fc", min_size=MIN_SIZE,
         published=Published(
-            top1_error=0.207, top5_error=0.053, source="arXiv:1603.05027, Table 5, one crop of 320x320, scale augmentation"
+            top1_error=0.207, top5_error=0.053, source="arXiv:1603.05027, Table 5, one crop of 320x320, scale "
+                "augmentation"
         ),
     ),
     Entry(

@@ -243,7 +243,8 @@ ENTRIES = (
     Entry(
         name="resnet152", family="resnet", year=2015, title=_TITLE_V1_5, paper=_PAPER, build=resnet,
         config=ResNetConfig(block="bottleneck", depths=(3, 8, 36, 3)),
-        input_size=(3, 224, 224), num_params=60_192_808, macs=11_513_626_624, stem="conv1", head="fc", min_size=MIN_SIZE,
+        input_size=(3, 224, 224), num_params=60_192_808, macs=11_513_626_624, stem="conv1", head="fc",
+        min_size=MIN_SIZE,
         published=Published(top1_error=0.2143, top5_error=0.0571, source=f"{_TABLE_3}, for the stride in the 1x1"),
         weights=(
             imagenet_weights("resnet152-394f9c45.pth", size_mib=230.434, top1=0.78312, top5=0.94046),
@@ -268,7 +269,8 @@ ENTRIES = (
     Entry(
         name="resnet152_v1", family="resnet", year=2015, title=_TITLE_V1, paper=_PAPER, build=resnet,
         config=ResNetConfig(block="bottleneck_v1", depths=(3, 8, 36, 3)),
-        input_size=(3, 224, 224), num_params=60_192_808, macs=11_282_415_616, stem="conv1", head="fc", min_size=MIN_SIZE,
+        input_size=(3, 224, 224), num_params=60_192_808, macs=11_282_415_616, stem="conv1", head="fc",
+        min_size=MIN_SIZE,
         published=Published(top1_error=0.2143, top5_error=0.0571, source=_TABLE_3),
     ),
     Entry(
@@ -278,28 +280,33 @@ ENTRIES = (
     ),
     Entry(
         name="resnet32_cifar", family="resnet", year=2015, title=_TITLE, paper=_PAPER, build=cifar_resnet,
-        config=CifarResNetConfig(depths=(5, 5, 5)), input_size=(3, 32, 32), num_params=464_154, macs=68_862_592, stem="conv1",
+        config=CifarResNetConfig(depths=(5, 5, 5)), input_size=(3, 32, 32), num_params=464_154, macs=68_862_592,
+        stem="conv1",
         head="fc", min_size=MIN_SIZE, published=Published(top1_error=0.0751, source=_TABLE_6),
     ),
     Entry(
         name="resnet44_cifar", family="resnet", year=2015, title=_TITLE, paper=_PAPER, build=cifar_resnet,
-        config=CifarResNetConfig(depths=(7, 7, 7)), input_size=(3, 32, 32), num_params=658_586, macs=97_174_144, stem="conv1",
+        config=CifarResNetConfig(depths=(7, 7, 7)), input_size=(3, 32, 32), num_params=658_586, macs=97_174_144,
+        stem="conv1",
         head="fc", min_size=MIN_SIZE, published=Published(top1_error=0.0717, source=_TABLE_6),
     ),
     Entry(
         name="resnet56_cifar", family="resnet", year=2015, title=_TITLE, paper=_PAPER, build=cifar_resnet,
-        config=CifarResNetConfig(depths=(9, 9, 9)), input_size=(3, 32, 32), num_params=853_018, macs=125_485_696, stem="conv1",
+        config=CifarResNetConfig(depths=(9, 9, 9)), input_size=(3, 32, 32), num_params=853_018, macs=125_485_696,
+        stem="conv1",
         head="fc", min_size=MIN_SIZE, published=Published(top1_error=0.0697, source=_TABLE_6),
     ),
     Entry(
         name="resnet110_cifar", family="resnet", year=2015, title=_TITLE, paper=_PAPER, build=cifar_resnet,
-        config=CifarResNetConfig(depths=(18, 18, 18)), input_size=(3, 32, 32), num_params=1_727_962, macs=252_887_680, stem="conv1",
+        config=CifarResNetConfig(depths=(18, 18, 18)), input_size=(3, 32, 32), num_params=1_727_962, macs=252_887_680,
+        stem="conv1",
         head="fc", min_size=MIN_SIZE,
         published=Published(top1_error=0.0643, source=f"{_TABLE_6}, best of five runs; their mean is 6.61 %"),
     ),
     Entry(
         name="resnet1202_cifar", family="resnet", year=2015, title=_TITLE, paper=_PAPER, build=cifar_resnet,
-        config=CifarResNetConfig(depths=(200, 200, 200)), input_size=(3, 32, 32), num_params=19_421_274, macs=2_829_238_912,
+        config=CifarResNetConfig(depths=(200, 200, 200)), input_size=(3, 32, 32), num_params=19_421_274,
+        macs=2_829_238_912,
         stem="conv1", head="fc", min_size=MIN_SIZE, published=Published(top1_error=0.0793, source=_TABLE_6),
     ),
     Entry(

@@ -2,9 +2,9 @@
 
 N images, C channels, K classes. "32x4d" is a cardinality of 32 groups of 4 maps each in the first stage, twice as many
 maps in each next one. Blocks have the form of figure 3c; parameter names and initialisation are torchvision's, so that
-its published weights load. Departures: blocks for CIFAR are those for ImageNet, as in the authors' published code, which
-prefers them; it says that the paper's errors on CIFAR are those of pre-activated ones. The paper has 32x4d and 64x4d with
-101 layers; `resnext101_32x8d` came later.
+its published weights load. Departures: blocks for CIFAR are those for ImageNet, as in the authors' published code,
+which prefers them; it says that the paper's errors on CIFAR are those of pre-activated ones. The paper has 32x4d and
+64x4d with 101 layers; `resnext101_32x8d` came later.
 """
 
 from dataclasses import dataclass
@@ -19,7 +19,9 @@ from striate.networks.imagenet import imagenet_weights
 
 @dataclass(frozen=True)
 class ResNeXtConfig:
-    """Blocks in each stage (four for large images, any number for 32x32), groups, and maps a group in the first stage."""
+    """Blocks in each stage (four for large images, any number for 32x32), groups, and maps a group in the first
+    stage.
+    """
 
     in_channels: int = 3
     num_classes: int = 1000
@@ -52,7 +54,9 @@ def cifar_resnext(config: ResNeXtConfig) -> CifarResNet:
 
 
 def grouped_bottleneck(config: ResNeXtConfig) -> MakeBlock:
-    """Makes bottlenecks whose 3x3 works in groups: all groups together have a width in proportion to the maps outside."""
+    """Makes bottlenecks whose 3x3 works in groups: all groups together have a width in proportion to the maps
+    outside.
+    """
 
     def make_block(in_channels: int, out_channels: int, stride: int) -> Bottleneck:
         width = config.cardinality * config.group_width * (out_channels // 256)
@@ -95,7 +99,8 @@ ENTRIES = (
         name="resnext101_64x4d", family="resnext", year=2016, title=_TITLE, paper=_PAPER, build=resnext,
         config=ResNeXtConfig(depths=(3, 4, 23, 3), cardinality=64), input_size=(3, 224, 224),
         num_params=83_455_272, macs=15_460_270_080, stem="conv1", head="fc", min_size=MIN_SIZE,
-        published=Published(top1_error=0.204, top5_error=0.053, source="arXiv:1611.05431, Table 5, one crop of 224x224"),
+        published=Published(top1_error=0.204, top5_error=0.053,
+        source="arXiv:1611.05431, Table 5, one crop of 224x224"),
         weights=(
             imagenet_weights(
                 "resnext101_64x4d-173b62eb.pth", size_mib=319.318, top1=0.83246, top5=0.96454, resize_size=232

@@ -120,7 +120,9 @@ def se_resnext_32x4d(config: SENetConfig) -> SENet:
 
 
 def senet154(config: SENetConfig) -> SENet:
-    """The appendix: a stem of three 3x3 convolutions; ResNeXt 64x4d with half the maps after the first 1x1; 3x3 projections."""
+    """The appendix: a stem of three 3x3 convolutions; ResNeXt 64x4d with half the maps after the first 1x1; 3x3
+    projections.
+    """
 
     def make_block(in_channels: int, out_channels: int, stride: int) -> SEBottleneck:
         convs = (

@@ -64,7 +64,8 @@ class ShuffleUnit(nn.Module):
 
 
 class StridedShuffleUnit(nn.Module):
-    """A bottleneck that halves, after averages of the maps (figure 2c): (N, C, H, W) -> (N, out_channels, H / 2, W / 2).
+    """A bottleneck that halves, after averages of the maps (figure 2c): (N, C, H, W) -> (N, out_channels, H / 2, W /
+    2).
 
     `first_groups` are those of the first pointwise convolution: one in stage 2, whose input has few maps.
     """
@@ -142,7 +143,8 @@ ENTRIES = (
     ),
     Entry(
         name="shufflenet_v1_g3", family="shufflenet", year=2017, title=_TITLE, paper=_PAPER, build=ShuffleNetV1,
-        config=ShuffleNetV1Config(), input_size=(3, 224, 224), num_params=1_865_728, macs=137_460_672, stem="conv1.0", head="fc",
+        config=ShuffleNetV1Config(), input_size=(3, 224, 224), num_params=1_865_728, macs=137_460_672, stem="conv1.0",
+        head="fc",
         min_size=MIN_SIZE, published=Published(top1_error=0.326, source=_TABLE2),
     ),
     Entry(
@@ -159,18 +161,21 @@ ENTRIES = (
     ),
     Entry(
         name="shufflenet_v1_g3_x0_5", family="shufflenet", year=2017, title=_TITLE, paper=_PAPER, build=ShuffleNetV1,
-        config=ShuffleNetV1Config(stem_channels=12, widths=(120, 240, 480)), input_size=(3, 224, 224), num_params=718_324,
+        config=ShuffleNetV1Config(stem_channels=12, widths=(120, 240, 480)), input_size=(3, 224, 224),
+        num_params=718_324,
         macs=37_589_856, stem="conv1.0", head="fc", min_size=MIN_SIZE,
         published=Published(top1_error=0.432, source=_TABLE2),
     ),
     Entry(
         name="shufflenet_v1_g3_x1_5", family="shufflenet", year=2017, title=_TITLE, paper=_PAPER, build=ShuffleNetV1,
-        config=ShuffleNetV1Config(widths=(360, 720, 1440)), input_size=(3, 224, 224), num_params=3_442_168, macs=292_443_552,
+        config=ShuffleNetV1Config(widths=(360, 720, 1440)), input_size=(3, 224, 224), num_params=3_442_168,
+        macs=292_443_552,
         stem="conv1.0", head="fc", min_size=MIN_SIZE, published=Published(top1_error=0.285, source=_TABLE5),
     ),
     Entry(
         name="shufflenet_v1_g3_x2_0", family="shufflenet", year=2017, title=_TITLE, paper=_PAPER, build=ShuffleNetV1,
-        config=ShuffleNetV1Config(stem_channels=48, widths=(480, 960, 1920)), input_size=(3, 224, 224), num_params=5_450_776,
+        config=ShuffleNetV1Config(stem_channels=48, widths=(480, 960, 1920)), input_size=(3, 224, 224),
+        num_params=5_450_776,
         macs=524_045_184, stem="conv1.0", head="fc", min_size=MIN_SIZE,
         published=Published(top1_error=0.263, source=_TABLE5),
     ),

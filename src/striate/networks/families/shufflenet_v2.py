@@ -126,19 +126,22 @@ _SOURCE = "arXiv:1807.11164, Table 8"
 ENTRIES = (
     Entry(
         name="shufflenet_v2_x0_5", family="shufflenet", year=2018, title=_TITLE, paper=_PAPER, build=shufflenet_v2,
-        config=ShuffleNetV2Config(widths=(48, 96, 192)), input_size=(3, 224, 224), num_params=1_366_792, macs=40_476_448,
+        config=ShuffleNetV2Config(widths=(48, 96, 192)), input_size=(3, 224, 224), num_params=1_366_792,
+        macs=40_476_448,
         stem="conv1.0", head="fc", min_size=MIN_SIZE, published=Published(top1_error=0.397, source=_SOURCE),
         weights=(imagenet_weights("shufflenetv2_x0.5-f707e7126e.pth", size_mib=5.282, top1=0.60552, top5=0.81746),),
     ),
     Entry(
         name="shufflenet_v2_x1_0", family="shufflenet", year=2018, title=_TITLE, paper=_PAPER, build=shufflenet_v2,
-        config=ShuffleNetV2Config(), input_size=(3, 224, 224), num_params=2_278_604, macs=144_907_992, stem="conv1.0", head="fc",
+        config=ShuffleNetV2Config(), input_size=(3, 224, 224), num_params=2_278_604, macs=144_907_992, stem="conv1.0",
+        head="fc",
         min_size=MIN_SIZE, published=Published(top1_error=0.306, source=_SOURCE),
         weights=(imagenet_weights("shufflenetv2_x1-5666bf0f80.pth", size_mib=8.791, top1=0.69362, top5=0.88316),),
     ),
     Entry(
         name="shufflenet_v2_x1_5", family="shufflenet", year=2018, title=_TITLE, paper=_PAPER, build=shufflenet_v2,
-        config=ShuffleNetV2Config(widths=(176, 352, 704)), input_size=(3, 224, 224), num_params=3_503_624, macs=295_759_392,
+        config=ShuffleNetV2Config(widths=(176, 352, 704)), input_size=(3, 224, 224), num_params=3_503_624,
+        macs=295_759_392,
         stem="conv1.0", head="fc", min_size=MIN_SIZE, published=Published(top1_error=0.274, source=_SOURCE),
         weights=(
             imagenet_weights(
@@ -148,7 +151,8 @@ ENTRIES = (
     ),
     Entry(
         name="shufflenet_v2_x2_0", family="shufflenet", year=2018, title=_TITLE, paper=_PAPER, build=shufflenet_v2,
-        config=ShuffleNetV2Config(widths=(244, 488, 976), last_channels=2048), input_size=(3, 224, 224), num_params=7_393_996,
+        config=ShuffleNetV2Config(widths=(244, 488, 976), last_channels=2048), input_size=(3, 224, 224),
+        num_params=7_393_996,
         macs=583_253_464, stem="conv1.0", head="fc", min_size=MIN_SIZE,
         published=Published(top1_error=0.251, source=_SOURCE),
         weights=(
@@ -159,7 +163,8 @@ ENTRIES = (
     ),
     Entry(
         name="shufflenet_v2_cifar", family="shufflenet", year=2018, title=_TITLE, paper=_PAPER,
-        build=shufflenet_v2_cifar, config=ShuffleNetV2Config(num_classes=10), input_size=(3, 32, 32), num_params=1_263_854,
+        build=shufflenet_v2_cifar, config=ShuffleNetV2Config(num_classes=10), input_size=(3, 32, 32),
+        num_params=1_263_854,
         macs=45_002_112, stem="conv1.0", head="fc", min_size=MIN_SIZE,
     ),
 )  # fmt: skip

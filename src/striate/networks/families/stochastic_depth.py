@@ -3,7 +3,8 @@
 N images, C channels, K classes. In training whole blocks are left out at random, later ones more often; in evaluation
 all are there. Departures: blocks are left out image by image and the kept ones scaled up, instead of batch by batch and
 scaled down in evaluation, see `layers/drop_path.py`; so the convolutions and batch norms of a block compute, and gather
-statistics, for all images, left out or not, and nothing is faster. The added maps of zeros come half before, half after.
+statistics, for all images, left out or not, and nothing is faster. The added maps of zeros come half before, half
+after.
 """
 
 from dataclasses import dataclass
@@ -70,7 +71,9 @@ def stochastic_depth_resnet(config: StochasticDepthConfig) -> CifarResNet:
 
 
 def linear_drop_rates(num_blocks: int, last_survival: float) -> list[float]:
-    """Probability that each block is skipped (equation 4): block l of L with the probability l / L (1 - last_survival)."""
+    """Probability that each block is skipped (equation 4): block l of L with the probability l / L (1 -
+    last_survival).
+    """
     return [block / num_blocks * (1 - last_survival) for block in range(1, num_blocks + 1)]
 
 
@@ -87,7 +90,8 @@ ENTRIES = (
     Entry(
         name="resnet110_stochastic_depth_cifar", family="stochastic_depth", year=2016,
         title="Deep Networks with Stochastic Depth", paper="arXiv:1603.09382", build=stochastic_depth_resnet,
-        config=StochasticDepthConfig(), input_size=(3, 32, 32), num_params=1_727_962, macs=252_887_680, stem="conv1", head="fc",
+        config=StochasticDepthConfig(), input_size=(3, 32, 32), num_params=1_727_962, macs=252_887_680, stem="conv1",
+        head="fc",
         min_size=MIN_SIZE,
         published=Published(top1_error=0.0523, source="arXiv:1603.09382, Table 1, CIFAR-10 with augmentation"),
     ),

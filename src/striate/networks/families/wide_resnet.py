@@ -1,7 +1,7 @@
 """Wide residual networks (Zagoruyko & Komodakis 2016, arXiv:1605.07146). N images, C channels, K classes.
 
-WRN-d-k has d convolutions, counting the projections, and k times the maps of the CIFAR networks before it; its units are
-pre-activated. The ImageNet forms are ResNets whose bottlenecks have twice the maps inside; parameter names and
+WRN-d-k has d convolutions, counting the projections, and k times the maps of the CIFAR networks before it; its units
+are pre-activated. The ImageNet forms are ResNets whose bottlenecks have twice the maps inside; parameter names and
 initialisation are torchvision's, so that its published weights load. Departures: the share of `dropout` is 0, the paper
 gives 0.3 where it uses it (4.00 % become 3.89 % on CIFAR-10 for WRN-28-10). The paper prints errors of WRN-50-2 alone;
 `wide_resnet101_2` is torchvision's.
@@ -123,17 +123,20 @@ ENTRIES = (
     ),
     Entry(
         name="wrn_16_8_cifar", family="wide_resnet", year=2016, title=_TITLE, paper=_PAPER, build=CifarWideResNet,
-        config=CifarWideResNetConfig(depth=16, widen=8), input_size=(3, 32, 32), num_params=10_961_370, macs=1_548_145_664,
+        config=CifarWideResNetConfig(depth=16, widen=8), input_size=(3, 32, 32), num_params=10_961_370,
+        macs=1_548_145_664,
         stem="conv1", head="fc", min_size=MIN_SIZE, published=Published(top1_error=0.0427, source=_TABLE_5),
     ),
     Entry(
         name="wrn_28_10_cifar", family="wide_resnet", year=2016, title=_TITLE, paper=_PAPER, build=CifarWideResNet,
-        config=CifarWideResNetConfig(), input_size=(3, 32, 32), num_params=36_479_194, macs=5_243_328_768, stem="conv1", head="fc",
+        config=CifarWideResNetConfig(), input_size=(3, 32, 32), num_params=36_479_194, macs=5_243_328_768,
+        stem="conv1", head="fc",
         min_size=MIN_SIZE, published=Published(top1_error=0.04, source=f"{_TABLE_5}; 3.89 % with dropout, Table 6"),
     ),
     Entry(
         name="wrn_40_4_cifar", family="wide_resnet", year=2016, title=_TITLE, paper=_PAPER, build=CifarWideResNet,
-        config=CifarWideResNetConfig(depth=40, widen=4), input_size=(3, 32, 32), num_params=8_949_210, macs=1_298_582_016,
+        config=CifarWideResNetConfig(depth=40, widen=4), input_size=(3, 32, 32), num_params=8_949_210,
+        macs=1_298_582_016,
         stem="conv1", head="fc", min_size=MIN_SIZE, published=Published(top1_error=0.0453, source=_TABLE_5),
     ),
     Entry(

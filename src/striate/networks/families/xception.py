@@ -34,7 +34,9 @@ class XceptionConfig:
 
 
 class SeparableConv(nn.Module):
-    """3x3 on each map alone, then 1x1 across maps, nothing between (section 4.7): (N, C, H, W) -> (N, out_channels, H, W)."""
+    """3x3 on each map alone, then 1x1 across maps, nothing between (section 4.7): (N, C, H, W) -> (N, out_channels, H,
+    W).
+    """
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__()
@@ -47,7 +49,8 @@ class SeparableConv(nn.Module):
 
 
 class Block(nn.Module):
-    """Separable convolutions beside a shortcut, neither rectified after (figure 5): (N, C, H, W) -> (N, widths[-1], h, w).
+    """Separable convolutions beside a shortcut, neither rectified after (figure 5): (N, C, H, W) -> (N, widths[-1], h,
+    w).
 
     Of stride 1 the shortcut is the maps themselves and h x w is H x W; of stride 2 it is a 1x1 convolution, and both
     sides are halved, rounded up.

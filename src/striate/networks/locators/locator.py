@@ -1,10 +1,13 @@
-"""One object and its box from a network's feature maps: every place gives logits and a box, and a learnt weight says how much it counts.
+"""One object and its box from a network's feature maps: every place gives logits and a box, and a learnt weight says
+how much it counts.
 
-N images, C channels, K + 4 outputs: K logits of classes and a box, (x1, y1, x2, y2) as fractions of the image. P places.
+N images, C channels, K + 4 outputs: K logits of classes and a box, (x1, y1, x2, y2) as fractions of the image. P
+places.
 
-A pooled feature no longer says where it was seen, so a linear layer behind global average pooling learns places from padding alone. Here
-each place of the map predicts the box relative to itself, as in FCOS (arXiv:1904.01355, eq. 1), and the predictions are averaged by a
-softmax over places, the soft-argmax of arXiv:1710.02322, eq. 1-2. Shifted by whole strides, an image gives the shifted box, borders aside.
+A pooled feature no longer says where it was seen, so a linear layer behind global average pooling learns places from
+padding alone. Here each place of the map predicts the box relative to itself, as in FCOS (arXiv:1904.01355, eq. 1), and
+the predictions are averaged by a softmax over places, the soft-argmax of arXiv:1710.02322, eq. 1-2. Shifted by whole
+strides, an image gives the shifted box, borders aside.
 """
 
 from dataclasses import dataclass

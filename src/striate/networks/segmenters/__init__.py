@@ -1,1 +1,3 @@
-"""Segmenters: networks that give every pixel of an image a logit for each class, alone or on the features of another network."""
+"""Segmenters: networks that give every pixel of an image a logit for each class, alone or on the features of another
+network.
+"""

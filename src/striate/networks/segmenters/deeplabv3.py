@@ -1,7 +1,9 @@
-"""DeepLabv3: dilated convolutions of several rates side by side on a dilated ResNet (Chen et al. 2017, arXiv:1706.05587), as torchvision
-builds it. N images, C channels, H x W pixels, K classes. Parameter names are torchvision's, so that its published weights load.
+"""DeepLabv3: dilated convolutions of several rates side by side on a dilated ResNet (Chen et al. 2017,
+arXiv:1706.05587), as torchvision builds it. N images, C channels, H x W pixels, K classes. Parameter names are
+torchvision's, so that its published weights load.
 
-Departures from the paper: an auxiliary head in training (fcn_resnet.py), a 3x3 convolution before the last layer, and dropout.
+Departures from the paper: an auxiliary head in training (fcn_resnet.py), a 3x3 convolution before the last layer, and
+dropout.
 """
 
 from typing import Any
@@ -61,8 +63,10 @@ def deeplabv3_resnet(config: DilatedConfig) -> FcnResNet:
 
 _COMMON: dict[str, Any] = {
     "family": "deeplab", "year": 2017, "title": "Rethinking Atrous Convolution for Semantic Image Segmentation",
-    "paper": "arXiv:1706.05587", "build": deeplabv3_resnet, "stem": "backbone.conv1", "head": "classifier.4", "kind": KIND,
-    "input_size": (3, 520, 520), "min_size": MIN_SIZE, "auxiliary_heads": ("aux_classifier.4",), "num_auxiliary_params": 2_365_205,
+    "paper": "arXiv:1706.05587", "build": deeplabv3_resnet, "stem": "backbone.conv1", "head": "classifier.4",
+    "kind": KIND,
+    "input_size": (3, 520, 520), "min_size": MIN_SIZE, "auxiliary_heads": ("aux_classifier.4",),
+    "num_auxiliary_params": 2_365_205,
 }  # fmt: skip
 
 ENTRIES = (

@@ -1,5 +1,5 @@
-"""ResNet without its head and with dilation in place of its last two strides, so that maps have stride 8 (Chen et al. 2017,
-arXiv:1706.05587, section 3.1). N images, C channels, H x W pixels. Parameter names are torchvision's.
+"""ResNet without its head and with dilation in place of its last two strides, so that maps have stride 8 (Chen et al.
+2017, arXiv:1706.05587, section 3.1). N images, C channels, H x W pixels. Parameter names are torchvision's.
 """
 
 from torch import Tensor, nn

@@ -1,8 +1,9 @@
-"""ENet: small and quick, most of it at an eighth of the image's size (Paszke, Chaurasia, Kim & Culurciello 2016, arXiv:1606.02147).
+"""ENet: small and quick, most of it at an eighth of the image's size (Paszke, Chaurasia, Kim & Culurciello 2016,
+arXiv:1606.02147).
 
-N images, C channels, H x W pixels, K classes. Built as Table 1 and section 3 have it: bottlenecks beside a main branch, dilated and
-asymmetric in turns, PReLU in the encoder and ReLU in the decoder, no biases but in the last layer. Departure: odd sizes are rounded up in
-pooling, so that images of any size fit.
+N images, C channels, H x W pixels, K classes. Built as Table 1 and section 3 have it: bottlenecks beside a main branch,
+dilated and asymmetric in turns, PReLU in the encoder and ReLU in the decoder, no biases but in the last layer.
+Departure: odd sizes are rounded up in pooling, so that images of any size fit.
 """
 
 from dataclasses import dataclass
@@ -37,7 +38,9 @@ class EnetConfig:
 
 
 class Bottleneck(nn.Module):
-    """1x1 to few maps, one convolution of some kind, 1x1 to many, beside the maps themselves (figure 2b): the same shape."""
+    """1x1 to few maps, one convolution of some kind, 1x1 to many, beside the maps themselves (figure 2b): the same
+    shape.
+    """
 
     def __init__(self, channels: int, kind: str | int, dropout: float, *, is_decoder: bool = False) -> None:
         super().__init__()

@@ -1,8 +1,9 @@
-"""FCN-32s, FCN-16s and FCN-8s: VGG-16 made fully convolutional, its scores enlarged and added to those of earlier pools (Long, Shelhamer &
-Darrell 2014, arXiv:1411.4038). N images, C channels, H x W pixels, K classes.
+"""FCN-32s, FCN-16s and FCN-8s: VGG-16 made fully convolutional, its scores enlarged and added to those of earlier pools
+(Long, Shelhamer & Darrell 2014, arXiv:1411.4038). N images, C channels, H x W pixels, K classes.
 
-Departures: the first convolution is padded by 1 and not by 100 pixels, and the 7x7 layer keeps its size, so that any image fits without
-cutting; enlarging is bilinear, the paper's initial value, and not trained; batch norm is not used, as there.
+Departures: the first convolution is padded by 1 and not by 100 pixels, and the 7x7 layer keeps its size, so that any
+image fits without cutting; enlarging is bilinear, the paper's initial value, and not trained; batch norm is not used,
+as there.
 """
 
 from dataclasses import dataclass
@@ -22,7 +23,9 @@ MIN_SIZE = (32, 32)
 
 @dataclass(frozen=True)
 class FcnConfig:
-    """Channels in, classes out, maps of the two layers that were linear, and the stride of the finest scores: 32, 16 or 8."""
+    """Channels in, classes out, maps of the two layers that were linear, and the stride of the finest scores: 32, 16 or
+    8.
+    """
 
     in_channels: int = 3
     num_classes: int = 21

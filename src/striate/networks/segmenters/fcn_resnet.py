@@ -1,8 +1,9 @@
-"""A fully convolutional network (Long, Shelhamer & Darrell 2014, arXiv:1411.4038) on dilated ResNets, as torchvision builds it.
+"""A fully convolutional network (Long, Shelhamer & Darrell 2014, arXiv:1411.4038) on dilated ResNets, as torchvision
+builds it.
 
-N images, C channels, H x W pixels, K classes. Parameter names are torchvision's, so that its published weights load. Departures from the
-paper: the base, dilated to stride 8, so that nothing of earlier layers is added; bilinear enlarging that is not trained; and in training
-an auxiliary head on the third stage, which counts half.
+N images, C channels, H x W pixels, K classes. Parameter names are torchvision's, so that its published weights load.
+Departures from the paper: the base, dilated to stride 8, so that nothing of earlier layers is added; bilinear enlarging
+that is not trained; and in training an auxiliary head on the third stage, which counts half.
 """
 
 from dataclasses import dataclass
@@ -35,7 +36,9 @@ class DilatedConfig:
 
 
 class FcnResNet(nn.Module):
-    """Images (N, C, H, W) -> logits (N, K, H, W), in training with auxiliary ones; `classifier` takes the maps of the last stage."""
+    """Images (N, C, H, W) -> logits (N, K, H, W), in training with auxiliary ones; `classifier` takes the maps of the
+    last stage.
+    """
 
     def __init__(self, config: DilatedConfig, classifier: nn.Module) -> None:
         super().__init__()
@@ -72,8 +75,10 @@ def fcn_head(in_channels: int, num_classes: int) -> nn.Sequential:
 
 
 _COMMON: dict[str, Any] = {
-    "family": "fcn", "year": 2014, "title": "Fully Convolutional Networks for Semantic Segmentation", "paper": "arXiv:1411.4038",
-    "build": fcn_resnet, "stem": "backbone.conv1", "head": "classifier.4", "kind": KIND, "input_size": (3, 520, 520), "min_size": MIN_SIZE,
+    "family": "fcn", "year": 2014, "title": "Fully Convolutional Networks for Semantic Segmentation",
+    "paper": "arXiv:1411.4038",
+    "build": fcn_resnet, "stem": "backbone.conv1", "head": "classifier.4", "kind": KIND, "input_size": (3, 520, 520),
+    "min_size": MIN_SIZE,
     "auxiliary_heads": ("aux_classifier.4",), "num_auxiliary_params": 2_365_205,
 }  # fmt: skip
 

@@ -1,8 +1,9 @@
-"""Convolutions at the image's own resolution, one after the other, and nothing ever made smaller: what a segmenter would be if memory and
-time were no matter. N images, C channels, H x W pixels, K classes.
+"""Convolutions at the image's own resolution, one after the other, and nothing ever made smaller: what a segmenter
+would be if memory and time were no matter. N images, C channels, H x W pixels, K classes.
 
-Layer i is dilated by 2 ** i, so that seven layers see 255 pixels and not 15 (as in Yu & Koltun 2015, arXiv:1511.07122, section 3, whose
-context module it is with widths and depth of our own); with `is_dilated` off it is the plain chain of the lectures, to compare.
+Layer i is dilated by 2 ** i, so that seven layers see 255 pixels and not 15 (as in Yu & Koltun 2015, arXiv:1511.07122,
+section 3, whose context module it is with widths and depth of our own); with `is_dilated` off it is the plain chain of
+the lectures, to compare.
 """
 
 from dataclasses import dataclass

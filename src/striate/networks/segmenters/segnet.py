@@ -1,9 +1,10 @@
-"""SegNet and SegNet-Basic: up by max unpooling, every value put where its maximum was (Badrinarayanan, Kendall & Cipolla 2015,
-arXiv:1511.00561). N images, C channels, H x W pixels, K classes.
+"""SegNet and SegNet-Basic: up by max unpooling, every value put where its maximum was (Badrinarayanan, Kendall &
+Cipolla 2015, arXiv:1511.00561). N images, C channels, H x W pixels, K classes.
 
-SegNet is VGG-16's thirteen convolutions and their mirror image, all with batch norm (figure 2). SegNet-Basic has four and four of 7x7, 64
-maps each, no rectifiers in its decoder, and biases nowhere (section 3.1). Departures: odd sizes are rounded up in pooling, so that no row
-is lost; in training the paper normalises contrast beforehand, which is left to preprocessing.
+SegNet is VGG-16's thirteen convolutions and their mirror image, all with batch norm (figure 2). SegNet-Basic has four
+and four of 7x7, 64 maps each, no rectifiers in its decoder, and biases nowhere (section 3.1). Departures: odd sizes are
+rounded up in pooling, so that no row is lost; in training the paper normalises contrast beforehand, which is left to
+preprocessing.
 """
 
 from dataclasses import dataclass
@@ -23,7 +24,9 @@ BASIC = ((64,), (64,), (64,), (64,))
 
 @dataclass(frozen=True)
 class SegNetConfig:
-    """Channels in, classes out, maps of every convolution by stage, their side, and whether the decoder has rectifiers."""
+    """Channels in, classes out, maps of every convolution by stage, their side, and whether the decoder has
+    rectifiers.
+    """
 
     in_channels: int = 3
     num_classes: int = 11
@@ -93,8 +96,10 @@ def unpooled(maps: Tensor, indices: Tensor, height: int, width: int) -> Tensor:
 
 
 _COMMON: dict[str, Any] = {
-    "family": "segnet", "year": 2015, "title": "SegNet: A Deep Convolutional Encoder-Decoder Architecture for Image Segmentation",
-    "paper": "arXiv:1511.00561", "build": SegNet, "stem": "down.0.0", "head": "classify", "kind": KIND, "input_size": (3, 360, 480),
+    "family": "segnet", "year": 2015, "title": "SegNet: A Deep Convolutional Encoder-Decoder Architecture for Image "
+        "Segmentation",
+    "paper": "arXiv:1511.00561", "build": SegNet, "stem": "down.0.0", "head": "classify", "kind": KIND,
+    "input_size": (3, 360, 480),
 }  # fmt: skip
 
 ENTRIES = (

@@ -1,10 +1,12 @@
-"""A classifier of small windows slid over the image: each pixel gets the class of the window about it (Ciresan, Giusti, Gambardella &
-Schmidhuber 2012, "Deep Neural Networks Segment Neuronal Membranes in Electron Microscopy Images", NIPS 25), all windows computed at once.
+"""A classifier of small windows slid over the image: each pixel gets the class of the window about it (Ciresan, Giusti,
+Gambardella & Schmidhuber 2012, "Deep Neural Networks Segment Neuronal Membranes in Electron Microscopy Images", NIPS
+25), all windows computed at once.
 
-N images, C channels, H x W pixels, F window size, K classes. Nothing inside is padded, so that a window's logits depend on its F x F pixels
-alone. Computing them for every pixel at once is the same arithmetic: behind a pooling of stride s everything is dilated by s, instead of
-leaving pixels out (fragments in their paper; "a trous" elsewhere). `window_logits` is the classifier on one window, and a test holds both
-equal. Departures: batch norm, rectifiers in place of tanh, three stages of 3x3 and 32 to 64 maps, so that a processor can train it.
+N images, C channels, H x W pixels, F window size, K classes. Nothing inside is padded, so that a window's logits depend
+on its F x F pixels alone. Computing them for every pixel at once is the same arithmetic: behind a pooling of stride s
+everything is dilated by s, instead of leaving pixels out (fragments in their paper; "a trous" elsewhere).
+`window_logits` is the classifier on one window, and a test holds both equal. Departures: batch norm, rectifiers in
+place of tanh, three stages of 3x3 and 32 to 64 maps, so that a processor can train it.
 """
 
 from dataclasses import dataclass
@@ -21,7 +23,9 @@ from striate.networks.segmenters.unet import KIND
 
 @dataclass(frozen=True)
 class SlidingWindowConfig:
-    """Channels in, classes out, maps of each stage (a 3x3 convolution and a 2x2 pooling), and of the layer that was linear."""
+    """Channels in, classes out, maps of each stage (a 3x3 convolution and a 2x2 pooling), and of the layer that was
+    linear.
+    """
 
     in_channels: int = 1
     num_classes: int = 2

@@ -1,11 +1,13 @@
-"""U-Net: down by pooling, up again by transposed convolution, with what each level knew laid beside it (Ronneberger, Fischer & Brox 2015,
-arXiv:1505.04597), as published and on the features of any network of the catalogue. N images, C channels, H x W pixels, K classes.
+"""U-Net: down by pooling, up again by transposed convolution, with what each level knew laid beside it (Ronneberger,
+Fischer & Brox 2015, arXiv:1505.04597), as published and on the features of any network of the catalogue. N images, C
+channels, H x W pixels, K classes.
 
-Departures. All: convolutions are padded, so that every pixel of the image has a logit, and sizes that do not halve evenly are met by
-cutting the odd row. Plain: batch norm behind each convolution, off for `unet` as the paper prints it; `unet_small` has a quarter of the
-widths, which a processor trains in minutes. On a base: levels are the base's own maps at strides 2 to 32, brought to `width` maps times
-the stride (at most `most`) by 1x1 convolutions; upsampling is bilinear, one 3x3 convolution a level follows, and the logits of stride 2
-are enlarged. Convolutions of the base without padding get it, since maps of different strides must lie over one another.
+Departures. All: convolutions are padded, so that every pixel of the image has a logit, and sizes that do not halve
+evenly are met by cutting the odd row. Plain: batch norm behind each convolution, off for `unet` as the paper prints it;
+`unet_small` has a quarter of the widths, which a processor trains in minutes. On a base: levels are the base's own maps
+at strides 2 to 32, brought to `width` maps times the stride (at most `most`) by 1x1 convolutions; upsampling is
+bilinear, one 3x3 convolution a level follows, and the logits of stride 2 are enlarged. Convolutions of the base without
+padding get it, since maps of different strides must lie over one another.
 """
 
 from dataclasses import dataclass
@@ -31,7 +33,9 @@ KIND = "segmenter"
 
 @dataclass(frozen=True)
 class UnetConfig:
-    """Channels in, classes out, maps of the first level (doubled at each of `depth` halvings), and whether layers are normalised."""
+    """Channels in, classes out, maps of the first level (doubled at each of `depth` halvings), and whether layers are
+    normalised.
+    """
 
     in_channels: int = 1
     num_classes: int = 2
@@ -80,7 +84,9 @@ class Unet(nn.Module):
 
 
 def conv_pair(in_channels: int, out_channels: int, *, use_norm: bool) -> nn.Sequential:
-    """Two 3x3 convolutions with rectifiers, each normalised if asked for: (N, in_channels, H, W) -> (N, out_channels, H, W)."""
+    """Two 3x3 convolutions with rectifiers, each normalised if asked for: (N, in_channels, H, W) -> (N, out_channels,
+    H, W).
+    """
     layers: list[nn.Module] = []
     for channels in (in_channels, out_channels):
         layers.append(nn.Conv2d(channels, out_channels, 3, padding=1, bias=not use_norm))

@@ -9,8 +9,8 @@ SHORT_SIDE_PX = 520
 
 
 def voc_weights(file_name: str, *, size_mib: float, mean_iou: float) -> Weights:
-    """One of torchvision's files, whose name ends in the first digits of its SHA-256; `mean_iou` is torchvision's own, on COCO's
-    validation photos with VOC's classes.
+    """One of torchvision's files, whose name ends in the first digits of its SHA-256; `mean_iou` is torchvision's own,
+    on COCO's validation photos with VOC's classes.
     """
     preprocessing = imagenet_preprocessing(resize_size=SHORT_SIDE_PX, crop_size=SHORT_SIDE_PX)
     return dataclasses.replace(

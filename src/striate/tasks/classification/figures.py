@@ -1,4 +1,5 @@
-"""Figures of a classifier from what it predicts: accuracy with its interval, calibration, every class, the worst mistakes.
+"""Figures of a classifier from what it predicts: accuracy with its interval, calibration, every class, the worst
+mistakes.
 
 N images, K classes.
 """
@@ -51,10 +52,11 @@ class Evaluation(Shown):
     """Figures of a classifier on some images. K classes; shares are fractions in [0, 1] with 95 % Wilson intervals.
 
     `top5` is None for five classes or fewer. `negative_log_likelihood` is the mean over images in nats. `confusion`
-    (K, K) counts right classes by row and answers by column, None above 1,000 classes. `most_confused` are the commonest kinds of
-    mistake: right class, answer, count. `mistakes` are the worst ones, by loss. `adaptive_calibration_error` has bins of equally many
-    images; `brier_score` (in [0, 2]) and `classwise_calibration_error` are of all K probabilities, None where only the largest were
-    kept. `selective` says what answering only where it is certain would gain.
+    (K, K) counts right classes by row and answers by column, None above 1,000 classes. `most_confused` are the
+    commonest kinds of mistake: right class, answer, count. `mistakes` are the worst ones, by loss.
+    `adaptive_calibration_error` has bins of equally many images; `brier_score` (in [0, 2]) and
+    `classwise_calibration_error` are of all K probabilities, None where only the largest were kept. `selective` says
+    what answering only where it is certain would gain.
     """
 
     class_names: tuple[str, ...]

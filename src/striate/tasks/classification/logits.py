@@ -18,7 +18,8 @@ def class_logits(answer: Tensor | WithAuxiliary) -> Tensor:
 
 
 def class_probabilities(answer: Tensor | WithAuxiliary, temperature: float = 1.0) -> Tensor:
-    """Probabilities (N, K) float32: the softmax of the logits by the temperature (Guo et al. 2017, arXiv:1706.04599, eq. 9).
+    """Probabilities (N, K) float32: the softmax of the logits by the temperature (Guo et al. 2017, arXiv:1706.04599,
+    eq. 9).
 
     Above 1 the answers are less sure, below 1 surer; which class is the most probable does not change.
     """

@@ -1,4 +1,5 @@
-"""The classification loss as one value: how far the logits of a batch are from its targets, and how much the batch weighs.
+"""The classification loss as one value: how far the logits of a batch are from its targets, and how much the batch
+weighs.
 
 N images, K classes.
 """

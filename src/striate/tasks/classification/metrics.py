@@ -108,9 +108,11 @@ def calibration_error(bins: list[CalibrationBin]) -> float:
 
 
 def adaptive_calibration_error(answers: Answers) -> float:
-    """The calibration error of confidences in fifteen bins that hold equally many images each (arXiv:1904.01685, section 3).
+    """The calibration error of confidences in fifteen bins that hold equally many images each (arXiv:1904.01685,
+    section 3).
 
-    Bins of equal width leave most images in one bin; these spread them. Images are ordered by confidence, of equal ones as they come.
+    Bins of equal width leave most images in one bin; these spread them. Images are ordered by confidence, of equal ones
+    as they come.
     """
     order = np.argsort(answers.confidences, kind="stable")
     confidences, hits = answers.confidences[order], (answers.ranks[order] == 0).astype(float)

@@ -1,4 +1,6 @@
-"""What becomes of predictions beside being shown: a table in a file, images sorted into folders, the least certain ones."""
+"""What becomes of predictions beside being shown: a table in a file, images sorted into folders, the least certain
+ones.
+"""
 
 import csv
 import heapq
@@ -24,10 +26,12 @@ _RESERVED = re.compile(r"(?i)(con|prn|aux|nul|com\d|lpt\d)(\..*)?$")
 
 @contextmanager
 def writing_csv(answers: Iterable[Answer], path: Path) -> Iterator[Iterator[Answer]]:
-    """The answers, each written as a row of a CSV while it passes; the file is there once the block ends without an error.
+    """The answers, each written as a row of a CSV while it passes; the file is there once the block ends without an
+    error.
 
-    Columns: path, class, probability (in [0, 1]), second_class, second_probability, error. Cells that a spreadsheet would
-    take for formulas begin with an apostrophe, and control characters are escapes. Raises InputError where it cannot be written.
+    Columns: path, class, probability (in [0, 1]), second_class, second_probability, error. Cells that a spreadsheet
+    would take for formulas begin with an apostrophe, and control characters are escapes. Raises InputError where it
+    cannot be written.
     """
     if path.is_dir():
         raise InputError(f"{path} is a folder; name the CSV file to write, such as {path / 'predictions.csv'}")
@@ -70,7 +74,8 @@ def check_sorting_folder(folder: Path) -> None:
 def sorting_into(answers: Iterable[Answer], folder: Path, *, use_links: bool = False) -> Iterator[Answer]:
     """The answers, each image being copied (or linked) into a subfolder for its most probable class as it passes.
 
-    Originals are only read. Two files of one name become photo.jpg and photo-2.jpg. Raises InputError where it cannot be done.
+    Originals are only read. Two files of one name become photo.jpg and photo-2.jpg. Raises InputError where it cannot
+    be done.
     """
     folders: dict[str, Path] = {}
     for answer in answers:

@@ -20,10 +20,11 @@ class ClassProbability:
 
 @dataclass(frozen=True)
 class Familiarity:
-    """How usual an image is for a model: the fractions of images of its own kind that are at least as strange, in (0, 1].
+    """How usual an image is for a model: the fractions of images of its own kind that are at least as strange, in (0,
+    1].
 
-    `value` is by the distance of its features from those of training images, `energy_value` by the energy of its logits; `is_unfamiliar`:
-    `value` is below the level asked for.
+    `value` is by the distance of its features from those of training images, `energy_value` by the energy of its
+    logits; `is_unfamiliar`: `value` is below the level asked for.
     """
 
     value: float
@@ -35,8 +36,8 @@ class Familiarity:
 class Prediction:
     """The most probable classes of one image, best first. `path` is its file; the fourth image given is "image 3".
 
-    `class_set` are the names of the classes that hold the right one as often as was asked for, the most probable first; `familiarity`
-    says how usual the image is. Both are None where they were not asked for.
+    `class_set` are the names of the classes that hold the right one as often as was asked for, the most probable first;
+    `familiarity` says how usual the image is. Both are None where they were not asked for.
     """
 
     path: str
@@ -45,7 +46,9 @@ class Prediction:
     familiarity: Familiarity | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """{"path", "classes": [{"name", "index", "probability"}]}, and "set" and "familiarity" where they were asked for."""
+        """{"path", "classes": [{"name", "index", "probability"}]}, and "set" and "familiarity" where they were asked
+        for.
+        """
         values: dict[str, Any] = {"path": self.path, "classes": [asdict(each) for each in self.classes]}
         if self.class_set is not None:
             values["set"] = list(self.class_set)

@@ -41,11 +41,15 @@ class ProbabilityTally:
         self.bins = sums if self.bins is None else self.bins + sums
 
     def brier_score(self) -> float | None:
-        """The mean squared distance between probabilities and the right answer, in [0, 2] (Brier 1950); None before any batch."""
+        """The mean squared distance between probabilities and the right answer, in [0, 2] (Brier 1950); None before any
+        batch.
+        """
         return None if self.square_error is None else round(float(self.square_error) / self.num_images, _DIGITS)
 
     def classwise_error(self) -> float | None:
-        """The mean over classes of the calibration error of each class's probability in 15 bins (arXiv:1910.12656, section 2)."""
+        """The mean over classes of the calibration error of each class's probability in 15 bins (arXiv:1910.12656,
+        section 2).
+        """
         if self.bins is None:
             return None
         _, confidence, hits = self.bins.double().cpu().view(3, -1, NUM_BINS)

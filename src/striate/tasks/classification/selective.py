@@ -1,4 +1,6 @@
-"""What a classifier is worth where it may decline to answer: errors against the fraction of images answered. N images."""
+"""What a classifier is worth where it may decline to answer: errors against the fraction of images answered. N
+images.
+"""
 
 import math
 from dataclasses import asdict, dataclass
@@ -18,8 +20,9 @@ _MOST_POINTS = 100
 class Threshold:
     """Answering only images whose confidence is at least `confidence` keeps the error rate at most `allowed_error`.
 
-    It holds for new images of the same kind with a certainty of 95 %; on the images it was found on, a fraction `coverage` is answered and
-    `error` of those wrongly. Without an answer that could promise it, `confidence` is None and `coverage` 0.
+    It holds for new images of the same kind with a certainty of 95 %; on the images it was found on, a fraction
+    `coverage` is answered and `error` of those wrongly. Without an answer that could promise it, `confidence` is None
+    and `coverage` 0.
     """
 
     allowed_error: float
@@ -30,11 +33,12 @@ class Threshold:
 
 @dataclass(frozen=True)
 class Selective:
-    """The risk-coverage curve as (coverage, risk, confidence) of at most a hundred points, from the most certain image on.
+    """The risk-coverage curve as (coverage, risk, confidence) of at most a hundred points, from the most certain image
+    on.
 
-    `risk` is the error rate among the fraction `coverage` of images with the highest confidence, `area` its mean over all coverages
-    (AURC, arXiv:1805.08206): lower is better, and 0 is a classifier without mistakes. `least_area` is that of the best order of the same
-    answers, all mistakes last.
+    `risk` is the error rate among the fraction `coverage` of images with the highest confidence, `area` its mean over
+    all coverages (AURC, arXiv:1805.08206): lower is better, and 0 is a classifier without mistakes. `least_area` is
+    that of the best order of the same answers, all mistakes last.
     """
 
     curve: tuple[tuple[float, float, float], ...]
@@ -67,7 +71,9 @@ def selective(confidences: np.ndarray, correct: np.ndarray) -> Selective:
 
 
 def risk_coverage(confidences: np.ndarray, correct: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Coverage, risk and confidence at each different confidence, highest first; equally confident images go together."""
+    """Coverage, risk and confidence at each different confidence, highest first; equally confident images go
+    together.
+    """
     order = np.argsort(-confidences, kind="stable")
     levels, errors = confidences[order], np.cumsum(~correct[order])
     ends = np.flatnonzero(np.append(levels[1:] != levels[:-1], True))
@@ -75,7 +81,9 @@ def risk_coverage(confidences: np.ndarray, correct: np.ndarray) -> tuple[np.ndar
 
 
 def _area(confidences: np.ndarray, correct: np.ndarray) -> float:
-    """The mean over i of the risk among the i most confident images; among equally confident ones errors are spread evenly."""
+    """The mean over i of the risk among the i most confident images; among equally confident ones errors are spread
+    evenly.
+    """
     order = np.argsort(-confidences, kind="stable")
     levels, wrong = confidences[order], (~correct[order]).astype(float)
     starts = np.flatnonzero(np.append(True, levels[1:] != levels[:-1]))
@@ -89,8 +97,9 @@ def threshold_for(
 ) -> Threshold:
     """The lowest confidence found at which the error rate is at most `allowed_error` with certainty 1 - `delta`.
 
-    Selection with guaranteed risk (Geifman & El-Yaniv 2017, arXiv:1705.08500, algorithm 1): a binary search over the images' own
-    confidences, each step held by the exact binomial bound at delta / steps. InputError unless 0 < allowed_error < 1.
+    Selection with guaranteed risk (Geifman & El-Yaniv 2017, arXiv:1705.08500, algorithm 1): a binary search over the
+    images' own confidences, each step held by the exact binomial bound at delta / steps. InputError unless 0 <
+    allowed_error < 1.
     """
     if not 0 < allowed_error < 1:
         raise InputError(f"the allowed error rate must lie between 0 and 1 but is {allowed_error:g}")

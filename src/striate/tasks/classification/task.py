@@ -60,7 +60,10 @@ class Classification(Task):
         """None where images have classes, and not their pixels alone."""
         if dataset.masks is None:
             return None
-        return "its classes are those of pixels, by masks; use --task segmentation, or name a folder with a subfolder for each class"
+        return (
+            "its classes are those of pixels, by masks; use --task segmentation, or name a folder with a subfolder for "
+            "each class"
+        )
 
     def usable(self, dataset: "Dataset") -> np.ndarray:
         """(N,) bool: all images, but those without an object where the source names classes of objects."""

@@ -1,4 +1,6 @@
-"""Many boxes an image, moved with its pixels. N images of the source, n of a batch, G boxes of the image that has most of them."""
+"""Many boxes an image, moved with its pixels. N images of the source, n of a batch, G boxes of the image that has most
+of them.
+"""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -22,8 +24,8 @@ _NAMED = 5
 
 @dataclass(frozen=True, eq=False)
 class ObjectAnnotations:
-    """`objects` in pixels of N images, whose (height, width) are `sizes` (N, 2); `labels` (N,) are the classes of their largest ones, 0
-    where there is none. `starts` (N + 1,) say where the objects of each image begin.
+    """`objects` in pixels of N images, whose (height, width) are `sizes` (N, 2); `labels` (N,) are the classes of their
+    largest ones, 0 where there is none. `starts` (N + 1,) say where the objects of each image begin.
     """
 
     objects: Objects
@@ -34,9 +36,10 @@ class ObjectAnnotations:
     def targets(self, indices: np.ndarray, geometry: Geometry) -> dict[str, "Tensor"]:
         """Four tensors by name, filled up behind each image's boxes.
 
-        "boxes" (n, G, 4) float32: the visible parts as fractions of what the network sees; "labels" (n, G) int64: their classes, ANY_CLASS
-        for a region left out for all, NO_LABEL behind the last; "are_ignored" (n, G) bool: crowds, difficult ones, and those of which a
-        crop leaves too little; "sizes" (n, 2) int64: the images' own (height, width).
+        "boxes" (n, G, 4) float32: the visible parts as fractions of what the network sees; "labels" (n, G) int64: their
+        classes, ANY_CLASS for a region left out for all, NO_LABEL behind the last; "are_ignored" (n, G) bool: crowds,
+        difficult ones, and those of which a crop leaves too little; "sizes" (n, 2) int64: the images' own (height,
+        width).
         """
         import torch
 
@@ -72,7 +75,8 @@ class ObjectAnnotations:
 
 
 def read_objects(dataset: Dataset, class_names: tuple[str, ...], log: Log) -> ObjectAnnotations:
-    """The objects of a source, their classes as places in `class_names`, by name; flaws are logged, the first few by name.
+    """The objects of a source, their classes as places in `class_names`, by name; flaws are logged, the first few by
+    name.
 
     Raises DataError for classes that are not among them.
     """
@@ -98,7 +102,8 @@ def _renumbered(dataset: Dataset, objects: Objects, class_names: tuple[str, ...]
         shown = ", ".join(map(repr, unknown[:_NAMED])) + (", ..." if len(unknown) > _NAMED else "")
         raise DataError(
             f"{dataset.source} has the classes {shown}, which the model does not know; it knows "
-            f"{', '.join(map(repr, class_names[:_NAMED]))}{' ...' if len(class_names) > _NAMED else ''}; rename them in the source"
+            f"{', '.join(map(repr, class_names[:_NAMED]))}{' ...' if len(class_names) > _NAMED else ''}; rename them "
+            "in the source"
         )
     places = np.array([place_of.get(name, 0) for name in objects.class_names], np.int64)
     labels = objects.labels.copy()

@@ -1,8 +1,9 @@
-"""Which places of a dense detector answer for which box, by how well they do already: the task-aligned assignment of TOOD (Feng et al.
-2021, arXiv:2108.07755, section 3.2). P places, G boxes of one image, K classes.
+"""Which places of a dense detector answer for which box, by how well they do already: the task-aligned assignment of
+TOOD (Feng et al. 2021, arXiv:2108.07755, section 3.2). P places, G boxes of one image, K classes.
 
-Departure: a box's loss is weighed by how well a place does beside the best of the same object, where the paper multiplies that by the best
-overlap. At first nothing overlaps a small object by much, so that its boxes would count for nearly nothing, and stay as they are.
+Departure: a box's loss is weighed by how well a place does beside the best of the same object, where the paper
+multiplies that by the best overlap. At first nothing overlaps a small object by much, so that its boxes would count for
+nearly nothing, and stay as they are.
 """
 
 from dataclasses import dataclass
@@ -17,13 +18,16 @@ NUM_PLACES = 10
 """So many places, at most, answer for a box."""
 SCORE_POWER, IOU_POWER = 0.5, 6.0
 NEAR = 1.0
-"""A place so many steps from a box's middle may answer for it although it lies outside, as all do of a box smaller than a step."""
+"""A place so many steps from a box's middle may answer for it although it lies outside, as all do of a box smaller than
+a step.
+"""
 
 
 @dataclass(frozen=True, eq=False)
 class Assigned:
-    """`places` (A,) int64 and the box of each, `boxes` (A,) int64; `scores` (A,), what their score should be, in [0, 1]; `weights` (A,),
-    what the box of each counts, 1 at the place that does best. `are_counted` (P,) bool: all but those in ignored regions.
+    """`places` (A,) int64 and the box of each, `boxes` (A,) int64; `scores` (A,), what their score should be, in [0,
+    1]; `weights` (A,), what the box of each counts, 1 at the place that does best. `are_counted` (P,) bool: all but
+    those in ignored regions.
     """
 
     places: Tensor
@@ -57,7 +61,9 @@ def assign(outputs: DenseBoxes, image: int, boxes: Tensor, labels: Tensor, ignor
     top_value = torch.zeros(len(boxes), device=places.device).scatter_reduce_(0, owner, values, "amax")
     top_iou = torch.zeros(len(boxes), device=places.device).scatter_reduce_(0, owner, overlaps, "amax")
     own_top = top_value[owner]
-    weights = torch.where(own_top > 0, values / own_top.clamp(min=torch.finfo(values.dtype).tiny), torch.ones_like(values))
+    weights = torch.where(
+        own_top > 0, values / own_top.clamp(min=torch.finfo(values.dtype).tiny), torch.ones_like(values)
+    )
     are_counted = are_counted.clone()
     are_counted[chosen] = True
     return Assigned(chosen, owner, (weights * top_iou[owner]).clamp(0, 1), weights, are_counted)

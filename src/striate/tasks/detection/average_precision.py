@@ -1,4 +1,5 @@
-"""Average precision by COCO's and VOC's definitions, computed by faster-coco-eval, which equals pycocotools. K classes, N images.
+"""Average precision by COCO's and VOC's definitions, computed by faster-coco-eval, which equals pycocotools. K classes,
+N images.
 
 It comes with the extra `detection`.
 """
@@ -17,7 +18,9 @@ NUM_RESAMPLES = 200
 
 @dataclass(frozen=True, eq=False)
 class Truths:
-    """What is to be found in one image of `size` (height, width): `boxes` (g, 4) as fractions, `labels` (g,), `are_ignored` (g,)."""
+    """What is to be found in one image of `size` (height, width): `boxes` (g, 4) as fractions, `labels` (g,),
+    `are_ignored` (g,).
+    """
 
     size: tuple[int, int]
     boxes: np.ndarray
@@ -27,9 +30,9 @@ class Truths:
 
 @dataclass(frozen=True)
 class AveragePrecision:
-    """COCO's figures: `ap` is the mean over classes and the IoU thresholds .50 to .95; `ap50` and `ap75` are at one threshold;
-    `small`, `medium` and `large` are of boxes below 32 x 32, below 96 x 96 and larger, in pixels. None where nothing counts.
-    `per_class` holds (AP, AP50) of each class.
+    """COCO's figures: `ap` is the mean over classes and the IoU thresholds .50 to .95; `ap50` and `ap75` are at one
+    threshold; `small`, `medium` and `large` are of boxes below 32 x 32, below 96 x 96 and larger, in pixels. None where
+    nothing counts. `per_class` holds (AP, AP50) of each class.
     """
 
     ap: float | None
@@ -47,7 +50,8 @@ def require_library() -> Any:
         import faster_coco_eval
     except ImportError:
         raise InputError(
-            "average precision is computed by faster-coco-eval, which is not installed: pip install 'striate[detection]'"
+            "average precision is computed by faster-coco-eval, which is not installed: pip install "
+            "'striate[detection]'"
         ) from None
     return faster_coco_eval
 
@@ -70,8 +74,8 @@ def average_precision(truths: list[Truths], found: list[Found], num_classes: int
 def voc_average_precision(
     truths: list[Truths], found: list[Found], num_classes: int
 ) -> tuple[float | None, float | None]:
-    """Mean AP at IoU .5 by VOC 2007, at eleven recalls, and by VOC 2010 and later, under the whole curve (Everingham et al. 2010, section
-    4.2): interpolated precision at the recall of every object is its area.
+    """Mean AP at IoU .5 by VOC 2007, at eleven recalls, and by VOC 2010 and later, under the whole curve (Everingham et
+    al. 2010, section 4.2): interpolated precision at the recall of every object is its area.
     """
     counts = np.zeros(num_classes, np.int64)
     for each in truths:
@@ -98,7 +102,9 @@ def voc_average_precision(
 def resampled(
     truths: list[Truths], found: list[Found], num_classes: int, *, seed: int = 0
 ) -> tuple[np.ndarray, np.ndarray]:
-    """AP and AP50 of as many images drawn again with replacement, NUM_RESAMPLES times: two arrays. Images are matched once."""
+    """AP and AP50 of as many images drawn again with replacement, NUM_RESAMPLES times: two arrays. Images are matched
+    once.
+    """
     evaluator = _evaluated(truths, found, num_classes, areas=_ALL_AREAS)
     count, matched = len(truths), evaluator._evalImgs_cpp
     generator = np.random.default_rng(seed)

@@ -1,4 +1,6 @@
-"""From a detector's outputs to a fixed number of detections of each image. n images, P places, K classes, D detections."""
+"""From a detector's outputs to a fixed number of detections of each image. n images, P places, K classes, D
+detections.
+"""
 
 import torch
 from torch import Tensor
@@ -13,8 +15,8 @@ DENSE_IOU, ANCHOR_IOU, PROPOSAL_IOU = 0.6, 0.45, 0.5
 
 
 def detections(outputs: AnyBoxes, *, iou_threshold: float | None = None) -> Tensor:
-    """The surest boxes after suppression, best first, (n, D * 6) float32: x1, y1, x2, y2 as fractions of what the network sees, the score,
-    and the class divided by K. Where there are fewer, zeros follow.
+    """The surest boxes after suppression, best first, (n, D * 6) float32: x1, y1, x2, y2 as fractions of what the
+    network sees, the score, and the class divided by K. Where there are fewer, zeros follow.
     """
     all_scores, all_boxes = scores_and_boxes(outputs)
     num_classes = all_scores.shape[2]
@@ -36,7 +38,9 @@ def detections(outputs: AnyBoxes, *, iou_threshold: float | None = None) -> Tens
 
 
 def scores_and_boxes(outputs: AnyBoxes) -> tuple[Tensor, Tensor]:
-    """Scores of the classes (n, P, K), and boxes cut at the borders of what the network sees, (n, P, 4), or one a class (n, P * K, 4)."""
+    """Scores of the classes (n, P, K), and boxes cut at the borders of what the network sees, (n, P, 4), or one a class
+    (n, P * K, 4).
+    """
     if isinstance(outputs, ProposalBoxes):
         scores = outputs.logits.float().softmax(dim=2)[..., 1:] * outputs.are_real[..., None]
         boxes = decode(outputs.box_deltas[:, :, 1:].float(), outputs.proposals[:, :, None])

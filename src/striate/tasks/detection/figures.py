@@ -1,4 +1,6 @@
-"""Figures of detection: COCO's average precision with its interval, VOC's, each class's, and mistakes by kind. N images, K classes."""
+"""Figures of detection: COCO's average precision with its interval, VOC's, each class's, and mistakes by kind. N
+images, K classes.
+"""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -33,7 +35,9 @@ _PERCENTILES = (2.5, 97.5)
 
 @dataclass(frozen=True)
 class DetectedImage:
-    """An image with mistakes: how many of each kind, and boxes as fractions of what the network saw, with their classes and scores."""
+    """An image with mistakes: how many of each kind, and boxes as fractions of what the network saw, with their classes
+    and scores.
+    """
 
     index: int
     kinds: dict[str, int]
@@ -47,7 +51,9 @@ class DetectedImage:
 
 @dataclass(frozen=True, eq=False)
 class DetectionEvaluation:
-    """Figures on images with these truths and detections; AP and AP50 have 95 % intervals, of images drawn again (bootstrap)."""
+    """Figures on images with these truths and detections; AP and AP50 have 95 % intervals, of images drawn again
+    (bootstrap).
+    """
 
     class_names: tuple[str, ...]
     truths: tuple[Truths, ...]
@@ -200,7 +206,9 @@ class DetectionAccumulator:
             self.columns[name].append(tensor.cpu().numpy())
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """Values (N, D * 6), losses and weights (N, 2), sizes (N, 2), counts (N,), and the objects of all images (T, 6)."""
+        """Values (N, D * 6), losses and weights (N, 2), sizes (N, 2), counts (N,), and the objects of all images (T,
+        6).
+        """
         return {name: np.concatenate(parts) for name, parts in self.columns.items()}
 
     def merged(self, others: Sequence[dict[str, np.ndarray]], order: np.ndarray) -> Self:
@@ -212,7 +220,9 @@ class DetectionAccumulator:
         return type(self)(self.class_names, columns)
 
     def result(self, indices: np.ndarray) -> DetectionEvaluation:
-        """The figures of the images gathered, which are `indices` (N,) of a data set. NonFiniteLoss where an output is not finite."""
+        """The figures of the images gathered, which are `indices` (N,) of a data set. NonFiniteLoss where an output is
+        not finite.
+        """
         arrays = self.arrays()
         is_sound = np.isfinite(arrays["losses"]).all(axis=1) & np.isfinite(arrays["values"]).all(axis=1)
         if not is_sound.all():

@@ -1,4 +1,6 @@
-"""The loss of a detector. Of a dense one: how well its scores say how well its boxes fit, and how well they do. n images, K classes."""
+"""The loss of a detector. Of a dense one: how well its scores say how well its boxes fit, and how well they do. n
+images, K classes.
+"""
 
 from dataclasses import dataclass
 from typing import Any
@@ -18,7 +20,9 @@ from striate.tasks.localization.boxes import generalized_box_iou
 BOX_WEIGHT = 2.0
 """What a box's loss counts beside the scores' (arXiv:2108.07755, section 4)."""
 FOCUS = 2.0
-"""The power of the distance from the wanted score that weighs its cross-entropy: quality focal loss (arXiv:2006.04388, eq. 2)."""
+"""The power of the distance from the wanted score that weighs its cross-entropy: quality focal loss (arXiv:2006.04388,
+eq. 2).
+"""
 FOUND_IOU = 0.5
 
 
@@ -36,8 +40,8 @@ class DetectionLoss:
 
     @torch.no_grad()
     def score_sum(self, outputs: Any, targets: Any) -> Tensor:
-        """The fraction of each image's boxes that are found by the place surest of their class among those that answer for them; of
-        detectors in two stages, that a proposal overlaps by half.
+        """The fraction of each image's boxes that are found by the place surest of their class among those that answer
+        for them; of detectors in two stages, that a proposal overlaps by half.
         """
         if isinstance(outputs, ProposalBoxes):
             parts = [proposals_found(outputs, image, boxes) for image, (boxes, _, _) in enumerate(objects_of(targets))]

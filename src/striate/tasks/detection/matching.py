@@ -6,15 +6,18 @@ from striate.tasks.detection.mistakes import pairwise_iou
 from striate.tasks.detection.values import Found, read_values
 
 SAME_IOU, SAME_PLACE_IOU = 0.75, 0.97
-"""Boxes that overlap by so much are of the same object, and found at the same place. Neighbouring places find an object nearly as surely,
-and which of them is the surest may hang on the last digit."""
+"""Boxes that overlap by so much are of the same object, and found at the same place. Neighbouring places find an object
+nearly as surely, and which of them is the surest may hang on the last digit.
+"""
 BORDERLINE_IOU = 0.35
-"""A box that overlaps a surer one of its class by this much remained by little: rounding may put it down, or one like it up."""
+"""A box that overlaps a surer one of its class by this much remained by little: rounding may put it down, or one like
+it up.
+"""
 
 
 def same_detections(values: np.ndarray, reference: np.ndarray, num_classes: int, least_score: float) -> np.ndarray:
-    """(n,) bool: whether each detection of at least this score, borderline ones aside, has one of its class and place in the other list,
-    both ways.
+    """(n,) bool: whether each detection of at least this score, borderline ones aside, has one of its class and place
+    in the other list, both ways.
     """
     pairs = zip(read_values(values, num_classes), read_values(reference, num_classes), strict=True)
     return np.array(
@@ -27,8 +30,8 @@ def same_detections(values: np.ndarray, reference: np.ndarray, num_classes: int,
 
 
 def largest_differences(values: np.ndarray, reference: np.ndarray, num_classes: int, least_score: float) -> np.ndarray:
-    """(n,) the largest difference of a score of the reference's detections of at least this score to their counterparts', and of a border
-    where both were found at the same place; 1 where there is no counterpart.
+    """(n,) the largest difference of a score of the reference's detections of at least this score to their
+    counterparts', and of a border where both were found at the same place; 1 where there is no counterpart.
     """
     if values.shape != reference.shape:
         return np.full(len(reference), np.inf)

@@ -28,7 +28,9 @@ class ImageMistakes:
 
 
 def sort_mistakes(truths: Truths, found: Found) -> ImageMistakes:
-    """The mistakes of detections, best first, in one image. What overlaps an ignored region counts as neither right nor wrong."""
+    """The mistakes of detections, best first, in one image. What overlaps an ignored region counts as neither right nor
+    wrong.
+    """
     real = ~truths.are_ignored & (truths.labels >= 0)
     boxes, labels = truths.boxes[real], truths.labels[real]
     ious = pairwise_iou(found.boxes, boxes)

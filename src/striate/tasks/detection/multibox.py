@@ -1,5 +1,5 @@
-"""SSD's loss: every default box that fits an object learns its class and its place, and the hardest of the others that there is nothing
-(Liu et al. 2016, arXiv:1512.02325, section 2.2). n images, A anchors, G boxes of one, K classes.
+"""SSD's loss: every default box that fits an object learns its class and its place, and the hardest of the others that
+there is nothing (Liu et al. 2016, arXiv:1512.02325, section 2.2). n images, A anchors, G boxes of one, K classes.
 """
 
 from typing import Any
@@ -39,7 +39,9 @@ def match(anchors: Tensor, boxes: Tensor) -> Tensor:
 
 
 def matches(outputs: AnchorBoxes, targets: Any) -> list[tuple[Tensor, Tensor, Tensor, Tensor]]:
-    """Of each image its boxes (g, 4), their classes (g,), what each anchor fits (A,), and which anchors lie in ignored regions (A,)."""
+    """Of each image its boxes (g, 4), their classes (g,), what each anchor fits (A,), and which anchors lie in ignored
+    regions (A,).
+    """
     real, result = are_objects(targets), []
     for image in range(len(real)):
         own = real[image]
@@ -57,8 +59,8 @@ def places_and_owners(matched: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def multibox_sum(outputs: AnchorBoxes, targets: Any) -> Tensor:
-    """Smooth L1 of the changes and cross-entropy of the classes of each image's anchors that count, by the number that fit a box, as in
-    the paper's equation 1, but image by image; images count by their boxes and one more.
+    """Smooth L1 of the changes and cross-entropy of the classes of each image's anchors that count, by the number that
+    fit a box, as in the paper's equation 1, but image by image; images count by their boxes and one more.
     """
     total = outputs.logits.new_zeros((), dtype=torch.float32)
     for image, (boxes, labels, matched, in_ignored) in enumerate(matches(outputs, targets)):

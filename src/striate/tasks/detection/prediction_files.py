@@ -76,7 +76,9 @@ def _unwritable(path: Path, error: OSError) -> InputError:
 
 
 def _csv_writer(text: io.TextIOWrapper) -> Callable[[Answer], None]:
-    """Rows of path, label, x1, y1, x2, y2, score, error; an image without objects has one with neither label nor box."""
+    """Rows of path, label, x1, y1, x2, y2, score, error; an image without objects has one with neither label nor
+    box.
+    """
     table = csv.writer(text)
     table.writerow(["path", "label", "x1", "y1", "x2", "y2", "score", "error"])
 
@@ -95,8 +97,8 @@ def _csv_writer(text: io.TextIOWrapper) -> Callable[[Answer], None]:
 
 
 class _CocoDocument:
-    """COCO's form of instances, with a score each, which `loadRes` and annotation tools read. An image below the document's `folder` is
-    called by its path there, another by its name.
+    """COCO's form of instances, with a score each, which `loadRes` and annotation tools read. An image below the
+    document's `folder` is called by its path there, another by its name.
     """
 
     def __init__(self, class_names: Sequence[str], folder: Path) -> None:

@@ -1,4 +1,6 @@
-"""What a detector says of an image: every object's class, score and box in the image's own pixels. Nothing here imports torch."""
+"""What a detector says of an image: every object's class, score and box in the image's own pixels. Nothing here imports
+torch.
+"""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -13,7 +15,9 @@ from striate.tasks.detection.values import read_values
 
 @dataclass(frozen=True)
 class DetectedObject:
-    """One object: its class by name and place, its score in [0, 1], its box (x1, y1, x2, y2), the whole image being (0, 0, W, H)."""
+    """One object: its class by name and place, its score in [0, 1], its box (x1, y1, x2, y2), the whole image being (0,
+    0, W, H).
+    """
 
     name: str
     index: int

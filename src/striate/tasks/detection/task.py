@@ -29,7 +29,9 @@ _NAMED = 4
 
 @dataclass(frozen=True)
 class Detection(Task):
-    """Objects of `class_names`, of which there may be one only. The network gives a box and K scores at every place it looks at."""
+    """Objects of `class_names`, of which there may be one only. The network gives a box and K scores at every place it
+    looks at.
+    """
 
     name: ClassVar[str] = "detection"
     score_name: ClassVar[str] = "ap"
@@ -112,7 +114,9 @@ class Detection(Task):
         return DetectionLoss()
 
     def accumulator(self) -> Accumulator:
-        """Detections and objects of every image. InputError where the library for average precision is not installed."""
+        """Detections and objects of every image. InputError where the library for average precision is not
+        installed.
+        """
         from striate.tasks.detection.average_precision import require_library
         from striate.tasks.detection.figures import DetectionAccumulator
 

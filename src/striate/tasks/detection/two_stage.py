@@ -1,5 +1,5 @@
-"""The loss of Faster R-CNN: of the proposals and of what they are (Ren et al. 2015, arXiv:1506.01497, section 3.1.2; Girshick 2015,
-arXiv:1504.08083, section 2.3). A anchors, S sampled boxes, K classes.
+"""The loss of Faster R-CNN: of the proposals and of what they are (Ren et al. 2015, arXiv:1506.01497, section 3.1.2;
+Girshick 2015, arXiv:1504.08083, section 2.3). A anchors, S sampled boxes, K classes.
 """
 
 from typing import Any
@@ -82,8 +82,8 @@ def class_losses(outputs: ProposalBoxes, image: int, boxes: Tensor, labels: Tens
 
 
 def stage_losses(logits: Tensor, deltas: Tensor, classes: Tensor, wanted: Tensor) -> Tensor:
-    """Cross-entropy of S boxes, logits (S, K + 1), and smooth L1 of the changes of those of a class above 0, the first of them: `wanted`
-    (s, 4); both divided by S.
+    """Cross-entropy of S boxes, logits (S, K + 1), and smooth L1 of the changes of those of a class above 0, the first
+    of them: `wanted` (s, 4); both divided by S.
     """
     own = deltas[torch.arange(len(wanted), device=deltas.device), classes[: len(wanted)]]
     place = F.smooth_l1_loss(own, wanted, beta=BETA, reduction="sum")
@@ -91,8 +91,8 @@ def stage_losses(logits: Tensor, deltas: Tensor, classes: Tensor, wanted: Tensor
 
 
 def match_anchors(anchors: Tensor, boxes: Tensor) -> Tensor:
-    """The box that each anchor proposes, -1 where there is nothing, -2 where it learns nothing: (A,) int64. The anchors that fit a box best
-    propose it however little that is.
+    """The box that each anchor proposes, -1 where there is nothing, -2 where it learns nothing: (A,) int64. The anchors
+    that fit a box best propose it however little that is.
     """
     if len(boxes) == 0:
         return torch.full((len(anchors),), -1, dtype=torch.int64, device=anchors.device)
@@ -104,8 +104,8 @@ def match_anchors(anchors: Tensor, boxes: Tensor) -> Tensor:
 
 
 def sampled(are_objects: Tensor, are_nothing: Tensor, count: int, fraction: float) -> tuple[Tensor, Tensor]:
-    """Places of at most `count`, of which objects are at most this fraction: (s,) and (count - s,). Drawn from torch's generator while
-    training; else always the same, so that a loss can be computed again.
+    """Places of at most `count`, of which objects are at most this fraction: (s,) and (count - s,). Drawn from torch's
+    generator while training; else always the same, so that a loss can be computed again.
     """
     chosen = []
     room = int(count * fraction)

@@ -1,4 +1,6 @@
-"""The values of a detector, (n, D * 6), read as detections: box, score and class of each. Nothing here imports torch."""
+"""The values of a detector, (n, D * 6), read as detections: box, score and class of each. Nothing here imports
+torch.
+"""
 
 from dataclasses import dataclass
 
@@ -11,7 +13,9 @@ VALUES_EACH = 6
 
 @dataclass(frozen=True, eq=False)
 class Found:
-    """Detections of one image, best first: `boxes` (d, 4) as fractions of what the network sees, `scores` (d,), `labels` (d,) int64."""
+    """Detections of one image, best first: `boxes` (d, 4) as fractions of what the network sees, `scores` (d,),
+    `labels` (d,) int64.
+    """
 
     boxes: np.ndarray
     scores: np.ndarray

@@ -28,8 +28,8 @@ class BoxAnnotations:
     def targets(self, indices: np.ndarray, geometry: Geometry) -> dict[str, "Tensor"]:
         """Four tensors by name: "labels" (n,) int64, and float32 the others.
 
-        "boxes" (n, 4): the visible part as fractions of what the network sees; "has_box" (n,): 0 where too little is visible;
-        "full_boxes" (n, 4): uncut.
+        "boxes" (n, 4): the visible part as fractions of what the network sees; "has_box" (n,): 0 where too little is
+        visible; "full_boxes" (n, 4): uncut.
         """
         import torch
 
@@ -51,8 +51,9 @@ class BoxAnnotations:
 
 
 def read_boxes(dataset: Dataset, labels: np.ndarray, log: Log) -> BoxAnnotations:
-    """The boxes of a source in pixels, cut at the borders of their images, whose sizes stand in their headers. Flaws are treated as those
-    of a source with many objects an image, and logged, the first few by name; an image whose box is of no use has one of NaN.
+    """The boxes of a source in pixels, cut at the borders of their images, whose sizes stand in their headers. Flaws
+    are treated as those of a source with many objects an image, and logged, the first few by name; an image whose box
+    is of no use has one of NaN.
     """
     assert dataset.boxes is not None
     sizes = image_sizes(dataset.images.read, len(dataset))

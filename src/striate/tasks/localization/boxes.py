@@ -1,11 +1,15 @@
-"""Boxes as tensors: how far two overlap, and how a network's four numbers become one. n boxes, (x1, y1, x2, y2), in any unit."""
+"""Boxes as tensors: how far two overlap, and how a network's four numbers become one. n boxes, (x1, y1, x2, y2), in any
+unit.
+"""
 
 import torch
 from torch import Tensor
 
 
 def as_boxes(corners: Tensor) -> Tensor:
-    """Any four numbers an image, two corners, as boxes whose first corner is upper left: (n, 4) -> (n, 4), differentiable."""
+    """Any four numbers an image, two corners, as boxes whose first corner is upper left: (n, 4) -> (n, 4),
+    differentiable.
+    """
     first, second = corners[:, :2], corners[:, 2:]
     return torch.cat([torch.minimum(first, second), torch.maximum(first, second)], dim=1)
 
@@ -24,7 +28,8 @@ def box_iou(boxes: Tensor, others: Tensor) -> Tensor:
 
 
 def generalized_box_iou(boxes: Tensor, others: Tensor) -> Tensor:
-    """Generalised IoU of each box with its other one, (n,) in [-1, 1] (Rezatofighi et al. 2019, arXiv:1902.09630, algorithm 1).
+    """Generalised IoU of each box with its other one, (n,) in [-1, 1] (Rezatofighi et al. 2019, arXiv:1902.09630,
+    algorithm 1).
 
     Apart, boxes still have a gradient: it is the IoU less the part of the smallest box about both that neither covers.
     """

@@ -1,7 +1,7 @@
 """Figures of classification and localisation: class, box, and both right, each with its interval. N images, K classes.
 
-A box is right where its intersection over union with the true one is 0.5 or more, as in the ImageNet challenge (arXiv:1409.0575,
-section 4.2).
+A box is right where its intersection over union with the true one is 0.5 or more, as in the ImageNet challenge
+(arXiv:1409.0575, section 4.2).
 """
 
 from collections.abc import Sequence
@@ -23,8 +23,8 @@ NUM_MISTAKES = 24
 
 @dataclass(frozen=True)
 class Located:
-    """What is kept of each image, arrays (N,): classes, IoU, the predicted class's probability, the loss; and both boxes (N, 4) as
-    fractions of what the network saw.
+    """What is kept of each image, arrays (N,): classes, IoU, the predicted class's probability, the loss; and both
+    boxes (N, 4) as fractions of what the network saw.
     """
 
     labels: np.ndarray
@@ -44,7 +44,9 @@ class Located:
 
 @dataclass(frozen=True)
 class ClassLocalization:
-    """How one class fared: of its `support` images, which fraction had the right class, and both right; the mean IoU of its boxes."""
+    """How one class fared: of its `support` images, which fraction had the right class, and both right; the mean IoU of
+    its boxes.
+    """
 
     name: str
     support: int
@@ -55,7 +57,9 @@ class ClassLocalization:
 
 @dataclass(frozen=True)
 class BoxMistake:
-    """An image whose class or box is wrong. `index` is its place in the data set; boxes are fractions of what the network saw."""
+    """An image whose class or box is wrong. `index` is its place in the data set; boxes are fractions of what the
+    network saw.
+    """
 
     index: int
     label: str
@@ -72,8 +76,9 @@ class BoxMistake:
 
 @dataclass(frozen=True)
 class LocalizationEvaluation:
-    """Figures on some images: fractions with 95 % intervals. `localization` is that of images whose class and box are both right, `box`
-    of those whose box is; `mean_iou` is over all images, whatever the class. `mistakes` are the worst, those of a wrong class first.
+    """Figures on some images: fractions with 95 % intervals. `localization` is that of images whose class and box are
+    both right, `box` of those whose box is; `mean_iou` is over all images, whatever the class. `mistakes` are the
+    worst, those of a wrong class first.
     """
 
     class_names: tuple[str, ...]
@@ -175,7 +180,9 @@ class LocalizationAccumulator:
         return type(self)(self.class_names, self.objective.kind, [parts])
 
     def result(self, indices: np.ndarray) -> LocalizationEvaluation:
-        """The figures of the images gathered, which are `indices` (N,) of a data set. NonFiniteLoss where one is not finite."""
+        """The figures of the images gathered, which are `indices` (N,) of a data set. NonFiniteLoss where one is not
+        finite.
+        """
         return figures_of(self.located(), indices, self.class_names)
 
 

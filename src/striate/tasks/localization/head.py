@@ -11,10 +11,12 @@ WEIGHT_FACTOR = 0.01
 
 @torch.no_grad()
 def start_from_the_middle(head: nn.Module) -> None:
-    """Make the last four outputs of a linear layer or convolution, (K + 4, D, ...), nearly MIDDLE whatever the features are.
+    """Make the last four outputs of a linear layer or convolution, (K + 4, D, ...), nearly MIDDLE whatever the features
+    are.
 
-    Features without a norm may be in the hundreds, and so would be the first box: its loss would then drive all outputs below zero, and
-    where a rectifier follows the head, as in SqueezeNet, they would stay there. Other layers are left as they are.
+    Features without a norm may be in the hundreds, and so would be the first box: its loss would then drive all outputs
+    below zero, and where a rectifier follows the head, as in SqueezeNet, they would stay there. Other layers are left
+    as they are.
     """
     weight, bias = getattr(head, "weight", None), getattr(head, "bias", None)
     if not isinstance(head, nn.Linear | nn.Conv2d) or weight is None or len(weight) < NUM_BOX_OUTPUTS:

@@ -1,8 +1,10 @@
-"""The loss of classification and localisation: cross-entropy of the class and a distance of the box. n images, K classes.
+"""The loss of classification and localisation: cross-entropy of the class and a distance of the box. n images, K
+classes.
 
-A network gives (n, K + 4): K logits and the box as fractions of what it sees, (x1, y1, x2, y2) with (0, 0, 1, 1) for all of it; (n, 4)
-for a single class. The box is regressed as in OverFeat (arXiv:1312.6229, section 4.2) by the squared distance of its corners, or by the
-smooth L1 distance of Fast R-CNN (arXiv:1504.08083, eq. 3), or by the generalised IoU (arXiv:1902.09630).
+A network gives (n, K + 4): K logits and the box as fractions of what it sees, (x1, y1, x2, y2) with (0, 0, 1, 1) for
+all of it; (n, 4) for a single class. The box is regressed as in OverFeat (arXiv:1312.6229, section 4.2) by the squared
+distance of its corners, or by the smooth L1 distance of Fast R-CNN (arXiv:1504.08083, eq. 3), or by the generalised IoU
+(arXiv:1902.09630).
 """
 
 from collections.abc import Callable

@@ -1,4 +1,6 @@
-"""What a localisation model says of an image: its class, and the box in the image's own pixels. Nothing here imports torch."""
+"""What a localisation model says of an image: its class, and the box in the image's own pixels. Nothing here imports
+torch.
+"""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -13,8 +15,8 @@ from striate.tasks.classification.predictions import ClassProbability, class_ans
 
 @dataclass(frozen=True)
 class LocalizedPrediction:
-    """The most probable classes of one image, best first, and the box (x1, y1, x2, y2) in its pixels, the whole image being
-    (0, 0, W, H). `path` is its file.
+    """The most probable classes of one image, best first, and the box (x1, y1, x2, y2) in its pixels, the whole image
+    being (0, 0, W, H). `path` is its file.
     """
 
     path: str
@@ -45,7 +47,9 @@ def localized(
 
 
 def to_image_pixels(fractions: np.ndarray, sizes: np.ndarray, preprocessing: Preprocessing) -> np.ndarray:
-    """Boxes (n, 4) as fractions of what the network sees -> in pixels of the images they were made of, within these: (n, 4)."""
+    """Boxes (n, 4) as fractions of what the network sees -> in pixels of the images they were made of, within these:
+    (n, 4).
+    """
     height, width = preprocessing.crop_size
     seen = fractions.astype(np.float64) * np.array([width, height, width, height], float)
     return clip_boxes(move_boxes(seen, inverted(viewing_matrices(preprocessing, sizes))), sizes)

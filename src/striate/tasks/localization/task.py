@@ -31,7 +31,8 @@ SAME_IOU = 0.95
 class Localization(Task):
     """One of `class_names`, of which there may be one only, and one box. `loss` is that of the box.
 
-    The network gives K logits and four numbers, the box's corners as fractions of what it sees; for one class the four alone.
+    The network gives K logits and four numbers, the box's corners as fractions of what it sees; for one class the four
+    alone.
     """
 
     loss: str = "l2"
@@ -77,7 +78,9 @@ class Localization(Task):
         return result
 
     def network_name(self, name: str) -> str:
-        """A locator on a network for photos; networks for images of one size, or for small images, stand for themselves."""
+        """A locator on a network for photos; networks for images of one size, or for small images, stand for
+        themselves.
+        """
         from striate.networks.catalogue import entry_for
 
         entry = entry_for(name)
@@ -90,7 +93,9 @@ class Localization(Task):
         return num_outputs(self.name, len(self.class_names), output)
 
     def initialize_head(self, head: "nn.Module") -> None:
-        """Let every image's first box be the middle one, half as wide and high as the image, where the head has biases."""
+        """Let every image's first box be the middle one, half as wide and high as the image, where the head has
+        biases.
+        """
         from striate.tasks.localization.head import start_from_the_middle
 
         start_from_the_middle(head)
@@ -141,7 +146,9 @@ class Localization(Task):
         return draw_box(with_truth, (np.array(mistake.box) * sides).tolist(), ANSWER)
 
     def readout(self, outputs: Any, temperature: float) -> "Tensor":  # noqa: ARG002
-        """K probabilities, 1 for a single class, and the box as fractions of what the network sees: (n, K + 4) float32."""
+        """K probabilities, 1 for a single class, and the box as fractions of what the network sees: (n, K + 4)
+        float32.
+        """
         from striate.tasks.localization.loss import read_values
 
         return read_values(outputs, len(self.class_names))

@@ -1,4 +1,6 @@
-"""The class of every pixel, moved with the pixels. N images of the source, n of a batch, h x w what the network sees, K classes."""
+"""The class of every pixel, moved with the pixels. N images of the source, n of a batch, h x w what the network sees, K
+classes.
+"""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -31,7 +33,9 @@ class MaskAnnotations:
     outputs: np.ndarray
 
     def targets(self, indices: np.ndarray, geometry: Geometry) -> "Tensor":
-        """(n, h, w) uint8: classes, and IGNORED where a pixel counts for nothing. Every pixel has the class of the nearest."""
+        """(n, h, w) uint8: classes, and IGNORED where a pixel counts for nothing. Every pixel has the class of the
+        nearest.
+        """
         import torch
 
         size = geometry.size
@@ -41,7 +45,9 @@ class MaskAnnotations:
         return _changed(torch.from_numpy(masks), geometry.changes)
 
     def frequencies(self, indices: np.ndarray, num_classes: int) -> tuple[np.ndarray, np.ndarray]:
-        """Pixels of each class in these images, and all pixels that count in the images where it occurs: (K,) int64 both."""
+        """Pixels of each class in these images, and all pixels that count in the images where it occurs: (K,) int64
+        both.
+        """
         pixels, where = np.zeros(num_classes, np.int64), np.zeros(num_classes, np.int64)
         for index in indices.tolist():
             counts = np.bincount(self.outputs[self.packed.classes[index]].reshape(-1), minlength=256)[:num_classes]
@@ -68,14 +74,17 @@ class MaskAnnotations:
 def read_masks(
     dataset: Dataset, labels: np.ndarray, class_names: tuple[str, ...], preprocessing: Preprocessing, log: Log
 ) -> MaskAnnotations:
-    """The masks of a source for a network with these classes, matched by name; decoded, or found where that was done before.
+    """The masks of a source for a network with these classes, matched by name; decoded, or found where that was done
+    before.
 
-    Raises DataError for classes that the network does not know, InputError for preprocessing that does not show whole images.
+    Raises DataError for classes that the network does not know, InputError for preprocessing that does not show whole
+    images.
     """
     assert dataset.masks is not None
     if preprocessing.resize != "fit":
         raise InputError(
-            f"segmentation needs images that are resized as a whole, by fit, but the preprocessing says {preprocessing.resize}"
+            "segmentation needs images that are resized as a whole, by fit, but the preprocessing says "
+            f"{preprocessing.resize}"
         )
     outputs = np.full(256, IGNORED, np.uint8)
     outputs[: len(dataset.class_names)] = _outputs(dataset, class_names)
@@ -91,8 +100,8 @@ def _outputs(dataset: Dataset, class_names: tuple[str, ...]) -> list[int]:
     if unknown:
         known = ", ".join(map(repr, class_names[:5])) + (", ..." if len(class_names) > 5 else "")
         raise DataError(
-            f"{dataset.source} has the classes {', '.join(map(repr, unknown[:5]))}{', ...' * (len(unknown) > 5)}, which the model does "
-            f"not know; it knows {known}; rename them in the source's list of classes"
+            f"{dataset.source} has the classes {', '.join(map(repr, unknown[:5]))}{', ...' * (len(unknown) > 5)}, "
+            f"which the model does not know; it knows {known}; rename them in the source's list of classes"
         )
     return [place_of[name] for name in dataset.class_names]
 

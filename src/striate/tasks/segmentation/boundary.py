@@ -1,4 +1,6 @@
-"""Boundary F: how well the borders of classes are found (Csurka et al. 2013, BMVC, section 3). H x W pixels, K classes."""
+"""Boundary F: how well the borders of classes are found (Csurka et al. 2013, BMVC, section 3). H x W pixels, K
+classes.
+"""
 
 import math
 
@@ -16,9 +18,9 @@ def boundary_scores(
 ) -> np.ndarray:
     """The F of each class in one image, (K,) float64: NaN for classes that its true mask lacks.
 
-    Masks (H, W) uint8; where `true` is IGNORED nothing counts. F is the harmonic mean of the fraction of predicted border pixels that
-    lie within the tolerance of a true one, and of true ones within it of a predicted one; the tolerance is at least a pixel. A class
-    that is predicted nowhere has 0.
+    Masks (H, W) uint8; where `true` is IGNORED nothing counts. F is the harmonic mean of the fraction of predicted
+    border pixels that lie within the tolerance of a true one, and of true ones within it of a predicted one; the
+    tolerance is at least a pixel. A class that is predicted nowhere has 0.
     """
     reach = max(1.0, tolerance * math.hypot(*true.shape))
     counted = true != IGNORED

@@ -1,7 +1,8 @@
-"""Figures of segmentation: IoU of each class and their mean, pixel accuracy, boundary F, each over all images, with intervals.
+"""Figures of segmentation: IoU of each class and their mean, pixel accuracy, boundary F, each over all images, with
+intervals.
 
-N images, K classes. IoU is that of Pascal VOC: all pixels of all images together. A class that neither masks nor predictions have
-counts for nothing.
+N images, K classes. IoU is that of Pascal VOC: all pixels of all images together. A class that neither masks nor
+predictions have counts for nothing.
 """
 
 from collections.abc import Sequence
@@ -26,8 +27,8 @@ KEPT_PX = 256
 
 @dataclass(frozen=True)
 class Counts:
-    """What is kept of each image: pixels of each class that are right, predicted and true, (N, K) int64; the loss and how many pixels
-    it is of, (N,); boundary F of each class, (N, K), NaN where there is none.
+    """What is kept of each image: pixels of each class that are right, predicted and true, (N, K) int64; the loss and
+    how many pixels it is of, (N,); boundary F of each class, (N, K), NaN where there is none.
     """
 
     hits: np.ndarray
@@ -39,8 +40,8 @@ class Counts:
 
 @dataclass(frozen=True)
 class ClassSegmentation:
-    """How one class fared. `support`: images that have it; `iou`, `recall`, `precision` over all pixels; `boundary_f` the mean over its
-    images; `pixel_fraction` how much of all pixels it is. None where there is nothing to measure.
+    """How one class fared. `support`: images that have it; `iou`, `recall`, `precision` over all pixels; `boundary_f`
+    the mean over its images; `pixel_fraction` how much of all pixels it is. None where there is nothing to measure.
     """
 
     name: str
@@ -54,7 +55,9 @@ class ClassSegmentation:
 
 @dataclass(frozen=True, eq=False)
 class MaskMistake:
-    """An image whose mask is among the worst by its own mean IoU; `predicted` and `true` are its masks, made smaller."""
+    """An image whose mask is among the worst by its own mean IoU; `predicted` and `true` are its masks, made
+    smaller.
+    """
 
     index: int
     mean_iou: float
@@ -69,8 +72,8 @@ class MaskMistake:
 
 @dataclass(frozen=True)
 class SegmentationEvaluation:
-    """Figures on some images, as fractions, with 95 % bootstrap intervals over images. `resolution` is the (height, width) at which masks
-    were compared.
+    """Figures on some images, as fractions, with 95 % bootstrap intervals over images. `resolution` is the (height,
+    width) at which masks were compared.
     """
 
     class_names: tuple[str, ...]
@@ -182,7 +185,9 @@ class SegmentationAccumulator:
         return type(self)(self.class_names, resolution=(height, width), parts=[Counts(*columns)])
 
     def result(self, indices: np.ndarray) -> SegmentationEvaluation:
-        """The figures of the images gathered, which are `indices` (N,) of a data set. NonFiniteLoss where one is not finite."""
+        """The figures of the images gathered, which are `indices` (N,) of a data set. NonFiniteLoss where one is not
+        finite.
+        """
         counts = self.counts()
         mistakes = [
             MaskMistake(int(indices[place]), score, self._worst_class(counts, place), predicted, true)
@@ -204,8 +209,8 @@ def figures_of(
     resolution: tuple[int, int],
     mistakes: Sequence[MaskMistake] = (),
 ) -> SegmentationEvaluation:
-    """Every figure of the images `indices` (N,) of a data set. NonFiniteLoss where an output was not finite, DataError where no pixel
-    counts.
+    """Every figure of the images `indices` (N,) of a data set. NonFiniteLoss where an output was not finite, DataError
+    where no pixel counts.
     """
     if not np.isfinite(counts.losses).all():
         first = int(indices[np.flatnonzero(~np.isfinite(counts.losses))[0]])
@@ -216,8 +221,8 @@ def figures_of(
     hits, predicted, true = (each.sum(axis=0) for each in (counts.hits, counts.predicted, counts.true))
     if not true.any():
         raise DataError(
-            f"no pixel of the masks of these {len(counts.hits)} images has a class that counts, so nothing can be measured; "
-            "see striate data for the values they hold, and list these in classes.csv: index,name"
+            f"no pixel of the masks of these {len(counts.hits)} images has a class that counts, so nothing can be "
+            "measured; see striate data for the values they hold, and list these in classes.csv: index,name"
         )
     pixels_of_image = counts.true.sum(axis=1)
     num_pixels = max(1, int(pixels_of_image.sum()))
@@ -250,7 +255,8 @@ def _mean_iou(hits: np.ndarray, predicted: np.ndarray, true: np.ndarray) -> np.n
 
 
 def _bootstrap(counts: Counts) -> tuple[np.ndarray, np.ndarray]:
-    """The 2.5 and 97.5 % quantiles of (mean IoU, pixel accuracy) over images drawn anew, always by the same numbers (Efron 1979).
+    """The 2.5 and 97.5 % quantiles of (mean IoU, pixel accuracy) over images drawn anew, always by the same numbers
+    (Efron 1979).
 
     Of a single image nothing is known: [0, 1].
     """

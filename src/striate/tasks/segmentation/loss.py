@@ -25,9 +25,9 @@ SMOOTH = 1.0
 class SegmentationLoss:
     """Of `kind` "cross_entropy", "dice" or "cross_entropy_dice" (their sum); `class_weights` (K,) or None.
 
-    Cross-entropy is in nats, the mean over pixels by the weights of their classes: guessing costs ln K whatever the weights. Dice is
-    1 - the mean over the classes that a batch holds of 2 |A and B| / (|A| + |B|) on probabilities (V-Net, arXiv:1606.04797, section 3,
-    without its squares).
+    Cross-entropy is in nats, the mean over pixels by the weights of their classes: guessing costs ln K whatever the
+    weights. Dice is 1 - the mean over the classes that a batch holds of 2 |A and B| / (|A| + |B|) on probabilities
+    (V-Net, arXiv:1606.04797, section 3, without its squares).
     """
 
     num_classes: int
@@ -92,7 +92,9 @@ def dice_loss(logits: Tensor, classes: Tensor) -> Tensor:
 
 
 def overlap_counts(predicted: Tensor, targets: Tensor, num_classes: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Pixels of each image and class that are predicted rightly, predicted at all, and true: (n, K) int64 each; of those that count."""
+    """Pixels of each image and class that are predicted rightly, predicted at all, and true: (n, K) int64 each; of
+    those that count.
+    """
     n = len(targets)
     counted = targets != IGNORED
     offsets = torch.arange(n, device=targets.device).view(-1, 1, 1) * num_classes
@@ -106,7 +108,8 @@ def overlap_counts(predicted: Tensor, targets: Tensor, num_classes: int) -> tupl
 
 
 def log_weights(pixels: np.ndarray) -> np.ndarray:
-    """1 / ln(1.02 + p) of the fraction p of each class's pixels (ENet, arXiv:1606.02147, section 5.2), their mean by pixel being 1.
+    """1 / ln(1.02 + p) of the fraction p of each class's pixels (ENet, arXiv:1606.02147, section 5.2), their mean by
+    pixel being 1.
 
     A class without pixels weighs nothing.
     """

@@ -28,7 +28,8 @@ class ClassFraction:
 
 @dataclass(frozen=True, eq=False)
 class MaskPrediction:
-    """`mask` (H, W) uint8, the class of each pixel of the image at `path`; `classes` are those with any, the largest first.
+    """`mask` (H, W) uint8, the class of each pixel of the image at `path`; `classes` are those with any, the largest
+    first.
 
     `confidence` is the mean probability of the classes chosen.
     """
@@ -47,7 +48,9 @@ class MaskPrediction:
         return [(each.name, each.fraction, "" if place else note) for place, each in enumerate(self.classes)]
 
     def to_json(self) -> dict[str, Any]:
-        """{"path", "size": [H, W], "classes": [{"name", "index", "fraction"}], "confidence"}; the mask itself is a file: --out."""
+        """{"path", "size": [H, W], "classes": [{"name", "index", "fraction"}], "confidence"}; the mask itself is a
+        file: --out.
+        """
         return {
             "path": self.path,
             "size": list(self.mask.shape),
@@ -77,7 +80,8 @@ def mask_prediction(path: str, mask: np.ndarray, confidence: float, class_names:
 
 
 def largest(probabilities: np.ndarray, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
-    """The most probable class (H, W) uint8 of each pixel and its probability, of (K, h, w) resized bilinearly to (H, W) = `size`.
+    """The most probable class (H, W) uint8 of each pixel and its probability, of (K, h, w) resized bilinearly to (H, W)
+    = `size`.
 
     One class after another, so that memory does not grow with their number.
     """
@@ -110,7 +114,9 @@ def classes_table(class_names: tuple[str, ...]) -> str:
 
 
 def overlay(pixels: np.ndarray, mask: np.ndarray, num_classes: int) -> np.ndarray:
-    """Pixels (H, W, 3) uint8 with the colours of a mask (H, W) over them, none where the mask has no class: (H, W, 3) uint8."""
+    """Pixels (H, W, 3) uint8 with the colours of a mask (H, W) over them, none where the mask has no class: (H, W, 3)
+    uint8.
+    """
     colors = np.zeros((256, 3), np.float32)
     colors[:num_classes] = class_colors(num_classes)
     weight = np.where(mask < num_classes, OPACITY, 0.0)[..., None]
@@ -119,7 +125,9 @@ def overlay(pixels: np.ndarray, mask: np.ndarray, num_classes: int) -> np.ndarra
 
 
 def paletted(mask: np.ndarray, num_classes: int) -> Image.Image:
-    """A mask (H, W) uint8 as a PNG's palette picture: its values are the classes, its colours those of `class_colors`."""
+    """A mask (H, W) uint8 as a PNG's palette picture: its values are the classes, its colours those of
+    `class_colors`.
+    """
     picture = Image.fromarray(np.ascontiguousarray(mask)).convert("L")
     picture = Image.frombytes("P", picture.size, picture.tobytes())
     colors = np.zeros((256, 3), np.uint8)

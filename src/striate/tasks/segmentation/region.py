@@ -1,4 +1,5 @@
-"""A segmenter as a classifier of regions, for tools that ask for one score a class (Vinogradova, Dibrov & Myers 2020, arXiv:2002.11434).
+"""A segmenter as a classifier of regions, for tools that ask for one score a class (Vinogradova, Dibrov & Myers 2020,
+arXiv:2002.11434).
 
 N images, K classes, h x w pixels.
 """

@@ -1,4 +1,6 @@
-"""Semantic segmentation: one of K classes for every pixel. n images, h x w what the network sees. Nothing here imports torch."""
+"""Semantic segmentation: one of K classes for every pixel. n images, h x w what the network sees. Nothing here imports
+torch.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace

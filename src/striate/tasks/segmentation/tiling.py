@@ -1,6 +1,8 @@
-"""Masks of images larger than what the network sees, at their own resolution: overlapping tiles whose probabilities fade into each other.
+"""Masks of images larger than what the network sees, at their own resolution: overlapping tiles whose probabilities
+fade into each other.
 
-Nothing here imports torch. H x W pixels of the image, h x w of a tile, K classes. Memory grows with K x h x W, not with the image.
+Nothing here imports torch. H x W pixels of the image, h x w of a tile, K classes. Memory grows with K x h x W, not with
+the image.
 """
 
 from collections.abc import Iterable, Iterator
@@ -46,8 +48,9 @@ def tiled_mask(
 ) -> tuple[np.ndarray, float]:
     """The classes (H, W) uint8 of pixels (H, W, C) uint8 and the mean probability of those chosen.
 
-    `run` gives probabilities (n, K, h, w) of tiles (n, h, w, C). Every tile counts most in its middle and fades to its borders, so that no
-    border shows. An image smaller than a tile is mirrored at its borders. InputError unless 0 <= `overlap` < 1.
+    `run` gives probabilities (n, K, h, w) of tiles (n, h, w, C). Every tile counts most in its middle and fades to its
+    borders, so that no border shows. An image smaller than a tile is mirrored at its borders. InputError unless 0 <=
+    `overlap` < 1.
     """
     if not 0 <= overlap < 1:
         raise InputError(f"tiles overlap by a part of them from 0 to below 1 but by {overlap:g}")
@@ -63,7 +66,9 @@ def tiled_mask(
 
 
 def tile_starts(length: int, tile: int, overlap: float) -> list[int]:
-    """Where tiles begin so that they cover `length` evenly, with at least this overlap: the first at 0, the last at the end."""
+    """Where tiles begin so that they cover `length` evenly, with at least this overlap: the first at 0, the last at the
+    end.
+    """
     if length <= tile:
         return [0]
     step = max(1, int(tile * (1 - overlap)))

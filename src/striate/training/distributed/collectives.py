@@ -33,7 +33,9 @@ def gather_texts(fabric: Fabric, text: str) -> list[str]:
 
 
 def gather_arrays(fabric: Fabric, arrays: Mapping[str, np.ndarray]) -> list[dict[str, np.ndarray]]:
-    """The arrays of every process by name, by rank; lengths may differ, and nothing is pickled. All come here together."""
+    """The arrays of every process by name, by rank; lengths may differ, and nothing is pickled. All come here
+    together.
+    """
     kinds = {name: [array.dtype.str, array.shape] for name, array in arrays.items()}
     described = [json.loads(text) for text in gather_texts(fabric, json.dumps(kinds))]
     data = b"".join(np.ascontiguousarray(array).tobytes() for array in arrays.values())
@@ -100,8 +102,8 @@ def check_same(fabric: Fabric, seen: Mapping[str, Any], where: str) -> None:
         for name, value in first.items():
             if other.get(name) != value:
                 raise RunError(
-                    f"process {rank} on {other_where} has other {name} than process 0 on {first_where}: {other.get(name)}, not {value}; "
-                    "give every process the same files, options and versions"
+                    f"process {rank} on {other_where} has other {name} than process 0 on {first_where}: "
+                    f"{other.get(name)}, not {value}; give every process the same files, options and versions"
                 )
 
 
@@ -114,7 +116,8 @@ def naming_lost_processes(fabric: Fabric, advice: str) -> Iterator[None]:
         if fabric.world_size == 1 or not _is_of_connection(error):
             raise
         raise RunError(
-            f"process {fabric.global_rank} of {fabric.world_size} lost the others: one was killed, ran out of memory or failed; {advice}"
+            f"process {fabric.global_rank} of {fabric.world_size} lost the others: one was killed, ran out of memory "
+            f"or failed; {advice}"
         ) from error
 
 

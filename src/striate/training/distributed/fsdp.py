@@ -1,8 +1,8 @@
 """Weights, gradients and the optimiser's memory shared out over the processes, for networks that do not fit one device.
 
-This is FSDP as PyTorch's `fully_shard` does it: each process keeps its rows of every tensor, and whole layers come together
-only while they compute. Everything that leaves a run, checkpoints and model files, holds whole tensors. PyTorch's parts are
-imported where they are used: they take a second, which other runs need not wait for.
+This is FSDP as PyTorch's `fully_shard` does it: each process keeps its rows of every tensor, and whole layers come
+together only while they compute. Everything that leaves a run, checkpoints and model files, holds whole tensors.
+PyTorch's parts are imported where they are used: they take a second, which other runs need not wait for.
 """
 
 from collections.abc import Mapping
@@ -89,7 +89,9 @@ def laid_out_like(param: Tensor, value: Tensor) -> Tensor:
 
 
 def _blocks(network: nn.Module) -> list[nn.Module]:
-    """The blocks that FSDP gathers at a time: the network's children, and those of lists of layers, that have parameters."""
+    """The blocks that FSDP gathers at a time: the network's children, and those of lists of layers, that have
+    parameters.
+    """
     blocks: list[nn.Module] = []
     for parent in network.modules():
         if parent is network or isinstance(parent, nn.Sequential | nn.ModuleList):

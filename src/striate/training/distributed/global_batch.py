@@ -3,7 +3,8 @@
 Batch norm's statistics are those of all images of the batch, and dropout's masks are drawn for all of them, by every
 process alike, of which each takes its own rows. So the processes together compute what one alone would, up to the
 order of sums. The network stays as it is: while `WholeBatch` is active, torch's own functions are answered differently,
-whoever calls them, so that norms and dropouts of other libraries take part and nothing in a model file changes its name.
+whoever calls them, so that norms and dropouts of other libraries take part and nothing in a model file changes its
+name.
 
 n images of a process's share, N of the batch, C channels.
 """
@@ -38,7 +39,8 @@ class GlobalBatch(TorchFunctionMode):
         self.share = share
 
     def __torch_function__(
-        self, func: Callable[..., Any], types: Sequence[type], args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
+        self, func: Callable[..., Any], types: Sequence[type], args: Sequence[Any] = (),
+        kwargs: Mapping[str, Any] | None = None
     ) -> Any:  # fmt: skip
         """Call `func`, over the global batch where that differs."""
         named = dict(kwargs or {})
@@ -111,7 +113,9 @@ def _batch_norm(
     momentum: float = 0.1,
     eps: float = 1e-5,
 ) -> Tensor:
-    """torch's batch_norm, (n, C, ...) -> (n, C, ...), with the mean and variance of all processes' inputs in training."""
+    """torch's batch_norm, (n, C, ...) -> (n, C, ...), with the mean and variance of all processes' inputs in
+    training.
+    """
     if not training:
         return F.batch_norm(input, running_mean, running_var, weight, bias, False, momentum, eps)
     output, mean, var, num_values = _Normalize.apply(input, weight, bias, eps)
@@ -125,8 +129,8 @@ def _batch_norm(
 
 
 class _Normalize(torch.autograd.Function):
-    """(n, C, ...) -> the same with mean 0 and variance 1 over the images of all processes, times `weight` plus `bias` (C,);
-    the mean (C,), the biased variance (C,) and how many values of a channel they were taken over.
+    """(n, C, ...) -> the same with mean 0 and variance 1 over the images of all processes, times `weight` plus `bias`
+    (C,); the mean (C,), the biased variance (C,) and how many values of a channel they were taken over.
 
     All passes over the images are torch's own kernels for one process, which read and write each value once: their own
     sums are combined between them. Statistics are held in float32 or wider.

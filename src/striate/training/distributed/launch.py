@@ -76,8 +76,8 @@ def rendezvous_folder(environment: Mapping[str, str] = os.environ) -> Path | Non
 
 
 def launch_identity(environment: Mapping[str, str] = os.environ) -> dict[str, str] | None:
-    """The identity of the torchrun that started this process: the "run_id" it was given ("none" by default) and its own "launcher" process;
-    None without torchrun.
+    """The identity of the torchrun that started this process: the "run_id" it was given ("none" by default) and its own
+    "launcher" process; None without torchrun.
     """
     run_id = environment.get("TORCHELASTIC_RUN_ID")
     if run_id is None or not is_launched(environment):
@@ -133,8 +133,8 @@ def launch(words: Sequence[str], num_processes: int, *, complain: Callable[[str]
     """Run `striate WORDS` in so many processes that train together, and wait; the exit code of the command.
 
     Ctrl-C and SIGTERM are handed on to each. When one fails the others end too, and if none of them could say why,
-    because it was killed, `complain` gets the line. They end as well when this process is killed. InputError for a number
-    that cannot be.
+    because it was killed, `complain` gets the line. They end as well when this process is killed. InputError for a
+    number that cannot be.
     """
     if not 1 <= num_processes <= _MOST:
         raise InputError(f"devices must lie in [1, {_MOST}] but is {num_processes}")
@@ -154,8 +154,8 @@ def launch(words: Sequence[str], num_processes: int, *, complain: Callable[[str]
         if killed and not (Path(folder) / _TOLD).exists():
             rank, signal_number = killed[0]
             complain(
-                f"process {rank} of {num_processes} was ended by {signal.Signals(signal_number).name}, perhaps for want of memory; "
-                "go on with: striate train --resume RUN"
+                f"process {rank} of {num_processes} was ended by {signal.Signals(signal_number).name}, perhaps for "
+                "want of memory; go on with: striate train --resume RUN"
             )
     return next((code if code > 0 else 2 for code in codes if code), 0)
 
@@ -165,8 +165,9 @@ def start_python(
 ) -> subprocess.Popen[bytes]:
     """A Python process for `words`, which imports nothing that happens to lie in the working directory.
 
-    It is in a session of its own, so that Ctrl-C comes once, from here, and its standard input ends when this process does.
-    `environment` is added to the variables of this one; standard output and error go to `output` where that is given.
+    It is in a session of its own, so that Ctrl-C comes once, from here, and its standard input ends when this process
+    does. `environment` is added to the variables of this one; standard output and error go to `output` where that is
+    given.
     """
     own = os.environ | (environment or {}) | {"PYTHONSAFEPATH": "1"}  # a types.py that lies there is nobody's module
     command = [sys.executable, "-P", *words]
@@ -182,7 +183,9 @@ def end_with_parent() -> None:
 
 
 def end_with_input() -> None:
-    """Ask this process to stop when its standard input ends: the one that started it holds the other end, and is gone then."""
+    """Ask this process to stop when its standard input ends: the one that started it holds the other end, and is gone
+    then.
+    """
     threading.Thread(target=_wait_for_end, name="striate-parent", daemon=True).start()
 
 

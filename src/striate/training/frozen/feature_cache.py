@@ -26,13 +26,15 @@ from striate.training.recipe import Recipe
 from striate.training.step import Batch
 
 BATCH_SIZE = 32
-"""Images that go through the frozen layers at a time, whatever the batch of the rest: part of what decides the features."""
+"""Images that go through the frozen layers at a time, whatever the batch of the rest: part of what decides the
+features.
+"""
 
 
 @dataclass(frozen=True, eq=False)
 class FeatureLoader:
-    """A `BatchSource` of features: `views` holds V tensors (N, ...), `validation_features` one of as many rows as there are
-    validation images. All else is as `images`, which they were made of, has it.
+    """A `BatchSource` of features: `views` holds V tensors (N, ...), `validation_features` one of as many rows as there
+    are validation images. All else is as `images`, which they were made of, has it.
     """
 
     images: Loader

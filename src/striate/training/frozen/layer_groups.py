@@ -60,8 +60,8 @@ def layer_groups(network: nn.Module, *, head: str | None = None) -> tuple[LayerG
 def num_open_groups(freeze: str, epoch: int, num_epochs: int, num_groups: int) -> int:
     """Number of layer groups, counted from the head, trained in `epoch` (from 0).
 
-    "lower" trains the head and the last group of the base. "gradual" opens one more at a time, evenly over the first half of the
-    run, so that all are open in the second.
+    "lower" trains the head and the last group of the base. "gradual" opens one more at a time, evenly over the first
+    half of the run, so that all are open in the second.
     """
     if freeze == "nothing":
         return num_groups

@@ -19,8 +19,8 @@ from striate.training.frozen.layer_groups import LayerGroup, hold_norms, restore
 
 
 class TrainableTail(nn.Module):
-    """Runs the modules named `tail` of `network`, one after the other: features -> logits (n, K). Those that are also in `flattened`
-    are given one row an image, as the network's own code does it.
+    """Runs the modules named `tail` of `network`, one after the other: features -> logits (n, K). Those that are also
+    in `flattened` are given one row an image, as the network's own code does it.
 
     Weights and names are the network's own, with "network." before them, so that a checkpoint holds the whole network.
     """
@@ -86,8 +86,8 @@ def find_trainable_tail(network: nn.Module, groups: Sequence[LayerGroup], images
 
 
 def _trains_alike(network: nn.Module, part: TrainableTail, images: Tensor, features: Tensor) -> bool:
-    """Whether a network in training mode answers as its part does, so that no dropout stands in the code between modules. Modules of
-    dropout are off, since those of other heads would draw too.
+    """Whether a network in training mode answers as its part does, so that no dropout stands in the code between
+    modules. Modules of dropout are off, since those of other heads would draw too.
     """
     for module in network.modules():
         if isinstance(module, _DropoutNd):

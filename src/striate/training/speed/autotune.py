@@ -67,8 +67,8 @@ class Mode:
 
 @dataclass(frozen=True)
 class ModeTiming:
-    """The timing of a mode. `images_per_s` is that of its best round, None where it failed; `reason` says why it cannot be
-    taken, None where it can.
+    """The timing of a mode. `images_per_s` is that of its best round, None where it failed; `reason` says why it cannot
+    be taken, None where it can.
     """
 
     mode: Mode
@@ -133,11 +133,11 @@ def measure_modes(
     log: Log = log_nothing,
     track: Track = track_silently,
 ) -> tuple[ModeTiming, ...]:
-    """Measure how fast each mode trains `network` on the first batch of `loader`, in the order given; nothing where the run is
-    short.
+    """Measure how fast each mode trains `network` on the first batch of `loader`, in the order given; nothing where the
+    run is short.
 
-    The run's length is estimated in the first mode, on a few images and, where it seems long, on a whole batch, which takes less
-    time an image. The network comes back as it was; one process.
+    The run's length is estimated in the first mode, on a few images and, where it seems long, on a whole batch, which
+    takes less time an image. The network comes back as it was; one process.
     """
     if not modes:
         return ()
@@ -150,8 +150,8 @@ def measure_modes(
         return ()
     budget_s = min(BUDGET_S, max(LEAST_BUDGET_S, BUDGET_SHARE * num_images * image_s))
     log(
-        f"measuring which of {len(modes)} ways of computing is fastest on this machine, for about {max(1, round(budget_s))} s of a run of "
-        f"{num_images * image_s:,.0f} s; --no-measure leaves it out"
+        f"measuring which of {len(modes)} ways of computing is fastest on this machine, for about "
+        f"{max(1, round(budget_s))} s of a run of {num_images * image_s:,.0f} s; --no-measure leaves it out"
     )
     batch_size = _batch_size(image_s, budget_s / (len(modes) * NUM_ROUNDS * (NUM_STEPS + 1)), recipe.batch_size)
     reference = trial.steps(Mode("32-true", False, modes[0].num_threads), batch_size, num_steps=1)
@@ -177,8 +177,8 @@ def trial_image_s(
     *,
     head: str | None = None,
 ) -> float:
-    """Seconds an image of a training step in this mode: on up to eight images and, where that is quick, on a whole batch, which
-    takes less time an image. On copies; each step after one to warm up.
+    """Seconds an image of a training step in this mode: on up to eight images and, where that is quick, on a whole
+    batch, which takes less time an image. On copies; each step after one to warm up.
     """
     trial = _Trial(network, recipe, loader, make_fabric, head)
     image_s = trial.image_s(mode, FEWEST_IMAGES)

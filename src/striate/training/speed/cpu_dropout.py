@@ -1,5 +1,6 @@
-"""Dropout on the CPU whose masks come from whole words of random bits: PyTorch draws every number of a mask by itself, which
-took 85 % of a step of SqueezeNet's head (13 ms against 1.5 ms for 1.4 million numbers, on a processor that is not Intel's).
+"""Dropout on the CPU whose masks come from whole words of random bits: PyTorch draws every number of a mask by itself,
+which took 85 % of a step of SqueezeNet's head (13 ms against 1.5 ms for 1.4 million numbers, on a processor that is not
+Intel's).
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -18,15 +19,16 @@ class QuickDropout(TorchFunctionMode):
     """While active, `F.dropout` and with it `nn.Dropout` work by `quick_dropout` on the CPU."""
 
     def __torch_function__(
-        self, func: Callable[..., Any], types: Sequence[type], args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
+        self, func: Callable[..., Any], types: Sequence[type], args: Sequence[Any] = (),
+        kwargs: Mapping[str, Any] | None = None
     ) -> Any:  # fmt: skip
         """Call `func`."""
         return (quick_dropout if func is F.dropout else func)(*args, **(kwargs or {}))
 
 
 def quick_dropout(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
-    """torch's dropout (Srivastava et al. 2014, inverted) with the probability rounded to 1/65,536, and what is kept scaled
-    by the rounded one, so that the mean stays. The mask is a function of torch's random stream.
+    """torch's dropout (Srivastava et al. 2014, inverted) with the probability rounded to 1/65,536, and what is kept
+    scaled by the rounded one, so that the mean stays. The mask is a function of torch's random stream.
     """
     dropped = round(p * _STEPS) if 0 <= p <= 1 else -1
     if not training or not 0 < dropped < _STEPS or input.device.type != "cpu" or not input.is_floating_point():

@@ -1,4 +1,5 @@
-"""Updates that a device makes in its own time: the processor goes on to the next, and reads the figures some updates later.
+"""Updates that a device makes in its own time: the processor goes on to the next, and reads the figures some updates
+later.
 
 A fast device would else stand still while the processor launches one kernel after the other and waits for each loss. An
 update whose loss or gradient is not finite is held off by the device itself, as is every one after it: PyTorch's fused
@@ -25,7 +26,9 @@ from striate.training.step import Batch, StepResult, gradients, read_figures
 MAX_PENDING = 16
 """So many updates may be under way before the oldest is waited for."""
 NUM_WARM_STEPS = 3
-"""Batches of one shape that are computed kernel by kernel before their graph is made: libraries set themselves up meanwhile."""
+"""Batches of one shape that are computed kernel by kernel before their graph is made: libraries set themselves up
+meanwhile.
+"""
 TOLERANCE = 0.02
 """Relative tolerance of loss and gradient by the graph: a device's sums have no fixed order."""
 LARGEST_SHARE = 0.4
@@ -192,8 +195,8 @@ def _shapes(batch: Batch) -> tuple[torch.Size, ...]:
 
 
 def can_run_asynchronously(optimizer: Optimizer, fabric: Fabric) -> bool:
-    """Whether updates need not be waited for: in one process on a CUDA device, by an optimiser that the device can hold off, and
-    without the scaling of 16-bit losses, which decides from each update how the next is scaled.
+    """Whether updates need not be waited for: in one process on a CUDA device, by an optimiser that the device can hold
+    off, and without the scaling of 16-bit losses, which decides from each update how the next is scaled.
     """
     can_hold_off = isinstance(optimizer, SGD | Adam | Muon)
     is_fused = can_hold_off and bool(optimizer.defaults.get("use_fused" if isinstance(optimizer, Muon) else "fused"))

@@ -1,6 +1,7 @@
 """Frequency tables of entropy coders: counts of symbols rounded to whole parts of 4096.
 
-A table is an integer array (K,): the frequency of each of K symbols, adding up to TOTAL; a symbol of frequency 0 cannot be coded.
+A table is an integer array (K,): the frequency of each of K symbols, adding up to TOTAL; a symbol of frequency 0 cannot
+be coded.
 """
 
 from collections.abc import Sequence
@@ -16,8 +17,8 @@ TOTAL = 1 << PRECISION_BITS
 def quantize_frequencies(counts: np.ndarray) -> np.ndarray:
     """Counts (K,) of symbols -> a table (K,) int64: whole parts of TOTAL, at least 1 for every symbol that occurs.
 
-    Integer arithmetic only, so that writer and reader agree on every machine. Symbols that never occur get 0. ValueError where
-    more than TOTAL different symbols occur, or none.
+    Integer arithmetic only, so that writer and reader agree on every machine. Symbols that never occur get 0.
+    ValueError where more than TOTAL different symbols occur, or none.
     """
     counts = np.asarray(counts, dtype=np.int64)
     occurring = counts > 0
@@ -36,7 +37,9 @@ def quantize_frequencies(counts: np.ndarray) -> np.ndarray:
 
 
 def check_table(table: Sequence[int] | np.ndarray, what: str) -> np.ndarray:
-    """The table (K,) int64 of a file, 1 <= K <= TOTAL, whole numbers >= 0 that add up to TOTAL; ModelFileError otherwise."""
+    """The table (K,) int64 of a file, 1 <= K <= TOTAL, whole numbers >= 0 that add up to TOTAL; ModelFileError
+    otherwise.
+    """
     if not 1 <= len(table) <= TOTAL or not all(type(n) is int and 0 <= n <= TOTAL for n in table):
         raise ModelFileError(f"the frequencies of {what} are not 1 to {TOTAL} whole numbers from 0 to {TOTAL}")
     if sum(table) != TOTAL:
@@ -45,7 +48,9 @@ def check_table(table: Sequence[int] | np.ndarray, what: str) -> np.ndarray:
 
 
 def entropy_bits(counts: np.ndarray) -> float:
-    """The entropy of symbols with these counts times their number: no code of single symbols needs fewer bits (Shannon 1948)."""
+    """The entropy of symbols with these counts times their number: no code of single symbols needs fewer bits (Shannon
+    1948).
+    """
     counts = np.asarray(counts, dtype=np.float64)
     counts = counts[counts > 0]
     total = counts.sum()

@@ -1,7 +1,8 @@
 """Huffman coding of symbols with canonical codes (Huffman 1952, doi:10.1109/JRPROC.1952.273898).
 
-A code is made from a frequency table by writer and reader alike: lengths by merging the two rarest again and again, the smaller
-number first where frequencies are equal; code words in the order of (length, symbol), counted up. Bits fill bytes from the highest down.
+A code is made from a frequency table by writer and reader alike: lengths by merging the two rarest again and again, the
+smaller number first where frequencies are equal; code words in the order of (length, symbol), counted up. Bits fill
+bytes from the highest down.
 """
 
 import heapq
@@ -17,7 +18,9 @@ _WINDOW = 12
 
 
 def code_lengths(table: np.ndarray) -> np.ndarray:
-    """Frequencies (K,) -> bits of each symbol's code word (K,), 0 for a symbol of frequency 0, 1 where there is only one symbol."""
+    """Frequencies (K,) -> bits of each symbol's code word (K,), 0 for a symbol of frequency 0, 1 where there is only
+    one symbol.
+    """
     lengths = np.zeros(len(table), dtype=np.int64)
     numbers = count()
     heap: list[tuple[int, int, tuple[int, ...]]] = []
@@ -47,7 +50,9 @@ def code_words(lengths: np.ndarray) -> np.ndarray:
 
 
 def encode(symbols: np.ndarray, contexts: np.ndarray, tables: Sequence[np.ndarray]) -> bytes:
-    """Symbols (n,), each in the code of `tables[contexts[i]]` -> bytes, the last one filled up with zeros. ValueError as in range_coder."""
+    """Symbols (n,), each in the code of `tables[contexts[i]]` -> bytes, the last one filled up with zeros. ValueError
+    as in range_coder.
+    """
     if not len(symbols):
         return b""
     all_lengths = [code_lengths(table) for table in tables]

@@ -1,11 +1,11 @@
 """Where the non-zero weights of a sparse matrix stand, as symbols for an entropy coder. R rows, D columns.
 
-Pruned weights are not spread evenly: whole pixels or channels go. Each row and each column has a level from 0 to MAX_LEVEL: 0 if
-it is empty, else by how much denser than the matrix it is, in half octaves. Positions are grouped by the sum of the levels of
-their row and column (empty ones are in no group). Within a group, row by row, a symbol says how many zeros stand before the next
-non-zero weight; the last symbol of the group's table is an escape: so many zeros and no weight yet. Zeros after the last weight
-are not coded. The gaps of positions that are filled independently with probability p follow a geometric distribution, so p alone
-stands for the group's table.
+Pruned weights are not spread evenly: whole pixels or channels go. Each row and each column has a level from 0 to
+MAX_LEVEL: 0 if it is empty, else by how much denser than the matrix it is, in half octaves. Positions are grouped by
+the sum of the levels of their row and column (empty ones are in no group). Within a group, row by row, a symbol says
+how many zeros stand before the next non-zero weight; the last symbol of the group's table is an escape: so many zeros
+and no weight yet. Zeros after the last weight are not coded. The gaps of positions that are filled independently with
+probability p follow a geometric distribution, so p alone stands for the group's table.
 """
 
 from collections.abc import Sequence
@@ -25,8 +25,8 @@ _TAIL = 16
 
 @dataclass(frozen=True, eq=False)
 class Positions:
-    """The places of non-zero weights as symbols. `row_levels` (R,) and `column_levels` (D,); for each group that occurs, in the
-    order of its number: its density in parts of 65536, and its gap symbols.
+    """The places of non-zero weights as symbols. `row_levels` (R,) and `column_levels` (D,); for each group that
+    occurs, in the order of its number: its density in parts of 65536, and its gap symbols.
     """
 
     row_levels: np.ndarray
@@ -86,7 +86,9 @@ def groups_of(row_levels: np.ndarray, column_levels: np.ndarray) -> Sequence[np.
 
 
 def gap_table(density: int) -> np.ndarray:
-    """The table of gap symbols, and the escape as its last one, where each position is filled with probability density / 65536."""
+    """The table of gap symbols, and the escape as its last one, where each position is filled with probability density
+    / 65536.
+    """
     left = _ONE * _ONE
     counts: list[int] = []
     while left > _TAIL * _ONE and len(counts) < MAX_GAP:

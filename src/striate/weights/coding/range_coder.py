@@ -1,8 +1,9 @@
 """Range coding of symbols by asymmetric numeral systems, many interleaved coders at once (Duda 2013, arXiv:1311.2540).
 
-The variant is rANS with 32-bit states that are refilled 16 bits at a time: coding symbol s of frequency f and cumulated frequency
-c turns the state x into (x // f) * TOTAL + c + x % f; decoding turns it back. Symbol i belongs to coder i % L of L, so that a step
-handles L symbols with array arithmetic (Giesen 2014, arXiv:1402.3392). Each symbol may have a table of its own.
+The variant is rANS with 32-bit states that are refilled 16 bits at a time: coding symbol s of frequency f and cumulated
+frequency c turns the state x into (x // f) * TOTAL + c + x % f; decoding turns it back. Symbol i belongs to coder i % L
+of L, so that a step handles L symbols with array arithmetic (Giesen 2014, arXiv:1402.3392). Each symbol may have a
+table of its own.
 
 Bytes: the L final states as uint32, then the 16-bit words in the order in which a reader wants them; all little-endian.
 """
@@ -26,7 +27,9 @@ def num_lanes(num_symbols: int) -> int:
 
 
 def encode(symbols: np.ndarray, contexts: np.ndarray, tables: Sequence[np.ndarray]) -> bytes:
-    """Symbols (n,), each coded with table `tables[contexts[i]]`, contexts (n,) -> bytes. ValueError for a symbol of frequency 0."""
+    """Symbols (n,), each coded with table `tables[contexts[i]]`, contexts (n,) -> bytes. ValueError for a symbol of
+    frequency 0.
+    """
     flat, starts = _flattened(tables)
     cumulated = np.concatenate([np.cumsum(table) - table for table in tables]) if tables else flat
     places = starts[contexts] + symbols
@@ -84,7 +87,9 @@ def _flattened(tables: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _slots(tables: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """For each table and each of its TOTAL slots, in a row: the symbol, its frequency, and the slot minus its first one."""
+    """For each table and each of its TOTAL slots, in a row: the symbol, its frequency, and the slot minus its first
+    one.
+    """
     shape = (len(tables), TOTAL)
     lookup, frequency, rest = np.empty(shape, np.uint16), np.empty(shape, np.int32), np.empty(shape, np.int32)
     slots = np.arange(TOTAL)

@@ -18,11 +18,14 @@ def test_what_looks_like_a_missing_value(name):
     )
 
 
-@pytest.mark.parametrize("pair", [("Cat", "cat"), ("golden  retriever", "golden retriever"), ("cat ", "cat"), ("cat\u200b", "cat"),
-                                  ("goldenretriever", "Golden Retriever"), ("STRASSE", "straße"), ("a\u00a0b", "a b")])  # fmt: skip
+@pytest.mark.parametrize("pair",
+[("Cat", "cat"), ("golden  retriever", "golden retriever"), ("cat ", "cat"), ("cat\u200b", "cat"),
+                                  ("goldenretriever", "Golden Retriever"), ("STRASSE", "straße"),
+                                  ("a\u00a0b", "a b")])  # fmt: skip
 def test_names_that_differ_by_case_or_blanks_only(pair):
     assert notices(*pair, "dog") == (
-        f"classes that differ by case or blanks only: {pair[0]!r} and {pair[1]!r}; if they are the same, spell them alike",
+        f"classes that differ by case or blanks only: {pair[0]!r} and {pair[1]!r}; if they are the same, spell them "
+        "alike",
     )
 
 

@@ -1,4 +1,6 @@
-"""Every reader against damaged and hostile files: a data set, or one line of a DataError; never another error, never a wait."""
+"""Every reader against damaged and hostile files: a data set, or one line of a DataError; never another error, never a
+wait.
+"""
 
 import gzip
 import io
@@ -207,10 +209,12 @@ VOC_XML = (
 )
 ODD_XML = [
     "", "<", "<annotation/>", "<annotation><object/></annotation>", "<a>" * 20_000, VOC_XML.replace("4", "nan"),
-    VOC_XML.replace("4", "1e999"), VOC_XML.replace("4", "9" * 5000), VOC_XML.replace("cat", " "), VOC_XML.replace("cat", "&#27;[2J"),
+    VOC_XML.replace("4", "1e999"), VOC_XML.replace("4", "9" * 5000), VOC_XML.replace("cat", " "),
+    VOC_XML.replace("cat", "&#27;[2J"),
     VOC_XML.replace("1.png", "../../x.png"), VOC_XML.replace("1.png", "&#10;"), VOC_XML.replace("1.png", "x" * 5000),
     '<!DOCTYPE a [<!ENTITY b "bb">]><annotation>&b;</annotation>', VOC_XML.replace("annotation", "annotations"),
-    "\ufeff" + VOC_XML, VOC_XML.replace("<xmin>1</xmin>", ""), VOC_XML.replace("<name>cat</name>", "<name><b>cat</b></name>"),
+    "\ufeff" + VOC_XML, VOC_XML.replace("<xmin>1</xmin>", ""),
+    VOC_XML.replace("<name>cat</name>", "<name><b>cat</b></name>"),
 ]  # fmt: skip
 
 

@@ -33,10 +33,14 @@ def found(root: Path) -> dict[str, set[str]]:
 @pytest.mark.parametrize(
     ("name", "split"),
     [
-        ("train", "train"), ("TRAIN", "train"), ("Training", "train"), ("training_set", "train"), ("TrainingSet", "train"),
-        ("train_images", "train"), ("images_train", "train"), ("train-data", "train"), ("train2017", "train"), ("01_train", "train"),
-        ("val", "validation"), ("valid", "validation"), ("Val_Set", "validation"), ("dev", "validation"), ("dev-set", "validation"),
-        ("Validation Images", "validation"), ("test", "test"), ("test1", "test"), ("Testing", "test"), ("test_set", "test"),
+        ("train", "train"), ("TRAIN", "train"), ("Training", "train"), ("training_set", "train"),
+        ("TrainingSet", "train"),
+        ("train_images", "train"), ("images_train", "train"), ("train-data", "train"), ("train2017", "train"),
+        ("01_train", "train"),
+        ("val", "validation"), ("valid", "validation"), ("Val_Set", "validation"), ("dev", "validation"),
+        ("dev-set", "validation"),
+        ("Validation Images", "validation"), ("test", "test"), ("test1", "test"), ("Testing", "test"),
+        ("test_set", "test"),
         ("evaluation", "test"), ("eval", "test"),
         ("tram", None), ("trains", None), ("steam_train", None), ("contest", None), ("testudo", None), ("valley", None),
         ("set", None), ("", None), ("train_val", None), ("device", None),
@@ -64,7 +68,8 @@ PARTS = {"train": {"cat", "dog"}, "test": {"cat", "dog"}}
     "folders",
     [
         ("training_set/cat", "training_set/dog", "test_set/cat", "test_set/dog"),
-        ("seg_train/seg_train/cat", "seg_train/seg_train/dog", "seg_test/seg_test/cat", "seg_test/seg_test/dog", "seg_pred/seg_pred"),
+        ("seg_train/seg_train/cat", "seg_train/seg_train/dog", "seg_test/seg_test/cat", "seg_test/seg_test/dog",
+        "seg_pred/seg_pred"),
         ("train_images/cat", "train_images/dog", "TEST_IMAGES/cat", "TEST_IMAGES/dog"),
         ("archive/Training/cat", "archive/Training/dog", "archive/Testing/cat", "archive/Testing/dog"),
         ("a/b/c/Train/cat", "a/b/c/Train/dog", "a/b/c/Test/cat", "a/b/c/Test/dog"),
@@ -110,8 +115,8 @@ def test_images_in_a_folder_below_each_class_are_told(tmp_path):
     dataset = read_folder(make(tmp_path, "animals/dog", "animals/cat", "plants/oak", "plants/rose"))
     assert dataset.class_names == ("animals", "plants")
     assert dataset.notices == (
-        "classes whose images all lie in subfolders, which are not taken for classes: 2 (animals: cat, dog; plants: oak, rose); "
-        "if the subfolders are the classes, put them side by side in one folder",
+        "classes whose images all lie in subfolders, which are not taken for classes: 2 (animals: cat, dog; plants: "
+        "oak, rose); if the subfolders are the classes, put them side by side in one folder",
     )
 
 
@@ -131,10 +136,13 @@ def test_a_class_with_images_of_its_own_needs_no_word(tmp_path):
 @pytest.mark.parametrize(
     ("folders", "named"),
     [
-        (("site a/cat", "site a/dog", "site b/cat", "site b/dog"), "site a and site b hold the same subfolders (cat, dog)"),
-        (("2019/Cat", "2019/Dog", "2020/cat", "2020/dog", "2020/owl"), "2019 and 2020 hold the same subfolders (cat, dog)"),
+        (("site a/cat", "site a/dog", "site b/cat", "site b/dog"), "site a and site b hold the same subfolders (cat, "
+            "dog)"),
+        (("2019/Cat", "2019/Dog", "2020/cat", "2020/dog", "2020/owl"), "2019 and 2020 hold the same subfolders (cat, "
+            "dog)"),
         (("cat/train", "cat/test", "dog/train", "dog/test"), "cat and dog hold the same subfolders (test, train)"),
-        (("covid/images", "covid/masks", "flu/images", "flu/masks"), "covid and flu hold the same subfolders (images, masks)"),
+        (("covid/images", "covid/masks", "flu/images", "flu/masks"), "covid and flu hold the same subfolders (images, "
+            "masks)"),
         (("2019/cat", "2020/cat"), "2019 and 2020 hold the same subfolders (cat)"),
         (("train/x/cat", "train/x/dog", "train/y/cat", "train/y/dog"), "x and y hold the same subfolders (cat, dog)"),
     ],

@@ -91,26 +91,37 @@ def test_encoded_images_survive_numpys_dropping_of_zeros(tmp_path, file_format):
         ({"x_train": PIXELS}, r"has no y_train; images x_train and labels y_train belong together$"),
         ({"x_train": PIXELS, "y_train": [0, 1], }, r"has 3 images in x_train but 2 labels in y_train$"),
         ({"x_train": PIXELS[:0], "y_train": np.zeros(0, int)}, r"x_train holds no images$"),
-        ({"x_train": PIXELS.reshape(3, -1), "y_train": [0, 1, 2]}, r"x_train must be pixels .* but has shape \(3, 60\)$"),
-        ({"x_train": np.zeros((2, 3, 8, 9), np.uint8), "y_train": [0, 1]}, r"channels before height; store it as \(n, H, W, C\)$"),
-        ({"x_train": PIXELS * 2.0, "y_train": [0, 1, 2]}, r"x_train is float64 from 0 to 358; store pixels as integers 0..255"),
+        ({"x_train": PIXELS.reshape(3, -1), "y_train": [0, 1, 2]}, r"x_train must be pixels .* but has shape \(3, "
+            r"60\)$"),
+        ({"x_train": np.zeros((2, 3, 8, 9), np.uint8), "y_train": [0, 1]}, r"channels before height; store it as \(n, "
+            r"H, W, C\)$"),
+        ({"x_train": PIXELS * 2.0, "y_train": [0, 1, 2]}, r"x_train is float64 from 0 to 358; store pixels as "
+            r"integers 0..255"),
         ({"x_train": PIXELS * np.nan, "y_train": [0, 1, 2]}, r"x_train is float64 from nan to nan; store pixels"),
         ({"x_train": PIXELS.astype(int) - 1, "y_train": [0, 1, 2]}, r"x_train is int64 from -1 to 178; store pixels"),
         ({"x_train": PIXELS > 3, "y_train": [0, 1, 2]}, r"x_train has type bool; store pixels as uint8"),
-        ({"x_train": PIXELS, "y_train": np.eye(3)}, r"y_train must be one label an image, \(n,\), but has shape \(3, 3\)"),
-        ({"x_train": PIXELS, "y_train": [0.0, 1.0, 2.0]}, r"y_train must be whole numbers or names but has type float64$"),
+        ({"x_train": PIXELS, "y_train": np.eye(3)}, r"y_train must be one label an image, \(n,\), but has shape \(3, "
+            r"3\)"),
+        ({"x_train": PIXELS, "y_train": [0.0, 1.0, 2.0]}, r"y_train must be whole numbers or names but has type "
+            r"float64$"),
         ({"x_train": PIXELS, "y_train": [0, -1, 2]}, r"y_train must be class numbers from 0 up but runs from -1 to 2$"),
-        ({"x_train": PIXELS, "y_train": [0, 10**9, 2]}, r"y_train must be class numbers from 0 up but runs from 0 to 1000000000$"),
-        ({"x_train": PIXELS, "y_train": [0, 1, 2], "classes": ["a", "b"]}, r"has label 2 but classes gives only 2 names$"),
+        ({"x_train": PIXELS, "y_train": [0, 10**9, 2]}, r"y_train must be class numbers from 0 up but runs from 0 to "
+            r"1000000000$"),
+        ({"x_train": PIXELS, "y_train": [0, 1, 2], "classes": ["a", "b"]}, r"has label 2 but classes gives only 2 "
+            r"names$"),
         ({"x_train": PIXELS, "y_train": [0, 1, 1], "classes": ["a", "a"]}, r"classes names a class twice"),
-        ({"x_train": PIXELS, "y_train": ["a", "b", "c"], "classes": ["a", "b"]}, r"has label 'c', which is not among its classes$"),
-        ({"x_train": PIXELS, "y_train": [0, 1, 1], "classes": 5}, r"classes must be a list of names but is int64 of shape \(\)$"),
+        ({"x_train": PIXELS, "y_train": ["a", "b", "c"], "classes": ["a", "b"]}, r"has label 'c', which is not among "
+            r"its classes$"),
+        ({"x_train": PIXELS, "y_train": [0, 1, 1], "classes": 5}, r"classes must be a list of names but is int64 of "
+            r"shape \(\)$"),
         (
             {"x_train": PIXELS, "y_train": [0, 1, 2], "x_test": PIXELS, "y_test": ["a", "b", "c"]},
             r"has labels of different kinds: numbers in one part and names in another$",
         ),
-        ({"x_train": np.array([b"a", None], dtype=object), "y_train": [0, 1]}, r"holds pickled objects, which can run code; save"),
-        ({"x_train": np.array([[b"a"], [b"b"]]), "y_train": [0, 1]}, r"must be a list of encoded images but has shape \(2, 1\)$"),
+        ({"x_train": np.array([b"a", None], dtype=object), "y_train": [0, 1]}, r"holds pickled objects, which can run "
+            r"code; save"),
+        ({"x_train": np.array([[b"a"], [b"b"]]), "y_train": [0, 1]}, r"must be a list of encoded images but has shape "
+            r"\(2, 1\)$"),
     ],
 )  # fmt: skip
 def test_what_does_not_fit(tmp_path, arrays, message):

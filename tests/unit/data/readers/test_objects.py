@@ -222,7 +222,9 @@ def test_ten_thousand_boxes_in_an_image():
 
 
 def test_of_one_object_an_image_flaws_are_put_right_or_left_out(tmp_path):
-    """Corners exchanged, fractions, outside and no area, in a table with one object an image: never fatal, and all named."""
+    """Corners exchanged, fractions, outside and no area, in a table with one object an image: never fatal, and all
+    named.
+    """
     boxes = {"a": "40,30,10,5", "b": "0.25,0.5,0.75,1", "c": "100,100,120,120", "d": "5,5,5,9", "e": "1,2,30,40"}
     for name in boxes:
         photo(tmp_path / f"{name}.png")
@@ -237,8 +239,8 @@ def test_of_one_object_an_image_flaws_are_put_right_or_left_out(tmp_path):
     assert np.isnan(annotations.boxes[2:4]).all()
     assert lines == [
         "left out 2 images without a box",
-        "4 flawed boxes: a.png, object 1: corners exchanged, put right; b.png, object 1: in fractions of the image, taken as such; "
-        "c.png, object 1: outside its image, left out; d.png, object 1: no area, left out",
+        "4 flawed boxes: a.png, object 1: corners exchanged, put right; b.png, object 1: in fractions of the image, "
+        "taken as such; c.png, object 1: outside its image, left out; d.png, object 1: no area, left out",
     ]
     (tmp_path / "boxes.csv").write_text("path,label,x1,y1,x2,y2\nc.png,cat,100,100,120,120\n")
     lost = open_data(tmp_path / "boxes.csv", Access(task="localization")).dataset
@@ -338,7 +340,11 @@ def test_yolo_with_a_folder_for_each_split(tmp_path):
     (tmp_path / "data.yaml").write_text("train: ../train/images\nnc: 2\nnames: ['cat', 'cat']\n")
     dataset = open_source(tmp_path)
     assert dataset.kind == "yolo"
-    assert [dataset.images.name(k) for k in range(3)] == ["test/images/c.png", "train/images/a.png", "valid/images/b.png"]
+    assert [dataset.images.name(k) for k in range(3)] == [
+        "test/images/c.png",
+        "train/images/a.png",
+        "valid/images/b.png",
+    ]
     assert dataset.given_splits.tolist() == [2, 0, 1]
     objects, flaws = settled(dataset)
     assert objects.class_names == ("cat",)

@@ -94,21 +94,25 @@ def test_a_file_listed_again_is_told(tmp_path):
     [
         ("", r"is empty; its first line should name the columns, such as path,label$"),
         ("file,label\n", r"lists no images below its first line$"),
-        ("file,kind\n1.png,cat\n", r"the columns are file, kind; which is the class\? say so with --label-column NAME, or "),
+        ("file,kind\n1.png,cat\n", r"the columns are file, kind; which is the class\? say so with --label-column "
+            r"NAME, or "),
         ("1.png,cat\n2.png,dog\n", r"the columns are 1.png, cat; which is the image\? say so with --path-column NAME"),
         ("file,label\n1.png\n", r"line 2: 1 fields where the first line names 2 columns$"),
         ("file,label\n1.png,cat,train\n", r"line 2: 3 fields where"),
         ("file,label\n1.png,\n", r"line 2: no class$"),
         ("file,label\n,cat\n", r"line 2: no path$"),
-        ("file,label,split\n1.png,cat,train\n\n2.png,cat,fold 2\n", r"line 4: split 'fold 2' should be train, validation or test"),
-        ("file,label\n1.png,cat\n3.png,cat\n4.png,cat\n", r"lists 3 files of which 2 are not there, the first in line 3: 3.png"),
+        ("file,label,split\n1.png,cat,train\n\n2.png,cat,fold 2\n", r"line 4: split 'fold 2' should be train, "
+            r"validation or test"),
+        ("file,label\n1.png,cat\n3.png,cat\n4.png,cat\n", r"lists 3 files of which 2 are not there, the first in line "
+            r"3: 3.png"),
         ("file,label\nfolder,cat\n", r"of which 1 are not there, the first in line 2: folder"),
         ("file,label\n1.png,cat\n1.png,dog\n", r"1.png is listed in line 2 and, differently, in line 3$"),
         ("file,index\n1.png,-1\n", r"line 2: class index '-1' should be a whole number from 0 up, below 1,000,000$"),
         ("file,index\n1.png,4000000000\n", r"line 2: class index '4000000000' should be"),
         ("file,index\n1.png,one\n", r"line 2: class index 'one' should be"),
         ('file,label\n"1.png,cat\n', r"line 2: unexpected end of data$"),
-        ("file,label\n../secret.png,cat\n", r"line 2: ../secret.png leads out of .*set; paths that begin elsewhere need --root$"),
+        ("file,label\n../secret.png,cat\n", r"line 2: ../secret.png leads out of .*set; paths that begin elsewhere "
+            r"need --root$"),
         ("file,label\n1.png,cat\na/../../secret.png,cat\n", r"line 3: a/../../secret.png leads out of"),
         ("file,label\n..\\secret.png,cat\n", r"line 2: ..\\secret.png leads out of"),
         ("file,label\n/etc/hostname,cat\n", r"line 2: /etc/hostname leads out of"),
@@ -212,8 +216,8 @@ def test_numbers_that_count_the_rows_are_told(tmp_path):
     names = [f"{number}.png" for number in range(3)]
     text = "file,index\n" + "".join(f"{name},{number}\n" for number, name in enumerate(names))
     assert read_table(write(tmp_path, text, *names)).notices == (
-        "the column index, taken for the class, counts the rows: 0, 1, 2, ...; if another column is the class, name it with "
-        "--label-column",
+        "the column index, taken for the class, counts the rows: 0, 1, 2, ...; if another column is the class, name it "
+        "with --label-column",
     )
 
 

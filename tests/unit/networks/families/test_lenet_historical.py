@@ -1,4 +1,6 @@
-"""LeNet-1 and LeNet-5 as their papers print them: every count, the tables, the output codes, and LeNet-5 written out."""
+"""LeNet-1 and LeNet-5 as their papers print them: every count, the tables, the output codes, and LeNet-5 written
+out.
+"""
 
 import math
 

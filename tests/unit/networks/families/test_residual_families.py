@@ -1,4 +1,6 @@
-"""Wide, grouped, stochastic and recalibrated residual networks: what is theirs alone, and the checks of configurations."""
+"""Wide, grouped, stochastic and recalibrated residual networks: what is theirs alone, and the checks of
+configurations.
+"""
 
 import pytest
 import torch

@@ -55,7 +55,9 @@ def test_bypasses_stand_where_figure_2_has_them(name: str, bypasses: dict[int, s
 
 @pytest.mark.parametrize("name", ["squeezenet1_0_simple_bypass", "squeezenet1_0_complex_bypass"])
 def test_sums_do_not_grow_from_module_to_module(name: str) -> None:
-    """Drawn alike, the two paths make the last maps 12 times as large where four modules add, 117 times where eight do."""
+    """Drawn alike, the two paths make the last maps 12 times as large where four modules add, 117 times where eight
+    do.
+    """
     images = torch.randn(8, 3, 40, 40, generator=torch.Generator().manual_seed(1))
     sizes = []
     for each in ("squeezenet1_0", name):

@@ -1,4 +1,6 @@
-"""Every segmenter: a logit for each class and pixel, gradients to each weight, sizes that halve unevenly, counts, saving and loading."""
+"""Every segmenter: a logit for each class and pixel, gradients to each weight, sizes that halve unevenly, counts,
+saving and loading.
+"""
 
 import pytest
 import torch
@@ -56,8 +58,9 @@ def test_the_large_ones_take_odd_sizes_too(name):
 
 
 def test_published_counts():
-    """U-Net: by hand from figure 1 (1 channel, 2 classes). SegNet: 29.45 M, SegNet-Basic 1.425 M, as arXiv:1511.00561's Tables 3 and 6
-    print them (bias and norm parameters are counted differently); ENet: 0.37 M, arXiv:1606.02147, Table 2.
+    """U-Net: by hand from figure 1 (1 channel, 2 classes). SegNet: 29.45 M, SegNet-Basic 1.425 M, as arXiv:1511.00561's
+    Tables 3 and 6 print them (bias and norm parameters are counted differently); ENet: 0.37 M, arXiv:1606.02147, Table
+    2.
     """
     pairs = [(1, 64), (64, 128), (128, 256), (256, 512), (512, 1024)]
     down = sum(9 * i * o + o + 9 * o * o + o for i, o in pairs)

@@ -19,7 +19,9 @@ def tally_of(probabilities, labels, batch=None):
 
 
 def test_by_hand():
-    """Two images. Brier: (.2^2 + .2^2 + .6^2 + .6^2) / 2. Class 0 is said .8 and .6, is right once: gaps |.8 - 1| and |.6 - 0| over 2."""
+    """Two images. Brier: (.2^2 + .2^2 + .6^2 + .6^2) / 2. Class 0 is said .8 and .6, is right once: gaps |.8 - 1| and
+    |.6 - 0| over 2.
+    """
     tally = tally_of([[0.8, 0.2], [0.6, 0.4]], [0, 1])
     assert tally.brier_score() == pytest.approx((0.08 + 0.72) / 2)
     assert tally.classwise_error() == pytest.approx((0.2 + 0.6) / 2)

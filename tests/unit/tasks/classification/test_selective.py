@@ -44,7 +44,9 @@ def test_bound_is_clopper_and_pearsons(wrong, count):
 
 
 def test_thresholds_keep_their_promise(seed):
-    """Confidence c is right with probability c. Of 200 calibrations at most about 5 % may err by more than is allowed on all images."""
+    """Confidence c is right with probability c. Of 200 calibrations at most about 5 % may err by more than is allowed
+    on all images.
+    """
     draw = np.random.default_rng(seed)
     broken = given = 0
     for _ in range(200):

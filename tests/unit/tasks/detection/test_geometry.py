@@ -1,4 +1,6 @@
-"""Boxes move like pixels: draw rectangles, send the image through training's crops, flips, shifts, and find them again."""
+"""Boxes move like pixels: draw rectangles, send the image through training's crops, flips, shifts, and find them
+again.
+"""
 
 import numpy as np
 import pytest

@@ -8,7 +8,7 @@ from striate.networks.detectors.boxes import DenseBoxes, of_image
 from striate.tasks.detection.annotations import NO_LABEL
 from striate.tasks.detection.assignment import assign
 from striate.tasks.detection.decode import detections
-from striate.tasks.detection.loss import DetectionLoss
+from striate.tasks.detection.loss import DetectionLoss, dense_sum
 from striate.tasks.detection.values import NUM_DETECTIONS, VALUES_EACH, read_values
 
 BASE = "shufflenet_v2_x0_5"
@@ -59,7 +59,9 @@ def dense(boxes, logits) -> DenseBoxes:
 
 
 def test_assignment_by_hand():
-    """The best place of an object is asked for its overlap, others for less in proportion; outside and away counts for nothing."""
+    """The best place of an object is asked for its overlap, others for less in proportion; outside and away counts for
+    nothing.
+    """
     truth = torch.tensor([[0.0, 0.0, 0.5, 0.5]])
     boxes = [[0, 0, 0.5, 0.5], [0, 0, 0.5, 0.25], [0.5, 0.5, 1, 1], [0, 0, 0.5, 0.5]]
     outputs = dense(boxes, [[0.0]] * 4)
@@ -69,6 +71,30 @@ def test_assignment_by_hand():
     assert wanted[1] == pytest.approx(0.5**6)  # half the overlap to the sixth power, by the best place's
     assert wanted[2] == 0
     assert 3 not in wanted or wanted[3] <= 1  # a step from the middle may answer
+
+
+def test_boxes_count_however_little_they_overlap_at_first():
+    """Of a small object the best box pulls as strongly as of one that is covered well; scores are asked for the overlap."""
+    small, far = torch.tensor([[0.2, 0.2, 0.3, 0.3]]), torch.tensor([[0.24, 0.24, 0.26, 0.26]])
+    outputs = dense([[0, 0, 0.5, 0.5]] * 4, [[0.0]] * 4)
+    found = assign(outputs, 0, small, torch.tensor([0]), torch.zeros(0, 4))
+    assert found.weights.max() == 1
+    assert found.scores.max() == pytest.approx(0.04)
+    apart = dense([[0.5, 0.5, 0.9, 0.9]] * 4, [[0.0]] * 4)  # nothing overlaps: all places learn alike
+    found = assign(apart, 0, far, torch.tensor([0]), torch.zeros(0, 4))
+    assert found.weights.tolist() == [1.0] * len(found.places)
+    assert found.scores.tolist() == [0.0] * len(found.places)
+    pulls = []
+    for truth in ([0.2, 0.2, 0.3, 0.3], [0.05, 0.05, 0.5, 0.5]):
+        boxes = outputs.boxes.clone().requires_grad_()
+        targets = {
+            "boxes": torch.tensor([[truth]]),
+            "labels": torch.zeros(1, 1, dtype=torch.int64),
+            "are_ignored": torch.zeros(1, 1, dtype=torch.bool),
+        }
+        dense_sum(outputs._replace(boxes=boxes), targets).backward()
+        pulls.append(float(boxes.grad.abs().max()))
+    assert pulls[0] > 0.1 * pulls[1]
 
 
 def test_places_in_ignored_regions_cost_nothing():

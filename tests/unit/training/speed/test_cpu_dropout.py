@@ -1,4 +1,6 @@
-"""Quick dropout is dropout: so many numbers dropped, the mean kept, gradients through the same mask, by torch's stream alone."""
+"""Quick dropout is dropout: so many numbers dropped, the mean kept, gradients through the same mask, by torch's stream
+alone.
+"""
 
 import pytest
 import torch
