@@ -66,7 +66,7 @@ def test_sizes_that_barely_differ():
 def test_cells(shared_data):
     """Blood cells: red ones are most, and three anchors overlap them well; sides are those that the network sees."""
     dataset = open_source(shared_data / "bccd")
-    annotations = read_objects(dataset, dataset.objects.class_names, lambda line: None)
+    annotations = read_objects(dataset, dataset.objects.class_names, lambda _: None)
     preprocessing = Preprocessing(3, 320, (320, 320), (0.5,) * 3, (0.5,) * 3, resize="stretch")
     indices = np.arange(60)
     shapes = np.full((60, 2), 320)
