@@ -1,7 +1,7 @@
 """Anchors fitted to the boxes of a data set: k-means over 1 - IoU (Redmon & Farhadi 2017, arXiv:1612.08242, section 2).
 
-B boxes, k anchors. Sides are (width, height) as fractions of what the network sees; the overlap of two is that of boxes about one middle.
-Nothing here imports torch.
+B boxes, k anchors. Sides are (width, height) as fractions of what the network sees; the overlap of two is that of boxes
+about one middle. Nothing here imports torch.
 """
 
 from collections.abc import Callable
@@ -25,8 +25,9 @@ _TINY = 1e-12
 
 @dataclass(frozen=True)
 class FittedAnchors:
-    """`sides`: k pairs (width, height), the smallest area first; `mean_iou`: of each box with the anchor that overlaps it most, the mean;
-    `found`: the fraction of boxes that some anchor overlaps by GOOD_IOU; `counts`: how many boxes each anchor is the best of.
+    """`sides`: k pairs (width, height), the smallest area first; `mean_iou`: of each box with the anchor that overlaps
+    it most, the mean; `found`: the fraction of boxes that some anchor overlaps by GOOD_IOU; `counts`: how many boxes
+    each anchor is the best of.
     """
 
     sides: tuple[tuple[float, float], ...]
@@ -45,8 +46,8 @@ class FittedAnchors:
         height, width = size
         sides = ", ".join(f"{across * width:.0f} x {down * height:.0f}" for across, down in self.sides)
         return (
-            f"anchors fitted to {sum(self.counts):,} boxes: {sides} pixels of {width} x {height}; the best one overlaps a box by "
-            f"{self.mean_iou:.2f} on average, and {100 * self.found:.0f} % of boxes by half"
+            f"anchors fitted to {sum(self.counts):,} boxes: {sides} pixels of {width} x {height}; the best one overlaps "
+            f"a box by {self.mean_iou:.2f} on average, and {100 * self.found:.0f} % of boxes by half"
         )
 
 
@@ -59,11 +60,12 @@ def side_ious(sides: np.ndarray, anchors: np.ndarray) -> np.ndarray:
 
 
 def fit_anchors(sides: np.ndarray, num_anchors: int, *, seed: int = 0) -> FittedAnchors:
-    """The k = `num_anchors` anchors that boxes of these sides (B, 2) overlap most on average, of several starts of k-means.
+    """The k = `num_anchors` anchors that boxes of these sides (B, 2) overlap most on average, of several starts of
+    k-means.
 
-    Each start draws its first anchors from the boxes, far ones sooner (k-means++ with the distance 1 - IoU); a round then gives every box
-    to the anchor it overlaps most and moves each anchor to the mean sides of its boxes, in half of the starts to the median ones, which a few
-    odd boxes pull less. Boxes without area are left out. Raises InputError
+    Each start draws its first anchors from the boxes, far ones sooner (k-means++ with the distance 1 - IoU); a round
+    then gives every box to the anchor it overlaps most and moves each anchor to the mean sides of its boxes, in half of
+    the starts to the median ones, which a few odd boxes pull less. Boxes without area are left out. Raises InputError
     where fewer than k different sides are left.
     """
     sides = np.asarray(sides, float).reshape(-1, 2)
