@@ -46,9 +46,8 @@ class FittedAnchors:
         height, width = size
         sides = ", ".join(f"{across * width:.0f} x {down * height:.0f}" for across, down in self.sides)
         return (
-            f"anchors fitted to {sum(self.counts):,} boxes: {sides} pixels of {width} x {height}; the best one "
-            "overlaps a box by "
-            f"{self.mean_iou:.2f} on average, and {100 * self.found:.0f} % of boxes by half"
+            f"anchors fitted to {sum(self.counts):,} boxes: {sides} pixels of {width} x {height}; the best overlaps "
+            f"a box by {self.mean_iou:.2f} on average, and {100 * self.found:.0f} % of boxes by half"
         )
 
 

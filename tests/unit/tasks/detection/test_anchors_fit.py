@@ -9,6 +9,7 @@ from striate.data.geometry import Geometry
 from striate.data.preprocessing import Preprocessing
 from striate.data.readers.sources import open_source
 from striate.errors import InputError
+from striate.progress import log_nothing
 from striate.tasks.detection.anchors_fit import fit_anchors, side_ious, sides_of_objects
 from striate.tasks.detection.annotations import read_objects
 
@@ -66,7 +67,7 @@ def test_sizes_that_barely_differ():
 def test_cells(shared_data):
     """Blood cells: red ones are most, and three anchors overlap them well; sides are those that the network sees."""
     dataset = open_source(shared_data / "bccd")
-    annotations = read_objects(dataset, dataset.objects.class_names, lambda _: None)
+    annotations = read_objects(dataset, dataset.objects.class_names, log_nothing)
     preprocessing = Preprocessing(3, 320, (320, 320), (0.5,) * 3, (0.5,) * 3, resize="stretch")
     indices = np.arange(60)
     shapes = np.full((60, 2), 320)
