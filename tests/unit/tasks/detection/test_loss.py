@@ -74,7 +74,9 @@ def test_assignment_by_hand():
 
 
 def test_boxes_count_however_little_they_overlap_at_first():
-    """Of a small object the best box pulls as strongly as of one that is covered well; scores are asked for the overlap."""
+    """Of a small object the best box pulls as strongly as of one that is covered well; scores are asked for the
+    overlap.
+    """
     small, far = torch.tensor([[0.2, 0.2, 0.3, 0.3]]), torch.tensor([[0.24, 0.24, 0.26, 0.26]])
     outputs = dense([[0, 0, 0.5, 0.5]] * 4, [[0.0]] * 4)
     found = assign(outputs, 0, small, torch.tensor([0]), torch.zeros(0, 4))
