@@ -74,6 +74,10 @@ def evaluate(
         str | None,
         typer.Option("--calibrate-on", metavar="SOURCE", help="Images for --coverage; its validation part by default."),
     ] = None,
+    nms: Annotated[
+        str | None,
+        typer.Option("--nms", metavar="hard|soft", help="Of a detector's boxes that overlap. [default: hard]"),
+    ] = None,
     batch_size: Annotated[int, typer.Option("--batch-size", min=1, help="Images computed at once.")] = 256,
     label_column: LabelColumn = None,
     path_column: PathColumn = None,
@@ -103,6 +107,10 @@ def evaluate(
     if corruptions or corruption:
         check_corruptions(tuple(corruption) if corruption else CORRUPTIONS)  # refused before anything slow
     loaded = load_model(model, device=device, download=download, log=log)
+    if nms is not None:
+        from striate.tasks.detection.model_nms import with_nms
+
+        loaded = with_nms(loaded, nms)
     columns = Columns(path_column, label_column, split_column, root)
     access = Access(
         data_dir=data_dir, download=download, log=log, track=track, columns=columns, ignore_index=ignore_index

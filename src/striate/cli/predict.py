@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -13,6 +13,10 @@ from striate.cli.explain import write_maps
 from striate.cli.image_arguments import check_images
 from striate.cli.memory import importing
 from striate.errors import InputError
+
+if TYPE_CHECKING:
+    from striate.engines.predicting import EngineRequest
+    from striate.tasks.model import Model
 
 
 def predict(
@@ -72,6 +76,10 @@ def predict(
     boxes_format: Annotated[
         str | None,
         typer.Option("--boxes-format", metavar="csv|coco|yolo|voc", help="Of --boxes; by its ending where it has one."),
+    ] = None,
+    nms: Annotated[
+        str | None,
+        typer.Option("--nms", metavar="hard|soft", help="Of a detector's boxes that overlap; soft computes by torch."),
     ] = None,
     sort_into: Annotated[
         Path | None, typer.Option("--sort-into", metavar="DIR", help="Also copy each image into DIR/CLASS.")
@@ -162,7 +170,7 @@ def predict(
     else:
         num_images = count_images(images)
         request = EngineRequest(engine, precision, batch_size, num_images, device, download)
-        predictor = make_ready(model, request, log=log)
+        predictor = make_ready(model if nms is None else _with_nms(model, nms, request), request, log=log)
         log(predictor.line)
         task = predictor.about.task
         if boxes is not None and task.name != "detection":
@@ -210,6 +218,17 @@ def predict(
             log(f"wrote {made}")
     if has_errors:
         raise typer.Exit(1)
+
+
+def _with_nms(model: str, nms: str, request: "EngineRequest") -> "Model":
+    """The detector with this suppression, which no exported copy has."""
+    with importing():
+        from striate.tasks.detection.model_nms import with_nms
+        from striate.tasks.model import load_model
+
+    if request.engine not in ("auto", "torch") or request.precision not in (None, "float32"):
+        raise InputError("--nms is computed by PyTorch in float32; leave --engine and --precision out")
+    return with_nms(load_model(model, device=request.device, download=request.download, log=log), nms)
 
 
 def _trusted(

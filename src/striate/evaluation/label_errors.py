@@ -113,7 +113,7 @@ def find_label_errors(
     data = open_data(source, access)
     check_suits(Classification, data.dataset)
     packed = pack_data(data, PIXELS if model is None else model.preprocessing, access)
-    indices = np.flatnonzero(packed.usable)
+    indices = np.flatnonzero(packed.usable & Classification(data.dataset.class_names).usable(data.dataset))
     labels = data.dataset.labels[indices]
     groups = np.unique(data.hashes[indices], axis=0, return_inverse=True)[1].reshape(-1)
     kept, notices = _comparable(data.dataset, labels, groups)

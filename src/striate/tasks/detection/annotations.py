@@ -85,6 +85,11 @@ def read_objects(dataset: Dataset, class_names: tuple[str, ...], log: Log) -> Ob
     objects, flaws = settle(dataset.objects, sizes, dataset.images.name)
     if flaws:
         log(flaws_in_words(flaws))
+    if len(dataset.objects) and not (objects.labels >= 0).any():
+        raise DataError(
+            f"{dataset.source} has no object left to find: {flaws[0] if flaws else 'all are regions left out'}; see: "
+            f"striate data {dataset.source}"
+        )
     labels = _renumbered(dataset, objects, class_names)
     objects = Objects(
         class_names, objects.images, labels, objects.boxes, objects.are_ignored, objects.numbers, objects.are_fractions

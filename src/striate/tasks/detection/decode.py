@@ -7,16 +7,16 @@ from torch import Tensor
 
 from striate.networks.detectors.box_coding import decode
 from striate.networks.detectors.boxes import AnchorBoxes, AnyBoxes, ProposalBoxes
-from striate.networks.detectors.suppression import NUM_CANDIDATES, suppress
-from striate.tasks.detection.values import NUM_DETECTIONS, VALUES_EACH
+from striate.networks.detectors.suppression import NUM_CANDIDATES, soften, suppress
+from striate.tasks.detection.values import HARD, NUM_DETECTIONS, SOFT, VALUES_EACH
 
 DENSE_IOU, ANCHOR_IOU, PROPOSAL_IOU = 0.6, 0.45, 0.5
 """Two boxes of a class that overlap by more are one object's: of dense detectors, of SSD, and of Faster R-CNN."""
 
 
-def detections(outputs: AnyBoxes, *, iou_threshold: float | None = None) -> Tensor:
+def detections(outputs: AnyBoxes, *, iou_threshold: float | None = None, nms: str = HARD) -> Tensor:
     """The surest boxes after suppression, best first, (n, D * 6) float32: x1, y1, x2, y2 as fractions of what the
-    network sees, the score, and the class divided by K. Where there are fewer, zeros follow.
+    network sees, the score, and the class divided by K. Where there are fewer, zeros follow. `nms` is one of NMS.
     """
     all_scores, all_boxes = scores_and_boxes(outputs)
     num_classes = all_scores.shape[2]
@@ -25,8 +25,11 @@ def detections(outputs: AnyBoxes, *, iou_threshold: float | None = None) -> Tens
     places, labels = torch.div(chosen, num_classes, rounding_mode="floor"), chosen % num_classes
     own = chosen if all_boxes.shape[1] == all_scores.shape[1] * num_classes else places
     candidates = all_boxes.gather(1, own[..., None].expand(-1, -1, 4))
-    kept = suppress(candidates, scores, labels, iou_threshold or _threshold(outputs))
-    remaining = torch.where(kept, scores, torch.zeros_like(scores))
+    if nms == SOFT:
+        remaining = soften(candidates, scores, labels)
+    else:
+        kept = suppress(candidates, scores, labels, iou_threshold or _threshold(outputs))
+        remaining = torch.where(kept, scores, torch.zeros_like(scores))
     best, order = remaining.topk(min(NUM_DETECTIONS, count), dim=1)
     found = candidates.gather(1, order[..., None].expand(-1, -1, 4))
     classes = labels.gather(1, order).to(found.dtype) / num_classes

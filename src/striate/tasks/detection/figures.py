@@ -24,7 +24,7 @@ from striate.tasks.detection.average_precision import (
 from striate.tasks.detection.decode import detections
 from striate.tasks.detection.loss import DetectionLoss
 from striate.tasks.detection.mistakes import ImageMistakes, sort_mistakes
-from striate.tasks.detection.values import Found, read_values
+from striate.tasks.detection.values import HARD, Found, read_values
 from striate.tasks.intervals import Fraction
 
 NUM_MISTAKES = 24
@@ -78,7 +78,9 @@ class DetectionEvaluation:
 
     @cached_property
     def intervals(self) -> tuple[tuple[float, float], tuple[float, float]]:
-        """Of AP and of AP50."""
+        """Of AP and of AP50; of a single image nothing is known."""
+        if self.num_images < 2:
+            return (0.0, 1.0), (0.0, 1.0)
         aps, ap50s = resampled(list(self.truths), list(self.found), len(self.class_names))
         low, high = np.percentile(aps, _PERCENTILES).tolist()
         low50, high50 = np.percentile(ap50s, _PERCENTILES).tolist()
@@ -137,8 +139,8 @@ class DetectionEvaluation:
         counts = self.counts_by_kind()
         kinds = ", ".join(f"{count} {kind}" for kind, count in counts.items() if count) or "none"
         return [
-            ("AP (IoU .50 to .95)", Fraction(own.ap or 0.0, whole).words()),
-            ("AP50", Fraction(own.ap50 or 0.0, half).words()),
+            ("AP (IoU .50 to .95)", "– (no object to find)" if own.ap is None else Fraction(own.ap, whole).words()),
+            ("AP50", "–" if own.ap50 is None else Fraction(own.ap50, half).words()),
             ("AP75", "–" if own.ap75 is None else f"{100 * own.ap75:.2f} %"),
             (f"mistakes, scores from {SHOWN_SCORE:g}", kinds),
         ]
@@ -185,13 +187,15 @@ class DetectionEvaluation:
 class DetectionAccumulator:
     """Gathers the detections and the objects of every image; outputs themselves are not kept."""
 
-    def __init__(self, class_names: tuple[str, ...], columns: dict[str, list[np.ndarray]] | None = None) -> None:
-        self.class_names = class_names
+    def __init__(
+        self, class_names: tuple[str, ...], columns: dict[str, list[np.ndarray]] | None = None, *, nms: str = HARD
+    ) -> None:
+        self.class_names, self.nms = class_names, nms
         self.columns = columns or {name: [] for name in ("values", "losses", "sizes", "counts", "objects")}
 
     def update(self, outputs: Any, targets: Any) -> None:
         """Outputs of n images and their targets."""
-        values = detections(outputs)
+        values = detections(outputs, nms=self.nms)
         losses = [_loss_and_weight(outputs, targets, image) for image in range(len(values))]
         is_real = targets["labels"] >= -1
         parts = (targets["boxes"], targets["labels"][..., None].float(), targets["are_ignored"][..., None].float())
@@ -217,7 +221,7 @@ class DetectionAccumulator:
         objects = np.split(joined["objects"], np.cumsum(joined["counts"])[:-1])
         columns = {name: [values[order]] for name, values in joined.items() if name != "objects"}
         columns["objects"] = [np.concatenate([objects[image] for image in order])]
-        return type(self)(self.class_names, columns)
+        return type(self)(self.class_names, columns, nms=self.nms)
 
     def result(self, indices: np.ndarray) -> DetectionEvaluation:
         """The figures of the images gathered, which are `indices` (N,) of a data set. NonFiniteLoss where an output is

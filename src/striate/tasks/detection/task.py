@@ -11,7 +11,7 @@ from striate.errors import InputError
 from striate.progress import Log, log_nothing
 from striate.tasks.detection.matching import largest_differences, same_detections
 from striate.tasks.detection.predictions import DetectedPrediction, detected
-from striate.tasks.detection.values import NUM_DETECTIONS, VALUES_EACH, read_values
+from striate.tasks.detection.values import HARD, NMS, NUM_DETECTIONS, VALUES_EACH, read_values
 from striate.tasks.drawing import CLASS_COLORS, TRUTH, draw_box
 from striate.tasks.task import Accumulator, Annotations, Objective, Task
 from striate.weights.task_outputs import num_outputs
@@ -30,8 +30,10 @@ _NAMED = 4
 @dataclass(frozen=True)
 class Detection(Task):
     """Objects of `class_names`, of which there may be one only. The network gives a box and K scores at every place it
-    looks at.
+    looks at. `nms` says what becomes of boxes that overlap surer ones, see NMS.
     """
+
+    nms: str = HARD
 
     name: ClassVar[str] = "detection"
     score_name: ClassVar[str] = "ap"
@@ -47,6 +49,14 @@ class Detection(Task):
     support_of: ClassVar[str] = "objects"
     usual_part: ClassVar[str] = "fcos"
     usual_image_size: ClassVar[int | None] = 320
+
+    def __post_init__(self) -> None:
+        if self.nms not in NMS:
+            raise InputError(f"nms must be {' or '.join(NMS)} but is {self.nms!r}")
+
+    def settings(self) -> dict[str, Any]:
+        """{"nms"} where it is not the usual one."""
+        return {} if self.nms == HARD else {"nms": self.nms}
 
     @property
     def overfit_loss(self) -> None:
@@ -121,7 +131,7 @@ class Detection(Task):
         from striate.tasks.detection.figures import DetectionAccumulator
 
         require_library()
-        return DetectionAccumulator(self.class_names)
+        return DetectionAccumulator(self.class_names, nms=self.nms)
 
     def picture(self, pixels: np.ndarray, mistake: Any) -> np.ndarray:
         """The pixels with the true boxes in blue and those found in their classes' colours."""
@@ -138,7 +148,7 @@ class Detection(Task):
         """NUM_DETECTIONS detections of each image after suppression, best first: (n, D * 6) float32."""
         from striate.tasks.detection.decode import detections
 
-        return detections(outputs)
+        return detections(outputs, nms=self.nms)
 
     @property
     def num_values(self) -> int:

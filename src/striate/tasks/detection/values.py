@@ -9,6 +9,9 @@ import numpy as np
 NUM_DETECTIONS = 100
 """So many of an image at most, as in COCO's figures."""
 VALUES_EACH = 6
+HARD, SOFT = "hard", "soft"
+NMS = (HARD, SOFT)
+"""Suppression puts down what overlaps a surer box of its class, or lowers its score by how much it does."""
 
 
 @dataclass(frozen=True, eq=False)
