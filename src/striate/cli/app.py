@@ -42,6 +42,7 @@ from striate.cli import (
     substitute,
     texture,
     train,
+    transferability,
     tune,
     visualize,
 )
@@ -122,6 +123,7 @@ _COMMANDS: dict[str, dict[str, Callable[..., object]]] = {
         "attack": attack.attack,
         "certify": certify.certify,
         "substitute": substitute.substitute,
+        "transferability": transferability.transferability,
     },
     "Compress": {
         "compress": compress.compress,

@@ -22,6 +22,7 @@ from striate.cli.console import (
     track,
 )
 from striate.cli.memory import importing
+from striate.cli.model_words import models_and_source
 
 if TYPE_CHECKING:
     from striate.evaluation.comparison import Comparison, Pair
@@ -65,16 +66,12 @@ def compare(
     Example: striate compare runs/small runs/large photos/ --html compare.html
     """
     with importing():
-        from striate.cli.errors import is_model
         from striate.data.opening import Access
         from striate.data.readers.columns import Columns
         from striate.evaluation.comparison import compare as compare_models
-        from striate.networks.catalogue import names_network, split_reference
         from striate.tasks.model import load_model
 
-    last = words[-1]
-    ends_with_model = is_model(Path(last)) or (not Path(last).exists() and names_network(split_reference(last)[0]))
-    models, source = (words, None) if ends_with_model or len(words) == 1 else (words[:-1], last)
+    models, source = models_and_source(words)
     columns = Columns(path_column, label_column, split_column)
     found = compare_models(
         [load_model(each, device=device, download=download, log=log) for each in models],
