@@ -231,6 +231,7 @@ def _of_source(source: str | Path | None, features_of: Model | None, seed: int, 
         "fingerprint": data.fingerprint,
         "data_dir": None if access.data_dir is None else str(access.data_dir),
         "max_pixels": access.max_pixels,
+        "edits": data.edits.to_json() if data.edits else None,
         "splits": {"digest": digest(splits), "seed": seed, "validation_fraction": 0.1, "test_fraction": 0.1},
         "train_sketch": make_sketch(data.hashes[splits.train]),
     }

@@ -12,6 +12,7 @@ from striate.cli.console import (
     DataDir,
     Device,
     Download,
+    GroupBy,
     LabelColumn,
     PathColumn,
     SplitColumn,
@@ -21,12 +22,13 @@ from striate.cli.console import (
     suggest,
     track,
 )
+from striate.cli.group_table import show_groups
 from striate.cli.memory import importing
 
 if TYPE_CHECKING:
     from striate.evaluation.comparison import Comparison, Pair
 
-_MOST_GROUPS, _MOST_IMAGES = 20, 8
+_MOST_IMAGES = 8
 
 
 def compare(
@@ -40,14 +42,7 @@ def compare(
         str | None,
         typer.Option("--split", metavar="train|validation|test|all", help="Which part; test where there is one."),
     ] = None,
-    group_by: Annotated[
-        str | None,
-        typer.Option(
-            "--group-by",
-            metavar="HOW",
-            help="Figures by group too: folder, class, split, a column of the CSV, or a pattern with (parentheses).",
-        ),
-    ] = None,
+    group_by: GroupBy = None,
     html: Annotated[Path | None, typer.Option("--html", metavar="PAGE", help="Write a page with images.")] = None,
     batch_size: Annotated[int, typer.Option("--batch-size", min=1, help="Images computed at once.")] = 256,
     label_column: LabelColumn = None,
@@ -144,7 +139,7 @@ def _show(found: "Comparison") -> None:
         )
     for model in found.models:
         if model.groups:
-            _show_groups(found, model.name, model.groups)
+            show_groups(model.name, str(found.group_by), model.groups)
     for each in found.disagreements[:_MOST_IMAGES] if len(found.models) > 1 else ():
         said = ", ".join(
             f"{name} {100 * value:.0f} %" for name, value in zip(each.predictions, each.probabilities, strict=True)
@@ -154,26 +149,3 @@ def _show(found: "Comparison") -> None:
         out.print(
             Text(f"and {len(found.disagreements) - _MOST_IMAGES:,} more images on which they disagree", style="dim")
         )
-
-
-def _show_groups(found: "Comparison", name: str, groups: tuple) -> None:
-    worst = groups[0]
-    say = "worse than the rest by more than chance" if worst.is_worse else "which chance alone may make"
-    out.print(Text(f"{name} by {found.group_by}: worst is {worst.name}, {say}"), soft_wrap=True)
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    for heading in ("group", "images", "accuracy", "95 % interval"):
-        table.add_column(heading, justify="left" if heading == "group" else "right", overflow="fold")
-    for group in groups[:_MOST_GROUPS]:
-        low, high = (100 * bound for bound in group.interval)
-        mark = " *" if group.is_worse else ""
-        table.add_row(
-            Text(group.name + mark),
-            f"{group.num_images:,}",
-            f"{100 * group.accuracy:.2f} %",
-            f"{low:.2f} to {high:.2f} %",
-        )
-    out.print(table)
-    if any(group.is_worse for group in groups):
-        out.print(Text("* worse than the other images together, at 5 % for all groups", style="dim"))
-    if len(groups) > _MOST_GROUPS:
-        out.print(Text(f"and {len(groups) - _MOST_GROUPS:,} more groups; --json names them all", style="dim"))

@@ -6,6 +6,7 @@ import json
 import shlex
 import sys
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import Annotated, Any, TextIO, TypeVar
 
 import typer
@@ -109,6 +110,26 @@ SplitColumn = Annotated[
 ]
 Root = Annotated[
     str | None, typer.Option("--root", metavar="DIR", help="Where paths in a CSV begin; its own folder by default.")
+]
+Exclude = Annotated[
+    Path | None,
+    typer.Option(
+        "--exclude", metavar="FILE", help="Leave out the images that FILE lists, one path a line; none is touched."
+    ),
+]
+Relabel = Annotated[
+    Path | None,
+    typer.Option(
+        "--labels", metavar="CSV", help="Other classes for some images: path,label, as `striate errors --csv` writes."
+    ),
+]
+GroupBy = Annotated[
+    str | None,
+    typer.Option(
+        "--group-by",
+        metavar="HOW",
+        help="Which images belong together: folder, class, split, a column of the CSV, or a pattern with (parentheses).",
+    ),
 ]
 Device = Annotated[str, typer.Option("--device", metavar="auto|cpu|cuda|mps", help="Where to compute.")]
 

@@ -11,6 +11,7 @@ from striate.cli.console import (
     AsJson,
     DataDir,
     Download,
+    GroupBy,
     LabelColumn,
     PathColumn,
     Root,
@@ -23,6 +24,7 @@ from striate.cli.console import (
 )
 
 if TYPE_CHECKING:
+    from striate.data.checks.groups import GroupSummary, SplitGroup
     from striate.data.checks.shortcuts import Shortcut
     from striate.data.dataset import Dataset
     from striate.data.summary import DataSummary
@@ -61,6 +63,15 @@ def look_at_data(
     html: Annotated[
         Path | None, typer.Option("--html", metavar="PAGE", help="Write a page with a thumbnail of what was found.")
     ] = None,
+    group_by: GroupBy = None,
+    exclude_list: Annotated[
+        Path | None,
+        typer.Option(
+            "--exclude-list",
+            metavar="FILE",
+            help="Write broken, blank and repeated images as a list for train --exclude.",
+        ),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Summarise images: counts, broken files, leaks, near copies.
@@ -75,12 +86,13 @@ def look_at_data(
     from striate.data.readers.sources import open_source
     from striate.evaluation.data_checks import check_data
 
+    columns = Columns(path_column, label_column, split_column, root)
     dataset = open_source(
         source,
         data_dir=None if data_dir is None else Path(data_dir),
         download=download,
         log=log,
-        columns=Columns(path_column, label_column, split_column, root),
+        columns=columns,
         task=task,
         ignore_index=ignore_index,
     )
@@ -89,12 +101,16 @@ def look_at_data(
         return
     if dataset.kind == "shards":
         _verify_shards(dataset)
-    checks = check_data(dataset, track=track, max_pixels=max_pixels)
+    checks = check_data(dataset, track=track, max_pixels=max_pixels, group_by=group_by, columns=columns)
     summary = checks.summary
     if html is not None:
         from striate.reports.data_page import write_data_page
 
         page = write_data_page(checks, dataset, html, max_pixels=max_pixels)
+    if exclude_list is not None:
+        from striate.evaluation.exclusion_list import write_exclusion_list
+
+        log(f"wrote {write_exclusion_list(checks, dataset, exclude_list)}")
     if as_json:
         show_json(checks.to_json() | ({"page": str(page)} if html is not None else {}))
         return
@@ -108,6 +124,8 @@ def look_at_data(
     if summary.num_ignored:
         out.print(Text(f"ignored  {summary.num_ignored:,}: crowds, difficult ones, regions left out for every class"))
     _show_sizes(summary)
+    if checks.groups is not None:
+        _show_groups(checks.groups)
     _show_findings(checks)
     if html is not None:
         out.print(Text(f"page     {page}"), soft_wrap=True)
@@ -188,6 +206,24 @@ def _show_sizes(summary: "DataSummary") -> None:
         out.print(Text(f"{what:<8} " + ", ".join(f"{name} {count:,}" for name, count in counts.items())))
 
 
+def _show_groups(groups: "GroupSummary") -> None:
+    without = f"; {groups.num_without:,} images have none" if groups.num_without else ""
+    out.print(
+        Text(
+            f"groups   {groups.num_groups:,} by {groups.by}, the largest {groups.largest} with "
+            f"{groups.largest_num_images:,} images{without}"
+        ),
+        soft_wrap=True,
+    )
+    if alone := groups.single_group_classes:
+        shown = ", ".join(alone[:_MOST_LINES]) + (", ..." if len(alone) > _MOST_LINES else "")
+        out.print(Text(f"         all images of {shown} are in one group, so no split can train on them and test them"))
+
+
+def _split_words(group: "SplitGroup") -> str:
+    return f"{group.name}: {', '.join(f'{count:,} {split}' for split, count in group.num_images.items())}"
+
+
 def _show_findings(checks: "DataChecks") -> None:
     """List what deserves a look, each with names; or that nothing does."""
     summary = checks.summary
@@ -197,6 +233,10 @@ def _show_findings(checks: "DataChecks") -> None:
         ("the same image in several splits", [" = ".join(group) for group in summary.leaks]),
         ("the same image in several classes", [" = ".join(group) for group in summary.conflicts]),
         ("copies", [" = ".join(group) for group in summary.copies]),
+        (
+            "groups in several splits",
+            [] if checks.groups is None else [_split_words(each) for each in checks.groups.across],
+        ),
         ("near duplicates in several splits", [" ~ ".join(group) for group in checks.near_leaks]),
         ("near duplicates in several classes", [" ~ ".join(group) for group in checks.near_conflicts]),
         ("near duplicates", [" ~ ".join(group) for group in checks.near_duplicates]),

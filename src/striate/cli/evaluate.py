@@ -14,6 +14,7 @@ from striate.cli.console import (
     DataDir,
     Device,
     Download,
+    GroupBy,
     LabelColumn,
     PathColumn,
     Root,
@@ -23,6 +24,7 @@ from striate.cli.console import (
     show_json,
     track,
 )
+from striate.cli.group_table import show_groups
 from striate.cli.memory import importing
 
 if TYPE_CHECKING:
@@ -74,6 +76,7 @@ def evaluate(
         str | None,
         typer.Option("--calibrate-on", metavar="SOURCE", help="Images for --coverage; its validation part by default."),
     ] = None,
+    group_by: GroupBy = None,
     batch_size: Annotated[int, typer.Option("--batch-size", min=1, help="Images computed at once.")] = 256,
     label_column: LabelColumn = None,
     path_column: PathColumn = None,
@@ -109,6 +112,15 @@ def evaluate(
     )
     result = evaluate_source(loaded, source, split=split, average=average, batch_size=batch_size, access=access)
     figures = result.to_json()
+    groups = []
+    if group_by is not None:
+        from striate.evaluation.evaluate_groups import evaluate_groups
+
+        quiet = replace(access, log=lambda line: None)  # noqa: ARG005 - all was told above
+        groups = evaluate_groups(
+            loaded, source, group_by=group_by, split=result.split, batch_size=batch_size, access=quiet
+        )
+        figures["group_by"], figures["groups"] = group_by, [asdict(each) for each in groups]
     if allowed_error is not None:
         figures["threshold"] = asdict(_threshold(loaded, result, source, allowed_error, batch_size, access))
     if coverage is not None:
@@ -154,6 +166,8 @@ def evaluate(
     out.print(_figures_table(figures))
     for line in _trust_lines(figures):
         out.print(Text(line), soft_wrap=True)
+    if groups:
+        show_groups(model, str(group_by), groups)
     if "corruptions" in figures:
         out.print(_corruption_table(figures["corruptions"]))
     if len(classes) <= _MOST_ROWS:

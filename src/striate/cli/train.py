@@ -13,8 +13,11 @@ from striate.cli.console import (
     DataDir,
     Device,
     Download,
+    Exclude,
+    GroupBy,
     LabelColumn,
     PathColumn,
+    Relabel,
     Root,
     SplitColumn,
     complain,
@@ -22,6 +25,7 @@ from striate.cli.console import (
     show_json,
     track,
 )
+from striate.cli.folds import show_folds
 from striate.cli.memory import importing
 from striate.cli.progress_display import LiveDisplay
 from striate.errors import InputError
@@ -148,6 +152,13 @@ def train(
     test_fraction: Annotated[
         float | None, _option("--test-fraction", DATA, "Share set aside for the test. [default: 0.1]")
     ] = None,
+    exclude: Exclude = None,
+    labels: Relabel = None,
+    group_by: GroupBy = None,
+    folds: Annotated[
+        int | None,
+        _option("--folds", DATA, "Cross-validate: so many runs, each tested on what the others train on.", "K"),
+    ] = None,
     max_pixels: Annotated[
         int,
         typer.Option("--max-pixels", min=1, help="Refuse images with more pixels than this.", rich_help_panel=DATA),
@@ -273,9 +284,11 @@ def train(
     end_with_parent()
 
     with importing():
+        from striate.data.edits import read_edits
         from striate.data.opening import Access
         from striate.data.readers.columns import Columns
         from striate.recipes.choices import Choices
+        from striate.recipes.folds import cross_validate, is_cross_validation, resume_folds
         from striate.recipes.train import find_rate as scan_rates
         from striate.recipes.train import plan_run
         from striate.recipes.train import resume as resume_run
@@ -294,8 +307,8 @@ def train(
         adversarial=adversarial,
         adversarial_epsilon=None if epsilon is None else parse_fraction(epsilon, "--epsilon"),
         attack_steps=attack_steps,
-        validation_fraction=validation_fraction, test_fraction=test_fraction, crop_scale=crop_scale, flip=flip,
-        shift_px=shift_px, rotation_degrees=rotation_degrees, brightness=brightness, contrast=contrast,
+        validation_fraction=validation_fraction, test_fraction=test_fraction, group_by=group_by, crop_scale=crop_scale,
+        flip=flip, shift_px=shift_px, rotation_degrees=rotation_degrees, brightness=brightness, contrast=contrast,
         saturation=saturation, hue=hue, pca_color=pca_color, cutout_px=cutout_px, mixup=mixup,
     )  # fmt: skip
     display = LiveDisplay()
@@ -308,6 +321,7 @@ def train(
         track=track,
         columns=columns,
         ignore_index=ignore_index,
+        edits=read_edits(exclude, labels),
     )
     if resume is not None:
         if epochs is not None:
@@ -315,13 +329,35 @@ def train(
                 "a run's schedule is made for its own number of epochs, so it cannot be made longer; train on from its "
                 f"weights: striate train {_source_of(resume)} --weights {resume} --epochs {epochs}"
             )
-        if source is not None or run is not None or find_rate or shard_weights or choices != Choices():
+        is_changed = access.edits or folds or choices != Choices()
+        if source is not None or run is not None or find_rate or shard_weights or is_changed:
             raise InputError(
                 "--resume goes on with the run exactly as it was started; give it the run folder and nothing else"
             )
+        if is_cross_validation(resume):
+            show_folds(resume_folds(resume, device=device, access=access, observer=display), as_json=as_json)
+            return
         finished = resume_run(resume, device=device, access=access, observer=display)
     elif source is None:
         raise InputError("nothing to train on: name a SOURCE such as digits or a folder of photos, or --resume RUN")
+    elif folds is not None:
+        if find_rate or dry_run or shard_weights or place.world_size > 1:
+            raise InputError(
+                "--folds trains whole runs, one after the other; leave --find-rate, --dry-run, --devices out"
+            )
+        found = cross_validate(
+            source,
+            choices,
+            num_folds=folds,
+            run=run,
+            run_checks=checks,
+            measure=measure,
+            device=device,
+            access=access,
+            observer=display,
+        )
+        show_folds(found, as_json=as_json)
+        return
     elif dry_run:
         plan = plan_run(source, choices, device=device, measure=measure, access=access)
         show_json(plan.to_json()) if as_json else display.show_plan(plan)

@@ -12,7 +12,7 @@ from striate.data.packed import PreparedImages
 from striate.data.preprocessing import Preprocessing, resample
 from striate.errors import DataError, InputError
 from striate.evaluation.confident_learning import rank_labels
-from striate.evaluation.evaluate_model import own_data
+from striate.evaluation.evaluate_model import open_own, own_data
 from striate.evaluation.frozen_features import frozen_features
 from striate.evaluation.nearest import out_of_fold_votes
 from striate.evaluation.out_of_fold import out_of_fold_probabilities, stratified_folds
@@ -108,9 +108,7 @@ def find_label_errors(
     access = access or Access()
     if batch_size < 1:
         raise InputError(f"batch_size must be at least 1 but is {batch_size}")
-    if source is None:
-        source = _trained_on(model)
-    data = open_data(source, access)
+    data = open_own(_trained_on(model), access) if source is None else open_data(source, access)
     check_suits(Classification, data.dataset)
     packed = pack_data(data, PIXELS if model is None else model.preprocessing, access)
     indices = np.flatnonzero(packed.usable)
@@ -215,11 +213,11 @@ def _notice_of_training(fingerprint: str, model: Model | None) -> list[str]:
     ]
 
 
-def _trained_on(model: Model | None) -> str:
+def _trained_on(model: Model | None) -> dict[str, Any]:
     data = None if model is None else own_data(model.provenance)
     if data is None:
         raise InputError("expected a SOURCE, or a model that says which data it was trained on; name a SOURCE")
-    return str(data["source"])
+    return data
 
 
 def _split_name(dataset: Dataset, index: int) -> str:

@@ -24,7 +24,9 @@ class Choices:
     `freeze`: also by what is trained, "all", "head", "last-third" or "gradual"; `precision`: also "float32", "bfloat16"
     or "float16". `image_size`: height and width in pixels that the network sees. `subtract`: "channel_mean", one number
     a channel (the default), or "mean_image", one a pixel. `encoder`: NAME or NAME:WEIGHTS, the network on whose
-    features `network` is built. `stream`: decode images when they are needed, and keep none decoded.
+    features `network` is built. `stream`: decode images when they are needed, and keep none decoded. `group_by`: a
+    column, "folder" or a pattern that names groups of images of which no split may have a part. `num_folds`, `fold`:
+    the run is one fold of a cross-validation, see recipes.folds.
     """
 
     task: str | None = None
@@ -64,6 +66,9 @@ class Choices:
     seed: int | None = None
     validation_fraction: float | None = None
     test_fraction: float | None = None
+    group_by: str | None = None
+    num_folds: int | None = None
+    fold: int | None = None
     crop_scale: tuple[float, float] | None = None
     flip: bool | None = None
     shift_px: int | None = None
