@@ -135,7 +135,10 @@ def _explain_batch(
     log: Log,
 ) -> list[list[Explanation]]:
     """The explanations of each image of a batch: for every class, every method."""
-    with evaluating(model.network), torch.no_grad():
+    with (
+        evaluating(model.network),
+        torch.no_grad(),
+    ):  # not through PixelModel: the methods need its inputs too, made once
         probabilities = (logits_of(model.network(inputs)).float() / model.temperature).softmax(dim=1).cpu()
     if not probabilities.isfinite().all():
         raise InputError("the network answers NaN or infinity; its weights may be damaged")
