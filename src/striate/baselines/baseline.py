@@ -25,8 +25,7 @@ from striate.evaluation.evaluate_model import open_parts, own_data
 from striate.evaluation.frozen_features import frozen_features
 from striate.evaluation.label_errors import PIXEL_SIDE, PIXELS, pixel_rows, signed_roots
 from striate.notebook import Shown
-from striate.tasks.catalogue import check_suits
-from striate.tasks.classification.task import Classification
+from striate.tasks.catalogue import TASKS, USUAL_TASK, check_suits
 from striate.tasks.intervals import fraction_of
 from striate.tasks.model import Model
 
@@ -221,7 +220,7 @@ def _of_source(source: str | Path | None, features_of: Model | None, seed: int, 
     if source is None:
         raise InputError("expected a SOURCE, or a run that says which data it was trained on; name a SOURCE")
     data = open_data(source, access)
-    check_suits(Classification, data.dataset)
+    check_suits(TASKS[USUAL_TASK], data.dataset)
     side = _common_side(data.dataset)
     pixels = dataclasses.replace(PIXELS, resize_size=side, crop_size=(side, side))
     packed = pack_data(data, pixels if features_of is None else features_of.preprocessing, access)

@@ -165,17 +165,9 @@ def predict(
         predictor = make_ready(model, request, log=log)
         log(predictor.line)
         task = predictor.about.task
-        if boxes is not None and task.name != "detection":
-            raise InputError(f"--boxes writes what a detector finds, and {model} is for {task.name}; leave it out")
-        if task.name == "detection" and (csv or sort_into or uncertain):
-            raise InputError(
-                "--csv, --sort-into and --uncertain are for one class an image; a detector's boxes go to --boxes PATH"
-            )
+        made = {"csv": csv, "sort_into": sort_into, "uncertain": uncertain, "boxes": boxes}
+        task.check_written_as(name for name, wanted in made.items() if wanted is not None)
         class_names = task.class_names
-        if task.labels_pixels and (csv or sort_into or uncertain):
-            raise InputError(
-                "--csv, --sort-into and --uncertain are for one class an image; masks are written to a folder by --out"
-            )
         if tiles:
             answers = predictor.answer_in_tiles(images, log=log)
         else:
@@ -205,9 +197,9 @@ def predict(
     if not as_json:
         for each in explained:
             log(f"{each['method']} for {each['class']}: {each['overlay']}")
-    for made in (csv, boxes, sort_into):
-        if made is not None:
-            log(f"wrote {made}")
+    for place in (csv, boxes, sort_into):
+        if place is not None:
+            log(f"wrote {place}")
     if has_errors:
         raise typer.Exit(1)
 

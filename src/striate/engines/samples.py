@@ -18,7 +18,7 @@ from striate.data.preprocessing import Preprocessing
 from striate.data.readers.sources import open_source
 from striate.errors import DataError, InputError
 from striate.progress import Log, log_nothing
-from striate.tasks.classification.task import Classification
+from striate.tasks.catalogue import USUAL_TASK, make_task
 from striate.tasks.predictions import PredictionError, name_images, read_pixels
 from striate.tasks.task import Task
 
@@ -42,7 +42,7 @@ class Samples:
     description: str
     is_own: bool
     labels: np.ndarray | None = None
-    task: Task = field(default_factory=partial(Classification, ()))
+    task: Task = field(default_factory=partial(make_task, USUAL_TASK, ()))
 
     def at(self, places: np.ndarray) -> "Samples":
         """Those at these places, (n,) int64."""

@@ -17,8 +17,7 @@ from striate.evaluation.frozen_features import frozen_features
 from striate.evaluation.nearest import out_of_fold_votes
 from striate.evaluation.out_of_fold import out_of_fold_probabilities, stratified_folds
 from striate.notebook import Shown
-from striate.tasks.catalogue import check_suits
-from striate.tasks.classification.task import Classification
+from striate.tasks.catalogue import TASKS, USUAL_TASK, check_suits
 from striate.tasks.model import Model
 
 PIXEL_SIDE = 32
@@ -111,7 +110,7 @@ def find_label_errors(
     if source is None:
         source = _trained_on(model)
     data = open_data(source, access)
-    check_suits(Classification, data.dataset)
+    check_suits(TASKS[USUAL_TASK], data.dataset)
     packed = pack_data(data, PIXELS if model is None else model.preprocessing, access)
     indices = np.flatnonzero(packed.usable)
     labels = data.dataset.labels[indices]

@@ -72,7 +72,7 @@ def explain(
     if model.task.labels_pixels:
         model = as_region_classifier(model)
         log("a class's score is the mean logit over the pixels that are predicted to have it")
-    if model.task.name != "classification":
+    if not model.task.has_probabilities:
         raise InputError(
             f"striate explain speaks of a classifier's classes and this model does {model.task.name}; from Python the "
             "functions of striate.explanation take as classes a function from its output to one score an image"

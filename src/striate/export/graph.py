@@ -17,8 +17,9 @@ class PixelsToProbabilities(nn.Module):
     """Pixels (N, H, W, C) uint8 -> probabilities (N, K) float32: what `Model` does, in evaluation mode.
 
     With `resize` images of any size are resized and cropped inside; without, H x W is `preprocessing.crop_size`, what
-    `Preprocessing.to_pixels` gives. The network is a copy on the CPU, so that the model stays as it is, and computes in `dtype`;
-    pixels are prepared, and probabilities taken, in float32. Raises InputError where the network takes anything but one batch of images.
+    `Preprocessing.to_pixels` gives. The network is a copy on the CPU, so that the model stays as it is, and computes in
+    `dtype`; pixels are prepared, and probabilities taken, in float32. Raises InputError where the network takes
+    anything but one batch of images.
 
     Not a PixelModel, whose images are (N, C, H, W), but its normalisation: the one whose numbers travel in a program.
     """

@@ -53,7 +53,7 @@ def certify_model(
     part = choose_part(model, source, split, access, prefer=("test", "validation"))
     images, labels = read_images(model, part, choose_images(part, limit, seed))
     found = certify(
-        model.pixel_model, images.to(model.device), labels, sigma=sigma, num_samples=num_samples, alpha=alpha, seed=seed,
-        track=access.track,
+        model.pixel_model, images.to(model.device), labels, sigma=sigma, num_samples=num_samples, alpha=alpha,
+        seed=seed, track=access.track,
     )  # fmt: skip
     return SourceCertificates(part.dataset.source, part.split, found)

@@ -20,7 +20,7 @@ from striate.networks.given import EXTERNAL, NetworkSource, build_given
 from striate.networks.restore import evaluating
 from striate.notebook import Shown
 from striate.progress import Log, Track, log_nothing, track_silently
-from striate.tasks.catalogue import make_task
+from striate.tasks.catalogue import USUAL_TASK, make_task, task_of_network
 from striate.tasks.classification.predictions import ClassProbability as ClassProbability
 from striate.tasks.pixel_model import PixelModel, network_inputs
 from striate.tasks.predictions import (
@@ -74,7 +74,7 @@ class Model(Shown):
 
     def __post_init__(self) -> None:
         if self.task is None:
-            object.__setattr__(self, "task", make_task("classification", self.class_names))
+            object.__setattr__(self, "task", make_task(USUAL_TASK, self.class_names))
 
     @property
     def device(self) -> torch.device:
@@ -293,7 +293,7 @@ def _from_weights(entry: Entry, weights: str, download: bool, log: Log) -> Model
         network_config=asdict(config),
         class_names=class_names,
         preprocessing=preprocessing,
-        task=make_task("segmentation" if entry.kind == "segmenter" else "classification", class_names),
+        task=task_of_network(entry.kind, class_names),
     )
 
 

@@ -44,6 +44,8 @@ class Detection(Task):
     network_kind: ClassVar[str] = "detector"
     most_at_once: ClassVar[int] = 32
     picture_px: ClassVar[int] = 320
+    written_as: ClassVar[tuple[str, ...]] = ("boxes",)
+    written_instead: ClassVar[str] = "an image has many objects, whose boxes go to --boxes PATH"
     support_of: ClassVar[str] = "objects"
     usual_part: ClassVar[str] = "fcos"
     usual_image_size: ClassVar[int | None] = 320

@@ -42,6 +42,8 @@ class Segmentation(Task):
     usual_part: ClassVar[str] = "unet"
     usual_network: ClassVar[str | None] = "unet_small"
     labels_pixels: ClassVar[bool] = True
+    written_as: ClassVar[tuple[str, ...]] = ()
+    written_instead: ClassVar[str] = "every pixel has its class, and masks are written to a folder by --out"
     picture_px: ClassVar[int] = 400
     most_at_once: ClassVar[int] = 4
 
