@@ -29,17 +29,17 @@ def attack(
     source: Annotated[
         str | None, typer.Argument(metavar="[SOURCE]", help="As for train; what the model was trained on by default.")
     ] = None,
-    method: Annotated[str | None, typer.Option("--method", metavar=METHODS, help="One attack. [default: pgd]")] = None,
+    method: Annotated[str | None, typer.Option("--method", metavar=METHODS, help="One attack; by default pgd.")] = None,
     suite: Annotated[
         str | None,
         typer.Option("--suite", metavar="quick|standard", help="Several, each on what still stands; AutoAttack's."),
     ] = None,
     norm: Annotated[
-        str | None, typer.Option("--norm", metavar="linf|l2|l1", help="How a change is measured. [default: linf]")
+        str | None, typer.Option("--norm", metavar="linf|l2|l1", help="How a change is measured; by default linf.")
     ] = None,
     epsilon: Annotated[
         str | None,
-        typer.Option("--epsilon", metavar="E", help="Largest change, pixels being 0 to 1. [default: 8/255, 0.5, 12]"),
+        typer.Option("--epsilon", metavar="E", help="Largest change, pixels being 0 to 1; by default 8/255, 0.5, 12."),
     ] = None,
     steps: Annotated[int | None, typer.Option("--steps", min=1, help="Steps, or queries of a black box.")] = None,
     step_size: Annotated[str | None, typer.Option("--step-size", metavar="E", help="Size of a step.")] = None,

@@ -7,6 +7,7 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
+from striate.cli.choice_options import with_choices
 from striate.cli.console import (
     AsJson,
     DataDir,
@@ -25,11 +26,14 @@ from striate.cli.console import (
 from striate.cli.memory import importing
 
 if TYPE_CHECKING:
+    from striate.recipes.choices import Choices
     from striate.recipes.tune import Tuned
 
 
+@with_choices("network", "weights", "epochs", "image_size", "seed")
 def tune(
     source: Annotated[str, typer.Argument(metavar="SOURCE", help="As for train.")],
+    *,
     minutes: Annotated[
         float,
         typer.Option(
@@ -44,11 +48,7 @@ def tune(
     folder: Annotated[
         Path, typer.Option("--out", metavar="DIR", help="Where trials, journal, page and winner go.")
     ] = Path("tuned"),
-    network: Annotated[str | None, typer.Option("--network", metavar="NAME", help="As for train.")] = None,
-    weights: Annotated[str | None, typer.Option("--weights", metavar="WEIGHTS", help="As for train.")] = None,
-    epochs: Annotated[int | None, typer.Option("--epochs", min=1, help="Of each trial, unless it is stopped.")] = None,
-    image_size: Annotated[int | None, typer.Option("--image-size", metavar="PX", help="As for train.")] = None,
-    seed: Annotated[int, typer.Option("--seed", min=0, help="Decides splits, weights and what is tried.")] = 0,
+    choices: "Choices",
     label_column: LabelColumn = None,
     path_column: PathColumn = None,
     split_column: SplitColumn = None,
@@ -68,7 +68,6 @@ def tune(
     with importing():
         from striate.data.opening import Access
         from striate.data.readers.columns import Columns
-        from striate.recipes.choices import Choices
         from striate.recipes.tune import tune as search
         from striate.recipes.tuning_space import read_space
         from striate.reports.tune_page import write_tune_page
@@ -76,7 +75,7 @@ def tune(
     columns = Columns(path_column, label_column, split_column, root)
     found = search(
         source,
-        Choices(network=network, weights=weights, epochs=epochs, image_size=image_size, seed=seed),
+        choices,
         folder=folder,
         space=None if space is None else read_space(space),
         num_trials=trials,

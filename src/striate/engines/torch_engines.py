@@ -30,8 +30,8 @@ def open_torch(model: Model, kind: EngineKind, *, batch_size: int) -> Engine:
     if kind == REFERENCE:
         return Engine(kind, model.run)
     module = PixelsToProbabilities(model, resize=False, dtype=_DTYPES[kind.precision]).to(model.device)
-    module.is_plain = kind.variant == "channels_first"
-    if not module.is_plain:
+    module.layout = kind.variant if kind.variant == "channels_first" else "given"
+    if module.layout == "given":
         module.network.to(memory_format=torch.channels_last)
     if kind.variant == "graph":
         return Engine(kind, Graphs(module, model.device))

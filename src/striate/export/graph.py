@@ -31,15 +31,17 @@ class PixelsToProbabilities(nn.Module):
         self.normalize = Normalize(model.preprocessing)
         self.task = model.task
         self.temperature = model.temperature
-        self.is_plain = model.network_name == EXTERNAL
+        self.layout = "plain" if model.network_name == EXTERNAL else "given"
         self.network = copy.deepcopy(model.network).cpu().eval().requires_grad_(False).to(dtype)
         self.dtype = dtype
         self.eval()
 
     def forward(self, images: Tensor) -> Tensor:
         pixels = images.permute(0, 3, 1, 2).to(torch.float32)  # (N, C, H, W), channels last in memory as images come
-        if self.is_plain:
+        if self.layout == "plain":
             pixels = plain_layout(pixels)
+        elif self.layout == "channels_first":  # grey images are both, and convolved faster as they come
+            pixels = pixels.contiguous()
         if self.resize is not None:
             pixels = self.resize(pixels)
         inputs = self.normalize(pixels)
