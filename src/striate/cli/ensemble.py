@@ -7,12 +7,14 @@ from typing import Annotated, Any
 import typer
 from rich.text import Text
 
-from striate.cli.console import AsJson, DataDir, Device, Download, log, out, show_json, suggest, track
+from striate.cli.console import AsJson, Device, log, out, show_json, suggest
 from striate.cli.memory import importing
+from striate.cli.source_options import UNSAID, SourceOptions, reads_source
 
 _TIMED = 32
 
 
+@reads_source
 def ensemble(
     models: Annotated[list[str], typer.Argument(metavar="RUN...", help="Two models or more, as for evaluate.")],
     to: Annotated[Path, typer.Option("--out", metavar="FILE", help="The model file to write.")] = Path(
@@ -26,8 +28,7 @@ def ensemble(
         str | None, typer.Option("--split", metavar="train|validation|test|all", help="Which part; test by default.")
     ] = None,
     measure: Annotated[bool, typer.Option("--measure/--no-measure", help="Tell gain and cost.")] = True,
-    data_dir: DataDir = None,
-    download: Download = False,
+    reading: SourceOptions = UNSAID,
     device: Device = "auto",
     as_json: AsJson = False,
 ) -> None:
@@ -38,7 +39,6 @@ def ensemble(
     Example: striate ensemble runs/a runs/b runs/c --out ensemble.safetensors
     """
     with importing():
-        from striate.data.opening import Access
         from striate.errors import InputError
         from striate.evaluation.comparison import compare
         from striate.evaluation.ensembling import make_ensemble
@@ -46,13 +46,13 @@ def ensemble(
 
     if to.is_dir():
         raise InputError(f"{to} is a folder; name the file that the ensemble is to be written to")
-    loaded = [load_model(each, device=device, download=download, log=log) for each in models]
+    loaded = [load_model(each, device=device, download=reading.download, log=log) for each in models]
     joined = make_ensemble(loaded, log=log).to(loaded[0].device)
     joined.provenance["ensemble"] = list(models)
     save_model(joined, to)
     document: dict[str, Any] = {"model": str(to), "members": list(models), "gain": None, "cost": None}
     if measure:
-        access = Access(data_dir=data_dir, download=download, log=log, track=track)
+        access = reading.access()
         found = compare([*loaded, joined], source, split=split, names=[*models, str(to)], access=access)
         best = max(range(len(models)), key=lambda place: found.models[place].accuracy)
         pair = next((pair for pair in found.pairs if {pair.first, pair.second} == {best, len(models)}), None)

@@ -11,19 +11,13 @@ from rich.text import Text
 
 from striate.cli.console import (
     AsJson,
-    DataDir,
     Device,
-    Download,
-    LabelColumn,
-    PathColumn,
-    Root,
-    SplitColumn,
     log,
     out,
     show_json,
-    track,
 )
 from striate.cli.memory import importing
+from striate.cli.source_options import UNSAID, SourceOptions, reads_source
 
 if TYPE_CHECKING:
     from striate.data.opening import Access
@@ -34,6 +28,7 @@ if TYPE_CHECKING:
 _MOST_ROWS = 40
 
 
+@reads_source
 def evaluate(
     model: Annotated[
         str, typer.Argument(metavar="MODEL", help="A run folder, a model.safetensors, or NETWORK:WEIGHTS.")
@@ -75,15 +70,10 @@ def evaluate(
         typer.Option("--calibrate-on", metavar="SOURCE", help="Images for --coverage; its validation part by default."),
     ] = None,
     batch_size: Annotated[int, typer.Option("--batch-size", min=1, help="Images computed at once.")] = 256,
-    label_column: LabelColumn = None,
-    path_column: PathColumn = None,
-    split_column: SplitColumn = None,
-    root: Root = None,
     ignore_index: Annotated[
         int | None, typer.Option("--ignore-index", metavar="VALUE", help="A value of masks that counts for nothing.")
     ] = None,
-    data_dir: DataDir = None,
-    download: Download = False,
+    reading: SourceOptions = UNSAID,
     device: Device = "auto",
     as_json: AsJson = False,
 ) -> None:
@@ -94,19 +84,14 @@ def evaluate(
     Example: striate evaluate runs/digits-digitnet-1 --split test
     """
     with importing():
-        from striate.data.opening import Access
-        from striate.data.readers.columns import Columns
         from striate.evaluation.corruptions import CORRUPTIONS, check_corruptions
         from striate.evaluation.evaluate_model import evaluate as evaluate_source
         from striate.tasks.model import load_model
 
     if corruptions or corruption:
         check_corruptions(tuple(corruption) if corruption else CORRUPTIONS)  # refused before anything slow
-    loaded = load_model(model, device=device, download=download, log=log)
-    columns = Columns(path_column, label_column, split_column, root)
-    access = Access(
-        data_dir=data_dir, download=download, log=log, track=track, columns=columns, ignore_index=ignore_index
-    )
+    loaded = load_model(model, device=device, download=reading.download, log=log)
+    access = replace(reading.access(), ignore_index=ignore_index)
     result = evaluate_source(loaded, source, split=split, average=average, batch_size=batch_size, access=access)
     figures = result.to_json()
     if allowed_error is not None:
