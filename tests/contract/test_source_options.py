@@ -113,7 +113,7 @@ def model(table, tmp_path_factory):
         (["attack", "MODEL", "SOURCE", "--method", "fgsm", "--no-checks"], "num_images", 12),
         (["certify", "MODEL", "SOURCE", "--samples", "10"], "num_images", 12),
         (["ledger", "MODEL", "--source", "SOURCE"], "ledger", None),
-        (["look", "MODEL", "SOURCE", "--near", "IMAGE", "--layer", "head"], "near", None),
+        (["look", "MODEL", "SOURCE", "--near", "IMAGE", "--layer", "head"], "neighbors", None),
         (["bench", "MODEL", "SOURCE", "--engine", "torch", "--budget", "1"], "num_images", 60),
         (["train", "SOURCE", "--dry-run"], "network", None),
     ],
