@@ -1,49 +1,37 @@
 """The options of a run on the command line, made from the fields of `Choices`, so that each is written once."""
 
-import dataclasses
-import inspect
 from collections.abc import Callable
+from dataclasses import Field, fields
 from typing import Annotated, Any
 
 import typer
 
+from striate.cli.field_options import with_fields
 from striate.cli.memory import importing
 from striate.errors import InputError
 from striate.recipes.choices import Choices
 from striate.recipes.option import Option
 
+PARAMETER = "choices"
+
 
 def with_choices(*names: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Gives a command, in place of its parameter `choices: Choices`, an option for each field of these names, of all by
-    default.
-    """
-    fields = [each for each in dataclasses.fields(Choices) if not names or each.name in names]
+    """Gives a command, in place of its parameter `choices`, an option for each field of these names, by default all."""
+    chosen = {each.name: each for each in fields(Choices) if not names or each.name in names}
+    options = {name: (_annotation(each, with_panel=not names), each.default) for name, each in chosen.items()}
 
-    def decorate(command: Callable[..., None]) -> Callable[..., None]:
-        def run(**given: Any) -> None:
-            chosen = {each.name: _read(each.metadata["option"], given.pop(each.name)) for each in fields}
-            command(**given, choices=Choices(**chosen))
+    def make(typed: dict[str, Any]) -> Choices:
+        return Choices(**{name: _read(chosen[name].metadata["option"], value) for name, value in typed.items()})
 
-        parameters: list[inspect.Parameter] = []
-        for parameter in inspect.signature(command).parameters.values():
-            own = parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY)
-            options = [_parameter(each, with_panels=not names) for each in fields]
-            parameters += options if parameter.name == "choices" else [own]
-        run.__name__, run.__doc__, run.__module__ = command.__name__, command.__doc__, command.__module__
-        run.__annotations__ = {each.name: each.annotation for each in parameters}
-        run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-        return run
-
-    return decorate
+    return lambda command: with_fields(command, PARAMETER, options, make)
 
 
-def _parameter(field: "dataclasses.Field[Any]", *, with_panels: bool) -> inspect.Parameter:
-    """A field as a parameter that Typer makes an option of."""
+def _annotation(field: "Field[Any]", *, with_panel: bool) -> Any:
+    """What Typer makes an option of."""
     asked: Option = field.metadata["option"]
-    panel = asked.panel if with_panels else None
+    panel = asked.panel if with_panel else None
     shown = typer.Option(*asked.flags, help=asked.help, metavar=asked.metavar, rich_help_panel=panel)
-    annotation: Any = Annotated[str | None, shown] if asked.is_fraction else Annotated[field.type, shown]
-    return inspect.Parameter(field.name, inspect.Parameter.KEYWORD_ONLY, default=field.default, annotation=annotation)
+    return Annotated[str | None, shown] if asked.is_fraction else Annotated[field.type, shown]
 
 
 def _read(asked: Option, value: Any) -> Any:

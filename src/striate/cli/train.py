@@ -12,20 +12,14 @@ import typer
 from striate.cli.choice_options import with_choices
 from striate.cli.console import (
     AsJson,
-    DataDir,
     Device,
-    Download,
-    LabelColumn,
-    PathColumn,
-    Root,
-    SplitColumn,
     complain,
     log,
     show_json,
-    track,
 )
 from striate.cli.memory import importing
 from striate.cli.progress_display import LiveDisplay
+from striate.cli.source_options import UNSAID, SourceOptions, reads_source
 from striate.errors import InputError
 from striate.recipes.option import DATA
 from striate.training.distributed.launch import current_rank, end_with_parent, is_launched, launch
@@ -34,6 +28,7 @@ if TYPE_CHECKING:
     from striate.recipes.choices import Choices
 
 
+@reads_source
 @with_choices()
 def train(
     source: Annotated[
@@ -84,12 +79,7 @@ def train(
     ] = True,
     as_json: AsJson = False,
     older_freeze: Annotated[str | None, typer.Option("--freeze", hidden=True)] = None,
-    label_column: LabelColumn = None,
-    path_column: PathColumn = None,
-    split_column: SplitColumn = None,
-    root: Root = None,
-    data_dir: DataDir = None,
-    download: Download = False,
+    reading: SourceOptions = UNSAID,
     max_pixels: Annotated[
         int,
         typer.Option("--max-pixels", min=1, help="Refuse images with more pixels than this.", rich_help_panel=DATA),
@@ -125,8 +115,6 @@ def train(
     end_with_parent()
 
     with importing():
-        from striate.data.opening import Access
-        from striate.data.readers.columns import Columns
         from striate.recipes.train import find_rate as scan_rates
         from striate.recipes.train import plan_run
         from striate.recipes.train import resume as resume_run
@@ -137,16 +125,7 @@ def train(
             raise InputError("--freeze is an older name of --train; give one of them")
         choices = replace(choices, freeze=older_freeze)
     display = LiveDisplay()
-    columns = Columns(path_column, label_column, split_column, root)
-    access = Access(
-        data_dir=data_dir,
-        download=download,
-        max_pixels=max_pixels,
-        log=log,
-        track=track,
-        columns=columns,
-        ignore_index=ignore_index,
-    )
+    access = replace(reading.access(), max_pixels=max_pixels, ignore_index=ignore_index)
     if resume is not None:
         has_choices = choices != type(choices)()
         if choices.epochs is not None:
