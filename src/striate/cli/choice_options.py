@@ -16,7 +16,7 @@ PARAMETER = "choices"
 
 
 def with_choices(*names: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Gives a command, in place of its parameter `choices`, an option for each field of these names, by default all."""
+    """Gives a command, in place of its parameter `choices`, an option for each field of these names or of all."""
     chosen = {each.name: each for each in fields(Choices) if not names or each.name in names}
     options = {name: (_annotation(each, with_panel=not names), each.default) for name, each in chosen.items()}
 
