@@ -7,8 +7,9 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from striate.cli.console import AsJson, DataDir, Device, Download, log, out, show_json, track
+from striate.cli.console import AsJson, Device, log, out, show_json
 from striate.cli.memory import importing
+from striate.cli.source_options import UNSAID, SourceOptions, reads_source
 
 if TYPE_CHECKING:
     from striate.robustness.outcome import AttackOutcome
@@ -19,6 +20,7 @@ METHODS = (
 )
 
 
+@reads_source
 def attack(
     model: Annotated[
         str,
@@ -70,8 +72,7 @@ def attack(
     checks: Annotated[
         bool, typer.Option("--checks/--no-checks", help="Look for signs of masked gradients on a few images.")
     ] = True,
-    data_dir: DataDir = None,
-    download: Download = False,
+    reading: SourceOptions = UNSAID,
     device: Device = "auto",
     as_json: AsJson = False,
 ) -> None:
@@ -82,7 +83,6 @@ def attack(
     Example: striate attack runs/mine --suite standard --epsilon 8/255 --limit 500
     """
     with importing():
-        from striate.data.opening import Access
         from striate.robustness.ask import request_of
         from striate.robustness.attack_model import attack as attack_source
         from striate.robustness.victim import open_victim
@@ -91,8 +91,8 @@ def attack(
         method=method, suite=suite, norm=norm, epsilon=epsilon, steps=steps, step_size=step_size, restarts=restarts,
         target=target, seed=seed,
     )  # fmt: skip
-    loaded = open_victim(model, device=device, download=download, log=log)
-    access = Access(data_dir=data_dir, download=download, log=log, track=track)
+    loaded = open_victim(model, device=device, download=reading.download, log=log)
+    access = reading.access()
     outcome = attack_source(
         loaded, source, request, split=split, limit=limit, batch_size=batch_size, access=access,
         with_checks=checks, with_curve=html is not None, save_to=save,

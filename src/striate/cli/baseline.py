@@ -9,24 +9,20 @@ from rich.text import Text
 
 from striate.cli.console import (
     AsJson,
-    DataDir,
     Device,
-    Download,
-    LabelColumn,
-    PathColumn,
-    SplitColumn,
     log,
     out,
     show_json,
     suggest,
-    track,
 )
 from striate.cli.memory import importing
+from striate.cli.source_options import UNSAID, SourceOptions, reads_source
 
 if TYPE_CHECKING:
     from striate.baselines.baseline import Baselines
 
 
+@reads_source
 def baseline(
     source: Annotated[str, typer.Argument(metavar="RUN|SOURCE", help="A run, for its own splits; or as for train.")],
     weights: Annotated[
@@ -46,11 +42,7 @@ def baseline(
     html: Annotated[Path | None, typer.Option("--html", metavar="PAGE", help="Write a page with pictures.")] = None,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Decides the splits, as for train.")] = 0,
     batch_size: Annotated[int, typer.Option("--batch-size", min=1, help="Images computed at once.")] = 32,
-    label_column: LabelColumn = None,
-    path_column: PathColumn = None,
-    split_column: SplitColumn = None,
-    data_dir: DataDir = None,
-    download: Download = False,
+    reading: SourceOptions = UNSAID,
     device: Device = "auto",
     as_json: AsJson = False,
 ) -> None:
@@ -66,15 +58,14 @@ def baseline(
         from striate.baselines.baseline import baseline as measure
         from striate.baselines.linear_model import LINEAR, linear_model
         from striate.cli.errors import frozen_network, is_model
-        from striate.data.opening import Access
-        from striate.data.readers.columns import Columns
         from striate.tasks.model import load_model, save_model
 
     is_run = is_model(Path(source))
     run = load_model(source, device=device, log=log) if is_run else None
-    features_of = None if weights is None else frozen_network(source, weights, network, device, download=download)[0]
-    columns = Columns(path_column, label_column, split_column)
-    access = Access(data_dir=data_dir, download=download, log=log, track=track, columns=columns)
+    features_of = (
+        None if weights is None else frozen_network(source, weights, network, device, download=reading.download)[0]
+    )
+    access = reading.access()
     kinds = tuple(only) if only else KINDS
     if save is not None and only and not set(only) & set(LINEAR):
         kinds = (*kinds, "softmax")

@@ -6,8 +6,9 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from striate.cli.console import AsJson, Download, log, out, show_json, track
+from striate.cli.console import AsJson, out, show_json
 from striate.cli.memory import importing
+from striate.cli.source_options import UNSAID, SourceOptions, reads_source
 from striate.errors import InputError
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ _ENGINE_COLUMNS, _TIMING_COLUMNS, _FACTS_COLUMNS = 32, 20, 70
 """Columns of a terminal that the parts of a line about an engine take."""
 
 
+@reads_source
 def bench(
     model: Annotated[
         str, typer.Argument(metavar="MODEL", help="A run folder, a model.safetensors, or NETWORK:WEIGHTS.")
@@ -56,7 +58,7 @@ def bench(
         str,
         typer.Option("--device", metavar="auto|cpu|cuda", help="Where to measure; auto is a GPU where there is one."),
     ] = "cpu",
-    download: Download = False,
+    reading: SourceOptions = UNSAID,
     as_json: AsJson = False,
 ) -> None:
     """Measure every installed engine; predict then uses the fastest.
@@ -82,9 +84,7 @@ def bench(
         use_int8=use_int8,
         most_images=most_images,
         device=device,
-        download=download,
-        log=log,
-        track=track,
+        access=reading.access(),
     )
     if as_json:
         show_json(result.to_json())

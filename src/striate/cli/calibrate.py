@@ -10,24 +10,18 @@ from rich.text import Text
 
 from striate.cli.console import (
     AsJson,
-    DataDir,
     Device,
-    Download,
-    LabelColumn,
-    PathColumn,
-    Root,
-    SplitColumn,
-    log,
     out,
     show_json,
-    track,
 )
 from striate.cli.memory import importing
+from striate.cli.source_options import UNSAID, SourceOptions, reads_source
 
 if TYPE_CHECKING:
     from striate.evaluation.temperature_scaling import CalibrationMetrics, Fit
 
 
+@reads_source
 def calibrate(
     model: Annotated[
         str, typer.Argument(metavar="MODEL", help="A run folder, a model.safetensors, or NETWORK:WEIGHTS.")
@@ -53,12 +47,7 @@ def calibrate(
         Path | None,
         typer.Option("--out", metavar="FILE", help="Where to write the calibrated model; in MODEL's place by default."),
     ] = None,
-    label_column: LabelColumn = None,
-    path_column: PathColumn = None,
-    split_column: SplitColumn = None,
-    root: Root = None,
-    data_dir: DataDir = None,
-    download: Download = False,
+    reading: SourceOptions = UNSAID,
     device: Device = "auto",
     as_json: AsJson = False,
 ) -> None:
@@ -70,13 +59,10 @@ def calibrate(
     Example: striate calibrate runs/digits-digitnet-1
     """
     with importing():
-        from striate.data.opening import Access
-        from striate.data.readers.columns import Columns
         from striate.errors import InputError
         from striate.recipes.calibrate import calibrate_file, store_sets
 
-    columns = Columns(path_column, label_column, split_column, root)
-    access = Access(data_dir=data_dir, download=download, log=log, track=track, columns=columns)
+    access = reading.access()
     if coverage is not None:
         if temperature is not None:
             raise InputError(

@@ -9,19 +9,14 @@ from rich.text import Text
 
 from striate.cli.console import (
     AsJson,
-    DataDir,
     Device,
-    Download,
-    LabelColumn,
-    PathColumn,
-    SplitColumn,
     log,
     out,
     show_json,
     suggest,
-    track,
 )
 from striate.cli.memory import importing
+from striate.cli.source_options import UNSAID, SourceOptions, reads_source
 
 if TYPE_CHECKING:
     from striate.evaluation.comparison import Comparison, Pair
@@ -29,6 +24,7 @@ if TYPE_CHECKING:
 _MOST_GROUPS, _MOST_IMAGES = 20, 8
 
 
+@reads_source
 def compare(
     words: Annotated[
         list[str],
@@ -50,11 +46,7 @@ def compare(
     ] = None,
     html: Annotated[Path | None, typer.Option("--html", metavar="PAGE", help="Write a page with images.")] = None,
     batch_size: Annotated[int, typer.Option("--batch-size", min=1, help="Images computed at once.")] = 256,
-    label_column: LabelColumn = None,
-    path_column: PathColumn = None,
-    split_column: SplitColumn = None,
-    data_dir: DataDir = None,
-    download: Download = False,
+    reading: SourceOptions = UNSAID,
     device: Device = "auto",
     as_json: AsJson = False,
 ) -> None:
@@ -66,8 +58,6 @@ def compare(
     """
     with importing():
         from striate.cli.errors import is_model
-        from striate.data.opening import Access
-        from striate.data.readers.columns import Columns
         from striate.evaluation.comparison import compare as compare_models
         from striate.networks.catalogue import names_network, split_reference
         from striate.tasks.model import load_model
@@ -75,16 +65,15 @@ def compare(
     last = words[-1]
     ends_with_model = is_model(Path(last)) or (not Path(last).exists() and names_network(split_reference(last)[0]))
     models, source = (words, None) if ends_with_model or len(words) == 1 else (words[:-1], last)
-    columns = Columns(path_column, label_column, split_column)
     found = compare_models(
-        [load_model(each, device=device, download=download, log=log) for each in models],
+        [load_model(each, device=device, download=reading.download, log=log) for each in models],
         source,
         split=split,
         group_by=group_by,
         names=models,
         num_thumbnails=60 if html else 0,
         batch_size=batch_size,
-        access=Access(data_dir=data_dir, download=download, log=log, track=track, columns=columns),
+        access=reading.access(),
     )
     if html is not None:
         from striate.reports.comparison_page import write_comparison_page

@@ -9,8 +9,9 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from striate.cli.console import AsJson, DataDir, Device, Download, log, out, show_json, track
+from striate.cli.console import AsJson, Device, log, out, show_json
 from striate.cli.memory import importing
+from striate.cli.source_options import UNSAID, SourceOptions, reads_source
 from striate.errors import InputError
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ Source = Annotated[
 ]
 
 
+@reads_source
 def compress(
     model: Model,
     source: Source = None,
@@ -83,8 +85,7 @@ def compress(
         int | None, typer.Option("--epochs", min=0, help="Epochs of retraining in each step (of the last round).")
     ] = None,
     coder: Annotated[str, typer.Option("--coder", metavar="range|huffman", help="How symbols become bits.")] = "range",
-    data_dir: DataDir = None,
-    download: Download = False,
+    reading: SourceOptions = UNSAID,
     device: Device = "cpu",
     as_json: AsJson = False,
 ) -> None:
@@ -108,7 +109,6 @@ def compress(
             PruneChannels,
             Share,
         )
-        from striate.data.opening import Access
         from striate.reports.frontier import draw_frontier
 
     steps: dict[str, Step] = {}
@@ -146,7 +146,7 @@ def compress(
         raise InputError("--ratio, --budget and --max-drop are for --deep; single steps say themselves how far they go")
     if (ratio, budget, max_drop).count(None) < 2:
         raise InputError("give one of --ratio, --budget and --max-drop")
-    access = Access(data_dir=data_dir, download=download, log=log, track=track)
+    access = reading.access()
     if max_drop is not None:
         found = smallest_within(
             model, source, to, max_drop, coder=coder, access=access, device=device, observer=LiveDisplay
@@ -181,6 +181,7 @@ def compress(
     )
 
 
+@reads_source
 def ledger(
     models: Annotated[
         list[str], typer.Argument(metavar="MODEL...", help="Models of the same classes; the first is the original.")
@@ -189,8 +190,7 @@ def ledger(
         str | None,
         typer.Option("--source", metavar="SOURCE", help="Images to measure with; those the first was trained on."),
     ] = None,
-    data_dir: DataDir = None,
-    download: Download = False,
+    reading: SourceOptions = UNSAID,
     device: Device = "cpu",
     as_json: AsJson = False,
 ) -> None:
@@ -202,9 +202,8 @@ def ledger(
     """
     with importing():
         from striate.compression.compress import ledger as measure_all
-        from striate.data.opening import Access
 
-    access = Access(data_dir=data_dir, download=download, log=log, track=track)
+    access = reading.access()
     lines = [line.to_json() for line in measure_all(models, source, access=access, device=device)]
     if as_json:
         show_json({"ledger": lines})

@@ -1,5 +1,6 @@
 """`striate data`: what is in a source."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -9,18 +10,13 @@ from rich.text import Text
 
 from striate.cli.console import (
     AsJson,
-    DataDir,
-    Download,
-    LabelColumn,
-    PathColumn,
-    Root,
-    SplitColumn,
     log,
     out,
     show_json,
     suggest,
     track,
 )
+from striate.cli.source_options import UNSAID, SourceOptions, reads_source
 
 if TYPE_CHECKING:
     from striate.data.checks.shortcuts import Shortcut
@@ -32,16 +28,12 @@ _MOST_ROWS = 60
 _MOST_LINES = 20
 
 
+@reads_source
 def look_at_data(
     source: Annotated[
         str, typer.Argument(metavar="SOURCE", help="As for train: a name, folder, CSV, IDX, CIFAR or .npz.")
     ],
-    label_column: LabelColumn = None,
-    path_column: PathColumn = None,
-    split_column: SplitColumn = None,
-    root: Root = None,
-    data_dir: DataDir = None,
-    download: Download = False,
+    reading: SourceOptions = UNSAID,
     max_pixels: Annotated[
         int, typer.Option("--max-pixels", min=1, help="Refuse images with more pixels than this.")
     ] = 100_000_000,
@@ -71,19 +63,10 @@ def look_at_data(
 
     Example: striate data photos/ --html findings.html
     """
-    from striate.data.readers.columns import Columns
-    from striate.data.readers.sources import open_source
+    from striate.data.opening import scan_source
     from striate.evaluation.data_checks import check_data
 
-    dataset = open_source(
-        source,
-        data_dir=None if data_dir is None else Path(data_dir),
-        download=download,
-        log=log,
-        columns=Columns(path_column, label_column, split_column, root),
-        task=task,
-        ignore_index=ignore_index,
-    )
+    dataset = scan_source(source, replace(reading.access(), task=task, ignore_index=ignore_index))
     if shards is not None:
         _write_shards(dataset, shards, shard_mb, as_json=as_json)
         return

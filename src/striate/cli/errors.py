@@ -9,20 +9,14 @@ from rich.text import Text
 
 from striate.cli.console import (
     AsJson,
-    DataDir,
     Device,
-    Download,
-    LabelColumn,
-    PathColumn,
-    Root,
-    SplitColumn,
     log,
     out,
     show_json,
     suggest,
-    track,
 )
 from striate.cli.memory import importing
+from striate.cli.source_options import UNSAID, SourceOptions, reads_source
 
 if TYPE_CHECKING:
     from striate.evaluation.label_errors import LabelErrors
@@ -31,6 +25,7 @@ if TYPE_CHECKING:
 _MOST_ROWS = 20
 
 
+@reads_source
 def errors(
     source: Annotated[
         str,
@@ -52,12 +47,7 @@ def errors(
     html: Annotated[Path | None, typer.Option("--html", metavar="PAGE", help="Write a page with thumbnails.")] = None,
     csv: Annotated[Path | None, typer.Option("--csv", metavar="FILE", help="Write a table to correct.")] = None,
     batch_size: Annotated[int, typer.Option("--batch-size", min=1, help="Images computed at once.")] = 32,
-    label_column: LabelColumn = None,
-    path_column: PathColumn = None,
-    split_column: SplitColumn = None,
-    root: Root = None,
-    data_dir: DataDir = None,
-    download: Download = False,
+    reading: SourceOptions = UNSAID,
     device: Device = "auto",
     as_json: AsJson = False,
 ) -> None:
@@ -68,18 +58,9 @@ def errors(
     Example: striate errors photos/ --weights imagenet --html errors.html
     """
     with importing():
-        from striate.data.opening import Access
-        from striate.data.readers.columns import Columns
         from striate.evaluation.label_errors import find_label_errors
 
-    model, images = frozen_network(source, weights, network, device, download=download)
-    access = Access(
-        data_dir=data_dir,
-        download=download,
-        log=log,
-        track=track,
-        columns=Columns(path_column, label_column, split_column, root),
-    )
+    model, images = frozen_network(source, weights, network, device, download=reading.download)
     found = find_label_errors(
         images,
         model=model,
@@ -87,7 +68,7 @@ def errors(
         seed=seed,
         batch_size=batch_size,
         num_thumbnails=200 if html else 0,
-        access=access,
+        access=reading.access(),
     )
     if html is not None or csv is not None:
         from striate.reports.label_errors_page import write_label_errors_page, write_label_errors_table

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 from rich.table import Table
@@ -11,29 +11,23 @@ from rich.text import Text
 
 from striate.cli.console import (
     AsJson,
-    DataDir,
     Device,
-    Download,
-    LabelColumn,
-    PathColumn,
-    Root,
-    SplitColumn,
     log,
     out,
     show_json,
-    track,
 )
 from striate.cli.memory import importing
+from striate.cli.source_options import UNSAID, SourceOptions, reads_source
+from striate.errors import InputError
 
 if TYPE_CHECKING:
-    from striate.data.opening import Access
-    from striate.evaluation.evaluate_model import SourceEvaluation
-    from striate.tasks.classification.selective import Threshold
+    from striate.tasks.classification.figures import Evaluation
     from striate.tasks.model import Model
 
 _MOST_ROWS = 40
 
 
+@reads_source
 def evaluate(
     model: Annotated[
         str, typer.Argument(metavar="MODEL", help="A run folder, a model.safetensors, or NETWORK:WEIGHTS.")
@@ -75,15 +69,10 @@ def evaluate(
         typer.Option("--calibrate-on", metavar="SOURCE", help="Images for --coverage; its validation part by default."),
     ] = None,
     batch_size: Annotated[int, typer.Option("--batch-size", min=1, help="Images computed at once.")] = 256,
-    label_column: LabelColumn = None,
-    path_column: PathColumn = None,
-    split_column: SplitColumn = None,
-    root: Root = None,
     ignore_index: Annotated[
         int | None, typer.Option("--ignore-index", metavar="VALUE", help="A value of masks that counts for nothing.")
     ] = None,
-    data_dir: DataDir = None,
-    download: Download = False,
+    reading: SourceOptions = UNSAID,
     device: Device = "auto",
     as_json: AsJson = False,
 ) -> None:
@@ -94,23 +83,19 @@ def evaluate(
     Example: striate evaluate runs/digits-digitnet-1 --split test
     """
     with importing():
-        from striate.data.opening import Access
-        from striate.data.readers.columns import Columns
         from striate.evaluation.corruptions import CORRUPTIONS, check_corruptions
         from striate.evaluation.evaluate_model import evaluate as evaluate_source
         from striate.tasks.model import load_model
 
     if corruptions or corruption:
         check_corruptions(tuple(corruption) if corruption else CORRUPTIONS)  # refused before anything slow
-    loaded = load_model(model, device=device, download=download, log=log)
-    columns = Columns(path_column, label_column, split_column, root)
-    access = Access(
-        data_dir=data_dir, download=download, log=log, track=track, columns=columns, ignore_index=ignore_index
-    )
+    loaded = load_model(model, device=device, download=reading.download, log=log)
+    _check_trust(loaded, average, coverage, allowed_error, corrupts=bool(corruptions or corruption))
+    access = replace(reading.access(), ignore_index=ignore_index)
     result = evaluate_source(loaded, source, split=split, average=average, batch_size=batch_size, access=access)
     figures = result.to_json()
     if allowed_error is not None:
-        figures["threshold"] = asdict(_threshold(loaded, result, source, allowed_error, batch_size, access))
+        figures["threshold"] = asdict(cast("Evaluation", result.evaluation).threshold(allowed_error))
     if coverage is not None:
         from striate.evaluation.conformal import evaluate_sets, fit_conformal, stored_conformal
 
@@ -209,18 +194,25 @@ def _calibration(figures: dict) -> str:
     return f"{own}  ({', '.join(others)})" if others else own
 
 
-def _threshold(
-    model: "Model", result: "SourceEvaluation", source: str | None, allowed: float, batch_size: int, access: "Access"
-) -> "Threshold":
-    """The confidence for an allowed error rate, on the images that were evaluated."""
-    from striate.evaluation.class_probabilities import class_probabilities_of
-    from striate.evaluation.evaluate_model import choose_part
-    from striate.tasks.classification.selective import threshold_for
+def _check_trust(
+    model: "Model", average: str | None, coverage: float | None, allowed_error: float | None, *, corrupts: bool
+) -> None:
+    """Raise InputError for what cannot be measured together, or of such a model, before anything slow."""
+    from striate.evaluation.conformal import check_coverage
+    from striate.tasks.classification.selective import check_allowed_error
 
-    part = choose_part(model, source, result.split, replace(access, log=lambda line: None), prefer=())  # noqa: ARG005
-    indices = part.indices[part.packed.usable[part.indices]]
-    probabilities = class_probabilities_of(model, part.packed, indices, batch_size=batch_size)
-    return threshold_for(probabilities.max(axis=1), probabilities.argmax(axis=1) == part.labels[indices], allowed)
+    asked = {"--coverage": coverage is not None, "--allowed-error": allowed_error is not None, "corruptions": corrupts}
+    if not model.task.has_probabilities and any(asked.values()):
+        named = next(name for name, is_asked in asked.items() if is_asked)
+        raise InputError(f"{named} needs a classifier but this model is for {model.task.name}; leave it out")
+    if average is not None and (coverage is not None or corrupts):
+        raise InputError(
+            "--coverage and corruptions are measured of plain answers, not of averaged ones; leave --average out"
+        )
+    if coverage is not None:
+        check_coverage(coverage)
+    if allowed_error is not None:
+        check_allowed_error(allowed_error)
 
 
 def _trust_lines(figures: dict) -> Iterator[str]:

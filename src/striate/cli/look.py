@@ -8,8 +8,9 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from striate.cli.console import AsJson, DataDir, Device, Download, log, out, show_json, track
+from striate.cli.console import AsJson, Device, log, out, show_json, track
 from striate.cli.memory import importing
+from striate.cli.source_options import UNSAID, SourceOptions, reads_source
 from striate.errors import InputError
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from striate.tasks.model import Model
 
 
+@reads_source
 def look(
     model: Annotated[
         str, typer.Argument(metavar="MODEL", help="A run folder, a model.safetensors, or NETWORK:WEIGHTS.")
@@ -45,9 +47,8 @@ def look(
     ] = False,
     out_dir: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where pictures go.")] = Path("looked"),
     batch_size: Annotated[int, typer.Option("--batch-size", min=1, help="Images computed at once.")] = 32,
-    data_dir: DataDir = None,
     device: Device = "auto",
-    download: Download = False,
+    reading: SourceOptions = UNSAID,
     as_json: AsJson = False,
 ) -> None:
     """Look inside a network: filters, activations, units.
@@ -64,7 +65,7 @@ def look(
 
     if units and (near or as_map):
         raise InputError("--unit shows patches, --near and --map the whole set: give one kind, then the other")
-    loaded = load_model(model, device=device, download=download, log=log)
+    loaded = load_model(model, device=device, download=reading.download, log=log)
     document: dict[str, Any]
     if seen is None:
         if near or as_map or units:
@@ -76,7 +77,7 @@ def look(
     else:
         from striate.explanation.pictures_of_source import open_pictures
 
-        pictures = open_pictures(seen, data_dir=data_dir, download=download, log=log)
+        pictures = open_pictures(seen, reading.access())
         if near or as_map:
             document = _look_at_features(loaded, seen, pictures, layer, near or [], as_map, top, batch_size, out_dir)
         else:

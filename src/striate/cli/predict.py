@@ -8,13 +8,15 @@ from typing import Annotated, Any
 import typer
 
 from striate.cli.answers import write_json, write_table
-from striate.cli.console import AsJson, Device, Download, is_live, log, track
+from striate.cli.console import AsJson, Device, is_live, log, track
 from striate.cli.explain import write_maps
 from striate.cli.image_arguments import check_images
 from striate.cli.memory import importing
+from striate.cli.source_options import UNSAID, SourceOptions, reads_source
 from striate.errors import InputError
 
 
+@reads_source
 def predict(
     model: Annotated[
         str, typer.Argument(metavar="MODEL", help="A run folder, a model.safetensors, or NETWORK:WEIGHTS.")
@@ -101,7 +103,7 @@ def predict(
         ),
     ] = None,
     device: Device = "auto",
-    download: Download = False,
+    reading: SourceOptions = UNSAID,
     as_json: AsJson = False,
 ) -> None:
     """Predict the classes of images.
@@ -157,11 +159,11 @@ def predict(
         if out_dir is not None and explain is None:
             raise InputError("--out draws boxes, which a classifier has none of; leave it out")
         answers, head = _trusted(
-            model, images, coverage, flag_unfamiliar, average, calibrate_on, top, batch_size, device, download
+            model, images, coverage, flag_unfamiliar, average, calibrate_on, top, batch_size, device, reading
         )
     else:
         num_images = count_images(images)
-        request = EngineRequest(engine, precision, batch_size, num_images, device, download)
+        request = EngineRequest(engine, precision, batch_size, num_images, device, reading.download)
         predictor = make_ready(model, request, log=log)
         log(predictor.line)
         task = predictor.about.task
@@ -186,7 +188,7 @@ def predict(
     explained: list[dict[str, Any]] = []
     if explain is not None:
         out_dir = Path("explained") if out_dir is None else out_dir
-        explained = write_maps(model, images, explain, out_dir, device=device, download=download)
+        explained = write_maps(model, images, explain, out_dir, device=device, download=reading.download)
     with ExitStack() as stack:
         if boxes is not None and boxes_as is not None:
             answers = stack.enter_context(writing_boxes(answers, boxes, boxes_as, class_names))
@@ -222,18 +224,17 @@ def _trusted(
     top: int,
     batch_size: int,
     device: str,
-    download: bool,
+    reading: SourceOptions,
 ) -> tuple[Iterator[Any], dict[str, Any]]:
     """Predictions with sets, flags or averages, and what the JSON document says of them."""
     with importing():
-        from striate.data.opening import Access
         from striate.evaluation.conformal import fit_conformal, stored_conformal
         from striate.evaluation.familiarity import fit_familiarity
         from striate.evaluation.trusted_predictions import TrustRequest, predict_trusted
         from striate.tasks.model import load_model
 
-    loaded = load_model(model, device=device, download=download, log=log)
-    access = Access(download=download, log=log, track=track)
+    loaded = load_model(model, device=device, download=reading.download, log=log)
+    access = reading.access()
     fit = None
     if coverage is not None:
         fit = stored_conformal(loaded, coverage) if calibrate_on is None else None

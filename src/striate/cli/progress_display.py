@@ -33,7 +33,9 @@ class LiveDisplay:
         self._score_name = start.score_name
         headings = ("epoch", "train loss", "valid. loss", f"valid. {start.score_label}", "images/s", "time")
         err.print(_HEADING.format(*headings), style="bold", highlight=False)
-        err.print(f"    * weights kept: the best validation {start.score_label} so far", style="dim", highlight=False)
+        which = "the latest within a standard error of the best" if start.keeps_latest else "those of the best"
+        legend = f"    * weights kept: {which} validation {start.score_label} so far"
+        err.print(legend, style="dim", highlight=False)
         if is_live():
             columns = (TextColumn("{task.description}"), BarColumn(bar_width=24), _Figures())
             self._progress = Progress(*columns, console=err, transient=True)

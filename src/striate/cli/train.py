@@ -3,6 +3,7 @@
 import json
 import shlex
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,20 +11,14 @@ import typer
 
 from striate.cli.console import (
     AsJson,
-    DataDir,
     Device,
-    Download,
-    LabelColumn,
-    PathColumn,
-    Root,
-    SplitColumn,
     complain,
     log,
     show_json,
-    track,
 )
 from striate.cli.memory import importing
 from striate.cli.progress_display import LiveDisplay
+from striate.cli.source_options import UNSAID, SourceOptions, reads_source
 from striate.errors import InputError
 from striate.training.distributed.launch import current_rank, end_with_parent, is_launched, launch
 
@@ -37,6 +32,7 @@ ROBUST = "Adversarial training"
 SPEED = "Speed (measured where nothing is said)"
 
 
+@reads_source
 def train(
     source: Annotated[
         str | None,
@@ -130,12 +126,7 @@ def train(
         int | None,
         _option("--views", TRANSFER, "Views of each image that frozen layers see, once; 0 runs them every epoch.", "K"),
     ] = None,
-    label_column: LabelColumn = None,
-    path_column: PathColumn = None,
-    split_column: SplitColumn = None,
-    root: Root = None,
-    data_dir: DataDir = None,
-    download: Download = False,
+    reading: SourceOptions = UNSAID,
     image_size: Annotated[
         int | None, _option("--image-size", DATA, "Side of the square the network sees.", "PIXELS")
     ] = None,
@@ -273,8 +264,6 @@ def train(
     end_with_parent()
 
     with importing():
-        from striate.data.opening import Access
-        from striate.data.readers.columns import Columns
         from striate.recipes.choices import Choices
         from striate.recipes.train import find_rate as scan_rates
         from striate.recipes.train import plan_run
@@ -299,16 +288,7 @@ def train(
         saturation=saturation, hue=hue, pca_color=pca_color, cutout_px=cutout_px, mixup=mixup,
     )  # fmt: skip
     display = LiveDisplay()
-    columns = Columns(path_column, label_column, split_column, root)
-    access = Access(
-        data_dir=data_dir,
-        download=download,
-        max_pixels=max_pixels,
-        log=log,
-        track=track,
-        columns=columns,
-        ignore_index=ignore_index,
-    )
+    access = replace(reading.access(), max_pixels=max_pixels, ignore_index=ignore_index)
     if resume is not None:
         if epochs is not None:
             raise InputError(

@@ -9,25 +9,20 @@ from rich.text import Text
 
 from striate.cli.console import (
     AsJson,
-    DataDir,
     Device,
-    Download,
-    LabelColumn,
-    PathColumn,
-    Root,
-    SplitColumn,
     log,
     out,
     show_json,
     suggest,
-    track,
 )
 from striate.cli.memory import importing
+from striate.cli.source_options import UNSAID, SourceOptions, reads_source
 
 if TYPE_CHECKING:
     from striate.recipes.tune import Tuned
 
 
+@reads_source
 def tune(
     source: Annotated[str, typer.Argument(metavar="SOURCE", help="As for train.")],
     minutes: Annotated[
@@ -49,12 +44,7 @@ def tune(
     epochs: Annotated[int | None, typer.Option("--epochs", min=1, help="Of each trial, unless it is stopped.")] = None,
     image_size: Annotated[int | None, typer.Option("--image-size", metavar="PX", help="As for train.")] = None,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Decides splits, weights and what is tried.")] = 0,
-    label_column: LabelColumn = None,
-    path_column: PathColumn = None,
-    split_column: SplitColumn = None,
-    root: Root = None,
-    data_dir: DataDir = None,
-    download: Download = False,
+    reading: SourceOptions = UNSAID,
     device: Device = "auto",
     as_json: AsJson = False,
 ) -> None:
@@ -66,14 +56,11 @@ def tune(
     Example: striate tune photos/ --minutes 30 --out tuned
     """
     with importing():
-        from striate.data.opening import Access
-        from striate.data.readers.columns import Columns
         from striate.recipes.choices import Choices
         from striate.recipes.tune import tune as search
         from striate.recipes.tuning_space import read_space
         from striate.reports.tune_page import write_tune_page
 
-    columns = Columns(path_column, label_column, split_column, root)
     found = search(
         source,
         Choices(network=network, weights=weights, epochs=epochs, image_size=image_size, seed=seed),
@@ -82,7 +69,7 @@ def tune(
         num_trials=trials,
         minutes=minutes,
         device=device,
-        access=Access(data_dir=data_dir, download=download, log=log, track=track, columns=columns),
+        access=reading.access(),
     )
     if found.winner.status != "finished":
         if as_json:

@@ -52,18 +52,22 @@ class OpenedData:
     fingerprint: str
 
 
-def open_data(source: str | Path, access: Access) -> OpenedData:
-    """Scan a source and hash its images; what the scan noticed is told. Raises DataError."""
-    data_dir = None if access.data_dir is None else Path(access.data_dir)
-    dataset = open_source(
+def scan_source(source: str | Path, access: Access) -> Dataset:
+    """What is in a source, no image read. Raises DataError."""
+    return open_source(
         source,
-        data_dir=data_dir,
+        data_dir=None if access.data_dir is None else Path(access.data_dir),
         download=access.download,
         log=access.log,
         columns=access.columns,
         task=access.task,
         ignore_index=access.ignore_index,
     )
+
+
+def open_data(source: str | Path, access: Access) -> OpenedData:
+    """Scan a source and hash its images; what the scan noticed is told. Raises DataError."""
+    dataset = scan_source(source, access)
     for notice in dataset.notices:
         access.log(notice)
     dataset = without_lost_boxes(dataset)

@@ -20,7 +20,7 @@ from striate.errors import InputError
 from striate.evaluation.evaluate_model import open_parts, own_data
 from striate.evaluation.evaluate_network import plain_batches
 from striate.evaluation.frozen_features import as_rows, last_weighted_layer
-from striate.evaluation.nearest import nearest_rows
+from striate.evaluation.nearest import directions, nearest_rows
 from striate.networks.hooks import module_hooks
 from striate.networks.restore import evaluating
 from striate.tasks.classification.logits import class_logits
@@ -121,12 +121,6 @@ def features_and_logits(model: Model, images: Tensor, layer: str) -> tuple[np.nd
     with evaluating(model.network), torch.no_grad(), module_hooks(model.network, before, lambda *_: None):
         logits = class_logits(model.network(images)).float().cpu().numpy()
     return as_rows(inputs[0]), logits
-
-
-def directions(features: np.ndarray) -> np.ndarray:
-    """Features (n, D) brought to length 1."""
-    result: np.ndarray = features / np.maximum(np.linalg.norm(features, axis=1, keepdims=True), 1e-12)
-    return result
 
 
 def feature_distances(known: np.ndarray, features: np.ndarray, count: int = NUM_NEIGHBORS) -> np.ndarray:

@@ -178,6 +178,16 @@ def pixel_rows(packed: PreparedImages, indices: np.ndarray, side: int = PIXEL_SI
     return rows
 
 
+def square_side(sizes: np.ndarray) -> int:
+    """The side of the square that images of these sizes (n, 2) all are, where it is at most PIXEL_SIDE; else
+    PIXEL_SIDE.
+    """
+    if len(sizes) == 0 or (sizes != sizes[0]).any():
+        return PIXEL_SIDE
+    height, width = sizes[0].tolist()
+    return int(height) if 1 <= height == width <= PIXEL_SIDE else PIXEL_SIDE
+
+
 def thumbnail(packed: PreparedImages, index: int, longest_px: int = _THUMBNAIL_PX) -> np.ndarray:
     """An image as packed, reduced to a longest side of `longest_px` at most: (h, w, 3) uint8."""
     image = packed.image(index)

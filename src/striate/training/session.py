@@ -19,7 +19,7 @@ from striate.errors import InputError, NonFiniteLoss
 from striate.tasks.task import Objective
 from striate.training.adversarial import MOST_VALIDATED, Adversary, TradesLoss, overfits_to_one_step
 from striate.training.batches import BatchSource
-from striate.training.best_epoch import BestEpoch, is_better
+from striate.training.best_epoch import FALLING, BestEpoch, is_better
 from striate.training.checkpoints import load_newest_checkpoint, save_checkpoint
 from striate.training.checks import CheckResult, standing_still
 from striate.training.distributed.collectives import check_same, raise_on_all_ranks
@@ -434,6 +434,7 @@ class Session:
             num_validation=len(self.loader.validation),
             score_name=self.loader.task.score_name,
             score_label=self.loader.task.score_label,
+            keeps_latest=self.recipe.schedule.name in FALLING,
             epoch=progress.epoch,
             step=progress.step,
         )

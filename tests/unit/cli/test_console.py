@@ -140,7 +140,7 @@ def test_brackets_and_colons_of_names_are_printed_as_they_are(capsys, monkeypatc
     table.add_column("[bold] :cat:")
     table.add_row("runs/o d [x]")
     for console in (out, err):
-        monkeypatch.setattr(console, "file", sys.stdout)
+        monkeypatch.setattr(console, "_file", sys.stdout)
         console.print("report  runs/o d [red]/:dog:.html")
         console.print(table)
         shown = capsys.readouterr().out
