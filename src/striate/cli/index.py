@@ -6,14 +6,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.text import Text
 
-from striate.cli.console import AsJson, DataDir, Device, Download, log, out, show_json, suggest, track
+from striate.cli.console import AsJson, Device, log, out, show_json, suggest
 from striate.cli.memory import importing
+from striate.cli.source_options import UNSAID, SourceOptions, reads_source
 
 if TYPE_CHECKING:
     from striate.retrieval.figures import RetrievalFigures
     from striate.retrieval.index_file import ImageIndex
 
 
+@reads_source
 def index(
     source: Annotated[str, typer.Argument(metavar="SOURCE", help="As for train, or a folder without classes.")],
     model: Annotated[
@@ -31,9 +33,8 @@ def index(
         typer.Option("--cells", min=0, help="Search approximately, in so many cells; from a million images on always."),
     ] = None,
     batch_size: Annotated[int, typer.Option("--batch-size", min=1, help="Images computed at once.")] = 32,
-    data_dir: DataDir = None,
-    download: Download = False,
     device: Device = "auto",
+    reading: SourceOptions = UNSAID,
     as_json: AsJson = False,
 ) -> None:
     """Index images by what a network makes of them.
@@ -44,12 +45,10 @@ def index(
     Example: striate index photos/ --model runs/mine --out photos.index
     """
     with importing():
-        from striate.data.opening import Access
         from striate.retrieval.figures import retrieval_figures
         from striate.retrieval.indexing import index_images
         from striate.tasks.model import load_model
 
-    access = Access(data_dir=data_dir, download=download, log=log, track=track)
     made = index_images(
         source,
         model,
@@ -59,11 +58,11 @@ def index(
         num_cells=cells,
         batch_size=batch_size,
         device=device,
-        access=access,
+        access=reading.access(),
     )
     figures = None
     if has_pairs(made):
-        figures = retrieval_figures(made, model=load_model(model, download=download))
+        figures = retrieval_figures(made, model=load_model(model, download=reading.download))
     if as_json:
         show_json({**document_of(made, out_file), "figures": None if figures is None else figures.to_json()})
         return

@@ -7,7 +7,7 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from striate.cli.console import AsJson, DataDir, Device, Download, log, out, show_json, suggest, track
+from striate.cli.console import AsJson, Device, Download, log, out, show_json, suggest, track
 from striate.cli.image_arguments import check_images
 from striate.cli.memory import importing
 from striate.errors import InputError
@@ -35,7 +35,6 @@ def search(
     check: Annotated[
         bool, typer.Option("--check", help="Say which images of the source are not those of the index; exit 1 if any.")
     ] = False,
-    data_dir: DataDir = None,
     download: Download = False,
     device: Device = "auto",
     as_json: AsJson = False,
@@ -57,7 +56,7 @@ def search(
         from striate.retrieval.index_file import load_index
         from striate.retrieval.searching import changed_images, search_index
 
-    access = Access(data_dir=data_dir, download=download, log=log, track=track)
+    access = Access(download=download, log=log, track=track)
     loaded = load_index(index)
     document: dict[str, Any] = {}
     changes: dict[str, list[str]] = {}

@@ -36,8 +36,7 @@ def open_collection(source: str | Path, access: Access) -> Pictures:
     """The images of anything that `open_source` takes, or of a folder without classes, with labels of -1 where an image
     has no class of its own, as those with boxes or masks have none. Raises DataError for what is neither.
     """
-    data_dir = None if access.data_dir is None else str(access.data_dir)
-    found = open_pictures(source, data_dir=data_dir, download=access.download, log=access.log)
+    found = open_pictures(source, access)
     dataset = found.dataset
     if dataset is None or (dataset.objects is None and dataset.masks is None):
         return found
