@@ -18,7 +18,7 @@ ORDER = (
     {"tasks"},
     {"inspection", "evaluation", "export"},
     {"training", "engines", "explanation", "synthesis", "robustness"},
-    {"compression", "generation", "sequences", "reinforcement", "baselines"},
+    {"compression", "generation", "sequences", "reinforcement", "baselines", "retrieval"},
     {"reports"},
     {"recipes", "serving"},
     {"cli"},

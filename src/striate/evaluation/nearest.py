@@ -96,3 +96,78 @@ def out_of_fold_votes(
         places, _ = nearest_rows(rows[others], rows[held], count)
         np.add.at(votes, (np.repeat(held, count), labels[others[places]].ravel()), 1)
     return votes / votes.sum(axis=1, keepdims=True)
+
+
+METRICS = ("cosine", "l2")
+_SPARE_ROWS = 16
+"""So many rows more than asked for are compared again in 64 bits, since 32 do not tell near ones apart."""
+_TINY = 1e-12
+
+
+def most_similar(
+    known: np.ndarray, queries: np.ndarray, count: int, metric: str = "cosine", *, block_rows: int = 8192
+) -> tuple[np.ndarray, np.ndarray]:
+    """The `count` rows of known (N, D) most similar to each query (n, D): places (n, count) and values (n, count)
+    float64, best first.
+
+    Values are cosines of the angle, in [-1, 1], a row of zeros having 0 with every other; or Euclidean distances for
+    `metric` "l2". Of equal ones the first comes first. `known` may lie in a file: it is read in blocks of rows, and
+    memory is a block. Raises InputError for another metric, and unless 1 <= count <= N and both have D columns.
+    """
+    _check_similar(known, queries, count, metric)
+    queries = np.ascontiguousarray(queries, np.float32)
+    kept = min(len(known), count + _SPARE_ROWS)
+    places = np.empty((len(queries), count), np.int64)
+    values = np.empty((len(queries), count))
+    step = max(1, _BLOCK_BYTES // (4 * block_rows))
+    for start in range(0, len(queries), step):
+        part = queries[start : start + step]
+        candidates = _candidates(known, part, kept, metric, block_rows)
+        for row, (query, own) in enumerate(zip(part, candidates, strict=True), start=start):
+            exact = similarities(known[own], query, metric)
+            order = np.lexsort((own, exact if metric == "l2" else -exact))[:count]
+            places[row], values[row] = own[order], exact[order]
+    return places, values
+
+
+def similarities(rows: np.ndarray, query: np.ndarray, metric: str) -> np.ndarray:
+    """The value of each row (M, D) with one query (D,), in 64 bits: (M,), see `most_similar`."""
+    rows, query = np.asarray(rows, np.float64), np.asarray(query, np.float64)
+    if metric == "l2":
+        distances: np.ndarray = np.linalg.norm(rows - query, axis=1)
+        return distances
+    lengths = np.linalg.norm(rows, axis=1) * np.linalg.norm(query)
+    cosines: np.ndarray = np.clip(rows @ query / np.maximum(lengths, np.finfo(float).tiny), -1, 1)
+    return cosines
+
+
+def _candidates(known: np.ndarray, queries: np.ndarray, kept: int, metric: str, block_rows: int) -> np.ndarray:
+    """Places (n, kept) of the rows that 32-bit products say are the most similar, in no order."""
+    center = np.zeros(known.shape[1], np.float32)
+    if metric == "l2":
+        center = np.asarray(known[:block_rows], np.float32).mean(axis=0)  # products of small numbers lose fewer digits
+    given = queries - center
+    best_places = np.empty((len(queries), 0), np.int64)
+    best_scores = np.empty((len(queries), 0), np.float32)
+    for start in range(0, len(known), block_rows):
+        rows = np.asarray(known[start : start + block_rows], np.float32) - center
+        scores = given @ rows.T
+        squares = np.einsum("nd,nd->n", rows, rows)
+        scores = 2 * scores - squares if metric == "l2" else scores / np.maximum(np.sqrt(squares), _TINY)
+        here = np.broadcast_to(np.arange(start, start + len(rows)), scores.shape)
+        scores = np.concatenate([best_scores, scores], axis=1)
+        here = np.concatenate([best_places, here], axis=1)
+        if scores.shape[1] > kept:
+            chosen = np.argpartition(-scores, kept - 1, axis=1)[:, :kept]
+            scores, here = (np.take_along_axis(each, chosen, axis=1) for each in (scores, here))
+        best_scores, best_places = scores, here
+    return best_places
+
+
+def _check_similar(known: np.ndarray, queries: np.ndarray, count: int, metric: str) -> None:
+    if metric not in METRICS:
+        raise InputError(f"metric must be {' or '.join(METRICS)} but is {metric!r}")
+    if known.ndim != 2 or queries.ndim != 2 or known.shape[1] != queries.shape[1]:
+        raise InputError(f"expected rows and queries of as many numbers but got {known.shape} and {queries.shape}")
+    if not 1 <= count <= len(known):
+        raise InputError(f"the number of neighbours must lie in [1, {len(known)}] but is {count}")
