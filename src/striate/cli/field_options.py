@@ -12,7 +12,7 @@ def with_fields(
     options: Mapping[str, tuple[Any, Any]],
     make: Callable[[dict[str, Any]], Any],
 ) -> Callable[..., None]:
-    """The command with `options`, annotation and default by name, in the place of a parameter, which is what `make` makes
+    """The command with `options`, annotation and default by name, in the place of a parameter, which `make` makes
     of what was typed.
     """
     kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
