@@ -20,7 +20,7 @@ _BLOCK_BYTES = 64_000_000
 
 
 def usual_num_cells(num_images: int) -> int:
-    """None up to EXACT_UP_TO images, and then about the root of their number."""
+    """0 up to EXACT_UP_TO images, and then about the root of their number."""
     return 0 if num_images <= EXACT_UP_TO else round(math.sqrt(num_images))
 
 
