@@ -11,7 +11,7 @@ import striate
 
 SOURCE = Path(striate.__file__).parent
 ORDER = (
-    {"errors", "version", "progress", "registry", "processor", "printable", "notebook", "canvas"},
+    {"errors", "version", "progress", "registry", "processor", "printable", "notebook", "canvas", "units"},
     {"data", "layers"},
     {"networks"},
     {"weights"},

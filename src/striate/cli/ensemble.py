@@ -9,6 +9,7 @@ from rich.text import Text
 
 from striate.cli.console import AsJson, DataDir, Device, Download, log, out, show_json, suggest, track
 from striate.cli.memory import importing
+from striate.units import percent, percent_range
 
 _TIMED = 32
 
@@ -104,10 +105,10 @@ def _show(document: dict[str, Any]) -> None:
         soft_wrap=True,
     )
     for model in comparison["models"]:
-        low, high = (100 * bound for bound in model["interval"])
+        low, high = model["interval"]
         out.print(
             Text(
-                f"  {100 * model['accuracy']:6.2f} %  ({low:.2f} to {high:.2f} %)  log-loss "
+                f"  {percent(model['accuracy']):>8}  ({percent_range(low, high)})  log-loss "
                 f"{model['negative_log_likelihood']:.4f}  {model['name']}"
             ),
             soft_wrap=True,

@@ -7,7 +7,7 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from striate.cli.console import AsJson, DataDir, Download, complain, log, out, show_json, track
+from striate.cli.console import AsJson, DataDir, Download, complain, log, out, show_json, suggest, track
 from striate.cli.memory import importing
 
 if TYPE_CHECKING:
@@ -75,6 +75,8 @@ def export(
     if not exported.parity.passed:
         complain(f"the exported model does not answer as the model does, so {exported.path} was not written")
         raise typer.Exit(1)
+    if not as_json:
+        suggest("striate", "check", model, str(exported.path), "PHOTOS", what="the proof again, on images of yours")
 
 
 def check(
@@ -114,6 +116,8 @@ def check(
         _show_parity(parity)
     if not parity.passed:
         raise typer.Exit(1)
+    if not as_json:
+        suggest("striate", "bench", model, *([source] if source else []), what="which engine is fastest here")
 
 
 def _show_parity(parity: "ParityCheck") -> None:

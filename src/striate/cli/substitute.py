@@ -6,8 +6,9 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
-from striate.cli.console import AsJson, DataDir, Device, Download, log, out, show_json, track
+from striate.cli.console import AsJson, DataDir, Device, Download, log, out, show_json, suggest, track
 from striate.cli.memory import importing
+from striate.units import percent
 
 
 def substitute(
@@ -53,8 +54,9 @@ def substitute(
     out.print(
         Text(
             f"{result.model.network_name} after {found.num_queries:,} queries says what the target says of "
-            f"{100 * found.agreement:.1f} % of other images"
+            f"{percent(found.agreement, 1)} of other images"
         ),
         soft_wrap=True,
     )
     out.print(Text(f"model  {to}"), soft_wrap=True)
+    suggest("striate", "attack", model, "--through", str(to), what="does what fools it fool the model?")

@@ -20,6 +20,7 @@ from striate.cli.console import (
     complain,
     log,
     show_json,
+    suggest,
     track,
 )
 from striate.cli.memory import importing
@@ -324,11 +325,21 @@ def train(
         raise InputError("nothing to train on: name a SOURCE such as digits or a folder of photos, or --resume RUN")
     elif dry_run:
         plan = plan_run(source, choices, device=device, measure=measure, access=access)
-        show_json(plan.to_json()) if as_json else display.show_plan(plan)
+        if as_json:
+            show_json(plan.to_json())
+        else:
+            display.show_plan(plan)
+            suggest("striate", *(word for word in sys.argv[1:] if word != "--dry-run"), what="the run itself")
         return
     elif find_rate:
         scan = scan_rates(source, choices, device=device, access=access)
-        show_json(scan.to_json()) if as_json else display.show_rates(scan)
+        if as_json:
+            show_json(scan.to_json())
+        else:
+            display.show_rates(scan)
+            rate = scan.suggested_learning_rate
+            words = [word for word in sys.argv[1:] if word != "--find-rate"]
+            suggest("striate", *words, *([] if rate is None else ["--learning-rate", f"{rate:.2g}"]))
         return
     else:
         finished = train_source(
