@@ -138,8 +138,8 @@ def is_model(path: Path) -> bool:
 def _show(found: "LabelErrors") -> None:
     out.print(
         Text(
-            f"{found.source}: about {found.num_estimated:,} of {found.num_images:,} labels are wrong by confident "
-            "learning; what other images say by "
+            f"{found.source}: confident learning takes about {found.num_estimated:,} of {found.num_images:,} "
+            "labels for wrong; what other images say by "
             f"{'32 x 32 pixels' if found.features == 'pixels' else 'features of ' + found.features} agrees with "
             f"{percent(found.accuracy, 1)} of them"
         ),

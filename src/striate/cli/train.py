@@ -260,6 +260,8 @@ def train(
 
     Example: striate train photos/ --network squeezenet1_1 --weights imagenet
     """
+    if source is None and resume is None:
+        raise InputError("nothing to train on: name a SOURCE such as digits or a folder of photos, or --resume RUN")
     num_processes = devices or (_num_devices_of(resume) if resume is not None else 1)
     if num_processes > 1 and not is_launched():
         raise typer.Exit(launch(sys.argv[1:], num_processes, complain=complain))
@@ -322,7 +324,7 @@ def train(
             )
         finished = resume_run(resume, device=device, access=access, observer=display)
     elif source is None:
-        raise InputError("nothing to train on: name a SOURCE such as digits or a folder of photos, or --resume RUN")
+        raise AssertionError("refused above")
     elif dry_run:
         plan = plan_run(source, choices, device=device, measure=measure, access=access)
         if as_json:
