@@ -4,9 +4,13 @@ The public functions, imported on first use, so that `import striate` does not i
 """
 
 import importlib
-from typing import TYPE_CHECKING, Any
 
 from striate.version import __version__
+
+TYPE_CHECKING = False
+"""As in `typing`, which is not imported here: Ctrl-C can be answered in one line only once the command has begun."""
+if TYPE_CHECKING:
+    from typing import Any
 
 _HOMES = {
     "Access": "striate.data.opening",
@@ -249,7 +253,7 @@ if TYPE_CHECKING:
     from striate.training.recipe import ScheduleConfig as ScheduleConfig
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> "Any":
     if name == "networks":  # the catalogue's room, which lists it when called
         return importlib.import_module("striate.networks")
     if name not in _HOMES:

@@ -29,6 +29,7 @@ from striate.notebook import Shown
 from striate.tasks.catalogue import TASKS, USUAL_TASK, check_suits
 from striate.tasks.intervals import fraction_of
 from striate.tasks.model import Model
+from striate.units import percent
 
 KINDS = ("majority", "knn_l2", "knn_l1", "linear_svm", "softmax")
 """Every baseline, in the order in which they are measured."""
@@ -97,7 +98,7 @@ class Baselines(Shown):
         return max(self.baselines, key=lambda each: each.accuracy)
 
     def facts(self) -> tuple[str, tuple[tuple[str, object], ...]]:
-        rows = [(each.title, f"{100 * each.accuracy:.2f} %") for each in self.baselines]
+        rows = [(each.title, percent(each.accuracy)) for each in self.baselines]
         return "striate baselines", (("source", self.source), ("part", self.split), *rows)
 
     def to_json(self) -> dict[str, Any]:

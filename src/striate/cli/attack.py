@@ -7,9 +7,10 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from striate.cli.console import AsJson, Device, log, out, show_json
+from striate.cli.console import AsJson, Device, log, out, show_json, suggest
 from striate.cli.memory import importing
 from striate.cli.source_options import UNSAID, SourceOptions, reads_source
+from striate.units import percent, percent_range
 
 if TYPE_CHECKING:
     from striate.robustness.outcome import AttackOutcome
@@ -106,6 +107,11 @@ def attack(
         show_json(outcome.to_json())
         return
     _show(outcome)
+    words = ["striate", "attack", model, *([source] if source else [])]
+    if html is None:
+        suggest(*words, "--html", "attack.html", what="the same with images, and a curve over sizes of change")
+    else:
+        suggest("striate", "train", outcome.source, "--adversarial", "pgd", what="a model that is harder to fool")
 
 
 def _show(outcome: "AttackOutcome") -> None:
@@ -123,12 +129,12 @@ def _show(outcome: "AttackOutcome") -> None:
         low, high = figures[f"{name}_interval"]
         table.add_row(
             f"{name} accuracy",
-            f"{_percent(figures[f'{name}_accuracy'])}  (95 % interval {_percent(low)} to {_percent(high)})",
+            f"{percent(figures[f'{name}_accuracy'])}  (95 % interval {percent_range(low, high)})",
         )
     out.print(table)
     out.print(_attack_table(figures["attacks"]))
     if "saved_to" in figures:
-        rounded = _percent(figures["robust_accuracy_8bit"])
+        rounded = percent(figures["robust_accuracy_8bit"])
         out.print(Text(f"saved {figures['saved_to']}: rounded to 8 bits these images leave {rounded}"), soft_wrap=True)
     for warning in outcome.warnings:
         out.print(Text("worth a doubt: ", style="yellow") + Text(warning), soft_wrap=True)
@@ -143,7 +149,7 @@ def _attack_table(attacks: list[dict[str, Any]]) -> Table:
         table.add_row(
             row["method"],
             f"{row['num_attacked']:,}",
-            _percent(row["robust_accuracy"]),
+            percent(row["robust_accuracy"]),
             f"{row['mean_change']:.4g}",
             f"{row['max_change']:.4g}",
             f"{row['num_steps']:,}" + (f" x {row['num_restarts']}" if row["num_restarts"] > 1 else ""),
@@ -151,7 +157,3 @@ def _attack_table(attacks: list[dict[str, Any]]) -> Table:
             f"{row['num_attacked'] / max(row['seconds'], 1e-9):,.1f}",
         )
     return table
-
-
-def _percent(fraction: float) -> str:
-    return f"{100 * fraction:.2f} %"

@@ -17,6 +17,7 @@ from striate.cli.console import (
 )
 from striate.cli.memory import importing
 from striate.cli.source_options import UNSAID, SourceOptions, reads_source
+from striate.units import percent, percent_range
 
 if TYPE_CHECKING:
     from striate.baselines.baseline import Baselines
@@ -87,7 +88,9 @@ def baseline(
     _show(found)
     if save is not None:
         suggest("striate", "attack", str(save), source, "--method", "sign_of_weights", what="how little fools it")
-    elif not is_run:
+    elif is_run:
+        suggest("striate", "compare", source, "--group-by", "class", what="where the run is worst")
+    else:
         suggest("striate", "train", source, what="a network, to hold against these")
 
 
@@ -104,17 +107,17 @@ def _show(found: "Baselines") -> None:
     for heading in ("baseline", "accuracy", "95 % interval", "chose", "seconds"):
         table.add_column(heading, justify="right" if heading in ("accuracy", "seconds") else "left")
     for each in found.baselines:
-        low, high = (100 * bound for bound in each.interval)
+        low, high = each.interval
         part = "" if each.num_images == found.num_images else f" (on {each.num_images:,} images)"
         table.add_row(
-            each.title, f"{100 * each.accuracy:.2f} %", f"{low:.2f} to {high:.2f} %", Text(each.setting + part),
+            each.title, percent(each.accuracy), percent_range(low, high), Text(each.setting + part),
             f"{each.seconds:.1f}", style="bold" if each == found.best else "",
         )  # fmt: skip
     if found.network is not None:
         low, high = (100 * bound for bound in found.network.interval)
         table.add_row(
-            Text(f"this model, {found.network.title}"), f"{100 * found.network.accuracy:.2f} %",
-            f"{low:.2f} to {high:.2f} %", "", "",
+            Text(f"this model, {found.network.title}"), percent(found.network.accuracy),
+            percent_range(low, high), "", "",
         )  # fmt: skip
     out.print(table)
     if found.network is not None and found.network.accuracy <= found.best.accuracy:

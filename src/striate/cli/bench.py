@@ -6,10 +6,11 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from striate.cli.console import AsJson, out, show_json
+from striate.cli.console import AsJson, out, show_json, suggest
 from striate.cli.memory import importing
 from striate.cli.source_options import UNSAID, SourceOptions, reads_source
 from striate.errors import InputError
+from striate.units import percent
 
 if TYPE_CHECKING:
     from striate.engines.benching import Bench
@@ -90,6 +91,7 @@ def bench(
         show_json(result.to_json())
     else:
         _show(result)
+        suggest("striate", "predict", model, "PHOTOS", what="by the fastest engine that may be used")
 
 
 def _parse_sizes(text: str) -> tuple[int, ...]:
@@ -178,5 +180,5 @@ def _facts(row: "Row", has_accuracy: bool) -> list[str]:
         "–" if found is None else f"{found.max_difference:.1e}",
     ]
     if has_accuracy:
-        facts.append("–" if row.accuracy is None else f"{100 * row.accuracy:.2f} %")
+        facts.append(percent(row.accuracy))
     return facts

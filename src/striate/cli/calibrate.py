@@ -13,9 +13,11 @@ from striate.cli.console import (
     Device,
     out,
     show_json,
+    suggest,
 )
 from striate.cli.memory import importing
 from striate.cli.source_options import UNSAID, SourceOptions, reads_source
+from striate.units import percent
 
 if TYPE_CHECKING:
     from striate.evaluation.temperature_scaling import CalibrationMetrics, Fit
@@ -80,6 +82,7 @@ def calibrate(
             soft_wrap=True,
         )
         out.print(f"model   {path}", highlight=False, soft_wrap=True)
+        suggest("striate", "predict", str(path), "photo.jpg", "--coverage", f"{coverage:g}")
         return
     result = calibrate_file(model, source, split=split, temperature=temperature, out=to, device=device, access=access)
     if as_json:
@@ -101,6 +104,7 @@ def calibrate(
                 "On the test part it fares worse than before: there were too few images to fit it on. To undo it:"
             )
             out.print(f"  {shlex.join(undo)}", highlight=False, soft_wrap=True)
+    suggest("striate", "evaluate", str(result.path or model), what="the figures with the temperature")
 
 
 def _show_fit(fit: "Fit", test: "tuple[CalibrationMetrics, CalibrationMetrics] | None") -> None:
@@ -123,7 +127,7 @@ def _show_fit(fit: "Fit", test: "tuple[CalibrationMetrics, CalibrationMetrics] |
     for name, before, after in rows:
         table.add_row(
             name,
-            f"{100 * before.calibration_error:.2f} % -> {100 * after.calibration_error:.2f} %",
+            f"{percent(before.calibration_error)} -> {percent(after.calibration_error)}",
             f"{before.negative_log_likelihood:.4f} -> {after.negative_log_likelihood:.4f}",
         )
     out.print(table)

@@ -6,9 +6,10 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from striate.cli.console import AsJson, Device, log, out, show_json
+from striate.cli.console import AsJson, Device, log, out, show_json, suggest
 from striate.cli.memory import importing
 from striate.cli.source_options import UNSAID, SourceOptions, reads_source
+from striate.units import percent, percent_range
 
 
 @reads_source
@@ -62,17 +63,14 @@ def certify(
         soft_wrap=True,
     )
     table = Table(box=None, show_header=False)
-    table.add_row("accuracy without noise", _percent(figures["clean_accuracy"]))
-    table.add_row("smoothed, radius above 0", _percent(figures["smoothed_accuracy"]))
+    table.add_row("accuracy without noise", percent(figures["clean_accuracy"], 1))
+    table.add_row("smoothed, radius above 0", percent(figures["smoothed_accuracy"], 1))
     for row in figures["certified"]:
         low, high = row["interval"]
         table.add_row(
             f"certified at {row['radius']:.3g}",
-            f"{_percent(row['accuracy'])}  (95 % interval {_percent(low)} to {_percent(high)})",
+            f"{percent(row['accuracy'], 1)}  (95 % interval {percent_range(low, high, 1)})",
         )
     table.add_row("abstained", f"{figures['abstained']} images")
     out.print(table)
-
-
-def _percent(fraction: float) -> str:
-    return f"{100 * fraction:.1f} %"
+    suggest("striate", "attack", model, what="how little fools it without noise")

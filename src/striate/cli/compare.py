@@ -17,6 +17,7 @@ from striate.cli.console import (
 )
 from striate.cli.memory import importing
 from striate.cli.source_options import UNSAID, SourceOptions, reads_source
+from striate.units import percent, percent_range
 
 if TYPE_CHECKING:
     from striate.evaluation.comparison import Comparison, Pair
@@ -83,8 +84,10 @@ def compare(
         show_json(found.to_json())
         return
     _show(found)
-    if html is None and found.disagreements:
+    if html is None:
         suggest("striate", "compare", *words, "--html", "compare.html", what="the same with images")
+    else:
+        suggest("striate", "explain", models[0], "photo.jpg", what="what it looks at in an image")
 
 
 def verdict(found: "Comparison", pair: "Pair") -> str:
@@ -115,11 +118,8 @@ def _show(found: "Comparison") -> None:
     for heading in ("model", "accuracy", "95 % interval", "log-loss"):
         table.add_column(heading, justify="left" if heading == "model" else "right", overflow="fold")
     for model in found.models:
-        low, high = (100 * bound for bound in model.interval)
-        interval = f"{low:.2f} to {high:.2f} %"
-        table.add_row(
-            Text(model.name), f"{100 * model.accuracy:.2f} %", interval, f"{model.negative_log_likelihood:.4f}"
-        )
+        interval = percent_range(*model.interval)
+        table.add_row(Text(model.name), percent(model.accuracy), interval, f"{model.negative_log_likelihood:.4f}")
     out.print(table)
     for pair in found.pairs:
         out.print(Text(verdict(found, pair)), soft_wrap=True)
@@ -136,7 +136,7 @@ def _show(found: "Comparison") -> None:
             _show_groups(found, model.name, model.groups)
     for each in found.disagreements[:_MOST_IMAGES] if len(found.models) > 1 else ():
         said = ", ".join(
-            f"{name} {100 * value:.0f} %" for name, value in zip(each.predictions, each.probabilities, strict=True)
+            f"{name} {percent(value, 0)}" for name, value in zip(each.predictions, each.probabilities, strict=True)
         )
         out.print(Text(f"{each.path}: is {each.label}; {said}"), soft_wrap=True)
     if len(found.disagreements) > _MOST_IMAGES:
@@ -153,13 +153,13 @@ def _show_groups(found: "Comparison", name: str, groups: tuple) -> None:
     for heading in ("group", "images", "accuracy", "95 % interval"):
         table.add_column(heading, justify="left" if heading == "group" else "right", overflow="fold")
     for group in groups[:_MOST_GROUPS]:
-        low, high = (100 * bound for bound in group.interval)
+        low, high = group.interval
         mark = " *" if group.is_worse else ""
         table.add_row(
             Text(group.name + mark),
             f"{group.num_images:,}",
-            f"{100 * group.accuracy:.2f} %",
-            f"{low:.2f} to {high:.2f} %",
+            percent(group.accuracy),
+            percent_range(low, high),
         )
     out.print(table)
     if any(group.is_worse for group in groups):

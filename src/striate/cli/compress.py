@@ -9,10 +9,11 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from striate.cli.console import AsJson, Device, log, out, show_json
+from striate.cli.console import AsJson, Device, log, out, show_json, suggest
 from striate.cli.memory import importing
 from striate.cli.source_options import UNSAID, SourceOptions, reads_source
 from striate.errors import InputError
+from striate.units import percent
 
 if TYPE_CHECKING:
     from striate.compression.steps import Step
@@ -154,7 +155,11 @@ def compress(
         picture = to.with_suffix(".frontier.png")
         draw_frontier(found, picture)
         log(f"frontier: {picture}")
-        show_json(found.to_json()) if as_json else show_ledger(found.to_json()["ledger"])
+        if as_json:
+            show_json(found.to_json())
+        else:
+            show_ledger(found.to_json()["ledger"])
+            suggest("striate", "evaluate", str(to), what="the file as the model it is")
         return
     result = compress_model(
         model,
@@ -179,6 +184,7 @@ def compress(
         highlight=False,
         soft_wrap=True,
     )
+    suggest("striate", "evaluate", str(result.path), what="the file as the model it is")
 
 
 @reads_source
@@ -209,6 +215,7 @@ def ledger(
         show_json({"ledger": lines})
     else:
         show_ledger(lines)
+        suggest("striate", "compare", *models, *([source] if source else []), what="are differences more than chance?")
 
 
 def in_order(steps: "dict[str, Step]", words: Sequence[str]) -> "list[Step]":
@@ -237,8 +244,8 @@ def show_ledger(lines: list[dict[str, Any]]) -> None:
             f"{line['effective_macs']:,}",
             f"{line['ms_batch1']:.3f}{_slower(line, 1)}",
             f"{line['ms_batch32']:.3f}{_slower(line, 32)}",
-            f"{100 * line['top1_accuracy']:.2f} %",
-            f"{100 * line['agreement']:.2f} %",
+            percent(line["top1_accuracy"]),
+            percent(line["agreement"]),
             f"{line['negative_log_likelihood']:.4f}",
             f"{line['energy_uj']:,.1f}",
         )

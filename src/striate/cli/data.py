@@ -17,6 +17,7 @@ from striate.cli.console import (
     track,
 )
 from striate.cli.source_options import UNSAID, SourceOptions, reads_source
+from striate.units import percent, percent_range
 
 if TYPE_CHECKING:
     from striate.data.checks.shortcuts import Shortcut
@@ -111,6 +112,7 @@ def _write_shards(dataset: "Dataset", folder: Path, shard_mb: int, *, as_json: b
     num_images = sum(shard.num_images for shard in written.shards)
     size_mb = sum(shard.size_bytes for shard in written.shards) / 1e6
     out.print(Text(f"{num_images:,} images in {len(written.shards):,} shards, {size_mb:,.1f} MB, in {folder}"))
+    suggest("striate", "train", str(folder), "--dry-run", what="what a run on them would be")
 
 
 def _verify_shards(dataset: "Dataset") -> None:
@@ -134,7 +136,7 @@ def _count_table(summary: "DataSummary") -> Table:
         table.add_column("of all pixels", justify="right")
     for name in next(iter(summary.images_per_class.values()), {}):
         counts = [summary.images_per_class[split].get(name, 0) for split in splits]
-        fraction = [] if pixels is None else [f"{100 * pixels[name]:.2f} %"]
+        fraction = [] if pixels is None else [percent(pixels[name])]
         table.add_row(Text(name), *(f"{count:,}" for count in counts), *fraction)
     if pixels is None and summary.objects_per_class is None:  # else an image counts for many classes
         totals = [sum(summary.images_per_class[split].values()) for split in splits]
@@ -206,8 +208,8 @@ def shortcut_words(shortcut: "Shortcut") -> str:
     """A shortcut in one line, beside what always the commonest class would reach."""
     low, high = shortcut.interval
     return (
-        f"{shortcut.what} alone: {100 * shortcut.accuracy:.1f} % right (95 % interval {100 * low:.1f} to "
-        f"{100 * high:.1f} %), against {100 * shortcut.majority:.1f} % for always the commonest class"
+        f"{shortcut.what} alone: {percent(shortcut.accuracy, 1)} right (95 % interval "
+        f"{percent_range(low, high, 1)}), against {percent(shortcut.majority, 1)} for always the commonest class"
     )
 
 

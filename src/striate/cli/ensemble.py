@@ -10,6 +10,7 @@ from rich.text import Text
 from striate.cli.console import AsJson, Device, log, out, show_json, suggest
 from striate.cli.memory import importing
 from striate.cli.source_options import UNSAID, SourceOptions, reads_source
+from striate.units import percent, percent_range
 
 
 @reads_source
@@ -69,10 +70,10 @@ def _show(document: dict[str, Any]) -> None:
         soft_wrap=True,
     )
     for model in comparison["models"]:
-        low, high = (100 * bound for bound in model["interval"])
+        low, high = model["interval"]
         out.print(
             Text(
-                f"  {100 * model['accuracy']:6.2f} %  ({low:.2f} to {high:.2f} %)  log-loss "
+                f"  {percent(model['accuracy']):>8}  ({percent_range(low, high)})  log-loss "
                 f"{model['negative_log_likelihood']:.4f}  {model['name']}"
             ),
             soft_wrap=True,

@@ -17,6 +17,7 @@ from striate.cli.console import (
 )
 from striate.cli.memory import importing
 from striate.cli.source_options import UNSAID, SourceOptions, reads_source
+from striate.units import percent
 
 if TYPE_CHECKING:
     from striate.evaluation.label_errors import LabelErrors
@@ -83,6 +84,8 @@ def errors(
     _show(found)
     if html is None:
         suggest("striate", "errors", source, "--html", "errors.html", what="the same with thumbnails")
+    else:
+        suggest("striate", "errors", source, "--csv", "labels.csv", what="a table to correct them in")
 
 
 def frozen_network(
@@ -116,10 +119,10 @@ def is_model(path: Path) -> bool:
 def _show(found: "LabelErrors") -> None:
     out.print(
         Text(
-            f"{found.source}: about {found.num_estimated:,} of {found.num_images:,} labels are wrong by confident "
-            "learning; what other images say by "
+            f"{found.source}: confident learning takes about {found.num_estimated:,} of {found.num_images:,} "
+            "labels for wrong; what other images say by "
             f"{'32 x 32 pixels' if found.features == 'pixels' else 'features of ' + found.features} agrees with "
-            f"{100 * found.accuracy:.1f} % of them"
+            f"{percent(found.accuracy, 1)} of them"
         ),
         soft_wrap=True,
     )
@@ -127,7 +130,7 @@ def _show(found: "LabelErrors") -> None:
     for heading in ("image", "given", "suggested", "p(given)", "p(suggested)"):
         table.add_column(heading, justify="right" if heading.startswith("p(") else "left", overflow="fold")
     for issue in found.issues[:_MOST_ROWS]:
-        shares = (f"{100 * issue.self_confidence:.1f} %", f"{100 * issue.suggested_probability:.1f} %")
+        shares = (percent(issue.self_confidence, 1), percent(issue.suggested_probability, 1))
         table.add_row(Text(issue.path), Text(issue.given), Text(issue.suggested), *shares)
     if found.issues:
         out.print(table)

@@ -15,10 +15,12 @@ from striate.cli.console import (
     log,
     out,
     show_json,
+    suggest,
 )
 from striate.cli.memory import importing
 from striate.cli.source_options import UNSAID, SourceOptions, reads_source
 from striate.errors import InputError
+from striate.units import percent, percent_range
 
 if TYPE_CHECKING:
     from striate.tasks.classification.figures import Evaluation
@@ -135,6 +137,7 @@ def evaluate(
         out.print(_lines_table(result.evaluation.lines()))
         if 1 < len(classes) <= _MOST_ROWS:
             out.print(_any_class_table(classes, loaded.task.support_of))
+        suggest("striate", "predict", model, "photo.jpg", "--out", "drawn", what="what it finds, drawn")
         return
     out.print(_figures_table(figures))
     for line in _trust_lines(figures):
@@ -147,6 +150,7 @@ def evaluate(
         out.print(
             f"{pair['count']:>5,} x {pair['label']} predicted as {pair['predicted']}", markup=False, highlight=False
         )
+    suggest("striate", "compare", model, *([source] if source else []), "--group-by", "class", what="where it is worst")
 
 
 def _figures_table(figures: dict) -> Table:
@@ -154,9 +158,7 @@ def _figures_table(figures: dict) -> Table:
     for name, key in (("top-1 accuracy", "top1"), ("top-5 accuracy", "top5")):
         if figures[f"{key}_accuracy"] is not None:
             low, high = figures[f"{key}_interval"]
-            table.add_row(
-                name, f"{_percent(figures[f'{key}_accuracy'])}  (95 % interval {_percent(low)} to {_percent(high)})"
-            )
+            table.add_row(name, f"{percent(figures[f'{key}_accuracy'])}  (95 % interval {percent_range(low, high)})")
     table.add_row("negative log-likelihood", f"{figures['negative_log_likelihood']:.4f} nats")
     table.add_row("calibration error", _calibration(figures))
     if figures["brier_score"] is not None:
@@ -172,25 +174,25 @@ def _corruption_table(figures: dict) -> Table:
     table.add_column(f"{figures['num_images']:,} images, corrupted")
     for severity in range(1, 6):
         table.add_column(f"{severity}", justify="right")
-    table.add_row("as they are", f"{100 * figures['clean']:.1f} %", "", "", "", "", style="dim")
+    table.add_row("as they are", percent(figures["clean"], 1), "", "", "", "", style="dim")
     for name in dict.fromkeys(row["corruption"] for row in figures["rows"]):
         own = [row for row in figures["rows"] if row["corruption"] == name]
-        table.add_row(name.replace("_", " "), *(f"{100 * row['accuracy']:.1f} %" for row in own))
-    table.add_row("mean", f"{100 * (1 - figures['mean_error']):.1f} %", "", "", "", "", style="bold")
+        table.add_row(name.replace("_", " "), *(percent(row["accuracy"], 1) for row in own))
+    table.add_row("mean", percent(1 - figures["mean_error"], 1), "", "", "", "", style="bold")
     return table
 
 
 def _calibration(figures: dict) -> str:
     """The three calibration errors: bins of equal width, of equal counts, and over classes."""
     others = [
-        f"{_percent(figures[key])} {words}"
+        f"{percent(figures[key])} {words}"
         for key, words in (
             ("adaptive_calibration_error", "by bins of equally many images"),
             ("classwise_calibration_error", "by class"),
         )
         if figures[key] is not None
     ]
-    own = _percent(figures["calibration_error"])
+    own = percent(figures["calibration_error"])
     return f"{own}  ({', '.join(others)})" if others else own
 
 
@@ -220,21 +222,21 @@ def _trust_lines(figures: dict) -> Iterator[str]:
     found, sets = figures.get("threshold"), figures.get("sets")
     if found is not None and found["confidence"] is None:
         yield (
-            f"no confidence keeps errors below {_percent(found['allowed_error'])} with a certainty of 95 %, as far as "
+            f"no confidence keeps errors below {percent(found['allowed_error'])} with a certainty of 95 %, as far as "
             "these images tell: name more images, or a higher rate"
         )
     elif found is not None:
         yield (
-            f"answers with a confidence of {_percent(found['confidence'])} or more are wrong at most "
-            f"{_percent(found['allowed_error'])} of the time (certainty 95 %): {_percent(found['coverage'])} of these "
-            f"images, {_percent(found['error'])} of them wrongly"
+            f"answers with a confidence of {percent(found['confidence'])} or more are wrong at most "
+            f"{percent(found['allowed_error'])} of the time (certainty 95 %): {percent(found['coverage'])} of these "
+            f"images, {percent(found['error'])} of them wrongly"
         )
     if sets is not None:
         fit, (low, high) = sets["fit"], sets["covered"]["interval"]
         yield (
-            f"sets for a coverage of {_percent(fit['coverage'])}, calibrated on {fit['num_images']:,} {fit['split']} "
-            f"images, hold the right class of {_percent(sets['covered']['value'])} ({_percent(low)} to "
-            f"{_percent(high)}); {sets['mean_size']:.2f} classes on average, {_percent(sets['fraction_single'])} a "
+            f"sets for a coverage of {percent(fit['coverage'])}, calibrated on {fit['num_images']:,} {fit['split']} "
+            f"images, hold the right class of {percent(sets['covered']['value'])} ({percent(low)} to "
+            f"{percent(high)}); {sets['mean_size']:.2f} classes on average, {percent(sets['fraction_single'])} a "
             "single one"
         )
 
@@ -254,7 +256,7 @@ def _any_class_table(classes: list[dict], support_of: str) -> Table:
     for heading in ("class", *(name.replace("_", " ") for name in names), support_of):
         table.add_column(heading, justify="left" if heading == "class" else "right")
     for row in classes:
-        table.add_row(Text(row["name"]), *(_percent(row[name]) for name in names), f"{row['support']:,}")
+        table.add_row(Text(row["name"]), *(percent(row[name]) for name in names), f"{row['support']:,}")
     return table
 
 
@@ -263,10 +265,6 @@ def _class_table(classes: list[dict]) -> Table:
     for heading in ("class", "precision", "recall", "F1", "images"):
         table.add_column(heading, justify="left" if heading == "class" else "right")
     for row in classes:
-        shares = (_percent(row[key]) for key in ("precision", "recall", "f1"))
+        shares = (percent(row[key]) for key in ("precision", "recall", "f1"))
         table.add_row(Text(row["name"]), *shares, f"{row['support']:,}")
     return table
-
-
-def _percent(share: float | None) -> str:
-    return "–" if share is None else f"{100 * share:.2f} %"

@@ -7,7 +7,7 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from striate.cli.console import AsJson, complain, out, show_json
+from striate.cli.console import AsJson, complain, out, show_json, suggest
 from striate.cli.memory import importing
 from striate.cli.source_options import UNSAID, SourceOptions, reads_source
 
@@ -75,6 +75,8 @@ def export(
     if not exported.parity.passed:
         complain(f"the exported model does not answer as the model does, so {exported.path} was not written")
         raise typer.Exit(1)
+    if not as_json:
+        suggest("striate", "check", model, str(exported.path), "PHOTOS", what="the proof again, on images of yours")
 
 
 @reads_source
@@ -113,6 +115,8 @@ def check(
         _show_parity(parity)
     if not parity.passed:
         raise typer.Exit(1)
+    if not as_json:
+        suggest("striate", "bench", model, *([source] if source else []), what="which engine is fastest here")
 
 
 def _show_parity(parity: "ParityCheck") -> None:

@@ -8,10 +8,11 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from striate.cli.console import AsJson, Device, log, out, show_json, track
+from striate.cli.console import AsJson, Device, log, out, show_json, suggest, track
 from striate.cli.memory import importing
 from striate.cli.source_options import UNSAID, SourceOptions, reads_source
 from striate.errors import InputError
+from striate.units import percent
 
 if TYPE_CHECKING:
     from striate.explanation.look import Looked
@@ -86,6 +87,12 @@ def look(
         show_json(document)
     else:
         _show_files(document)
+        if seen is None:
+            suggest("striate", "look", model, "PHOTOS", "--map", what="a whole set as the model sees it")
+        elif _is_image(seen):
+            suggest("striate", "explain", model, seen, what="what spoke for its answer")
+        else:
+            suggest("striate", "visualize", model, "--layer", document.get("layer") or document["patches"]["layer"])
 
 
 def _is_image(seen: str) -> bool:
@@ -210,7 +217,7 @@ def _show_units(seen: "Looked") -> None:
     for heading in ("rectified layer", "units", "dead", "active in images", "mean", "largest"):
         table.add_column(heading, justify="left" if heading == "rectified layer" else "right")
     for each in seen.statistics:
-        share = f"{100 * each.active_fraction.mean():.0f} %"
+        share = percent(each.active_fraction.mean(), 0)
         figures = (str(len(each.mean)), str(len(each.dead)), share, f"{each.mean.mean():.3g}", f"{each.max.max():.3g}")
         table.add_row(Text(each.layer), *figures)
     out.print(table)

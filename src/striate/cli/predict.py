@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from striate.cli.answers import write_json, write_table
-from striate.cli.console import AsJson, Device, is_live, log, track
+from striate.cli.console import AsJson, Device, is_live, log, suggest, track
 from striate.cli.explain import write_maps
 from striate.cli.image_arguments import check_images
 from striate.cli.memory import importing
@@ -202,8 +202,17 @@ def predict(
     for place in (csv, boxes, sort_into):
         if place is not None:
             log(f"wrote {place}")
+    if not as_json:
+        suggest(*_next_words(model, images, is_explained=explain is not None, is_drawn=out_dir is not None))
     if has_errors:
         raise typer.Exit(1)
+
+
+def _next_words(model: str, images: list[Path], *, is_explained: bool, is_drawn: bool) -> list[str]:
+    """What shows why the model answered so, or else how fast it could."""
+    if is_explained or is_drawn:
+        return ["striate", "bench", model]
+    return ["striate", "explain", model, str(images[0])]
 
 
 def _trusted(

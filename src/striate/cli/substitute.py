@@ -6,9 +6,10 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
-from striate.cli.console import AsJson, Device, log, out, show_json
+from striate.cli.console import AsJson, Device, log, out, show_json, suggest
 from striate.cli.memory import importing
 from striate.cli.source_options import UNSAID, SourceOptions, reads_source
+from striate.units import percent
 
 
 @reads_source
@@ -53,8 +54,9 @@ def substitute(
     out.print(
         Text(
             f"{result.model.network_name} after {found.num_queries:,} queries says what the target says of "
-            f"{100 * found.agreement:.1f} % of other images"
+            f"{percent(found.agreement, 1)} of other images"
         ),
         soft_wrap=True,
     )
     out.print(Text(f"model  {to}"), soft_wrap=True)
+    suggest("striate", "attack", model, "--through", str(to), what="does what fools it fool the model?")

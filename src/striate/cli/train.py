@@ -16,6 +16,7 @@ from striate.cli.console import (
     complain,
     log,
     show_json,
+    suggest,
 )
 from striate.cli.memory import importing
 from striate.cli.progress_display import LiveDisplay
@@ -101,6 +102,8 @@ def train(
 
     Example: striate train photos/ --network squeezenet1_1 --weights imagenet
     """
+    if source is None and resume is None:
+        raise InputError("nothing to train on: name a SOURCE such as digits or a folder of photos, or --resume RUN")
     num_processes = devices or (_num_devices_of(resume) if resume is not None else 1)
     if num_processes > 1 and not is_launched():
         raise typer.Exit(launch(sys.argv[1:], num_processes, complain=complain))
@@ -139,14 +142,24 @@ def train(
             )
         finished = resume_run(resume, device=device, access=access, observer=display)
     elif source is None:
-        raise InputError("nothing to train on: name a SOURCE such as digits or a folder of photos, or --resume RUN")
+        raise AssertionError("refused above")
     elif dry_run:
         plan = plan_run(source, choices, device=device, measure=measure, access=access)
-        show_json(plan.to_json()) if as_json else display.show_plan(plan)
+        if as_json:
+            show_json(plan.to_json())
+        else:
+            display.show_plan(plan)
+            suggest("striate", *(word for word in sys.argv[1:] if word != "--dry-run"), what="the run itself")
         return
     elif find_rate:
         scan = scan_rates(source, choices, device=device, access=access)
-        show_json(scan.to_json()) if as_json else display.show_rates(scan)
+        if as_json:
+            show_json(scan.to_json())
+        else:
+            display.show_rates(scan)
+            rate = scan.suggested_learning_rate
+            words = [word for word in sys.argv[1:] if word != "--find-rate"]
+            suggest("striate", *words, *([] if rate is None else ["--learning-rate", f"{rate:.2g}"]))
         return
     else:
         finished = train_source(

@@ -18,6 +18,7 @@ from striate.cli.console import (
 )
 from striate.cli.memory import importing
 from striate.cli.source_options import UNSAID, SourceOptions, reads_source
+from striate.units import percent
 
 if TYPE_CHECKING:
     from striate.recipes.choices import Choices
@@ -102,12 +103,12 @@ def _show(found: "Tuned") -> None:
             f"{name} {value:.3g}" if isinstance(value, float) else f"{name} {value}"
             for name, value in trial.settings.items()
         )
-        score = "–" if trial.score is None else f"{100 * trial.score:.2f} %"
+        score = percent(trial.score)
         style = "bold" if trial.number == found.best else ""
         table.add_row(str(trial.number), score, str(trial.num_epochs), trial.end, Text(settings), style=style)
     out.print(table)
     if found.importances:
-        named = ", ".join(f"{name} {100 * value:.0f} %" for name, value in found.importances.items())
+        named = ", ".join(f"{name} {percent(value, 0)}" for name, value in found.importances.items())
         out.print(Text(f"what mattered: {named}"), soft_wrap=True)
     out.print(Text(f"the search took {found.seconds:.0f} s of training"), soft_wrap=True)
     if found.winner.evaluation is not None:

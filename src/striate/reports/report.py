@@ -64,8 +64,6 @@ def _render(
 ) -> str:
     environment = page_environment(
         {
-            "percent": percent,
-            "count": count,
             "duration": duration,
             "number": number,
             "moment": moment,
@@ -293,26 +291,6 @@ def _plain(value: Any) -> str:
     if isinstance(value, (list, tuple)):
         return ", ".join(_plain(part) for part in value)
     return str(value)
-
-
-def percent(share: float | None, digits: int = 1) -> str:
-    """A share as "93.4 %"; a dash where it is undefined; what only rounds to 0 or 100 is "< 0.1 %" or "> 99.9 %"."""
-    if share is None:
-        return "–"
-    step = 10.0**-digits
-    text = f"{100 * share:.{digits}f}"
-    if share in (0, 1):
-        text = f"{100 * share:.0f}"
-    elif float(text) == 0:
-        text = f"< {step:.{digits}f}"
-    elif float(text) == 100:
-        text = f"> {100 - step:.{digits}f}"
-    return f"{text} %".replace(" ", "\N{NO-BREAK SPACE}")
-
-
-def count(quantity: int) -> str:
-    """A whole number with thin spaces between thousands."""
-    return f"{quantity:,}".replace(",", "\N{NARROW NO-BREAK SPACE}")
 
 
 def number(value: float | None, digits: int = 3) -> str:

@@ -7,7 +7,7 @@ import math
 from dataclasses import dataclass, field
 from typing import Any, Literal, cast, get_args
 
-from striate.data.augmentation import Augmentation
+from striate.data.augmentation_settings import Augmentation
 from striate.errors import InputError, check_whole
 
 OptimizerName = Literal["sgd", "momentum", "nesterov", "adagrad", "rmsprop", "adam", "adamw", "muon", "lbfgs"]

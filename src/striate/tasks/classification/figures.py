@@ -20,6 +20,7 @@ from striate.tasks.classification.metrics import Answers, CalibrationBin, ClassF
 from striate.tasks.classification.probability_tally import ProbabilityTally
 from striate.tasks.classification.selective import Selective, Threshold, selective, threshold_for
 from striate.tasks.intervals import Fraction
+from striate.units import percent, percent_range
 
 MAX_WRITTEN_CLASSES = 100
 """Up to so many classes the confusion matrix is written out in full."""
@@ -89,11 +90,11 @@ class Evaluation(Shown):
     def facts(self) -> tuple[str, tuple[tuple[str, object], ...]]:
         low, high = self.top1.interval
         return "striate evaluation", (
-            ("accuracy", f"{100 * self.top1_accuracy:.2f} %"),
-            ("95 % interval", f"{100 * low:.2f} to {100 * high:.2f} %"),
+            ("accuracy", percent(self.top1_accuracy)),
+            ("95 % interval", percent_range(low, high)),
             ("images", f"{self.num_images:,}"),
             ("classes", f"{len(self.class_names):,}"),
-            ("calibration error", f"{100 * self.calibration_error:.2f} %"),
+            ("calibration error", percent(self.calibration_error)),
         )
 
     @property

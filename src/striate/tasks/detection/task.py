@@ -14,6 +14,7 @@ from striate.tasks.detection.predictions import DetectedPrediction, detected
 from striate.tasks.detection.values import NUM_DETECTIONS, VALUES_EACH, read_values
 from striate.tasks.drawing import CLASS_COLORS, TRUTH, draw_box
 from striate.tasks.task import Accumulator, Annotations, Objective, Task
+from striate.units import percent
 from striate.weights.task_outputs import num_outputs
 
 if TYPE_CHECKING:
@@ -185,9 +186,7 @@ class Detection(Task):
     def draw(self, image: np.ndarray, answer: DetectedPrediction) -> np.ndarray:
         """Each object's box, class and score on the image (H, W, C) uint8: (H, W, 3)."""
         for each in reversed(answer.objects):
-            words = (
-                f"{each.name} {100 * each.score:.0f} %" if len(self.class_names) > 1 else f"{100 * each.score:.0f} %"
-            )
+            words = f"{each.name} {percent(each.score, 0)}" if len(self.class_names) > 1 else percent(each.score, 0)
             image = draw_box(image, each.box_xyxy, self._color(each.index), words)
         return image
 
