@@ -4,9 +4,13 @@ The public functions, imported on first use, so that `import striate` does not i
 """
 
 import importlib
-from typing import TYPE_CHECKING, Any
 
 from striate.version import __version__
+
+TYPE_CHECKING = False
+"""As in `typing`, which is not imported here: Ctrl-C can be answered in one line only once the command has begun."""
+if TYPE_CHECKING:
+    from typing import Any
 
 _HOMES = {
     "Access": "striate.data.opening",
@@ -32,6 +36,7 @@ _HOMES = {
     "Familiarity": "striate.tasks.classification.predictions",
     "FamiliarityFit": "striate.evaluation.familiarity",
     "FoolConfig": "striate.synthesis.fool",
+    "ImageIndex": "striate.retrieval.index_file",
     "InputError": "striate.errors",
     "InvertConfig": "striate.synthesis.invert",
     "LabelErrors": "striate.evaluation.label_errors",
@@ -52,9 +57,11 @@ _HOMES = {
     "Preprocessing": "striate.data.preprocessing",
     "RateScan": "striate.training.rate_finder",
     "Recipe": "striate.training.recipe",
+    "RetrievalFigures": "striate.retrieval.figures",
     "Run": "striate.recipes.train",
     "RunError": "striate.errors",
     "ScheduleConfig": "striate.training.recipe",
+    "SearchResult": "striate.retrieval.searching",
     "SetFigures": "striate.evaluation.conformal",
     "SourceEvaluation": "striate.evaluation.evaluate_model",
     "StriateError": "striate.errors",
@@ -90,11 +97,13 @@ _HOMES = {
     "fit_conformal": "striate.evaluation.conformal",
     "fit_familiarity": "striate.evaluation.familiarity",
     "fool": "striate.synthesis.fool",
+    "index_images": "striate.retrieval.indexing",
     "invert": "striate.synthesis.invert",
     "ledger": "striate.compression.compress",
     "linear_model": "striate.baselines.linear_model",
     "list_networks": "striate.networks.catalogue",
     "list_runs": "striate.recipes.run_list",
+    "load_index": "striate.retrieval.index_file",
     "load_model": "striate.tasks.model",
     "make_ensemble": "striate.evaluation.ensembling",
     "maximise_prediction": "striate.robustness.maximise",
@@ -105,7 +114,9 @@ _HOMES = {
     "predict_trusted": "striate.evaluation.trusted_predictions",
     "report": "striate.reports.report:write_report",
     "resume": "striate.recipes.train",
+    "retrieval_figures": "striate.retrieval.figures",
     "save_model": "striate.tasks.model",
+    "search_index": "striate.retrieval.searching",
     "store_sets": "striate.recipes.calibrate",
     "substitute_for": "striate.robustness.substitute_model",
     "summarize": "striate.data.summary",
@@ -194,6 +205,13 @@ if TYPE_CHECKING:
     from striate.recipes.tuning_study import Trial as Trial
     from striate.reports.network_page import write_network_page as write_network_page
     from striate.reports.report import write_report as report  # noqa: F401
+    from striate.retrieval.figures import RetrievalFigures as RetrievalFigures
+    from striate.retrieval.figures import retrieval_figures as retrieval_figures
+    from striate.retrieval.index_file import ImageIndex as ImageIndex
+    from striate.retrieval.index_file import load_index as load_index
+    from striate.retrieval.indexing import index_images as index_images
+    from striate.retrieval.searching import SearchResult as SearchResult
+    from striate.retrieval.searching import search_index as search_index
     from striate.robustness.attack_model import AttackRequest as AttackRequest
     from striate.robustness.attack_model import attack as attack
     from striate.robustness.certify_model import certify_model as certify_model
@@ -235,7 +253,7 @@ if TYPE_CHECKING:
     from striate.training.recipe import ScheduleConfig as ScheduleConfig
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> "Any":
     if name == "networks":  # the catalogue's room, which lists it when called
         return importlib.import_module("striate.networks")
     if name not in _HOMES:

@@ -7,6 +7,7 @@ from rich.table import Table
 from rich.text import Text
 
 from striate.cli.console import err, log, out, show_json, suggest
+from striate.units import percent, percent_range
 
 if TYPE_CHECKING:
     from striate.recipes.folds import CrossValidation
@@ -29,7 +30,7 @@ def show_folds(found: "CrossValidation", *, as_json: bool) -> None:
     for row in found.folds:
         table.add_row(
             str(row.fold),
-            f"{100 * row.score:.2f} %",
+            percent(row.score),
             f"{row.num_images:,}",
             f"{row.num_train:,}",
             "–" if row.best_epoch is None else f"{row.best_epoch:,}",
@@ -37,12 +38,12 @@ def show_folds(found: "CrossValidation", *, as_json: bool) -> None:
     out.print(table)
     if found.mean is not None and found.spread is not None:
         out.print(
-            Text(f"mean {100 * found.mean:.2f} %, standard deviation between folds {100 * found.spread:.2f} points"),
+            Text(f"mean {percent(found.mean)}, standard deviation between folds {100 * found.spread:.2f} points"),
             soft_wrap=True,
         )
     if found.pooled is not None and found.interval is not None:
-        low, high = (100 * bound for bound in found.interval)
-        out.print(Text(f"all folds together {100 * found.pooled:.2f} %  (95 % interval {low:.2f} to {high:.2f} %)"))
+        interval = percent_range(*found.interval)
+        out.print(Text(f"all folds together {percent(found.pooled)}  (95 % interval {interval})"))
     out.print(Text(f"report   {found.page_path}"), soft_wrap=True)
     runs = [row.run for row in found.folds]
     suggest("striate", "ensemble", *runs, "--no-measure", what="the folds as one model")

@@ -7,6 +7,7 @@ from rich.table import Table
 from rich.text import Text
 
 from striate.cli.console import out
+from striate.units import percent, percent_range
 
 if TYPE_CHECKING:
     from striate.evaluation.group_figures import GroupFigures
@@ -23,13 +24,12 @@ def show_groups(name: str, by: str, groups: "Sequence[GroupFigures]") -> None:
     for heading in ("group", "images", "accuracy", "95 % interval"):
         table.add_column(heading, justify="left" if heading == "group" else "right", overflow="fold")
     for group in groups[:_MOST_GROUPS]:
-        low, high = (100 * bound for bound in group.interval)
         mark = " *" if group.is_worse else ""
         table.add_row(
             Text(group.name + mark),
             f"{group.num_images:,}",
-            f"{100 * group.accuracy:.2f} %",
-            f"{low:.2f} to {high:.2f} %",
+            percent(group.accuracy),
+            percent_range(*group.interval),
         )
     out.print(table)
     if any(group.is_worse for group in groups):

@@ -65,18 +65,22 @@ class OpenedData:
         return np.ones(len(self.dataset), bool) if self.left_out is None else ~self.left_out
 
 
-def open_data(source: str | Path, access: Access) -> OpenedData:
-    """Scan a source, hash its images, apply the edits; what was noticed is told. Raises DataError, InputError."""
-    data_dir = None if access.data_dir is None else Path(access.data_dir)
-    dataset = open_source(
+def scan_source(source: str | Path, access: Access) -> Dataset:
+    """What is in a source, no image read. Raises DataError."""
+    return open_source(
         source,
-        data_dir=data_dir,
+        data_dir=None if access.data_dir is None else Path(access.data_dir),
         download=access.download,
         log=access.log,
         columns=access.columns,
         task=access.task,
         ignore_index=access.ignore_index,
     )
+
+
+def open_data(source: str | Path, access: Access) -> OpenedData:
+    """Scan a source, hash its images, apply the edits; what was noticed is told. Raises DataError, InputError."""
+    dataset = scan_source(source, access)
     for notice in dataset.notices:
         access.log(notice)
     dataset = without_lost_boxes(dataset)
@@ -96,11 +100,7 @@ def with_lasting_edits(source: str | Path, access: Access) -> Access:
     """The access with its edits by the source's own names, which mean the same from any folder."""
     if not access.edits:
         return access
-    data_dir = None if access.data_dir is None else Path(access.data_dir)
-    dataset = open_source(
-        source, data_dir=data_dir, columns=access.columns, task=access.task, ignore_index=access.ignore_index
-    )
-    return replace(access, edits=apply_edits(dataset, access.edits, log_nothing)[2])
+    return replace(access, edits=apply_edits(scan_source(source, access), access.edits, log_nothing)[2])
 
 
 def pack_data(

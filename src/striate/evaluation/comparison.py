@@ -25,6 +25,7 @@ from striate.notebook import Shown
 from striate.tasks.intervals import fraction_of
 from striate.tasks.labels import map_labels
 from striate.tasks.model import Model, load_model
+from striate.units import percent
 
 _TINY = 1e-7
 _LEVEL = 0.05
@@ -106,7 +107,7 @@ class Comparison(Shown):
     thumbnails: tuple[np.ndarray, ...] = field(default=(), compare=False)
 
     def facts(self) -> tuple[str, tuple[tuple[str, object], ...]]:
-        rows = [(each.name, f"{100 * each.accuracy:.2f} %") for each in self.models]
+        rows = [(each.name, percent(each.accuracy)) for each in self.models]
         return "striate comparison", (("source", self.source), ("images", f"{self.num_images:,}"), *rows)
 
     def to_json(self) -> dict[str, Any]:

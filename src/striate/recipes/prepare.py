@@ -109,6 +109,8 @@ def prepare(
     telling = dataclasses.replace(access, log=log)
     if choices.weights is not None and Path(choices.weights).exists():
         choices = dataclasses.replace(choices, weights=str(Path(choices.weights).absolute()))  # found from anywhere
+    if given is None and choices.network is not None and choices.network not in (*PARTS, *SEGMENTERS):
+        entry_for(choices.network)  # a misspelt name is refused before images are read
     data = open_data(source, telling)
     task = task_for(data.dataset, choices.task, choices.loss)
     choices = dataclasses.replace(choices, task=task.name)

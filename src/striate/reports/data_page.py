@@ -54,7 +54,7 @@ def data_page(checks: DataChecks, dataset: Dataset, *, max_pixels: int = MAX_PIX
         for title, groups in kinds
         if groups
     ]
-    environment = page_environment({"percent": lambda value: f"{100 * value:.1f} %"})
+    environment = page_environment({})
     page: str = environment.get_template("data.html.jinja").render(
         checks=checks, summary=summary, sections=sections, most=_MOST_GROUPS, version=__version__
     )

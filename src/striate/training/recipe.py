@@ -7,8 +7,8 @@ import math
 from dataclasses import dataclass, field
 from typing import Any, Literal, cast, get_args
 
-from striate.data.augmentation import Augmentation
-from striate.errors import InputError
+from striate.data.augmentation_settings import Augmentation
+from striate.errors import InputError, check_whole
 
 OptimizerName = Literal["sgd", "momentum", "nesterov", "adagrad", "rmsprop", "adam", "adamw", "muon", "lbfgs"]
 ScheduleName = Literal["constant", "step", "plateau", "linear", "cosine", "one_cycle"]
@@ -220,12 +220,6 @@ def check_precision(precision: str) -> Precision:
     """The precision of this name; InputError where there is none such."""
     _check_choice("precision", precision, Precision)
     return cast(Precision, precision)
-
-
-def check_whole(name: str, value: Any, least: int) -> None:
-    """Raise InputError unless `value` is a whole number of at least `least` that 63 bits hold."""
-    if isinstance(value, bool) or not isinstance(value, int) or not least <= value < 2**63:
-        raise InputError(f"{name} must be a whole number of at least {least} but is {value!r}")
 
 
 def _check_choice(name: str, value: str, choices: Any) -> None:

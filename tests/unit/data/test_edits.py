@@ -113,7 +113,10 @@ def test_lists_and_tables(tmp_path):
 
 def test_what_cannot_be_meant_is_refused(photos):
     for edits, words in (
-        (Edits(("x.png", "y.png")), "none of the 2 images to leave out is one of .* such as 'x.png'; its images .*'a/1.png'"),
+        (
+            Edits(("x.png", "y.png")),
+            "none of the 2 images to leave out is one of .* such as 'x.png'; its images .*'a/1.png'",
+        ),
         (Edits(labels=(("a/1.png", "tulip"),)), "new labels name 'tulip', no class of .*, which has a, b"),
         (Edits(labels=(("a/1.png", "a"), ("./a/1.png", "b"))), "has two new labels, 'a' and 'b'"),
     ):

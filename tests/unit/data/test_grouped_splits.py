@@ -144,9 +144,7 @@ def folds_of(dataset, groups, num_folds, **settings):
     hashes = hash_images(dataset, num_workers=1)
     usable = np.ones(len(dataset), bool)
     return [
-        split_dataset(
-            dataset, hashes, usable, seed=0, groups=groups, num_folds=num_folds, fold=fold, **settings
-        )
+        split_dataset(dataset, hashes, usable, seed=0, groups=groups, num_folds=num_folds, fold=fold, **settings)
         for fold in range(1, num_folds + 1)
     ]
 
