@@ -16,7 +16,7 @@ _HOMES = {
     "Access": "striate.data.opening",
     "AscentConfig": "striate.synthesis.visualize",
     "AttackRequest": "striate.robustness.attack_model",
-    "Augmentation": "striate.data.augmentation",
+    "Augmentation": "striate.data.augmentation_settings",
     "Baselines": "striate.baselines.baseline",
     "Bench": "striate.engines.benching",
     "CheckResult": "striate.training.checks",
@@ -140,7 +140,7 @@ if TYPE_CHECKING:
     from striate.baselines.linear_model import linear_model as linear_model
     from striate.compression.compress import compress as compress
     from striate.compression.compress import ledger as ledger
-    from striate.data.augmentation import Augmentation as Augmentation
+    from striate.data.augmentation_settings import Augmentation as Augmentation
     from striate.data.dataset import Dataset as Dataset
     from striate.data.opening import Access as Access
     from striate.data.preprocessing import Preprocessing as Preprocessing
