@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from striate.data.augmentation_settings import Augmentation as Augmentation
+from striate.data.augmentation_settings import Augmentation
 from striate.data.to_device import send
 from striate.errors import InputError
 

@@ -8,7 +8,7 @@ import typer
 from typer.testing import CliRunner
 
 from striate.cli.choice_options import with_choices
-from striate.data.augmentation import Augmentation
+from striate.data.augmentation_settings import Augmentation
 from striate.errors import InputError
 from striate.recipes.choices import Choices
 from striate.training.recipe import OptimizerConfig, Recipe, ScheduleConfig
