@@ -26,11 +26,13 @@ _HOMES = {
     "Comparison": "striate.evaluation.comparison",
     "ConformalFit": "striate.evaluation.conformal",
     "CorruptedEvaluation": "striate.evaluation.corrupted",
+    "CrossValidation": "striate.recipes.folds",
     "DataChecks": "striate.evaluation.data_checks",
     "DataError": "striate.errors",
     "DataSummary": "striate.data.summary",
     "Dataset": "striate.data.dataset",
     "DreamConfig": "striate.synthesis.dream",
+    "Edits": "striate.data.edits",
     "Evaluation": "striate.tasks.classification.figures",
     "Exported": "striate.export.exporting",
     "Familiarity": "striate.tasks.classification.predictions",
@@ -85,10 +87,12 @@ _HOMES = {
     "check_network": "striate.inspection.check_network",
     "compare": "striate.evaluation.comparison",
     "compress": "striate.compression.compress",
+    "cross_validate": "striate.recipes.folds",
     "describe": "striate.inspection.describe",
     "dream": "striate.synthesis.dream",
     "evaluate": "striate.evaluation.evaluate_model",
     "evaluate_corrupted": "striate.evaluation.corrupted",
+    "evaluate_groups": "striate.evaluation.evaluate_groups",
     "evaluate_sets": "striate.evaluation.conformal",
     "explain": "striate.explanation.explain",
     "export_model": "striate.export.exporting",
@@ -112,8 +116,10 @@ _HOMES = {
     "plan_run": "striate.recipes.train",
     "predict": "striate.engines.predicting",
     "predict_trusted": "striate.evaluation.trusted_predictions",
+    "read_edits": "striate.data.edits",
     "report": "striate.reports.report:write_report",
     "resume": "striate.recipes.train",
+    "resume_folds": "striate.recipes.folds",
     "retrieval_figures": "striate.retrieval.figures",
     "save_model": "striate.tasks.model",
     "search_index": "striate.retrieval.searching",
@@ -142,6 +148,8 @@ if TYPE_CHECKING:
     from striate.compression.compress import ledger as ledger
     from striate.data.augmentation_settings import Augmentation as Augmentation
     from striate.data.dataset import Dataset as Dataset
+    from striate.data.edits import Edits as Edits
+    from striate.data.edits import read_edits as read_edits
     from striate.data.opening import Access as Access
     from striate.data.preprocessing import Preprocessing as Preprocessing
     from striate.data.readers.sources import open_source as open_source
@@ -169,6 +177,7 @@ if TYPE_CHECKING:
     from striate.evaluation.data_checks import DataChecks as DataChecks
     from striate.evaluation.data_checks import check_data as check_data
     from striate.evaluation.ensembling import make_ensemble as make_ensemble
+    from striate.evaluation.evaluate_groups import evaluate_groups as evaluate_groups
     from striate.evaluation.evaluate_model import SourceEvaluation as SourceEvaluation
     from striate.evaluation.evaluate_model import evaluate as evaluate
     from striate.evaluation.familiarity import FamiliarityFit as FamiliarityFit
@@ -194,6 +203,9 @@ if TYPE_CHECKING:
     from striate.recipes.calibrate import calibrate_file as calibrate_file
     from striate.recipes.calibrate import store_sets as store_sets
     from striate.recipes.choices import Choices as Choices
+    from striate.recipes.folds import CrossValidation as CrossValidation
+    from striate.recipes.folds import cross_validate as cross_validate
+    from striate.recipes.folds import resume_folds as resume_folds
     from striate.recipes.run_list import list_runs as list_runs
     from striate.recipes.train import Run as Run
     from striate.recipes.train import find_rate as find_rate

@@ -18,8 +18,8 @@ _MOST_GROUPS = 20
 def show_groups(name: str, by: str, groups: "Sequence[GroupFigures]") -> None:
     """A line that names the worst group of a model, and whether chance alone may make it so; a row for each group."""
     worst = groups[0]
-    say = "worse than the rest by more than chance" if worst.is_worse else "which chance alone may make"
-    out.print(Text(f"{name} by {by}: worst is {worst.name}, {say}"), soft_wrap=True)
+    say = "worse than the rest by more than chance" if worst.is_worse else "chance alone may make such a difference"
+    out.print(Text(f"{name} by {by}: lowest is {worst.name} with {percent(worst.accuracy)}; {say}"), soft_wrap=True)
     table = Table(box=None, header_style="bold", pad_edge=False)
     for heading in ("group", "images", "accuracy", "95 % interval"):
         table.add_column(heading, justify="left" if heading == "group" else "right", overflow="fold")

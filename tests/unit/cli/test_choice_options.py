@@ -87,7 +87,9 @@ def test_a_field_is_a_recipes_or_its_parts(name: str) -> None:
 
 
 def test_flags_are_different() -> None:
-    flags = [flag for each in FIELDS.values() if each.name not in NOT_AN_OPTION for flag in each.metadata["option"].flags]
+    flags = [
+        flag for each in FIELDS.values() if each.name not in NOT_AN_OPTION for flag in each.metadata["option"].flags
+    ]
     assert len(flags) == len(set(flags))
 
 
