@@ -1,4 +1,6 @@
-"""Learners of many kinds as attackers and as attacked: what each predicts, and the images that it makes. N images, K classes."""
+"""Learners of many kinds as attackers and as attacked: what each predicts, and the images that it makes. N images, K
+classes.
+"""
 
 import inspect
 from collections.abc import Callable
@@ -27,7 +29,9 @@ Make = Callable[[Tensor, Tensor], Tensor]
 
 @dataclass(frozen=True, eq=False)
 class Learner:
-    """A learner by name: `predict` gives outputs (N, K) of images, `make` the images that fool it, None where it cannot be followed."""
+    """A learner by name: `predict` gives outputs (N, K) of images, `make` the images that fool it, None where it cannot
+    be followed.
+    """
 
     name: str
     predict: Callee
@@ -50,16 +54,16 @@ def network_learner(name: str, network: Callee, change: Change) -> Learner:
 
 
 def gradient_attack(network: nn.Module, change: Change) -> Make:
-    """The method's images on this network. InputError for a method that needs no gradients or does not know the norm."""
+    """The method's images on this network. InputError for one that needs no gradients or does not know the norm."""
     method = METHODS.find(change.method)
     if change.norm not in method.norms or method.finds_smallest or not method.needs_gradients:
         raise InputError(
-            f"images are made by an attack that follows gradients within epsilon by {change.norm}, such as mi_fgsm, pgd or "
-            f"fgsm, not by {method.name}"
+            f"images are made by an attack that follows gradients within epsilon by {change.norm}, such as mi_fgsm, "
+            f"pgd or fgsm, not by {method.name}"
         )
     function = method.load()
     takes = inspect.signature(function).parameters
-    options = {"stop_early": False} if "stop_early" in takes else {}
+    options: dict[str, int] = {"stop_early": False} if "stop_early" in takes else {}
     options |= {"seed": change.seed} if "seed" in takes else {}
 
     def make(images: Tensor, labels: Tensor) -> Tensor:

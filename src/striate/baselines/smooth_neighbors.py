@@ -1,6 +1,8 @@
-"""Nearest neighbours with gradients: every known image votes, the nearer the more. N images, M known ones, D values, K classes.
+"""Nearest neighbours with gradients: every known image votes, the nearer the more. N images, M known ones, D values, K
+classes.
 
-Papernot, McDaniel & Goodfellow 2016 (arXiv:1605.07277, section 4.1) attack nearest neighbours through such a smooth form of them.
+Papernot, McDaniel & Goodfellow 2016 (arXiv:1605.07277, section 4.1) attack nearest neighbours through such a smooth
+form of them.
 """
 
 import torch
@@ -10,10 +12,11 @@ from striate.errors import InputError
 
 
 class SmoothNeighbors(nn.Module):
-    """Votes exp(-d^2 / (2 h^2)) of known images at distance d: images (N, C, H, W) in [0, 1] -> logarithms of the votes (N, K).
+    """Votes exp(-d^2 / (2 h^2)) of known images at distance d: images (N, C, H, W) in [0, 1] -> logarithms of the votes
+    (N, K).
 
-    known (M, D), labels (M,). h is the root mean square distance of a known image from the nearest other one, times `smoothness`.
-    InputError for a class without a known image.
+    known (M, D), labels (M,). h is the root mean square distance of a known image from the nearest other one, times
+    `smoothness`. InputError for a class without a known image.
     """
 
     def __init__(self, known: Tensor, labels: Tensor, num_classes: int, *, smoothness: float = 0.3) -> None:

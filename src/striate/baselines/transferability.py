@@ -1,7 +1,8 @@
-"""The matrix of who fools whom: images made on each model or learner, tried on every one. N images, S sources, T targets.
+"""The matrix of who fools whom: images made on each model or learner, tried on every one. N images, S sources, T
+targets.
 
-Papernot, McDaniel & Goodfellow 2016 (arXiv:1605.07277, section 3) draw it for logistic regression, a support vector machine, nearest
-neighbours, a decision tree and a network.
+Papernot, McDaniel & Goodfellow 2016 (arXiv:1605.07277, section 3) draw it for logistic regression, a support vector
+machine, nearest neighbours, a decision tree and a network.
 """
 
 import math
@@ -18,7 +19,7 @@ from striate.baselines.learners import LEARNERS, Change, Learner, fit_learner, n
 from striate.data.opening import Access
 from striate.data.sampling import read_batch
 from striate.errors import InputError
-from striate.evaluation.evaluate_model import Part, choose_part, open_parts
+from striate.evaluation.evaluate_model import choose_part, open_parts
 from striate.robustness.attack_model import choose_images, read_images, seen_as
 from striate.robustness.clean import clean_outputs
 from striate.robustness.draws import image_keys
@@ -33,7 +34,9 @@ NOISE = "random noise"
 
 @dataclass(frozen=True)
 class Cell:
-    """Of `num_correct` images that a target names correctly, the fraction that a source's changes undo, with its 95 % interval."""
+    """Of `num_correct` images that a target names correctly, the fraction that a source's changes undo, with its 95 %
+    interval.
+    """
 
     fooled: float
     interval: tuple[float, float]
@@ -41,8 +44,8 @@ class Cell:
 
 @dataclass(frozen=True)
 class Transferability:
-    """`cells[s][t]`: images made on `sources[s]` tried on `targets[t]`, of accuracy `accuracies[t]` before. A source is a target too,
-    but random noise is none, and a target that gives no gradients is no source.
+    """`cells[s][t]`: images made on `sources[s]` tried on `targets[t]`, of accuracy `accuracies[t]` before. A source is
+    a target too, but random noise is none, and a target that gives no gradients is no source.
     """
 
     source: str
@@ -88,29 +91,36 @@ def transferability(
     device: str = "cpu",
     access: Access | None = None,
 ) -> Transferability:
-    """Make images on each of `models` and `learners` and try them on all. The first model says which classes there are and which size.
+    """Make images on each of `models` and `learners` and try them on all. The first model says which classes there are
+    and which size.
 
-    `models` are what `load_model` takes, or exported files, which are only tried on. Learners ("softmax", "linear_svm", "knn", "tree") are
-    fitted to up to `num_fitted` pixels of the training part; `limit` images of the part `split` (test by default) are changed, by at
-    most `epsilon` in the `norm`, by an attack that follows gradients; of the tree by the smallest change into another leaf. `names` are
-    shown for the models. Raises InputError and DataError as `attack` does.
+    `models` are what `load_model` takes, or exported files, which are only tried on. Learners ("softmax", "linear_svm",
+    "knn", "tree") are fitted to up to `num_fitted` pixels of the training part; `limit` images of the part `split`
+    (test by default) are changed, by at most `epsilon` in the `norm`, by an attack that follows gradients; of the tree
+    by the smallest change into another leaf. `names` are shown for the models. Raises InputError and DataError as
+    `attack` does.
     """
     access = access or Access()
     change = Change(epsilon, norm, method, seed)
     if norm not in NORMS or not math.isfinite(epsilon):
-        raise InputError(f"changes are measured by {', '.join(NORMS)}, up to a finite epsilon, not {norm} and {epsilon:g}")
+        raise InputError(
+            f"changes are measured by {', '.join(NORMS)}, up to a finite epsilon, not {norm} and {epsilon:g}"
+        )
     check_epsilon(epsilon, norm)
     if not models:
         raise InputError("name at least one model: it says which classes and which size of image are meant")
     victims = [open_victim(each, device=device, download=access.download, log=access.log) for each in models]
     first = victims[0].model
     part = choose_part(first, source, split, access, prefer=("test", "validation"))
-    images, labels = read_images(first, part, choose_images(part, limit, seed))
+    chosen = choose_images(part, limit, seed)
+    images, labels = read_images(first, part, chosen)
     shown = tuple(names) or tuple(map(str, models))
     found = [
         network_learner(name, seen_as(first, victim, name), change) for name, victim in zip(shown, victims, strict=True)
     ]
-    known, known_labels = _training_pixels(first, source, part, num_fitted, seed, access) if learners else (images, labels)
+    known, known_labels = (
+        _training_pixels(first, source, chosen, num_fitted, seed, access) if learners else (images, labels)
+    )
     num_classes = len(first.class_names)
     for name in access.track(list(learners), "fitting learners", len(learners)):
         found.append(fit_learner(name, known, known_labels, num_classes, change))
@@ -158,16 +168,18 @@ def _cell(target: Learner, changed: Tensor, labels: Tensor, was_correct: Tensor)
 
 
 def _training_pixels(
-    model: Any, source: str | Path | None, part: Part, num_fitted: int, seed: int, access: Access
+    model: Any, source: str | Path | None, changed: np.ndarray, num_fitted: int, seed: int, access: Access
 ) -> tuple[Tensor, Tensor]:
-    """Pixels (n, C, H, W) in [0, 1] of the training part, at the size that the model sees, and labels (n,)."""
+    """Pixels (n, C, H, W) in [0, 1] of the training part, or where there is none of all images but those `changed`, at
+    the size that the model sees, and labels (n,).
+    """
     opened = open_parts(model, source, access)
-    indices = opened.parts["train"] if len(opened.parts["train"]) else np.setdiff1d(opened.parts["all"], part.indices)
+    indices = np.setdiff1d(opened.parts["train"] if len(opened.parts["train"]) else opened.parts["all"], changed)
     indices = indices[opened.packed.usable[indices] & (opened.labels[indices] >= 0)]
     if len(indices) < 2:
         raise InputError(
-            f"{part.dataset.source} has no training part for learners to be fitted to; name a source that has one, or "
-            "leave learners out"
+            f"{opened.dataset.source} has no images left that learners can be fitted to; lower the limit, or leave "
+            "learners out"
         )
     indices = np.sort(np.random.default_rng(seed).permutation(indices)[:num_fitted])
     pixels = read_batch(opened.packed, indices, model.preprocessing.crop_size).float() / 255

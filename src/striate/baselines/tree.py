@@ -1,7 +1,8 @@
 """A decision tree on pixels, and the smallest change that leads to another leaf. N images, D pixel values, K classes.
 
-The tree is scikit-learn's. Papernot, McDaniel & Goodfellow 2016 (arXiv:1605.07277, algorithm 2) search the leaves near the one that an
-image falls into; here all leaves are searched, so that no smaller change of the largest pixel value exists.
+The tree is scikit-learn's. Papernot, McDaniel & Goodfellow 2016 (arXiv:1605.07277, algorithm 2) search the leaves near
+the one that an image falls into; here all leaves are searched, so that no smaller change of the largest pixel value
+exists.
 """
 
 from dataclasses import dataclass
@@ -12,8 +13,8 @@ from sklearn.tree import DecisionTreeClassifier
 
 @dataclass(frozen=True, eq=False)
 class Tree:
-    """Nodes in an order where parents come first. `left`, `right` (n,): children, -1 at leaves. An image goes left where its value
-    `features[node]` is at most `thresholds[node]` (float32). `classes` (n,) are the majorities.
+    """Nodes in an order where parents come first. `left`, `right` (n,): children, -1 at leaves. An image goes left
+    where its value `features[node]` is at most `thresholds[node]` (float32). `classes` (n,) are the majorities.
     """
 
     left: np.ndarray
@@ -54,7 +55,8 @@ def fit_tree(pixels: np.ndarray, labels: np.ndarray, num_classes: int, *, seed: 
 
 
 def nearest_other_leaf(tree: Tree, pixels: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Pixels (N, D) float32 in [0, 1], each moved into the leaf of a class that is not its label, by the least largest change.
+    """Pixels (N, D) float32 in [0, 1], each moved into the leaf of a class that is not its label, by the least largest
+    change.
 
     Images whose tree has no leaf of another class stay as they are.
     """

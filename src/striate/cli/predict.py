@@ -8,13 +8,15 @@ from typing import Annotated, Any
 import typer
 
 from striate.cli.answers import write_json, write_table
-from striate.cli.console import AsJson, Device, Download, is_live, log, track
+from striate.cli.console import AsJson, Device, is_live, log, suggest, track
 from striate.cli.explain import write_maps
 from striate.cli.image_arguments import check_images
 from striate.cli.memory import importing
+from striate.cli.source_options import UNSAID, SourceOptions, reads_source
 from striate.errors import InputError
 
 
+@reads_source
 def predict(
     model: Annotated[
         str, typer.Argument(metavar="MODEL", help="A run folder, a model.safetensors, or NETWORK:WEIGHTS.")
@@ -101,7 +103,7 @@ def predict(
         ),
     ] = None,
     device: Device = "auto",
-    download: Download = False,
+    reading: SourceOptions = UNSAID,
     as_json: AsJson = False,
 ) -> None:
     """Predict the classes of images.
@@ -157,25 +159,17 @@ def predict(
         if out_dir is not None and explain is None:
             raise InputError("--out draws boxes, which a classifier has none of; leave it out")
         answers, head = _trusted(
-            model, images, coverage, flag_unfamiliar, average, calibrate_on, top, batch_size, device, download
+            model, images, coverage, flag_unfamiliar, average, calibrate_on, top, batch_size, device, reading
         )
     else:
         num_images = count_images(images)
-        request = EngineRequest(engine, precision, batch_size, num_images, device, download)
+        request = EngineRequest(engine, precision, batch_size, num_images, device, reading.download)
         predictor = make_ready(model, request, log=log)
         log(predictor.line)
         task = predictor.about.task
-        if boxes is not None and task.name != "detection":
-            raise InputError(f"--boxes writes what a detector finds, and {model} is for {task.name}; leave it out")
-        if task.name == "detection" and (csv or sort_into or uncertain):
-            raise InputError(
-                "--csv, --sort-into and --uncertain are for one class an image; a detector's boxes go to --boxes PATH"
-            )
+        made = {"csv": csv, "sort_into": sort_into, "uncertain": uncertain, "boxes": boxes}
+        task.check_written_as(name for name, wanted in made.items() if wanted is not None)
         class_names = task.class_names
-        if task.labels_pixels and (csv or sort_into or uncertain):
-            raise InputError(
-                "--csv, --sort-into and --uncertain are for one class an image; masks are written to a folder by --out"
-            )
         if tiles:
             answers = predictor.answer_in_tiles(images, log=log)
         else:
@@ -186,7 +180,7 @@ def predict(
     explained: list[dict[str, Any]] = []
     if explain is not None:
         out_dir = Path("explained") if out_dir is None else out_dir
-        explained = write_maps(model, images, explain, out_dir, device=device, download=download)
+        explained = write_maps(model, images, explain, out_dir, device=device, download=reading.download)
     with ExitStack() as stack:
         if boxes is not None and boxes_as is not None:
             answers = stack.enter_context(writing_boxes(answers, boxes, boxes_as, class_names))
@@ -205,11 +199,20 @@ def predict(
     if not as_json:
         for each in explained:
             log(f"{each['method']} for {each['class']}: {each['overlay']}")
-    for made in (csv, boxes, sort_into):
-        if made is not None:
-            log(f"wrote {made}")
+    for place in (csv, boxes, sort_into):
+        if place is not None:
+            log(f"wrote {place}")
+    if not as_json:
+        suggest(*_next_words(model, images, is_explained=explain is not None, is_drawn=out_dir is not None))
     if has_errors:
         raise typer.Exit(1)
+
+
+def _next_words(model: str, images: list[Path], *, is_explained: bool, is_drawn: bool) -> list[str]:
+    """What shows why the model answered so, or else how fast it could."""
+    if is_explained or is_drawn:
+        return ["striate", "bench", model]
+    return ["striate", "explain", model, str(images[0])]
 
 
 def _trusted(
@@ -222,18 +225,17 @@ def _trusted(
     top: int,
     batch_size: int,
     device: str,
-    download: bool,
+    reading: SourceOptions,
 ) -> tuple[Iterator[Any], dict[str, Any]]:
     """Predictions with sets, flags or averages, and what the JSON document says of them."""
     with importing():
-        from striate.data.opening import Access
         from striate.evaluation.conformal import fit_conformal, stored_conformal
         from striate.evaluation.familiarity import fit_familiarity
         from striate.evaluation.trusted_predictions import TrustRequest, predict_trusted
         from striate.tasks.model import load_model
 
-    loaded = load_model(model, device=device, download=download, log=log)
-    access = Access(download=download, log=log, track=track)
+    loaded = load_model(model, device=device, download=reading.download, log=log)
+    access = reading.access()
     fit = None
     if coverage is not None:
         fit = stored_conformal(loaded, coverage) if calibrate_on is None else None

@@ -7,9 +7,11 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from striate.cli.console import AsJson, DataDir, Device, Download, log, out, show_json, track
+from striate.cli.console import AsJson, Device, out, show_json, suggest
 from striate.cli.memory import importing
 from striate.cli.model_words import models_and_source
+from striate.cli.source_options import UNSAID, SourceOptions, reads_source
+from striate.units import percent
 
 if TYPE_CHECKING:
     from striate.baselines.transferability import Transferability
@@ -17,10 +19,13 @@ if TYPE_CHECKING:
 _ALL = "softmax,linear_svm,knn,tree"
 
 
+@reads_source
 def transferability(
     words: Annotated[
         list[str],
-        typer.Argument(metavar="MODEL... [SOURCE]", help="Models as for attack, then a source; the first's by default."),
+        typer.Argument(
+            metavar="MODEL... [SOURCE]", help="Models as for attack, then a source; the first's by default."
+        ),
     ],
     learners: Annotated[
         str, typer.Option("--learners", metavar=_ALL, help="Learners fitted to the pixels beside them, or none.")
@@ -38,13 +43,12 @@ def transferability(
     ] = None,
     limit: Annotated[int, typer.Option("--limit", min=1, help="At most so many images, drawn by the seed.")] = 200,
     fitted: Annotated[int, typer.Option("--fitted", min=2, help="Images that learners are fitted to.")] = 5_000,
-    to: Annotated[Path, typer.Option("--out", metavar="FILE", help="Where to draw the matrix (.png, .svg, .pdf).")] = Path(
-        "transferability.png"
-    ),
+    to: Annotated[
+        Path, typer.Option("--out", metavar="FILE", help="Where to draw the matrix (.png, .svg, .pdf).")
+    ] = Path("transferability.png"),
     seed: Annotated[int, typer.Option("--seed", help="Which images and random numbers.")] = 0,
-    data_dir: DataDir = None,
-    download: Download = False,
-    device: Device = "cpu",
+    reading: SourceOptions = UNSAID,
+    device: Device = "auto",
     as_json: AsJson = False,
 ) -> None:
     """Measure who fools whom.
@@ -55,7 +59,6 @@ def transferability(
     """
     with importing():
         from striate.baselines.transferability import transferability as measure
-        from striate.data.opening import Access
         from striate.reports.transferability_picture import draw_transferability
         from striate.robustness.ask import DEFAULT_EPSILON
         from striate.robustness.request import parse_fraction
@@ -63,10 +66,9 @@ def transferability(
     models, source = models_and_source(words)
     size = DEFAULT_EPSILON.get(norm, 8 / 255) if epsilon is None else parse_fraction(epsilon, "--epsilon")
     wanted = [] if learners == "none" else [each.strip() for each in learners.split(",") if each.strip()]
-    access = Access(data_dir=data_dir, download=download, log=log, track=track)
     found = measure(
         models, source, learners=wanted, epsilon=size, norm=norm, method=method, split=split, limit=limit,
-        num_fitted=fitted, seed=seed, device=device, access=access,
+        num_fitted=fitted, seed=seed, device=device, access=reading.access(),
     )  # fmt: skip
     draw_transferability(found, to)
     if as_json:
@@ -74,13 +76,14 @@ def transferability(
         return
     _show(found)
     out.print(Text(f"picture  {to}"), soft_wrap=True)
+    suggest("striate", "attack", models[-1], "--through", models[0], what="one pair of them, with more attacks")
 
 
 def _show(found: "Transferability") -> None:
     out.print(
         Text(
-            f"{found.split} part of {found.source}, {found.num_images:,} images changed by at most {found.epsilon:.4g} by "
-            f"{found.norm} ({found.method}); % of a column's correct predictions undone"
+            f"{found.split} part of {found.source}, {found.num_images:,} images changed by at most {found.epsilon:.4g} "
+            f"by {found.norm} ({found.method}); what undoes correct predictions of each column"
         ),
         soft_wrap=True,
     )
@@ -89,7 +92,7 @@ def _show(found: "Transferability") -> None:
     for target in found.targets:
         table.add_column(Text(target), justify="right", overflow="fold")
     for source, row in zip(found.sources, found.cells, strict=True):
-        table.add_row(Text(source), *(f"{100 * cell.fooled:.1f}" for cell in row))
-    correct = (f"{100 * accuracy:.1f}" for accuracy in found.accuracies)
+        table.add_row(Text(source), *(percent(cell.fooled, 1) for cell in row))
+    correct = (percent(accuracy, 1) for accuracy in found.accuracies)
     table.add_row(Text("accuracy before", style="dim"), *(Text(each, style="dim") for each in correct))
     out.print(table)

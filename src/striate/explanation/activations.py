@@ -5,7 +5,6 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from striate.errors import InputError
 from striate.explanation.batches import check_images, run
 from striate.explanation.gradients import as_maps
 from striate.inspection.layers import NetworkDescription
@@ -61,11 +60,3 @@ def rectified_layers(description: NetworkDescription) -> list[str]:
             calls = range(1, layer.num_calls + 1) if ":" not in layer.name and layer.num_calls > 1 else ()
             found += [f"{layer.name}#{call}" for call in calls] or [layer.name]
     return found
-
-
-def check_layer(network: nn.Module, layer: str) -> None:
-    """Raise InputError, with near misses, for a name that is no layer of the network."""
-    with recording(network, layer):
-        pass
-    if not layer:
-        raise InputError("a layer needs a name; see striate describe")

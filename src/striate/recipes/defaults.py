@@ -11,7 +11,7 @@ from typing import cast
 
 from torch.nn.modules.batchnorm import _NormBase
 
-from striate.data.augmentation import Augmentation
+from striate.data.augmentation_settings import Augmentation
 from striate.data.mean_image import decode_mean_image, encode_mean_image
 from striate.data.preprocessing import Preprocessing, resample
 from striate.errors import InputError

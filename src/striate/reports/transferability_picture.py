@@ -14,7 +14,8 @@ _LONGEST = 28
 
 
 def draw_transferability(found: "Transferability", path: Path) -> None:
-    """A PNG, SVG or PDF by the ending of `path`: a row for what images were made on, a column for what they were tried on.
+    """A PNG, SVG or PDF by the ending of `path`: a row for what images were made on, a column for what they were tried
+    on.
 
     InputError where it cannot be written.
     """
@@ -35,7 +36,8 @@ def draw_transferability(found: "Transferability", path: Path) -> None:
             colour = "white" if value > 100 * _DARK else "#222222"
             axes.text(column, row, f"{value:.0f}", ha="center", va="center", color=colour, fontsize=10)
     below = [
-        f"{_short(name)}\n{100 * accuracy:.1f} % correct" for name, accuracy in zip(found.targets, found.accuracies, strict=True)
+        f"{_short(name)}\n{100 * accuracy:.1f} % correct"
+        for name, accuracy in zip(found.targets, found.accuracies, strict=True)
     ]
     axes.set_xticks(range(num_columns), below, rotation=35, ha="right", rotation_mode="anchor", parse_math=False)
     axes.set_yticks(range(num_rows), [_short(name) for name in found.sources], parse_math=False)
@@ -46,7 +48,9 @@ def draw_transferability(found: "Transferability", path: Path) -> None:
         figure.savefig(path, dpi=150)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
-        raise InputError(f"{path} cannot be drawn: {reason}; name a .png, .svg or .pdf in a folder that is there") from None
+        raise InputError(
+            f"{path} cannot be drawn: {reason}; name a .png, .svg or .pdf in a folder that is there"
+        ) from None
 
 
 def _short(name: str) -> str:

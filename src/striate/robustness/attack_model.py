@@ -199,7 +199,7 @@ def _open(model: Model | str | Path, access: Access) -> Victim:
 
 
 def _fused(model: Model, others: Sequence[Model | str | Path], access: Access) -> nn.Module:
-    """The substitutes as one network whose classes are the model's. InputError where they see other images or classes."""
+    """The substitutes as one network whose classes are the model's. InputError where images or classes are others."""
     networks = []
     for other in others:
         seen = seen_as(model, _open(other, access), str(other))
@@ -208,13 +208,17 @@ def _fused(model: Model, others: Sequence[Model | str | Path], access: Access) -
                 f"{other} gives no gradients, so nothing can be attacked through it; give a model of striate's"
             )
         networks.append(seen)
-    return networks[0] if len(networks) == 1 else Fused(networks, [torch.arange(len(model.class_names))] * len(networks))
+    return (
+        networks[0] if len(networks) == 1 else Fused(networks, [torch.arange(len(model.class_names))] * len(networks))
+    )
 
 
 def seen_as(model: Model, other: Victim, name: str) -> Callee:
-    """The other network as one that sees the images of `model`, pixels in [0, 1], and answers in the order of its classes.
+    """The other network as one that sees the images of `model`, pixels in [0, 1], and answers in the order of its
+    classes.
 
-    `name` is the other's in errors. InputError where it sees other channels, lacks a class, or only answers and sees another size.
+    `name` is the other's in errors. InputError where it sees other channels, lacks a class, or only answers and sees
+    another size.
     """
     theirs, ours = other.model.preprocessing, model.preprocessing
     if theirs.channels != ours.channels:
@@ -224,7 +228,9 @@ def seen_as(model: Model, other: Victim, name: str) -> Callee:
     order = class_order(model.class_names, other.model.class_names)
     if not isinstance(other.network, nn.Module):
         if theirs.crop_size != ours.crop_size or other.model.class_names != model.class_names:
-            raise InputError(f"{name} only answers, so it must see the size of image and name the classes that the other does")
+            raise InputError(
+                f"{name} only answers, so it must see the size of image and name the classes that the other does"
+            )
         return other.network
     network = other.network if theirs.crop_size == ours.crop_size else Resized(other.network, theirs.crop_size)
     return Fused([network.to(model.device)], [order.to(model.device)])

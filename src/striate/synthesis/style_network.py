@@ -144,11 +144,6 @@ def load_style(path: str | Path) -> StyleNetwork:
     return network.eval()
 
 
-def is_style_file(path: str | Path) -> bool:
-    """Whether the name is that of a style network's file and not of a picture."""
-    return Path(path).suffix.lower() == ".safetensors"
-
-
 def _config_of(text: str | None, path: str | Path) -> StyleNetworkConfig:
     if text is None:
         raise ModelFileError(f"{path} is not a style network; expected a file that striate style --train wrote")

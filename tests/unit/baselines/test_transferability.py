@@ -1,4 +1,6 @@
-"""Who fools whom: the tree's nearest leaf against a search of all boxes, neighbours with gradients, the matrix on real digits."""
+"""Who fools whom: the tree's nearest leaf against a search of all boxes, neighbours with gradients, the matrix on real
+digits.
+"""
 
 import json
 
@@ -29,7 +31,7 @@ def rows(count):
 
 
 def boxes(fitted, num_values):
-    """(class, lowest, highest) of each leaf of a tree of scikit-learn: values lie above the first and up to the second."""
+    """(class, lowest, highest) of each leaf of a tree of scikit-learn: values lie above lowest and up to highest."""
     grown = fitted.tree_
     found = []
 
@@ -117,9 +119,7 @@ def model_file(tmp_path_factory):
         optimizer.step()
     about = {"in_channels": 1, "num_classes": 10, "image_size": (8, 8), "hidden_widths": (32,)}
     preprocessing = Preprocessing(1, 8, (8, 8), mean=(0.0,), std=(1.0,))
-    model = Model(
-        network, class_names=NAMES, preprocessing=preprocessing, network_name="mlp", network_config=about
-    )
+    model = Model(network, class_names=NAMES, preprocessing=preprocessing, network_name="mlp", network_config=about)
     path = tmp_path_factory.mktemp("model") / "model.safetensors"
     save_model(model, path)
     return path

@@ -1,7 +1,5 @@
 """The table of engines in narrow and wide terminals."""
 
-import sys
-
 import pytest
 
 from striate.cli import bench as command
@@ -24,8 +22,7 @@ def test_a_terminal_of_any_width_shows_whole_words_and_figures(width, sizes, mon
         for kind in kinds
     )
     bench = Bench("squeezenet1_1", "photos", 200, sizes, rows, dict.fromkeys(sizes, kinds[1]))
-    monkeypatch.setattr(command.out, "width", width)
-    monkeypatch.setattr(command.out, "file", sys.stdout)
+    monkeypatch.setattr(command.out, "_width", width)
     command._show(bench)
     shown = capsys.readouterr().out
     assert max(map(len, shown.splitlines())) <= width

@@ -3,9 +3,9 @@ width and height as fractions of the image, and a score where a detector wrote i
 outline instead, three points x, y or more: the box is the one about it.
 
 Text files lie beside the images, or in a folder that stands in the place of `images` in the image's path (`labels`,
-`boxes`). Classes are named by `data.yaml` (or another .yaml with `names`), `classes.txt`, `obj.names` or a
-`classes.csv`; without any of these they go by number. An image with an empty file, or none where others have one, has
-no objects.
+`boxes`), be that `images/train` or `train/images`. Classes are named by `data.yaml` (or another .yaml with `names`),
+`classes.txt`, `obj.names` or a `classes.csv`; without any of these they go by number. An image with an empty file, or
+none where others have one, has no objects.
 """
 
 import os
@@ -20,16 +20,14 @@ from striate.data.files import open_file, read_regular_file
 from striate.data.objects import ListedObject, gather, largest_of
 from striate.data.parallel import map_in_order
 from striate.data.readers.access import FileImages
-from striate.data.readers.folder_walk import Findings, is_image, walk_files
+from striate.data.readers.folder_walk import Findings, folders_in, is_image, walk_files
 from striate.data.readers.split_names import split_of
-from striate.data.readers.table import read_class_names
+from striate.data.readers.yolo_names import MAX_TEXT_BYTES, yolo_class_names
 from striate.errors import DataError
 
 IMAGES, LABELS = "images", ("labels", "boxes")
-MAX_TEXT_BYTES = 10_000_000
 _NOT_LABELS = {"classes.txt", "readme.txt", "train.txt", "val.txt", "test.txt", "obj.names"}
 _LINE = re.compile(r"\s*\d+(\s+[-+.\deE]+){4,}\s*")
-_CLOSING = {"[": "]", "{": "}"}
 _NUMBERS_OF_A_BOX = 4
 _TRIED = 50
 _NAMED = 3
@@ -39,7 +37,7 @@ def holds_yolo(folder: Path) -> bool:
     """Whether a folder has text files of boxes: in `labels` or `boxes` beside `images`, or beside the images
     themselves.
     """
-    return _labels_folder(folder) is not None or _beside(folder)
+    return bool(_pairs(folder)) or _beside(folder)
 
 
 def read_yolo(folder: Path) -> Dataset:
@@ -47,20 +45,25 @@ def read_yolo(folder: Path) -> Dataset:
     theirs.
     """
     findings = Findings()
-    labels = _labels_folder(folder)
-    below = IMAGES if labels else ""
-    paths = sorted(path for path in walk_files(folder, below, findings) if is_image(path))
-    texts = [_text_of(path, labels) for path in paths]
+    pairs = _pairs(folder)
+    text_of = {
+        path: _text_of(path, images, labels)
+        for images, labels in pairs or [("", "")]
+        for path in walk_files(folder, images, findings)
+        if is_image(path)
+    }
+    paths = sorted(text_of)
+    texts = [text_of[path] for path in paths]
     if not paths:
         raise DataError(f"{folder} holds no image beside its text files of boxes")
-    class_names, has_names = _class_names(folder)
+    class_names = yolo_class_names(folder)
     listed = list(map_in_order(lambda text: _read(folder / text, text), texts))
     found = [rows or [] for rows in listed]
     num_classes = 1 + max((number for rows in found for number, _ in rows), default=0)
     names = class_names or tuple(str(number) for number in range(min(num_classes, 10_000)))
     objects = gather(
         [[ListedObject(names[number] if number < len(names) else "", box) for number, box in rows] for rows in found],
-        names,
+        dict.fromkeys(names),
         are_fractions=True,
     )
     own_names, own_labels, boxes = largest_of(objects, len(paths))
@@ -72,7 +75,7 @@ def read_yolo(folder: Path) -> Dataset:
             f"{len(lacking)} image{'s' * (len(lacking) > 1)} without a text file count as images without objects: "
             f"{', '.join(lacking[:_NAMED])}{more}"
         )
-    if not has_names:
+    if not class_names:
         notices.append(f"{folder} names no classes (data.yaml, classes.txt or classes.csv): they go by number")
     return Dataset(
         source=str(folder),
@@ -81,7 +84,7 @@ def read_yolo(folder: Path) -> Dataset:
         images=FileImages(folder, paths),
         labels=own_labels,
         given_splits=splits_of_paths(paths),
-        has_index_labels=not has_names,
+        has_index_labels=not class_names,
         notices=tuple(notices),
         root=folder,
         boxes=boxes,
@@ -98,11 +101,17 @@ def splits_of_paths(paths: Sequence[str]) -> np.ndarray:
     return np.array(found, np.int8)
 
 
-def _labels_folder(folder: Path) -> str | None:
-    """The folder of text files beside `images`."""
-    if not (folder / IMAGES).is_dir():
-        return None
-    return next((name for name in LABELS if (folder / name).is_dir() and _has_boxes(folder / name)), None)
+def _pairs(folder: Path) -> list[tuple[str, str]]:
+    """The folders of images with those of their text files, relative to this one: in itself, or in each folder below
+    it.
+    """
+    found = []
+    for place in ("", *(f"{entry.name}/" for entry in folders_in(folder))):
+        if (folder / place / IMAGES).is_dir():
+            named = (f"{place}{name}" for name in LABELS)
+            labels = next((name for name in named if (folder / name).is_dir() and _has_boxes(folder / name)), None)
+            found += [(f"{place}{IMAGES}", labels)] if labels else []
+    return found
 
 
 def _beside(folder: Path) -> bool:
@@ -139,10 +148,9 @@ def _lines_of_boxes(path: Path) -> int | None:
     return sum(_LINE.fullmatch(line) is not None for line in texts) if texts else None
 
 
-def _text_of(path: str, labels: str | None) -> str:
-    """The text file of an image, below the folder."""
-    stem = os.path.splitext(path)[0]
-    return f"{labels}{stem.removeprefix(IMAGES)}.txt" if labels else f"{stem}.txt"
+def _text_of(path: str, images: str, labels: str) -> str:
+    """The text file of an image: in the folder `labels` where the image lies in `images`."""
+    return f"{labels}{os.path.splitext(path)[0].removeprefix(images)}.txt"
 
 
 def _read(path: Path, name: str) -> list[tuple[int, tuple[float, float, float, float]]] | None:
@@ -150,7 +158,9 @@ def _read(path: Path, name: str) -> list[tuple[int, tuple[float, float, float, f
     if not path.is_file():
         return None
     rows = []
-    for number, line in enumerate(read_regular_file(path, MAX_TEXT_BYTES).decode("utf-8", "replace").splitlines(), 1):
+    for number, line in enumerate(
+        read_regular_file(path, MAX_TEXT_BYTES).decode("utf-8-sig", "replace").splitlines(), 1
+    ):
         fields = line.split()
         if not fields:
             continue
@@ -179,86 +189,3 @@ def _box(fields: list[str]) -> tuple[float, float, float, float]:
         return min(across), min(down), max(across), max(down)
     x, y, width, height = numbers[:_NUMBERS_OF_A_BOX]
     return x - width / 2, y - height / 2, x + width / 2, y + height / 2
-
-
-def _class_names(folder: Path) -> tuple[tuple[str, ...], bool]:
-    """The names in the order of their numbers, and whether there are any."""
-    for path in sorted([*folder.glob("*.yaml"), *folder.glob("*.yml")]):
-        if names := _yaml_names(read_regular_file(path, MAX_TEXT_BYTES).decode("utf-8", "replace")):
-            return names, True
-    for name in ("classes.txt", "obj.names", "labels/classes.txt"):
-        if (folder / name).is_file():
-            lines = read_regular_file(folder / name, MAX_TEXT_BYTES).decode("utf-8", "replace").splitlines()
-            if names := tuple(line.strip() for line in lines if line.strip()):
-                return names, True
-    if (folder / "classes.csv").is_file() and (names := _csv_names(folder / "classes.csv")):
-        return names, True
-    return (), False
-
-
-def _csv_names(path: Path) -> tuple[str, ...]:
-    """The names of a table with the columns index and name, or class (a number, or nothing) and name."""
-    lines = [
-        line.split(",") for line in read_regular_file(path, MAX_TEXT_BYTES).decode("utf-8", "replace").splitlines()
-    ]
-    columns = [column.strip().lower() for column in lines[0]] if lines else []
-    if "index" in columns:
-        return read_class_names(path)
-    if not {"class", "name"} <= set(columns):
-        return ()
-    number, name = columns.index("class"), columns.index("name")
-    by_number = {row[number].strip(): row[name].strip() for row in lines[1:] if len(row) == len(columns)}
-    found: list[str] = []
-    while str(len(found)) in by_number:
-        found.append(by_number[str(len(found))])
-    return tuple(found)
-
-
-def _yaml_names(text: str) -> tuple[str, ...]:
-    """What stands under `names:` in a file of YOLO's settings: a list in brackets or one of dashes, or numbers with
-    names, in braces or a line each.
-    """
-    match = re.search(r"^names\s*:[ \t]*(.*)$", text, re.MULTILINE)
-    if match is None:
-        return ()
-    first = match[1].split("#")[0].strip()
-    if first[:1] in _CLOSING:
-        return _flow_names(text[match.start(1) + 1 :], _CLOSING[first[0]])
-    names: list[str] = []
-    for line in text[match.end() :].splitlines():
-        if not line.strip() or line.lstrip().startswith("#"):
-            continue
-        item = re.fullmatch(r"\s*(?:-\s+|(\d+)\s*:\s*)(.+)", line)
-        if item is None or (item[1] is not None and int(item[1]) != len(names)):
-            break
-        names.append(_unquoted(item[2].split(" #")[0]))
-    return tuple(names)
-
-
-def _flow_names(text: str, closing: str) -> tuple[str, ...]:
-    """The names up to this bracket or brace, with a comma between two; behind a brace each has its number, from 0
-    up.
-    """
-    items, item, quote = [], "", ""
-    for character in text:
-        if quote:
-            quote = "" if character == quote else quote
-        elif character in "'\"" and item.strip()[-1:] in ("", ":"):
-            quote = character
-        elif character in (",", closing):
-            items += [item.strip()] if item.strip() else []
-            item = ""
-            if character == closing:
-                break
-            continue
-        item += character
-    if closing == "]":
-        return tuple(map(_unquoted, items))
-    numbered = [each.partition(":")[::2] for each in items]
-    if [number.strip() for number, _ in numbered] != [str(number) for number in range(len(items))]:
-        return ()
-    return tuple(_unquoted(name) for _, name in numbered)
-
-
-def _unquoted(text: str) -> str:
-    return text.strip().strip("'\"").strip()

@@ -1,13 +1,14 @@
 """Shallow network of radial basis functions. N images, C channels, M units, K classes.
 
-Each unit is a Gaussian around a centre, an image of its own, and a linear layer without biases adds up what the units say (Broomhead &
-Lowe 1988, Complex Systems 2:321-355; Moody & Darken 1989, doi:10.1162/neco.1989.1.2.281). Far from every centre all logits are 0, so all
-classes are equally probable: the network knows what it has not seen, which is why Goodfellow et al. 2015 (arXiv:1412.6572, section 7)
-find such networks, though less accurate, unsure where they are fooled.
+Each unit is a Gaussian around a centre, an image of its own, and a linear layer without biases adds up what the units
+say (Broomhead & Lowe 1988, Complex Systems 2:321-355; Moody & Darken 1989, doi:10.1162/neco.1989.1.2.281). Far from
+every centre all logits are 0, so all classes are equally probable: the network knows what it has not seen, which is why
+Goodfellow et al. 2015 (arXiv:1412.6572, section 7) find such networks, though less accurate, unsure where they are
+fooled.
 
-Departures: centres and widths begin as Moody & Darken have them (k-means; the root mean square distance to the nearest two centres) and
-are then trained with all else, by gradients on the cross-entropy. The network of Goodfellow et al. has no hidden layer: one quadratic form
-for each class.
+Departures: centres and widths begin as Moody & Darken have them (k-means; the root mean square distance to the nearest
+two centres) and are then trained with all else, by gradients on the cross-entropy. The network of Goodfellow et al. has
+no hidden layer: one quadratic form for each class.
 """
 
 import math
@@ -24,9 +25,12 @@ _ROUNDS = 10
 _TINY = 1e-6
 _HEAD_SCALE = 0.01
 _NARROW = 2**-0.5
-"""Widths begin at so much of the distance to the nearest centres: on MNIST narrower ones learn faster than wider ones."""
+"""Widths begin at so much of the distance to the nearest centres: on MNIST narrower ones learn faster than wider ones.
+"""
 _GAIN = 30.0
-"""Units close to no centre say little, so what they say is multiplied; it is as if the head alone learnt at a higher rate."""
+"""Units close to no centre say little, so what they say is multiplied; it is as if the head alone learnt at a higher
+rate.
+"""
 
 
 @dataclass(frozen=True)
@@ -47,7 +51,8 @@ class RBFConfig:
 
 
 class GaussianUnits(nn.Module):
-    """exp(-|x - c|^2 / (2 s^2)) for each centre c, a row of `weight` (M, D), and its width s: (N, D) -> (N, M) in [0, 1].
+    """exp(-|x - c|^2 / (2 s^2)) for each centre c, a row of `weight` (M, D), and its width s: (N, D) -> (N, M),
+    in [0, 1].
 
     Widths are kept as their logarithms, `log_widths` (M,), so that they stay above 0.
     """
@@ -86,7 +91,8 @@ class RBF(nn.Module):
 
 
 def place_centers(network: nn.Module, images: Tensor) -> None:
-    """Move the centres to those that k-means finds among images (N, C, H, W) and set the widths, in place; drawn by no seed.
+    """Move the centres to those that k-means finds among images (N, C, H, W) and set the widths, in place; drawn by no
+    seed.
 
     Fewer images than centres are used more than once, a little apart. A width is 0.7 times the root mean square
     distance to the two nearest centres.
@@ -116,8 +122,8 @@ def place_centers(network: nn.Module, images: Tensor) -> None:
 ENTRIES = (
     Entry(
         name="rbf", family="rbf", year=1989, title="Fast Learning in Networks of Locally-Tuned Processing Units",
-        paper="doi:10.1162/neco.1989.1.2.281", build=RBF, config=RBFConfig(), input_size=(1, 28, 28), num_params=238_500,
-        macs=238_200, stem="units", head="head", min_size=(28, 28), is_fixed_size=True,
+        paper="doi:10.1162/neco.1989.1.2.281", build=RBF, config=RBFConfig(), input_size=(1, 28, 28),
+        num_params=238_500, macs=238_200, stem="units", head="head", min_size=(28, 28), is_fixed_size=True,
         initialize_from_images=place_centers,
     ),
 )  # fmt: skip

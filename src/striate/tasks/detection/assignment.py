@@ -1,5 +1,9 @@
 """Which places of a dense detector answer for which box, by how well they do already: the task-aligned assignment of
 TOOD (Feng et al. 2021, arXiv:2108.07755, section 3.2). P places, G boxes of one image, K classes.
+
+Departure: a box's loss is weighed by how well a place does beside the best of the same object, where the paper
+multiplies that by the best overlap. At first nothing overlaps a small object by much, so that its boxes would count for
+nearly nothing, and stay as they are.
 """
 
 from dataclasses import dataclass
@@ -22,12 +26,14 @@ a step.
 @dataclass(frozen=True, eq=False)
 class Assigned:
     """`places` (A,) int64 and the box of each, `boxes` (A,) int64; `scores` (A,), what their score should be, in [0,
-    1]. `are_counted` (P,) bool: all but those in ignored regions.
+    1]; `weights` (A,), what the box of each counts, 1 at the place that does best. `are_counted` (P,) bool: all but
+    those in ignored regions.
     """
 
     places: Tensor
     boxes: Tensor
     scores: Tensor
+    weights: Tensor
     are_counted: Tensor
 
 
@@ -40,7 +46,8 @@ def assign(outputs: DenseBoxes, image: int, boxes: Tensor, labels: Tensor, ignor
     )
     if len(boxes) == 0:
         none = torch.zeros(0, dtype=torch.int64, device=places.device)
-        return Assigned(none, none, torch.zeros(0, device=places.device), are_counted)
+        nothing = torch.zeros(0, device=places.device)
+        return Assigned(none, none, nothing, nothing, are_counted)
     scores = outputs.logits[image].detach().float().sigmoid()[:, labels]  # (P, G)
     ious = box_iou(found, boxes)  # (P, G)
     may_answer = _inside(places, boxes)
@@ -53,10 +60,13 @@ def assign(outputs: DenseBoxes, image: int, boxes: Tensor, labels: Tensor, ignor
     values, overlaps = aligned[chosen, owner], ious[chosen, owner]
     top_value = torch.zeros(len(boxes), device=places.device).scatter_reduce_(0, owner, values, "amax")
     top_iou = torch.zeros(len(boxes), device=places.device).scatter_reduce_(0, owner, overlaps, "amax")
-    wanted = values / top_value[owner].clamp(min=torch.finfo(values.dtype).tiny) * top_iou[owner]
+    own_top = top_value[owner]
+    weights = torch.where(
+        own_top > 0, values / own_top.clamp(min=torch.finfo(values.dtype).tiny), torch.ones_like(values)
+    )
     are_counted = are_counted.clone()
     are_counted[chosen] = True
-    return Assigned(chosen, owner, wanted.clamp(0, 1), are_counted)
+    return Assigned(chosen, owner, (weights * top_iou[owner]).clamp(0, 1), weights, are_counted)
 
 
 def _each_once(chosen: Tensor, owner: Tensor, ious: Tensor) -> tuple[Tensor, Tensor]:

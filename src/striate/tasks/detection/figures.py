@@ -26,6 +26,7 @@ from striate.tasks.detection.loss import DetectionLoss
 from striate.tasks.detection.mistakes import ImageMistakes, sort_mistakes
 from striate.tasks.detection.values import Found, read_values
 from striate.tasks.intervals import Fraction
+from striate.units import percent
 
 NUM_MISTAKES = 24
 SHOWN_SCORE = 0.3
@@ -139,7 +140,7 @@ class DetectionEvaluation:
         return [
             ("AP (IoU .50 to .95)", Fraction(own.ap or 0.0, whole).words()),
             ("AP50", Fraction(own.ap50 or 0.0, half).words()),
-            ("AP75", "–" if own.ap75 is None else f"{100 * own.ap75:.2f} %"),
+            ("AP75", percent(own.ap75)),
             (f"mistakes, scores from {SHOWN_SCORE:g}", kinds),
         ]
 

@@ -67,7 +67,7 @@ def _sum_of(outputs: AnyBoxes, targets: Any) -> Tensor:
 
 
 def dense_sum(outputs: DenseBoxes, targets: Any) -> Tensor:
-    """Quality focal loss of the scores and 1 - generalised IoU of the boxes, summed."""
+    """Quality focal loss of the scores and 1 - generalised IoU of the boxes by their weights, summed."""
     wanted = torch.zeros_like(outputs.logits, dtype=torch.float32)
     counted = torch.ones_like(wanted[..., 0])
     box_losses = wanted.new_zeros(())
@@ -77,7 +77,7 @@ def dense_sum(outputs: DenseBoxes, targets: Any) -> Tensor:
             wanted[image, assigned.places, labels[assigned.boxes]] = assigned.scores
             found = outputs.boxes[image, assigned.places].float()
             losses = 1 - generalized_box_iou(found, boxes[assigned.boxes])
-            box_losses = box_losses + (losses * assigned.scores).sum()
+            box_losses = box_losses + (losses * assigned.weights).sum()
     logits = outputs.logits.float()
     entropy = F.binary_cross_entropy_with_logits(logits, wanted, reduction="none")
     focus = (wanted - logits.sigmoid()).abs() ** FOCUS

@@ -44,26 +44,19 @@ class MaskAnnotations:
             masks[place] = self.outputs[_part(self.packed.classes[index], geometry, place, size)]
         return _changed(torch.from_numpy(masks), geometry.changes)
 
-    def frequencies(self, indices: np.ndarray, num_classes: int) -> tuple[np.ndarray, np.ndarray]:
-        """Pixels of each class in these images, and all pixels that count in the images where it occurs: (K,) int64
-        both.
-        """
-        pixels, where = np.zeros(num_classes, np.int64), np.zeros(num_classes, np.int64)
+    def num_pixels(self, indices: np.ndarray, num_classes: int) -> np.ndarray:
+        """Pixels of each class in these images, (K,) int64."""
+        counts = np.zeros(256, np.int64)
         for index in indices.tolist():
-            counts = np.bincount(self.outputs[self.packed.classes[index]].reshape(-1), minlength=256)[:num_classes]
-            pixels += counts
-            where += np.where(counts > 0, counts.sum(), 0)
-        return pixels, where
+            counts += np.bincount(self.outputs[self.packed.classes[index]].reshape(-1), minlength=256)
+        return counts[:num_classes]
 
     def image_counts(self, indices: np.ndarray, num_classes: int) -> np.ndarray:
         """How many of these images have a pixel of each class, (K,) int64."""
         counts = np.zeros(256, np.int64)
         for index in indices.tolist():
-            counts[
-                np.unique(
-                    self.outputs[np.flatnonzero(np.bincount(self.packed.classes[index].reshape(-1), minlength=256))]
-                )
-            ] += 1
+            held = np.bincount(self.packed.classes[index].reshape(-1), minlength=256) > 0
+            counts[np.unique(self.outputs[held])] += 1
         return counts[:num_classes]
 
     def digest_parts(self) -> list[bytes]:

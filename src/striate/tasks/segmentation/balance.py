@@ -15,7 +15,7 @@ MOST_MASKS = 1_000
 def class_weights_of(annotations: Any, train: np.ndarray, num_classes: int, device: torch.device) -> Tensor:
     """ENet's weights (K,) float32 by an even sample of the training masks."""
     sample = train[np.unique(np.linspace(0, len(train) - 1, min(MOST_MASKS, len(train))).astype(int))]
-    pixels, _ = annotations.frequencies(sample, num_classes)
+    pixels = annotations.num_pixels(sample, num_classes)
     return torch.tensor(log_weights(pixels), dtype=torch.float32, device=device)
 
 

@@ -3,7 +3,6 @@
 n images, K classes, h x w pixels. Pixels whose target is IGNORED cost nothing and count nowhere.
 """
 
-import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -116,17 +115,6 @@ def log_weights(pixels: np.ndarray) -> np.ndarray:
     fractions = pixels / max(1, pixels.sum())
     weights = 1 / np.log(LOG_OFFSET + fractions)
     return _balanced(np.where(pixels > 0, weights, 0.0), fractions)
-
-
-def median_frequency_weights(pixels: np.ndarray, where: np.ndarray) -> np.ndarray:
-    """Median of all frequencies over a class's own (arXiv:1411.4734, section 6.3.2), their mean by pixel being 1.
-
-    A class's frequency is that of its pixels among those of the images `where` it occurs.
-    """
-    frequencies = pixels / np.maximum(1, where)
-    median = float(np.median(frequencies[pixels > 0])) if (pixels > 0).any() else math.nan
-    weights = np.where(pixels > 0, median / np.maximum(frequencies, 1e-12), 0.0)
-    return _balanced(weights, pixels / max(1, pixels.sum()))
 
 
 def _balanced(weights: np.ndarray, fractions: np.ndarray) -> np.ndarray:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from striate.errors import ModelFileError
-from striate.weights.coding.frequencies import TOTAL, entropy_bits, quantize_frequencies
+from striate.weights.coding.frequencies import TOTAL, quantize_frequencies
 
 MAX_LEVEL = 8
 MAX_GAP = 255
@@ -96,11 +96,6 @@ def gap_table(density: int) -> np.ndarray:
         counts.append(filled)
         left -= filled
     return quantize_frequencies(np.maximum(1, np.array([*counts, left], dtype=np.int64) >> 8))
-
-
-def level_entropy_bits(levels: np.ndarray) -> float:
-    """The entropy of levels, in bits altogether."""
-    return entropy_bits(np.bincount(levels, minlength=MAX_LEVEL + 1))
 
 
 def _group_numbers(row_levels: np.ndarray, column_levels: np.ndarray) -> set[int]:

@@ -9,6 +9,7 @@ from PIL import Image
 from striate.data.objects import ANY_CLASS, ListedObject, gather, image_sizes, largest_of, settle
 from striate.data.opening import Access, open_data
 from striate.data.readers.sources import open_source
+from striate.data.readers.yolo_names import yolo_class_names
 from striate.data.summary import summarize
 from striate.errors import DataError
 from striate.tasks.localization.task import Localization
@@ -288,3 +289,64 @@ def test_one_bad_line_does_not_make_a_yolo_folder_one_of_classes(tmp_path, line,
     (texts / "b.txt").write_text("0 .5 .5 .3 .3\n")
     with pytest.raises(DataError, match=r"a\.txt, line 2: .* should be a class number and four numbers"):
         open_source(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ("names: [no, on, 7, null, 'dog, big']\n", ("no", "on", "7", "null", "dog, big")),
+        ("names: {2: c, 0: a}\n", ("a", "1", "c")),
+        ("\ufeffnames: [a, b]\r\n", ("a", "b")),
+        ("names: &n\n  - a # first\n  - >-\n    b\n    c\nother: *n\n", ("a", "b c")),
+        ('{"names": ["a", "b"], "nc": 2}', ("a", "b")),
+        ("names: coco.names\n", ()),
+        ("path: x\n", ()),
+        ("!!python/object:os.system {x: y}\n", ()),
+    ],
+)
+def test_names_in_every_form_of_yaml(tmp_path, text, names):
+    (tmp_path / "data.yaml").write_text(text)
+    assert yolo_class_names(tmp_path) == names
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("names: [a, b\n", "no YAML"),
+        ("nc: 1\nnames: @a\n", "line 2: no YAML"),
+        ("names: [[a], b]\n", "names should be a list of class names"),
+        ("names: {a: 0}\n", "names should be a list of class names"),
+        ("names: {999999999999: a}\n", "names should be a list of class names"),
+        ("names: {10001: a}\n", "the limit is 10,000 classes"),
+        ("names: " + "[" * 5000 + "\n", "nested too deeply"),
+        ("names: [a]\n" + "#" * 1_000_001, "over the limit of 1,000,000"),
+    ],
+)
+def test_damaged_settings_are_refused_by_line(tmp_path, text, line):
+    photo(tmp_path / "images" / "a.png")
+    (tmp_path / "labels").mkdir()
+    (tmp_path / "labels" / "a.txt").write_text("0 .5 .5 .3 .3\n")
+    (tmp_path / "data.yaml").write_text(text)
+    with pytest.raises(DataError, match=line):
+        open_source(tmp_path)
+
+
+def test_yolo_with_a_folder_for_each_split(tmp_path):
+    """As Roboflow writes it: train/images beside train/labels."""
+    for split, name in (("train", "a"), ("valid", "b"), ("test", "c")):
+        photo(tmp_path / split / "images" / f"{name}.png")
+        (tmp_path / split / "labels").mkdir()
+        (tmp_path / split / "labels" / f"{name}.txt").write_text("1 .5 .5 .5 .5\n")
+    (tmp_path / "data.yaml").write_text("train: ../train/images\nnc: 2\nnames: ['cat', 'cat']\n")
+    dataset = open_source(tmp_path)
+    assert dataset.kind == "yolo"
+    assert [dataset.images.name(k) for k in range(3)] == [
+        "test/images/c.png",
+        "train/images/a.png",
+        "valid/images/b.png",
+    ]
+    assert dataset.given_splits.tolist() == [2, 0, 1]
+    objects, flaws = settled(dataset)
+    assert objects.class_names == ("cat",)
+    assert flaws == ()
+    assert objects.boxes.tolist() == [[16, 12, 48, 36]] * 3

@@ -8,7 +8,7 @@ from striate.networks.detectors.boxes import DenseBoxes, of_image
 from striate.tasks.detection.annotations import NO_LABEL
 from striate.tasks.detection.assignment import assign
 from striate.tasks.detection.decode import detections
-from striate.tasks.detection.loss import DetectionLoss
+from striate.tasks.detection.loss import DetectionLoss, dense_sum
 from striate.tasks.detection.values import NUM_DETECTIONS, VALUES_EACH, read_values
 
 BASE = "shufflenet_v2_x0_5"
@@ -71,6 +71,26 @@ def test_assignment_by_hand():
     assert wanted[1] == pytest.approx(0.5**6)  # half the overlap to the sixth power, by the best place's
     assert wanted[2] == 0
     assert 3 not in wanted or wanted[3] <= 1  # a step from the middle may answer
+
+
+def test_boxes_count_however_little_they_overlap_at_first():
+    """Of a small object the best box pulls as strongly as of one that is covered well; scores are asked for the
+    overlap.
+    """
+    small, far = torch.tensor([[0.2, 0.2, 0.3, 0.3]]), torch.tensor([[0.24, 0.24, 0.26, 0.26]])
+    outputs = dense([[0, 0, 0.5, 0.5]] * 4, [[0.0]] * 4)
+    found = assign(outputs, 0, small, torch.tensor([0]), torch.zeros(0, 4))
+    assert found.weights.max() == 1
+    assert found.scores.max() == pytest.approx(0.04)
+    apart = dense([[0.5, 0.5, 0.9, 0.9]] * 4, [[0.0]] * 4)  # nothing overlaps: all places learn alike
+    found = assign(apart, 0, far, torch.tensor([0]), torch.zeros(0, 4))
+    assert found.weights.tolist() == [1.0] * len(found.places)
+    assert found.scores.tolist() == [0.0] * len(found.places)
+    boxes = outputs.boxes.clone().requires_grad_()
+    targets = {"boxes": small[None], "labels": torch.zeros(1, 1, dtype=torch.int64)}
+    targets["are_ignored"] = torch.zeros(1, 1, dtype=torch.bool)
+    dense_sum(outputs._replace(boxes=boxes), targets).backward()
+    assert boxes.grad.abs().max() > 0.1  # a twenty-fifth of that, were it multiplied by the overlap
 
 
 def test_places_in_ignored_regions_cost_nothing():
