@@ -71,6 +71,7 @@ _HOMES = {
     "TemperatureFit": "striate.evaluation.temperature_scaling:Fit",
     "TextureConfig": "striate.synthesis.texture",
     "TrainStyleConfig": "striate.synthesis.train_style",
+    "Transferability": "striate.baselines.transferability",
     "Trial": "striate.recipes.tuning_study",
     "TrustRequest": "striate.evaluation.trusted_predictions",
     "Tuned": "striate.recipes.tune",
@@ -131,6 +132,7 @@ _HOMES = {
     "train": "striate.recipes.train",
     "train_style": "striate.synthesis.train_style",
     "transfer_style": "striate.synthesis.style",
+    "transferability": "striate.baselines.transferability",
     "tune": "striate.recipes.tune",
     "visualize": "striate.synthesis.visualize",
     "write_network_page": "striate.reports.network_page",
@@ -144,6 +146,8 @@ if TYPE_CHECKING:
     from striate.baselines.baseline import Baselines as Baselines
     from striate.baselines.baseline import baseline as baseline
     from striate.baselines.linear_model import linear_model as linear_model
+    from striate.baselines.transferability import Transferability as Transferability
+    from striate.baselines.transferability import transferability as transferability
     from striate.compression.compress import compress as compress
     from striate.compression.compress import ledger as ledger
     from striate.data.augmentation_settings import Augmentation as Augmentation
