@@ -38,7 +38,7 @@ import striate
 import timed
 from accuracy import RESULTS, SQUEEZENET, surroundings
 from striate.cli.memory import keep_freed_memory
-from striate.data.augmentation import Augmentation
+from striate.data.augmentation_settings import Augmentation
 from striate.data.opening import Access, open_data, pack_data
 from striate.data.preprocessing import Preprocessing
 from striate.progress import log_nothing

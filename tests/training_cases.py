@@ -9,7 +9,7 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
-from striate.data.augmentation import Augmentation
+from striate.data.augmentation_settings import Augmentation
 from striate.data.packed import PackedImages
 from striate.data.preprocessing import Preprocessing
 from striate.tasks.classification.task import Classification, ClassLabels

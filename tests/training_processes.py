@@ -17,7 +17,7 @@ import torch._dynamo  # slow, and the first optimiser imports it
 from torch import nn
 
 from striate.data import cache
-from striate.data.augmentation import Augmentation
+from striate.data.augmentation_settings import Augmentation
 from striate.data.sampling import batch_slice
 from striate.errors import StriateError
 from striate.layers.drop_path import DropPath

@@ -49,6 +49,14 @@ STORY = (
         "striate train spectrograms --network tdnn",
     ),
     Chapter(
+        "Close to what is known",
+        ("rbf",),
+        "Each unit says how close the image is to a centre, an image of its own. Far from every centre the network "
+        "says nothing, so all classes are equally probable: less accurate than what follows, and harder to fool with "
+        "certainty.",
+        "striate train digits --network rbf",
+    ),
+    Chapter(
         "Convolution for images",
         ("lenet",),
         "Local filters, shared over the image, then subsampling, then again; all weights learned from pixels to "

@@ -11,7 +11,7 @@ import striate
 GROUPS = {
     "training": ("Training", "Whole runs, and what decides them.", ("recipes", "training", "reports")),
     "models": ("Models, predictions, figures", "A model, what it predicts, and how well.",
-    ("tasks", "evaluation", "baselines")),
+    ("tasks", "evaluation", "baselines", "retrieval")),
     "data": ("Data", "Sources of images, their preparation, and augmentation.", ("data",)),
     "networks": ("Networks", "The catalogue, and what any network is made of.",
     ("networks", "layers", "weights", "inspection")),

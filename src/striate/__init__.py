@@ -4,15 +4,19 @@ The public functions, imported on first use, so that `import striate` does not i
 """
 
 import importlib
-from typing import TYPE_CHECKING, Any
 
 from striate.version import __version__
+
+TYPE_CHECKING = False
+"""As in `typing`, which is not imported here: Ctrl-C can be answered in one line only once the command has begun."""
+if TYPE_CHECKING:
+    from typing import Any
 
 _HOMES = {
     "Access": "striate.data.opening",
     "AscentConfig": "striate.synthesis.visualize",
     "AttackRequest": "striate.robustness.attack_model",
-    "Augmentation": "striate.data.augmentation",
+    "Augmentation": "striate.data.augmentation_settings",
     "Baselines": "striate.baselines.baseline",
     "Bench": "striate.engines.benching",
     "CheckResult": "striate.training.checks",
@@ -22,16 +26,19 @@ _HOMES = {
     "Comparison": "striate.evaluation.comparison",
     "ConformalFit": "striate.evaluation.conformal",
     "CorruptedEvaluation": "striate.evaluation.corrupted",
+    "CrossValidation": "striate.recipes.folds",
     "DataChecks": "striate.evaluation.data_checks",
     "DataError": "striate.errors",
     "DataSummary": "striate.data.summary",
     "Dataset": "striate.data.dataset",
     "DreamConfig": "striate.synthesis.dream",
+    "Edits": "striate.data.edits",
     "Evaluation": "striate.tasks.classification.figures",
     "Exported": "striate.export.exporting",
     "Familiarity": "striate.tasks.classification.predictions",
     "FamiliarityFit": "striate.evaluation.familiarity",
     "FoolConfig": "striate.synthesis.fool",
+    "ImageIndex": "striate.retrieval.index_file",
     "InputError": "striate.errors",
     "InvertConfig": "striate.synthesis.invert",
     "LabelErrors": "striate.evaluation.label_errors",
@@ -52,9 +59,11 @@ _HOMES = {
     "Preprocessing": "striate.data.preprocessing",
     "RateScan": "striate.training.rate_finder",
     "Recipe": "striate.training.recipe",
+    "RetrievalFigures": "striate.retrieval.figures",
     "Run": "striate.recipes.train",
     "RunError": "striate.errors",
     "ScheduleConfig": "striate.training.recipe",
+    "SearchResult": "striate.retrieval.searching",
     "SetFigures": "striate.evaluation.conformal",
     "SourceEvaluation": "striate.evaluation.evaluate_model",
     "StriateError": "striate.errors",
@@ -62,6 +71,7 @@ _HOMES = {
     "TemperatureFit": "striate.evaluation.temperature_scaling:Fit",
     "TextureConfig": "striate.synthesis.texture",
     "TrainStyleConfig": "striate.synthesis.train_style",
+    "Transferability": "striate.baselines.transferability",
     "Trial": "striate.recipes.tuning_study",
     "TrustRequest": "striate.evaluation.trusted_predictions",
     "Tuned": "striate.recipes.tune",
@@ -78,10 +88,12 @@ _HOMES = {
     "check_network": "striate.inspection.check_network",
     "compare": "striate.evaluation.comparison",
     "compress": "striate.compression.compress",
+    "cross_validate": "striate.recipes.folds",
     "describe": "striate.inspection.describe",
     "dream": "striate.synthesis.dream",
     "evaluate": "striate.evaluation.evaluate_model",
     "evaluate_corrupted": "striate.evaluation.corrupted",
+    "evaluate_groups": "striate.evaluation.evaluate_groups",
     "evaluate_sets": "striate.evaluation.conformal",
     "explain": "striate.explanation.explain",
     "export_model": "striate.export.exporting",
@@ -90,11 +102,13 @@ _HOMES = {
     "fit_conformal": "striate.evaluation.conformal",
     "fit_familiarity": "striate.evaluation.familiarity",
     "fool": "striate.synthesis.fool",
+    "index_images": "striate.retrieval.indexing",
     "invert": "striate.synthesis.invert",
     "ledger": "striate.compression.compress",
     "linear_model": "striate.baselines.linear_model",
     "list_networks": "striate.networks.catalogue",
     "list_runs": "striate.recipes.run_list",
+    "load_index": "striate.retrieval.index_file",
     "load_model": "striate.tasks.model",
     "make_ensemble": "striate.evaluation.ensembling",
     "maximise_prediction": "striate.robustness.maximise",
@@ -103,9 +117,13 @@ _HOMES = {
     "plan_run": "striate.recipes.train",
     "predict": "striate.engines.predicting",
     "predict_trusted": "striate.evaluation.trusted_predictions",
+    "read_edits": "striate.data.edits",
     "report": "striate.reports.report:write_report",
     "resume": "striate.recipes.train",
+    "resume_folds": "striate.recipes.folds",
+    "retrieval_figures": "striate.retrieval.figures",
     "save_model": "striate.tasks.model",
+    "search_index": "striate.retrieval.searching",
     "store_sets": "striate.recipes.calibrate",
     "substitute_for": "striate.robustness.substitute_model",
     "summarize": "striate.data.summary",
@@ -114,6 +132,7 @@ _HOMES = {
     "train": "striate.recipes.train",
     "train_style": "striate.synthesis.train_style",
     "transfer_style": "striate.synthesis.style",
+    "transferability": "striate.baselines.transferability",
     "tune": "striate.recipes.tune",
     "visualize": "striate.synthesis.visualize",
     "write_network_page": "striate.reports.network_page",
@@ -127,10 +146,14 @@ if TYPE_CHECKING:
     from striate.baselines.baseline import Baselines as Baselines
     from striate.baselines.baseline import baseline as baseline
     from striate.baselines.linear_model import linear_model as linear_model
+    from striate.baselines.transferability import Transferability as Transferability
+    from striate.baselines.transferability import transferability as transferability
     from striate.compression.compress import compress as compress
     from striate.compression.compress import ledger as ledger
-    from striate.data.augmentation import Augmentation as Augmentation
+    from striate.data.augmentation_settings import Augmentation as Augmentation
     from striate.data.dataset import Dataset as Dataset
+    from striate.data.edits import Edits as Edits
+    from striate.data.edits import read_edits as read_edits
     from striate.data.opening import Access as Access
     from striate.data.preprocessing import Preprocessing as Preprocessing
     from striate.data.readers.sources import open_source as open_source
@@ -158,6 +181,7 @@ if TYPE_CHECKING:
     from striate.evaluation.data_checks import DataChecks as DataChecks
     from striate.evaluation.data_checks import check_data as check_data
     from striate.evaluation.ensembling import make_ensemble as make_ensemble
+    from striate.evaluation.evaluate_groups import evaluate_groups as evaluate_groups
     from striate.evaluation.evaluate_model import SourceEvaluation as SourceEvaluation
     from striate.evaluation.evaluate_model import evaluate as evaluate
     from striate.evaluation.familiarity import FamiliarityFit as FamiliarityFit
@@ -183,6 +207,9 @@ if TYPE_CHECKING:
     from striate.recipes.calibrate import calibrate_file as calibrate_file
     from striate.recipes.calibrate import store_sets as store_sets
     from striate.recipes.choices import Choices as Choices
+    from striate.recipes.folds import CrossValidation as CrossValidation
+    from striate.recipes.folds import cross_validate as cross_validate
+    from striate.recipes.folds import resume_folds as resume_folds
     from striate.recipes.run_list import list_runs as list_runs
     from striate.recipes.train import Run as Run
     from striate.recipes.train import find_rate as find_rate
@@ -194,6 +221,13 @@ if TYPE_CHECKING:
     from striate.recipes.tuning_study import Trial as Trial
     from striate.reports.network_page import write_network_page as write_network_page
     from striate.reports.report import write_report as report  # noqa: F401
+    from striate.retrieval.figures import RetrievalFigures as RetrievalFigures
+    from striate.retrieval.figures import retrieval_figures as retrieval_figures
+    from striate.retrieval.index_file import ImageIndex as ImageIndex
+    from striate.retrieval.index_file import load_index as load_index
+    from striate.retrieval.indexing import index_images as index_images
+    from striate.retrieval.searching import SearchResult as SearchResult
+    from striate.retrieval.searching import search_index as search_index
     from striate.robustness.attack_model import AttackRequest as AttackRequest
     from striate.robustness.attack_model import attack as attack
     from striate.robustness.certify_model import certify_model as certify_model
@@ -235,7 +269,7 @@ if TYPE_CHECKING:
     from striate.training.recipe import ScheduleConfig as ScheduleConfig
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> "Any":
     if name == "networks":  # the catalogue's room, which lists it when called
         return importlib.import_module("striate.networks")
     if name not in _HOMES:

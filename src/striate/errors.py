@@ -4,6 +4,8 @@ Each message is one line: what was expected, what came, what to do. The command 
 2.
 """
 
+from typing import Any
+
 
 class StriateError(Exception):
     """Something the user asked for could not be met; the message says why and what to do."""
@@ -27,3 +29,9 @@ class RunError(StriateError):
 
 class NonFiniteLoss(StriateError):
     """The loss or a gradient became NaN or infinite; nothing was updated with it."""
+
+
+def check_whole(name: str, value: Any, least: int) -> None:
+    """Raise InputError unless `value` is a whole number of at least `least` that 63 bits hold."""
+    if isinstance(value, bool) or not isinstance(value, int) or not least <= value < 2**63:
+        raise InputError(f"{name} must be a whole number of at least {least} but is {value!r}")

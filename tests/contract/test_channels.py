@@ -23,6 +23,7 @@ from striate.weights.model_file import ModelFile
 REFUSED = {
     "neocognitron": "its cells have weights of their own for each plane",
     "lenet": "lenet1: gains and tables name single maps",
+    "rbf": "its units are distances from whole images",
     "maxout": "its code wants a fixed number of pieces",
 }
 NOT_COMPARABLE = {"alexnet", "zfnet", "inception", "tdnn"}

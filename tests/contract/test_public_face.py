@@ -26,7 +26,7 @@ def test_public_names_are_those_stored() -> None:
 
 
 def test_type_checkers_see_the_same_names() -> None:
-    (typed,) = (node for node in ast.parse(SOURCE.read_text(encoding="utf-8")).body if isinstance(node, ast.If))
+    _, typed = (node for node in ast.parse(SOURCE.read_text(encoding="utf-8")).body if isinstance(node, ast.If))
     found = {
         alias.asname: f"{node.module}:{alias.name}"
         for node in typed.body

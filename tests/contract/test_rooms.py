@@ -11,14 +11,14 @@ import striate
 
 SOURCE = Path(striate.__file__).parent
 ORDER = (
-    {"errors", "version", "progress", "registry", "processor", "printable", "notebook", "canvas"},
+    {"errors", "version", "progress", "registry", "processor", "printable", "notebook", "canvas", "units"},
     {"data", "layers"},
     {"networks"},
     {"weights"},
     {"tasks"},
     {"inspection", "evaluation", "export"},
     {"training", "engines", "explanation", "synthesis", "robustness"},
-    {"compression", "generation", "sequences", "reinforcement", "baselines"},
+    {"compression", "generation", "sequences", "reinforcement", "baselines", "retrieval"},
     {"reports"},
     {"recipes", "serving"},
     {"cli"},
@@ -72,6 +72,18 @@ def test_help_does_not_import_torch(words):
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
+
+
+def test_importing_striate_brings_nothing_else():
+    code = "import sys; before = set(sys.modules); import striate; print(*sorted(set(sys.modules) - before))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    assert {name.partition(".")[0] for name in done.stdout.split()} <= {"striate", "importlib", "warnings"}
+
+
+@pytest.mark.parametrize("module", ["striate.reports.report", "striate.recipes.run_list", "striate.engines.predicting"])
+def test_what_needs_no_torch_does_not_import_it(module):
+    code = f"import sys, {module}; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], timeout=60, check=False).returncode == 0
 
 
 def test_public_names_resolve_and_a_misspelt_one_does_not():

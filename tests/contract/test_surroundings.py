@@ -27,6 +27,12 @@ WORDS = {
     "networks": "networks --family lenet",
     "describe": "describe lenet5 --html page.html",
     "data": "data digits",
+    "explain": "explain run grün-█.png --method saliency --out maps",
+    "look": "look run --out looked",
+    "attack": "attack run --method fgsm --limit 16 --html attack.html",
+    "certify": "certify run --sigma 0.25 --limit 2 --samples 100",
+    "compare": "compare run digits --split test --group-by class --html compare.html",
+    "ledger": "ledger run",
     "runs": "runs .",
     "cache": "cache",
 }

@@ -105,7 +105,11 @@ def test_it_finds_what_was_drawn(trained, tmp_path, striate_command):
     assert found["ap"] == pytest.approx(np.mean([each["ap"] for each in found["per_class"]]))
     words = striate_command("evaluate", run, other).out
     assert "AP50" in words
-    assert words.splitlines()[-3].split() == ["class", "ap", "ap50", "objects"]
+    assert ["class", "ap", "ap50", "objects"] in [line.split() for line in words.splitlines()]
+    soft = striate_command("evaluate", run, other, "--nms", "soft", "--json").json
+    assert soft["ap50"] > 0.85
+    assert soft["ap"] != found["ap"]
+    assert "must be hard or soft" in striate_command("evaluate", run, other, "--nms", "softer").refused()
 
 
 def test_predictions_in_every_form_are_read_again(trained, tmp_path, striate_command):

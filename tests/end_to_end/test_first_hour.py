@@ -5,7 +5,9 @@ import functools
 import json
 import shlex
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from striate.recipes.choices import Choices
 
@@ -130,3 +132,24 @@ def test_messages_help_with_what_was_probably_meant(striate_command, stripes):
     listed = striate_command("networks", "--sort", "error")
     assert " on " in listed.out.splitlines()[0]
     assert "MNIST" in listed.out.splitlines()[1]
+
+
+def test_a_misspelt_command_or_network_and_a_file_in_the_way_are_told_at_once(striate_command, stripes, tmp_path):
+    assert striate_command("trian", stripes).refused().endswith("Did you mean 'train'? See striate --help")
+    assert "see striate train --help" in striate_command("train", stripes, "--epoch", 1).refused()
+    done = striate_command("train", stripes, "--network", "rasnet18")
+    assert "did you mean resnet18" in done.refused()
+    assert "packing" not in done.err
+    (tmp_path / "afile").write_text("in the way")
+    assert "afile is a file, so no run folder" in striate_command("train", stripes, "--run", "afile/x").refused()
+    assert "afile is a file, and a run is a folder" in striate_command("train", stripes, "--run", "afile").refused()
+
+
+def test_labels_are_not_called_wrong_by_features_that_hardly_tell_classes_apart(striate_command, tmp_path):
+    rng = np.random.default_rng(0)
+    for place in range(60):
+        folder = tmp_path / "noise" / "ab"[place % 2]
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(rng.integers(0, 256, (16, 16, 3), dtype=np.uint8)).save(folder / f"{place}.png")
+    done = striate_command("errors", tmp_path / "noise")
+    assert "32 x 32 pixels of images tell the classes apart poorly" in done.err

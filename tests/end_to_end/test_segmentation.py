@@ -162,7 +162,7 @@ def test_predict_tells_pixels_of_each_class_and_refuses_what_is_for_one_class(ru
     assert "nothing" in shown.out
     assert "of 64 x 48 pixels" in shown.out
     refused = striate_command("predict", run.path, image, "--csv", tmp_path / "a.csv").refused()
-    assert "are for one class an image; masks are written to a folder by --out" in refused
+    assert "not for segmentation; every pixel has its class, and masks are written to a folder by --out" in refused
 
 
 def test_no_photo_is_written_over_and_every_mask_is_kept(run, tmp_path, striate_command):

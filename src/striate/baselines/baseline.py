@@ -23,12 +23,13 @@ from striate.errors import DataError, InputError
 from striate.evaluation.class_probabilities import class_probabilities_of
 from striate.evaluation.evaluate_model import open_parts, own_data
 from striate.evaluation.frozen_features import frozen_features
-from striate.evaluation.label_errors import PIXEL_SIDE, PIXELS, pixel_rows, signed_roots
+from striate.evaluation.label_errors import PIXELS, pixel_rows, signed_roots, square_side
+from striate.evaluation.nearest import directions
 from striate.notebook import Shown
-from striate.tasks.catalogue import check_suits
-from striate.tasks.classification.task import Classification
+from striate.tasks.catalogue import TASKS, USUAL_TASK, check_suits
 from striate.tasks.intervals import fraction_of
 from striate.tasks.model import Model
+from striate.units import percent
 
 KINDS = ("majority", "knn_l2", "knn_l1", "linear_svm", "softmax")
 """Every baseline, in the order in which they are measured."""
@@ -97,7 +98,7 @@ class Baselines(Shown):
         return max(self.baselines, key=lambda each: each.accuracy)
 
     def facts(self) -> tuple[str, tuple[tuple[str, object], ...]]:
-        rows = [(each.title, f"{100 * each.accuracy:.2f} %") for each in self.baselines]
+        rows = [(each.title, percent(each.accuracy)) for each in self.baselines]
         return "striate baselines", (("source", self.source), ("part", self.split), *rows)
 
     def to_json(self) -> dict[str, Any]:
@@ -148,7 +149,7 @@ def baseline(
     if run is not None and features_of is not None and features_of.preprocessing != run.preprocessing:
         packed = pack_data(open_data(task.dataset.source, access), features_of.preprocessing, access)
     every = np.concatenate([fitted, asked])
-    side = _common_side(task.dataset)
+    side = _stored_side(task.dataset)
     rows = (
         pixel_rows(packed, every, side)
         if features_of is None
@@ -221,8 +222,8 @@ def _of_source(source: str | Path | None, features_of: Model | None, seed: int, 
     if source is None:
         raise InputError("expected a SOURCE, or a run that says which data it was trained on; name a SOURCE")
     data = open_data(source, access)
-    check_suits(Classification, data.dataset)
-    side = _common_side(data.dataset)
+    check_suits(TASKS[USUAL_TASK], data.dataset)
+    side = _stored_side(data.dataset)
     pixels = dataclasses.replace(PIXELS, resize_size=side, crop_size=(side, side))
     packed = pack_data(data, pixels if features_of is None else features_of.preprocessing, access)
     splits = split_dataset(data.dataset, data.hashes, packed.usable, seed=seed)
@@ -231,6 +232,7 @@ def _of_source(source: str | Path | None, features_of: Model | None, seed: int, 
         "fingerprint": data.fingerprint,
         "data_dir": None if access.data_dir is None else str(access.data_dir),
         "max_pixels": access.max_pixels,
+        "edits": data.edits.to_json() if data.edits else None,
         "splits": {"digest": digest(splits), "seed": seed, "validation_fraction": 0.1, "test_fraction": 0.1},
         "train_sketch": make_sketch(data.hashes[splits.train]),
     }
@@ -292,7 +294,7 @@ def measure_baselines(
     access = access or Access()
     measured = Measured([], {}, {})
     num_classes = len(class_names)
-    near = [_directions(part) for part in (fitted, asked)] if use_directions else [fitted, asked]
+    near = [directions(part) for part in (fitted, asked)] if use_directions else [fitted, asked]
 
     def neighbors(metric: str) -> tuple[np.ndarray, str]:
         per_query = fitted.size if metric == "l1" else 1
@@ -345,21 +347,13 @@ def _spread(count: int, most: int) -> np.ndarray:
     return np.unique(np.linspace(0, count - 1, min(count, most)).astype(np.int64))
 
 
-def _directions(features: np.ndarray) -> np.ndarray:
-    result: np.ndarray = features / np.maximum(np.linalg.norm(features, axis=1, keepdims=True), 1e-12)
-    return result
-
-
-def _common_side(dataset: Dataset) -> int:
-    """The side of the square that all images of an even sample are, where that is at most PIXEL_SIDE; else
-    PIXEL_SIDE.
-    """
-    sizes = set()
+def _stored_side(dataset: Dataset) -> int:
+    """The side of the pixels that baselines of a source see, by an even sample of its images."""
+    sizes = []
     for index in _spread(len(dataset), _SIZES_TRIED).tolist():
         try:
             facts = image_facts(dataset.images.read(index))
         except (OSError, InputError):
             continue  # packing will name it, with the reason
-        sizes.add((facts.height, facts.width))
-    height, width = sizes.pop() if len(sizes) == 1 else (0, 0)
-    return height if height == width and 1 <= height <= PIXEL_SIDE else PIXEL_SIDE
+        sizes.append((facts.height, facts.width))
+    return square_side(np.array(sizes, np.int64).reshape(-1, 2))

@@ -11,14 +11,12 @@ import numpy as np
 import torch
 
 from striate.errors import InputError
-from striate.evaluation.nearest import nearest_rows
+from striate.evaluation.nearest import check_count, nearest_by, nearest_rows
 from striate.progress import Track, track_silently
 
 METRICS = ("l1", "l2")
 COUNTS = (1, 3, 5, 7, 9, 11, 15, 21, 31)
 """Numbers of neighbours that are tried."""
-_BLOCK_BYTES = 64_000_000
-_QUERIES = 1_000
 _MOST_COPIES = 8
 
 
@@ -44,33 +42,16 @@ def nearest_places(
     """
     if metric not in METRICS:
         raise InputError(f"metric must be {' or '.join(METRICS)} but is {metric!r}")
-    blocks = range(0, len(queries), _QUERIES)
-    search = nearest_rows if metric == "l2" else _nearest_by_absolute_differences
-    parts = [
-        search(known, queries[start : start + _QUERIES], count)[0]
-        for start in track(blocks, f"nearest neighbours, {metric.upper()}", len(blocks))
-    ]
-    return np.concatenate(parts)
+    if metric == "l2":
+        return nearest_rows(known, queries, count, track=track)[0]
+    check_count(count, len(known))
+    rows, asked = (np.ascontiguousarray(each, np.float32) for each in (known, queries))
 
+    def differences(part: np.ndarray) -> np.ndarray:
+        found: np.ndarray = torch.cdist(torch.from_numpy(part), torch.from_numpy(rows), p=1).numpy()
+        return found
 
-def _nearest_by_absolute_differences(
-    known: np.ndarray, queries: np.ndarray, count: int
-) -> tuple[np.ndarray, np.ndarray]:
-    if not 1 <= count <= len(known):
-        raise InputError(f"the number of neighbours must lie in [1, {len(known)}] but is {count}")
-    known, queries = np.ascontiguousarray(known, np.float32), np.ascontiguousarray(queries, np.float32)
-    rows = torch.from_numpy(known)
-    block = max(1, _BLOCK_BYTES // (4 * len(known)))
-    places = np.empty((len(queries), count), np.int64)
-    distances = np.empty((len(queries), count), np.float32)
-    for start in range(0, len(queries), block):
-        found = torch.cdist(torch.from_numpy(queries[start : start + block]), rows, p=1).numpy()
-        chosen = np.argpartition(found, count - 1, axis=1)[:, :count]
-        own = np.take_along_axis(found, chosen, axis=1)
-        order = np.lexsort((chosen, own), axis=1)
-        places[start : start + block] = np.take_along_axis(chosen, order, axis=1)
-        distances[start : start + block] = np.take_along_axis(own, order, axis=1)
-    return places, distances
+    return nearest_by(differences, asked, len(rows), count, "nearest neighbours, L1", track)[0]
 
 
 def neighbor_votes(labels: np.ndarray, num_classes: int) -> np.ndarray:

@@ -12,7 +12,7 @@ from striate.baselines.baseline import measure_baselines
 from striate.data.cache import write_in_run
 from striate.data.packed import PreparedImages
 from striate.errors import StriateError
-from striate.evaluation.label_errors import PIXEL_SIDE, pixel_rows
+from striate.evaluation.label_errors import pixel_rows, square_side
 
 BASELINES_FILE = "baselines.json"
 KINDS = ("majority", "knn_l2", "softmax")
@@ -44,7 +44,7 @@ def write_baselines(
     draw = np.random.default_rng(seed)
     try:
         fitted, asked = (part[packed.usable[part]] for part in (fitted, asked))
-        side = _side(packed, fitted)
+        side = square_side(packed.shapes[fitted])
         most = max(100, _MOST_PIXELS // (side * side * (1 if packed.is_grey else packed.channels)))
         chosen = np.sort(draw.permutation(fitted)[:most])
         shown = np.sort(draw.permutation(asked)[:_MOST_ASKED])
@@ -71,11 +71,3 @@ def write_baselines(
     panel["seconds"] = round(time.perf_counter() - began_at, 2)
     write_in_run(run_dir / BASELINES_FILE, json.dumps(panel, indent=1).encode())
     return panel
-
-
-def _side(packed: PreparedImages, indices: np.ndarray) -> int:
-    """The side of the square that all images are, up to PIXEL_SIDE; else PIXEL_SIDE."""
-    shapes = packed.shapes[indices]
-    height, width = shapes[0].tolist()
-    is_uniform = bool((shapes == shapes[0]).all()) and height == width <= PIXEL_SIDE
-    return height if is_uniform else PIXEL_SIDE

@@ -13,6 +13,7 @@ from rich.text import Text
 
 from striate.cli.console import complain, is_terminal, json_text, out
 from striate.printable import printable
+from striate.units import percent
 
 if TYPE_CHECKING:
     from striate.tasks.classification.predictions import Prediction
@@ -85,7 +86,7 @@ def _rows(path: str, prediction: "Prediction", widths: list[int], bar_cells: int
         start = _pad(path if place == 0 else "", widths[0])
         line = f" {start}  {_pad(printable(name), widths[1])}"
         if probability is not None:
-            line += f"  {100 * probability:5.1f} % {'█' * round(bar_cells * probability)}{'  ' * bool(note)}{note}"
+            line += f"  {percent(probability, 1):>7} {'█' * round(bar_cells * probability)}{'  ' * bool(note)}{note}"
         yield Text(line, style="" if place == 0 else "dim")
 
 

@@ -32,16 +32,19 @@ from striate.cli import (
     explain,
     export,
     fool,
+    index,
     invert,
     look,
     networks,
     predict,
     report,
     runs,
+    search,
     style,
     substitute,
     texture,
     train,
+    transferability,
     tune,
     visualize,
 )
@@ -109,6 +112,8 @@ _COMMANDS: dict[str, dict[str, Callable[..., object]]] = {
         "describe": describe.describe,
         "explain": explain.explain,
         "look": look.look,
+        "index": index.index,
+        "search": search.search,
     },
     "Make pictures": {
         "visualize": visualize.visualize,
@@ -122,6 +127,7 @@ _COMMANDS: dict[str, dict[str, Callable[..., object]]] = {
         "attack": attack.attack,
         "certify": certify.certify,
         "substitute": substitute.substitute,
+        "transferability": transferability.transferability,
     },
     "Compress": {
         "compress": compress.compress,
@@ -170,7 +176,7 @@ def main() -> None:
         _complain_once(str(error))
     except Exception as error:
         if hasattr(error, "format_message"):  # the words on the command line do not fit; typer's own kind moved about
-            _complain_once(f"{error.format_message().rstrip('.')}; see striate {' '.join(sys.argv[1:2])} --help")
+            _complain_once(_with_help(error.format_message()))
             sys.exit(2)
         if wants_traceback:
             traceback.print_exc()
@@ -178,6 +184,13 @@ def main() -> None:
         if isinstance(error, OSError):
             _leave_standard_output()
     sys.exit(2)
+
+
+def _with_help(message: str) -> str:
+    """The complaint about words on the command line, and where help on them is."""
+    known = {name for group in _COMMANDS.values() for name in group}
+    words = " ".join(["striate", *(word for word in sys.argv[1:2] if word in known), "--help"])
+    return f"{message} See {words}" if message.endswith("?") else f"{message.rstrip('.')}; see {words}"
 
 
 def _in_one_line(error: Exception) -> str:

@@ -7,8 +7,10 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from striate.cli.console import AsJson, DataDir, Device, Download, log, out, show_json, track
+from striate.cli.console import AsJson, Device, log, out, show_json, suggest
 from striate.cli.memory import importing
+from striate.cli.source_options import UNSAID, SourceOptions, reads_source
+from striate.units import percent, percent_range
 
 if TYPE_CHECKING:
     from striate.robustness.outcome import AttackOutcome
@@ -19,6 +21,7 @@ METHODS = (
 )
 
 
+@reads_source
 def attack(
     model: Annotated[
         str,
@@ -29,17 +32,17 @@ def attack(
     source: Annotated[
         str | None, typer.Argument(metavar="[SOURCE]", help="As for train; what the model was trained on by default.")
     ] = None,
-    method: Annotated[str | None, typer.Option("--method", metavar=METHODS, help="One attack. [default: pgd]")] = None,
+    method: Annotated[str | None, typer.Option("--method", metavar=METHODS, help="One attack; by default pgd.")] = None,
     suite: Annotated[
         str | None,
         typer.Option("--suite", metavar="quick|standard", help="Several, each on what still stands; AutoAttack's."),
     ] = None,
     norm: Annotated[
-        str | None, typer.Option("--norm", metavar="linf|l2|l1", help="How a change is measured. [default: linf]")
+        str | None, typer.Option("--norm", metavar="linf|l2|l1", help="How a change is measured; by default linf.")
     ] = None,
     epsilon: Annotated[
         str | None,
-        typer.Option("--epsilon", metavar="E", help="Largest change, pixels being 0 to 1. [default: 8/255, 0.5, 12]"),
+        typer.Option("--epsilon", metavar="E", help="Largest change, pixels being 0 to 1; by default 8/255, 0.5, 12."),
     ] = None,
     steps: Annotated[int | None, typer.Option("--steps", min=1, help="Steps, or queries of a black box.")] = None,
     step_size: Annotated[str | None, typer.Option("--step-size", metavar="E", help="Size of a step.")] = None,
@@ -70,8 +73,7 @@ def attack(
     checks: Annotated[
         bool, typer.Option("--checks/--no-checks", help="Look for signs of masked gradients on a few images.")
     ] = True,
-    data_dir: DataDir = None,
-    download: Download = False,
+    reading: SourceOptions = UNSAID,
     device: Device = "auto",
     as_json: AsJson = False,
 ) -> None:
@@ -82,7 +84,6 @@ def attack(
     Example: striate attack runs/mine --suite standard --epsilon 8/255 --limit 500
     """
     with importing():
-        from striate.data.opening import Access
         from striate.robustness.ask import request_of
         from striate.robustness.attack_model import attack as attack_source
         from striate.robustness.victim import open_victim
@@ -91,8 +92,8 @@ def attack(
         method=method, suite=suite, norm=norm, epsilon=epsilon, steps=steps, step_size=step_size, restarts=restarts,
         target=target, seed=seed,
     )  # fmt: skip
-    loaded = open_victim(model, device=device, download=download, log=log)
-    access = Access(data_dir=data_dir, download=download, log=log, track=track)
+    loaded = open_victim(model, device=device, download=reading.download, log=log)
+    access = reading.access()
     outcome = attack_source(
         loaded, source, request, split=split, limit=limit, batch_size=batch_size, access=access,
         with_checks=checks, with_curve=html is not None, save_to=save,
@@ -106,6 +107,11 @@ def attack(
         show_json(outcome.to_json())
         return
     _show(outcome)
+    words = ["striate", "attack", model, *([source] if source else [])]
+    if html is None:
+        suggest(*words, "--html", "attack.html", what="the same with images, and a curve over sizes of change")
+    else:
+        suggest("striate", "train", outcome.source, "--adversarial", "pgd", what="a model that is harder to fool")
 
 
 def _show(outcome: "AttackOutcome") -> None:
@@ -123,12 +129,12 @@ def _show(outcome: "AttackOutcome") -> None:
         low, high = figures[f"{name}_interval"]
         table.add_row(
             f"{name} accuracy",
-            f"{_percent(figures[f'{name}_accuracy'])}  (95 % interval {_percent(low)} to {_percent(high)})",
+            f"{percent(figures[f'{name}_accuracy'])}  (95 % interval {percent_range(low, high)})",
         )
     out.print(table)
     out.print(_attack_table(figures["attacks"]))
     if "saved_to" in figures:
-        rounded = _percent(figures["robust_accuracy_8bit"])
+        rounded = percent(figures["robust_accuracy_8bit"])
         out.print(Text(f"saved {figures['saved_to']}: rounded to 8 bits these images leave {rounded}"), soft_wrap=True)
     for warning in outcome.warnings:
         out.print(Text("worth a doubt: ", style="yellow") + Text(warning), soft_wrap=True)
@@ -143,7 +149,7 @@ def _attack_table(attacks: list[dict[str, Any]]) -> Table:
         table.add_row(
             row["method"],
             f"{row['num_attacked']:,}",
-            _percent(row["robust_accuracy"]),
+            percent(row["robust_accuracy"]),
             f"{row['mean_change']:.4g}",
             f"{row['max_change']:.4g}",
             f"{row['num_steps']:,}" + (f" x {row['num_restarts']}" if row["num_restarts"] > 1 else ""),
@@ -151,7 +157,3 @@ def _attack_table(attacks: list[dict[str, Any]]) -> Table:
             f"{row['num_attacked'] / max(row['seconds'], 1e-9):,.1f}",
         )
     return table
-
-
-def _percent(fraction: float) -> str:
-    return f"{100 * fraction:.2f} %"

@@ -9,24 +9,21 @@ from rich.text import Text
 
 from striate.cli.console import (
     AsJson,
-    DataDir,
     Device,
-    Download,
-    LabelColumn,
-    PathColumn,
-    SplitColumn,
     log,
     out,
     show_json,
     suggest,
-    track,
 )
 from striate.cli.memory import importing
+from striate.cli.source_options import UNSAID, SourceOptions, reads_source
+from striate.units import percent, percent_range
 
 if TYPE_CHECKING:
     from striate.baselines.baseline import Baselines
 
 
+@reads_source
 def baseline(
     source: Annotated[str, typer.Argument(metavar="RUN|SOURCE", help="A run, for its own splits; or as for train.")],
     weights: Annotated[
@@ -46,11 +43,7 @@ def baseline(
     html: Annotated[Path | None, typer.Option("--html", metavar="PAGE", help="Write a page with pictures.")] = None,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Decides the splits, as for train.")] = 0,
     batch_size: Annotated[int, typer.Option("--batch-size", min=1, help="Images computed at once.")] = 32,
-    label_column: LabelColumn = None,
-    path_column: PathColumn = None,
-    split_column: SplitColumn = None,
-    data_dir: DataDir = None,
-    download: Download = False,
+    reading: SourceOptions = UNSAID,
     device: Device = "auto",
     as_json: AsJson = False,
 ) -> None:
@@ -66,15 +59,14 @@ def baseline(
         from striate.baselines.baseline import baseline as measure
         from striate.baselines.linear_model import LINEAR, linear_model
         from striate.cli.errors import frozen_network, is_model
-        from striate.data.opening import Access
-        from striate.data.readers.columns import Columns
         from striate.tasks.model import load_model, save_model
 
     is_run = is_model(Path(source))
     run = load_model(source, device=device, log=log) if is_run else None
-    features_of = None if weights is None else frozen_network(source, weights, network, device, download=download)[0]
-    columns = Columns(path_column, label_column, split_column)
-    access = Access(data_dir=data_dir, download=download, log=log, track=track, columns=columns)
+    features_of = (
+        None if weights is None else frozen_network(source, weights, network, device, download=reading.download)[0]
+    )
+    access = reading.access()
     kinds = tuple(only) if only else KINDS
     if save is not None and only and not set(only) & set(LINEAR):
         kinds = (*kinds, "softmax")
@@ -96,7 +88,9 @@ def baseline(
     _show(found)
     if save is not None:
         suggest("striate", "attack", str(save), source, "--method", "sign_of_weights", what="how little fools it")
-    elif not is_run:
+    elif is_run:
+        suggest("striate", "compare", source, "--group-by", "class", what="where the run is worst")
+    else:
         suggest("striate", "train", source, what="a network, to hold against these")
 
 
@@ -113,17 +107,17 @@ def _show(found: "Baselines") -> None:
     for heading in ("baseline", "accuracy", "95 % interval", "chose", "seconds"):
         table.add_column(heading, justify="right" if heading in ("accuracy", "seconds") else "left")
     for each in found.baselines:
-        low, high = (100 * bound for bound in each.interval)
+        low, high = each.interval
         part = "" if each.num_images == found.num_images else f" (on {each.num_images:,} images)"
         table.add_row(
-            each.title, f"{100 * each.accuracy:.2f} %", f"{low:.2f} to {high:.2f} %", Text(each.setting + part),
+            each.title, percent(each.accuracy), percent_range(low, high), Text(each.setting + part),
             f"{each.seconds:.1f}", style="bold" if each == found.best else "",
         )  # fmt: skip
     if found.network is not None:
         low, high = (100 * bound for bound in found.network.interval)
         table.add_row(
-            Text(f"this model, {found.network.title}"), f"{100 * found.network.accuracy:.2f} %",
-            f"{low:.2f} to {high:.2f} %", "", "",
+            Text(f"this model, {found.network.title}"), percent(found.network.accuracy),
+            percent_range(low, high), "", "",
         )  # fmt: skip
     out.print(table)
     if found.network is not None and found.network.accuracy <= found.best.accuracy:

@@ -6,9 +6,11 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from striate.cli.console import AsJson, Download, log, out, show_json, track
+from striate.cli.console import AsJson, out, show_json, suggest
 from striate.cli.memory import importing
+from striate.cli.source_options import UNSAID, SourceOptions, reads_source
 from striate.errors import InputError
+from striate.units import percent
 
 if TYPE_CHECKING:
     from striate.engines.benching import Bench
@@ -19,6 +21,7 @@ _ENGINE_COLUMNS, _TIMING_COLUMNS, _FACTS_COLUMNS = 32, 20, 70
 """Columns of a terminal that the parts of a line about an engine take."""
 
 
+@reads_source
 def bench(
     model: Annotated[
         str, typer.Argument(metavar="MODEL", help="A run folder, a model.safetensors, or NETWORK:WEIGHTS.")
@@ -56,7 +59,7 @@ def bench(
         str,
         typer.Option("--device", metavar="auto|cpu|cuda", help="Where to measure; auto is a GPU where there is one."),
     ] = "cpu",
-    download: Download = False,
+    reading: SourceOptions = UNSAID,
     as_json: AsJson = False,
 ) -> None:
     """Measure every installed engine; predict then uses the fastest.
@@ -82,14 +85,13 @@ def bench(
         use_int8=use_int8,
         most_images=most_images,
         device=device,
-        download=download,
-        log=log,
-        track=track,
+        access=reading.access(),
     )
     if as_json:
         show_json(result.to_json())
     else:
         _show(result)
+        suggest("striate", "predict", model, "PHOTOS", what="by the fastest engine that may be used")
 
 
 def _parse_sizes(text: str) -> tuple[int, ...]:
@@ -178,5 +180,5 @@ def _facts(row: "Row", has_accuracy: bool) -> list[str]:
         "–" if found is None else f"{found.max_difference:.1e}",
     ]
     if has_accuracy:
-        facts.append("–" if row.accuracy is None else f"{100 * row.accuracy:.2f} %")
+        facts.append(percent(row.accuracy))
     return facts

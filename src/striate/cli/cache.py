@@ -7,8 +7,8 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from striate.cli.console import AsJson, out, show_json
-from striate.reports.units import short_size
+from striate.cli.console import AsJson, out, show_json, suggest
+from striate.units import short_size
 
 
 def cache(
@@ -43,4 +43,6 @@ def cache(
         table.add_row(entry.kind, f"{entry.num_files:,}", short_size(entry.size_bytes), Text(entry.holds))
     if entries:
         out.print(table)
-        out.print("next: striate cache --empty all, or --empty KIND", style="dim", highlight=False)
+        suggest("striate", "cache", "--empty", entries[0].kind, what="or all")
+    else:
+        suggest("striate", "data", "PHOTOS", what="what is in a folder of images")

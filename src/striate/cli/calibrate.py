@@ -10,24 +10,20 @@ from rich.text import Text
 
 from striate.cli.console import (
     AsJson,
-    DataDir,
     Device,
-    Download,
-    LabelColumn,
-    PathColumn,
-    Root,
-    SplitColumn,
-    log,
     out,
     show_json,
-    track,
+    suggest,
 )
 from striate.cli.memory import importing
+from striate.cli.source_options import UNSAID, SourceOptions, reads_source
+from striate.units import percent
 
 if TYPE_CHECKING:
     from striate.evaluation.temperature_scaling import CalibrationMetrics, Fit
 
 
+@reads_source
 def calibrate(
     model: Annotated[
         str, typer.Argument(metavar="MODEL", help="A run folder, a model.safetensors, or NETWORK:WEIGHTS.")
@@ -53,12 +49,7 @@ def calibrate(
         Path | None,
         typer.Option("--out", metavar="FILE", help="Where to write the calibrated model; in MODEL's place by default."),
     ] = None,
-    label_column: LabelColumn = None,
-    path_column: PathColumn = None,
-    split_column: SplitColumn = None,
-    root: Root = None,
-    data_dir: DataDir = None,
-    download: Download = False,
+    reading: SourceOptions = UNSAID,
     device: Device = "auto",
     as_json: AsJson = False,
 ) -> None:
@@ -70,13 +61,10 @@ def calibrate(
     Example: striate calibrate runs/digits-digitnet-1
     """
     with importing():
-        from striate.data.opening import Access
-        from striate.data.readers.columns import Columns
         from striate.errors import InputError
         from striate.recipes.calibrate import calibrate_file, store_sets
 
-    columns = Columns(path_column, label_column, split_column, root)
-    access = Access(data_dir=data_dir, download=download, log=log, track=track, columns=columns)
+    access = reading.access()
     if coverage is not None:
         if temperature is not None:
             raise InputError(
@@ -94,6 +82,7 @@ def calibrate(
             soft_wrap=True,
         )
         out.print(f"model   {path}", highlight=False, soft_wrap=True)
+        suggest("striate", "predict", str(path), "photo.jpg", "--coverage", f"{coverage:g}")
         return
     result = calibrate_file(model, source, split=split, temperature=temperature, out=to, device=device, access=access)
     if as_json:
@@ -115,6 +104,7 @@ def calibrate(
                 "On the test part it fares worse than before: there were too few images to fit it on. To undo it:"
             )
             out.print(f"  {shlex.join(undo)}", highlight=False, soft_wrap=True)
+    suggest("striate", "evaluate", str(result.path or model), what="the figures with the temperature")
 
 
 def _show_fit(fit: "Fit", test: "tuple[CalibrationMetrics, CalibrationMetrics] | None") -> None:
@@ -137,7 +127,7 @@ def _show_fit(fit: "Fit", test: "tuple[CalibrationMetrics, CalibrationMetrics] |
     for name, before, after in rows:
         table.add_row(
             name,
-            f"{100 * before.calibration_error:.2f} % -> {100 * after.calibration_error:.2f} %",
+            f"{percent(before.calibration_error)} -> {percent(after.calibration_error)}",
             f"{before.negative_log_likelihood:.4f} -> {after.negative_log_likelihood:.4f}",
         )
     out.print(table)

@@ -6,10 +6,13 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from striate.cli.console import AsJson, DataDir, Device, Download, log, out, show_json, track
+from striate.cli.console import AsJson, Device, log, out, show_json, suggest
 from striate.cli.memory import importing
+from striate.cli.source_options import UNSAID, SourceOptions, reads_source
+from striate.units import percent, percent_range
 
 
+@reads_source
 def certify(
     model: Annotated[
         str, typer.Argument(metavar="MODEL", help="A run folder, a model.safetensors, or NETWORK:WEIGHTS.")
@@ -25,8 +28,7 @@ def certify(
     ] = None,
     limit: Annotated[int, typer.Option("--limit", min=1, help="At most so many images, drawn by the seed.")] = 100,
     seed: Annotated[int, typer.Option("--seed", help="Which images and which noise.")] = 0,
-    data_dir: DataDir = None,
-    download: Download = False,
+    reading: SourceOptions = UNSAID,
     device: Device = "auto",
     as_json: AsJson = False,
 ) -> None:
@@ -40,15 +42,14 @@ def certify(
     Example: striate certify runs/mine --sigma 0.25 --limit 100
     """
     with importing():
-        from striate.data.opening import Access
         from striate.robustness.certify_model import certify_model
         from striate.robustness.request import parse_fraction
         from striate.tasks.model import load_model
 
-    loaded = load_model(model, device=device, download=download, log=log)
+    loaded = load_model(model, device=device, download=reading.download, log=log)
     result = certify_model(
         loaded, source, sigma=parse_fraction(sigma, "--sigma"), split=split, limit=limit, num_samples=samples,
-        alpha=alpha, seed=seed, access=Access(data_dir=data_dir, download=download, log=log, track=track),
+        alpha=alpha, seed=seed, access=reading.access(),
     )  # fmt: skip
     figures = result.to_json()
     if as_json:
@@ -62,17 +63,14 @@ def certify(
         soft_wrap=True,
     )
     table = Table(box=None, show_header=False)
-    table.add_row("accuracy without noise", _percent(figures["clean_accuracy"]))
-    table.add_row("smoothed, radius above 0", _percent(figures["smoothed_accuracy"]))
+    table.add_row("accuracy without noise", percent(figures["clean_accuracy"], 1))
+    table.add_row("smoothed, radius above 0", percent(figures["smoothed_accuracy"], 1))
     for row in figures["certified"]:
         low, high = row["interval"]
         table.add_row(
             f"certified at {row['radius']:.3g}",
-            f"{_percent(row['accuracy'])}  (95 % interval {_percent(low)} to {_percent(high)})",
+            f"{percent(row['accuracy'], 1)}  (95 % interval {percent_range(low, high, 1)})",
         )
     table.add_row("abstained", f"{figures['abstained']} images")
     out.print(table)
-
-
-def _percent(fraction: float) -> str:
-    return f"{100 * fraction:.1f} %"
+    suggest("striate", "attack", model, what="how little fools it without noise")

@@ -9,26 +9,26 @@ from rich.text import Text
 
 from striate.cli.console import (
     AsJson,
-    DataDir,
     Device,
-    Download,
-    LabelColumn,
-    PathColumn,
-    SplitColumn,
+    GroupBy,
     log,
     out,
     show_json,
     suggest,
-    track,
 )
+from striate.cli.group_table import show_groups
 from striate.cli.memory import importing
+from striate.cli.model_words import models_and_source
+from striate.cli.source_options import UNSAID, SourceOptions, reads_source
+from striate.units import percent, percent_range
 
 if TYPE_CHECKING:
     from striate.evaluation.comparison import Comparison, Pair
 
-_MOST_GROUPS, _MOST_IMAGES = 20, 8
+_MOST_IMAGES = 8
 
 
+@reads_source
 def compare(
     words: Annotated[
         list[str],
@@ -40,21 +40,10 @@ def compare(
         str | None,
         typer.Option("--split", metavar="train|validation|test|all", help="Which part; test where there is one."),
     ] = None,
-    group_by: Annotated[
-        str | None,
-        typer.Option(
-            "--group-by",
-            metavar="HOW",
-            help="Figures by group too: folder, class, split, a column of the CSV, or a pattern with (parentheses).",
-        ),
-    ] = None,
+    group_by: GroupBy = None,
     html: Annotated[Path | None, typer.Option("--html", metavar="PAGE", help="Write a page with images.")] = None,
     batch_size: Annotated[int, typer.Option("--batch-size", min=1, help="Images computed at once.")] = 256,
-    label_column: LabelColumn = None,
-    path_column: PathColumn = None,
-    split_column: SplitColumn = None,
-    data_dir: DataDir = None,
-    download: Download = False,
+    reading: SourceOptions = UNSAID,
     device: Device = "auto",
     as_json: AsJson = False,
 ) -> None:
@@ -65,26 +54,19 @@ def compare(
     Example: striate compare runs/small runs/large photos/ --html compare.html
     """
     with importing():
-        from striate.cli.errors import is_model
-        from striate.data.opening import Access
-        from striate.data.readers.columns import Columns
         from striate.evaluation.comparison import compare as compare_models
-        from striate.networks.catalogue import names_network, split_reference
         from striate.tasks.model import load_model
 
-    last = words[-1]
-    ends_with_model = is_model(Path(last)) or (not Path(last).exists() and names_network(split_reference(last)[0]))
-    models, source = (words, None) if ends_with_model or len(words) == 1 else (words[:-1], last)
-    columns = Columns(path_column, label_column, split_column)
+    models, source = models_and_source(words)
     found = compare_models(
-        [load_model(each, device=device, download=download, log=log) for each in models],
+        [load_model(each, device=device, download=reading.download, log=log) for each in models],
         source,
         split=split,
         group_by=group_by,
         names=models,
         num_thumbnails=60 if html else 0,
         batch_size=batch_size,
-        access=Access(data_dir=data_dir, download=download, log=log, track=track, columns=columns),
+        access=reading.access(),
     )
     if html is not None:
         from striate.reports.comparison_page import write_comparison_page
@@ -94,8 +76,10 @@ def compare(
         show_json(found.to_json())
         return
     _show(found)
-    if html is None and found.disagreements:
+    if html is None:
         suggest("striate", "compare", *words, "--html", "compare.html", what="the same with images")
+    else:
+        suggest("striate", "explain", models[0], "photo.jpg", what="what it looks at in an image")
 
 
 def verdict(found: "Comparison", pair: "Pair") -> str:
@@ -126,11 +110,8 @@ def _show(found: "Comparison") -> None:
     for heading in ("model", "accuracy", "95 % interval", "log-loss"):
         table.add_column(heading, justify="left" if heading == "model" else "right", overflow="fold")
     for model in found.models:
-        low, high = (100 * bound for bound in model.interval)
-        interval = f"{low:.2f} to {high:.2f} %"
-        table.add_row(
-            Text(model.name), f"{100 * model.accuracy:.2f} %", interval, f"{model.negative_log_likelihood:.4f}"
-        )
+        interval = percent_range(*model.interval)
+        table.add_row(Text(model.name), percent(model.accuracy), interval, f"{model.negative_log_likelihood:.4f}")
     out.print(table)
     for pair in found.pairs:
         out.print(Text(verdict(found, pair)), soft_wrap=True)
@@ -144,36 +125,13 @@ def _show(found: "Comparison") -> None:
         )
     for model in found.models:
         if model.groups:
-            _show_groups(found, model.name, model.groups)
+            show_groups(model.name, str(found.group_by), model.groups)
     for each in found.disagreements[:_MOST_IMAGES] if len(found.models) > 1 else ():
         said = ", ".join(
-            f"{name} {100 * value:.0f} %" for name, value in zip(each.predictions, each.probabilities, strict=True)
+            f"{name} {percent(value, 0)}" for name, value in zip(each.predictions, each.probabilities, strict=True)
         )
         out.print(Text(f"{each.path}: is {each.label}; {said}"), soft_wrap=True)
     if len(found.disagreements) > _MOST_IMAGES:
         out.print(
             Text(f"and {len(found.disagreements) - _MOST_IMAGES:,} more images on which they disagree", style="dim")
         )
-
-
-def _show_groups(found: "Comparison", name: str, groups: tuple) -> None:
-    worst = groups[0]
-    say = "worse than the rest by more than chance" if worst.is_worse else "which chance alone may make"
-    out.print(Text(f"{name} by {found.group_by}: worst is {worst.name}, {say}"), soft_wrap=True)
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    for heading in ("group", "images", "accuracy", "95 % interval"):
-        table.add_column(heading, justify="left" if heading == "group" else "right", overflow="fold")
-    for group in groups[:_MOST_GROUPS]:
-        low, high = (100 * bound for bound in group.interval)
-        mark = " *" if group.is_worse else ""
-        table.add_row(
-            Text(group.name + mark),
-            f"{group.num_images:,}",
-            f"{100 * group.accuracy:.2f} %",
-            f"{low:.2f} to {high:.2f} %",
-        )
-    out.print(table)
-    if any(group.is_worse for group in groups):
-        out.print(Text("* worse than the other images together, at 5 % for all groups", style="dim"))
-    if len(groups) > _MOST_GROUPS:
-        out.print(Text(f"and {len(groups) - _MOST_GROUPS:,} more groups; --json names them all", style="dim"))

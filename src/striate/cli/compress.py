@@ -9,9 +9,11 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from striate.cli.console import AsJson, DataDir, Device, Download, log, out, show_json, track
+from striate.cli.console import AsJson, Device, log, out, show_json, suggest
 from striate.cli.memory import importing
+from striate.cli.source_options import UNSAID, SourceOptions, reads_source
 from striate.errors import InputError
+from striate.units import percent
 
 if TYPE_CHECKING:
     from striate.compression.steps import Step
@@ -23,6 +25,7 @@ Source = Annotated[
 ]
 
 
+@reads_source
 def compress(
     model: Model,
     source: Source = None,
@@ -83,8 +86,7 @@ def compress(
         int | None, typer.Option("--epochs", min=0, help="Epochs of retraining in each step (of the last round).")
     ] = None,
     coder: Annotated[str, typer.Option("--coder", metavar="range|huffman", help="How symbols become bits.")] = "range",
-    data_dir: DataDir = None,
-    download: Download = False,
+    reading: SourceOptions = UNSAID,
     device: Device = "cpu",
     as_json: AsJson = False,
 ) -> None:
@@ -108,7 +110,6 @@ def compress(
             PruneChannels,
             Share,
         )
-        from striate.data.opening import Access
         from striate.reports.frontier import draw_frontier
 
     steps: dict[str, Step] = {}
@@ -146,7 +147,7 @@ def compress(
         raise InputError("--ratio, --budget and --max-drop are for --deep; single steps say themselves how far they go")
     if (ratio, budget, max_drop).count(None) < 2:
         raise InputError("give one of --ratio, --budget and --max-drop")
-    access = Access(data_dir=data_dir, download=download, log=log, track=track)
+    access = reading.access()
     if max_drop is not None:
         found = smallest_within(
             model, source, to, max_drop, coder=coder, access=access, device=device, observer=LiveDisplay
@@ -154,7 +155,11 @@ def compress(
         picture = to.with_suffix(".frontier.png")
         draw_frontier(found, picture)
         log(f"frontier: {picture}")
-        show_json(found.to_json()) if as_json else show_ledger(found.to_json()["ledger"])
+        if as_json:
+            show_json(found.to_json())
+        else:
+            show_ledger(found.to_json()["ledger"])
+            suggest("striate", "evaluate", str(to), what="the file as the model it is")
         return
     result = compress_model(
         model,
@@ -179,8 +184,10 @@ def compress(
         highlight=False,
         soft_wrap=True,
     )
+    suggest("striate", "evaluate", str(result.path), what="the file as the model it is")
 
 
+@reads_source
 def ledger(
     models: Annotated[
         list[str], typer.Argument(metavar="MODEL...", help="Models of the same classes; the first is the original.")
@@ -189,8 +196,7 @@ def ledger(
         str | None,
         typer.Option("--source", metavar="SOURCE", help="Images to measure with; those the first was trained on."),
     ] = None,
-    data_dir: DataDir = None,
-    download: Download = False,
+    reading: SourceOptions = UNSAID,
     device: Device = "cpu",
     as_json: AsJson = False,
 ) -> None:
@@ -202,14 +208,14 @@ def ledger(
     """
     with importing():
         from striate.compression.compress import ledger as measure_all
-        from striate.data.opening import Access
 
-    access = Access(data_dir=data_dir, download=download, log=log, track=track)
+    access = reading.access()
     lines = [line.to_json() for line in measure_all(models, source, access=access, device=device)]
     if as_json:
         show_json({"ledger": lines})
     else:
         show_ledger(lines)
+        suggest("striate", "compare", *models, *([source] if source else []), what="are differences more than chance?")
 
 
 def in_order(steps: "dict[str, Step]", words: Sequence[str]) -> "list[Step]":
@@ -238,8 +244,8 @@ def show_ledger(lines: list[dict[str, Any]]) -> None:
             f"{line['effective_macs']:,}",
             f"{line['ms_batch1']:.3f}{_slower(line, 1)}",
             f"{line['ms_batch32']:.3f}{_slower(line, 32)}",
-            f"{100 * line['top1_accuracy']:.2f} %",
-            f"{100 * line['agreement']:.2f} %",
+            percent(line["top1_accuracy"]),
+            percent(line["agreement"]),
             f"{line['negative_log_likelihood']:.4f}",
             f"{line['energy_uj']:,.1f}",
         )

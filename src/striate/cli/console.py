@@ -6,6 +6,7 @@ import json
 import shlex
 import sys
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import Annotated, Any, TextIO, TypeVar
 
 import typer
@@ -92,23 +93,36 @@ out = _console(stderr=False)
 err = _console(stderr=True)
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document on standard output, for machines.")]
-DataDir = Annotated[
-    str | None, typer.Option("--data-dir", metavar="DIR", help="Where the files of named sets (mnist, ...) lie.")
-]
 Download = Annotated[
     bool, typer.Option("--download", help="Fetch a named set or published weights; size is shown, checksum verified.")
 ]
-LabelColumn = Annotated[
-    str | None, typer.Option("--label-column", metavar="NAME", help="The column of a CSV that is the class.")
+Exclude = Annotated[
+    Path | None,
+    typer.Option(
+        "--exclude", metavar="FILE", help="Leave out the images that FILE lists, one path a line; none is touched."
+    ),
 ]
-PathColumn = Annotated[
-    str | None, typer.Option("--path-column", metavar="NAME", help="The column of a CSV that is the image's path.")
+Relabel = Annotated[
+    Path | None,
+    typer.Option(
+        "--labels", metavar="CSV", help="Other classes for some images: path,label, as `striate errors --csv` writes."
+    ),
 ]
-SplitColumn = Annotated[
-    str | None, typer.Option("--split-column", metavar="NAME", help="The column of a CSV that is the split.")
+Nms = Annotated[
+    str | None,
+    typer.Option(
+        "--nms",
+        metavar="hard|soft",
+        help="Of a detector's overlapping boxes: all but the surest go, or their scores fall. By default hard.",
+    ),
 ]
-Root = Annotated[
-    str | None, typer.Option("--root", metavar="DIR", help="Where paths in a CSV begin; its own folder by default.")
+GroupBy = Annotated[
+    str | None,
+    typer.Option(
+        "--group-by",
+        metavar="HOW",
+        help="What belongs together: folder, class, split, a column of the CSV, or a pattern with (parentheses).",
+    ),
 ]
 Device = Annotated[str, typer.Option("--device", metavar="auto|cpu|cuda|mps", help="Where to compute.")]
 

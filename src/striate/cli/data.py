@@ -1,5 +1,6 @@
 """`striate data`: what is in a source."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -9,20 +10,18 @@ from rich.text import Text
 
 from striate.cli.console import (
     AsJson,
-    DataDir,
-    Download,
-    LabelColumn,
-    PathColumn,
-    Root,
-    SplitColumn,
+    GroupBy,
     log,
     out,
     show_json,
     suggest,
     track,
 )
+from striate.cli.source_options import UNSAID, SourceOptions, reads_source
+from striate.units import percent, percent_range
 
 if TYPE_CHECKING:
+    from striate.data.checks.groups import GroupSummary, SplitGroup
     from striate.data.checks.shortcuts import Shortcut
     from striate.data.dataset import Dataset
     from striate.data.summary import DataSummary
@@ -32,16 +31,12 @@ _MOST_ROWS = 60
 _MOST_LINES = 20
 
 
+@reads_source
 def look_at_data(
     source: Annotated[
         str, typer.Argument(metavar="SOURCE", help="As for train: a name, folder, CSV, IDX, CIFAR or .npz.")
     ],
-    label_column: LabelColumn = None,
-    path_column: PathColumn = None,
-    split_column: SplitColumn = None,
-    root: Root = None,
-    data_dir: DataDir = None,
-    download: Download = False,
+    reading: SourceOptions = UNSAID,
     max_pixels: Annotated[
         int, typer.Option("--max-pixels", min=1, help="Refuse images with more pixels than this.")
     ] = 100_000_000,
@@ -61,6 +56,15 @@ def look_at_data(
     html: Annotated[
         Path | None, typer.Option("--html", metavar="PAGE", help="Write a page with a thumbnail of what was found.")
     ] = None,
+    group_by: GroupBy = None,
+    exclude_list: Annotated[
+        Path | None,
+        typer.Option(
+            "--exclude-list",
+            metavar="FILE",
+            help="Write broken, blank and repeated images as a list for train --exclude.",
+        ),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Summarise images: counts, broken files, leaks, near copies.
@@ -71,30 +75,26 @@ def look_at_data(
 
     Example: striate data photos/ --html findings.html
     """
-    from striate.data.readers.columns import Columns
-    from striate.data.readers.sources import open_source
+    from striate.data.opening import scan_source
     from striate.evaluation.data_checks import check_data
 
-    dataset = open_source(
-        source,
-        data_dir=None if data_dir is None else Path(data_dir),
-        download=download,
-        log=log,
-        columns=Columns(path_column, label_column, split_column, root),
-        task=task,
-        ignore_index=ignore_index,
-    )
+    access = replace(reading.access(), task=task, ignore_index=ignore_index)
+    dataset = scan_source(source, access)
     if shards is not None:
         _write_shards(dataset, shards, shard_mb, as_json=as_json)
         return
     if dataset.kind == "shards":
         _verify_shards(dataset)
-    checks = check_data(dataset, track=track, max_pixels=max_pixels)
+    checks = check_data(dataset, track=track, max_pixels=max_pixels, group_by=group_by, columns=access.columns)
     summary = checks.summary
     if html is not None:
         from striate.reports.data_page import write_data_page
 
         page = write_data_page(checks, dataset, html, max_pixels=max_pixels)
+    if exclude_list is not None:
+        from striate.evaluation.exclusion_list import write_exclusion_list
+
+        log(f"wrote {write_exclusion_list(checks, dataset, exclude_list)}")
     if as_json:
         show_json(checks.to_json() | ({"page": str(page)} if html is not None else {}))
         return
@@ -108,6 +108,8 @@ def look_at_data(
     if summary.num_ignored:
         out.print(Text(f"ignored  {summary.num_ignored:,}: crowds, difficult ones, regions left out for every class"))
     _show_sizes(summary)
+    if checks.groups is not None:
+        _show_groups(checks.groups)
     _show_findings(checks)
     if html is not None:
         out.print(Text(f"page     {page}"), soft_wrap=True)
@@ -128,6 +130,7 @@ def _write_shards(dataset: "Dataset", folder: Path, shard_mb: int, *, as_json: b
     num_images = sum(shard.num_images for shard in written.shards)
     size_mb = sum(shard.size_bytes for shard in written.shards) / 1e6
     out.print(Text(f"{num_images:,} images in {len(written.shards):,} shards, {size_mb:,.1f} MB, in {folder}"))
+    suggest("striate", "train", str(folder), "--dry-run", what="what a run on them would be")
 
 
 def _verify_shards(dataset: "Dataset") -> None:
@@ -151,7 +154,7 @@ def _count_table(summary: "DataSummary") -> Table:
         table.add_column("of all pixels", justify="right")
     for name in next(iter(summary.images_per_class.values()), {}):
         counts = [summary.images_per_class[split].get(name, 0) for split in splits]
-        fraction = [] if pixels is None else [f"{100 * pixels[name]:.2f} %"]
+        fraction = [] if pixels is None else [percent(pixels[name])]
         table.add_row(Text(name), *(f"{count:,}" for count in counts), *fraction)
     if pixels is None and summary.objects_per_class is None:  # else an image counts for many classes
         totals = [sum(summary.images_per_class[split].values()) for split in splits]
@@ -188,6 +191,24 @@ def _show_sizes(summary: "DataSummary") -> None:
         out.print(Text(f"{what:<8} " + ", ".join(f"{name} {count:,}" for name, count in counts.items())))
 
 
+def _show_groups(groups: "GroupSummary") -> None:
+    without = f"; {groups.num_without:,} images have none" if groups.num_without else ""
+    out.print(
+        Text(
+            f"groups   {groups.num_groups:,} by {groups.by}, the largest {groups.largest} with "
+            f"{groups.largest_num_images:,} images{without}"
+        ),
+        soft_wrap=True,
+    )
+    if alone := groups.single_group_classes:
+        shown = ", ".join(alone[:_MOST_LINES]) + (", ..." if len(alone) > _MOST_LINES else "")
+        out.print(Text(f"         all images of {shown} are in one group, so no split can train on them and test them"))
+
+
+def _split_words(group: "SplitGroup") -> str:
+    return f"{group.name}: {', '.join(f'{count:,} {split}' for split, count in group.num_images.items())}"
+
+
 def _show_findings(checks: "DataChecks") -> None:
     """List what deserves a look, each with names; or that nothing does."""
     summary = checks.summary
@@ -197,6 +218,10 @@ def _show_findings(checks: "DataChecks") -> None:
         ("the same image in several splits", [" = ".join(group) for group in summary.leaks]),
         ("the same image in several classes", [" = ".join(group) for group in summary.conflicts]),
         ("copies", [" = ".join(group) for group in summary.copies]),
+        (
+            "groups in several splits",
+            [] if checks.groups is None else [_split_words(each) for each in checks.groups.across],
+        ),
         ("near duplicates in several splits", [" ~ ".join(group) for group in checks.near_leaks]),
         ("near duplicates in several classes", [" ~ ".join(group) for group in checks.near_conflicts]),
         ("near duplicates", [" ~ ".join(group) for group in checks.near_duplicates]),
@@ -223,8 +248,8 @@ def shortcut_words(shortcut: "Shortcut") -> str:
     """A shortcut in one line, beside what always the commonest class would reach."""
     low, high = shortcut.interval
     return (
-        f"{shortcut.what} alone: {100 * shortcut.accuracy:.1f} % right (95 % interval {100 * low:.1f} to "
-        f"{100 * high:.1f} %), against {100 * shortcut.majority:.1f} % for always the commonest class"
+        f"{shortcut.what} alone: {percent(shortcut.accuracy, 1)} right (95 % interval "
+        f"{percent_range(low, high, 1)}), against {percent(shortcut.majority, 1)} for always the commonest class"
     )
 
 

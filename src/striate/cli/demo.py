@@ -13,6 +13,7 @@ from rich.text import Text
 from striate.cli.console import AsJson, err, log, out, show_json, track
 from striate.cli.memory import importing
 from striate.cli.progress_display import LiveDisplay
+from striate.units import percent
 
 if TYPE_CHECKING:
     from striate.recipes.train import Run
@@ -91,7 +92,7 @@ def _show(run: "Run", samples: list[dict[str, Any]]) -> None:
             Text(sample["path"]),
             sample["expected"],
             Text(sample["predicted"], style=style),
-            f"{100 * sample['probability']:.1f} %",
+            percent(sample["probability"], 1),
         )
     out.print()
     out.print(table)

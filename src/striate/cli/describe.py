@@ -7,10 +7,10 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from striate.cli.console import AsJson, log, out, show_json
+from striate.cli.console import AsJson, log, out, show_json, suggest
 from striate.cli.memory import importing
 from striate.errors import InputError
-from striate.reports.units import short_count, short_size
+from striate.units import short_count, short_size
 
 if TYPE_CHECKING:
     from striate.inspection.check_network import NetworkCheck
@@ -66,8 +66,16 @@ def describe(
         show_json(description.to_json() | ({} if html is None else {"page": str(html)}))
     elif html is not None:
         out.print(f"page  {html}", highlight=False, soft_wrap=True)
+        suggest("striate", "train", "PHOTOS", "--network", network, "--dry-run", what=f"and open {html}")
     else:
         _show(description)
+        suggest(
+            "striate", "describe", network, *_size_words(input_size), "--html", "network.html", what="the same, drawn"
+        )
+
+
+def _size_words(input_size: str | None) -> list[str]:
+    return [] if input_size is None else ["--input-size", input_size]
 
 
 def _check(network: str, size: tuple[int, int, int] | None, *, as_json: bool) -> None:
@@ -80,6 +88,7 @@ def _check(network: str, size: tuple[int, int, int] | None, *, as_json: bool) ->
     else:
         for each in results:
             out.print(_check_line(each), soft_wrap=True)
+        suggest("striate", "describe", network, what="layer by layer")
     if not all(each.passed for each in results):
         raise typer.Exit(1)
 

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from striate.cli.console import AsJson, Device, Download, log, show_json
+from striate.cli.console import AsJson, Device, Download, log, show_json, suggest
 from striate.cli.memory import importing
 from striate.cli.synthesis_display import DEFAULT_MODEL, ModelOption, Seed, output_path, read_image, say, watching
 from striate.errors import InputError
@@ -74,5 +74,6 @@ def dream(
         show_json({"pictures": [row]})
     else:
         say(f"picture   {path}")
+        suggest("striate", "describe", model, what="layers to dream by: --layer NAME")
     if result.was_stopped:
         raise typer.Exit(1)

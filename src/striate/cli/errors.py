@@ -9,20 +9,15 @@ from rich.text import Text
 
 from striate.cli.console import (
     AsJson,
-    DataDir,
     Device,
-    Download,
-    LabelColumn,
-    PathColumn,
-    Root,
-    SplitColumn,
     log,
     out,
     show_json,
     suggest,
-    track,
 )
 from striate.cli.memory import importing
+from striate.cli.source_options import UNSAID, SourceOptions, reads_source
+from striate.units import percent
 
 if TYPE_CHECKING:
     from striate.evaluation.label_errors import LabelErrors
@@ -31,6 +26,7 @@ if TYPE_CHECKING:
 _MOST_ROWS = 20
 
 
+@reads_source
 def errors(
     source: Annotated[
         str,
@@ -52,12 +48,7 @@ def errors(
     html: Annotated[Path | None, typer.Option("--html", metavar="PAGE", help="Write a page with thumbnails.")] = None,
     csv: Annotated[Path | None, typer.Option("--csv", metavar="FILE", help="Write a table to correct.")] = None,
     batch_size: Annotated[int, typer.Option("--batch-size", min=1, help="Images computed at once.")] = 32,
-    label_column: LabelColumn = None,
-    path_column: PathColumn = None,
-    split_column: SplitColumn = None,
-    root: Root = None,
-    data_dir: DataDir = None,
-    download: Download = False,
+    reading: SourceOptions = UNSAID,
     device: Device = "auto",
     as_json: AsJson = False,
 ) -> None:
@@ -68,18 +59,9 @@ def errors(
     Example: striate errors photos/ --weights imagenet --html errors.html
     """
     with importing():
-        from striate.data.opening import Access
-        from striate.data.readers.columns import Columns
         from striate.evaluation.label_errors import find_label_errors
 
-    model, images = frozen_network(source, weights, network, device, download=download)
-    access = Access(
-        data_dir=data_dir,
-        download=download,
-        log=log,
-        track=track,
-        columns=Columns(path_column, label_column, split_column, root),
-    )
+    model, images = frozen_network(source, weights, network, device, download=reading.download)
     found = find_label_errors(
         images,
         model=model,
@@ -87,7 +69,7 @@ def errors(
         seed=seed,
         batch_size=batch_size,
         num_thumbnails=200 if html else 0,
-        access=access,
+        access=reading.access(),
     )
     if html is not None or csv is not None:
         from striate.reports.label_errors_page import write_label_errors_page, write_label_errors_table
@@ -102,6 +84,8 @@ def errors(
     _show(found)
     if html is None:
         suggest("striate", "errors", source, "--html", "errors.html", what="the same with thumbnails")
+    else:
+        suggest("striate", "errors", source, "--csv", "labels.csv", what="a table to correct them in")
 
 
 def frozen_network(
@@ -135,10 +119,10 @@ def is_model(path: Path) -> bool:
 def _show(found: "LabelErrors") -> None:
     out.print(
         Text(
-            f"{found.source}: about {found.num_estimated:,} of {found.num_images:,} labels are wrong by confident "
-            "learning; what other images say by "
+            f"{found.source}: confident learning takes about {found.num_estimated:,} of {found.num_images:,} "
+            "labels for wrong; what other images say by "
             f"{'32 x 32 pixels' if found.features == 'pixels' else 'features of ' + found.features} agrees with "
-            f"{100 * found.accuracy:.1f} % of them"
+            f"{percent(found.accuracy, 1)} of them"
         ),
         soft_wrap=True,
     )
@@ -146,7 +130,7 @@ def _show(found: "LabelErrors") -> None:
     for heading in ("image", "given", "suggested", "p(given)", "p(suggested)"):
         table.add_column(heading, justify="right" if heading.startswith("p(") else "left", overflow="fold")
     for issue in found.issues[:_MOST_ROWS]:
-        shares = (f"{100 * issue.self_confidence:.1f} %", f"{100 * issue.suggested_probability:.1f} %")
+        shares = (percent(issue.self_confidence, 1), percent(issue.suggested_probability, 1))
         table.add_row(Text(issue.path), Text(issue.given), Text(issue.suggested), *shares)
     if found.issues:
         out.print(table)

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 from rich.table import Table
@@ -11,29 +11,29 @@ from rich.text import Text
 
 from striate.cli.console import (
     AsJson,
-    DataDir,
     Device,
-    Download,
-    LabelColumn,
-    PathColumn,
-    Root,
-    SplitColumn,
+    GroupBy,
+    Nms,
     log,
     out,
     show_json,
-    track,
+    suggest,
 )
+from striate.cli.group_table import show_groups
 from striate.cli.memory import importing
+from striate.cli.source_options import UNSAID, SourceOptions, reads_source
+from striate.errors import InputError
+from striate.progress import log_nothing
+from striate.units import percent, percent_range
 
 if TYPE_CHECKING:
-    from striate.data.opening import Access
-    from striate.evaluation.evaluate_model import SourceEvaluation
-    from striate.tasks.classification.selective import Threshold
+    from striate.tasks.classification.figures import Evaluation
     from striate.tasks.model import Model
 
 _MOST_ROWS = 40
 
 
+@reads_source
 def evaluate(
     model: Annotated[
         str, typer.Argument(metavar="MODEL", help="A run folder, a model.safetensors, or NETWORK:WEIGHTS.")
@@ -74,20 +74,13 @@ def evaluate(
         str | None,
         typer.Option("--calibrate-on", metavar="SOURCE", help="Images for --coverage; its validation part by default."),
     ] = None,
-    nms: Annotated[
-        str | None,
-        typer.Option("--nms", metavar="hard|soft", help="Of a detector's boxes that overlap. [default: hard]"),
-    ] = None,
+    group_by: GroupBy = None,
+    nms: Nms = None,
     batch_size: Annotated[int, typer.Option("--batch-size", min=1, help="Images computed at once.")] = 256,
-    label_column: LabelColumn = None,
-    path_column: PathColumn = None,
-    split_column: SplitColumn = None,
-    root: Root = None,
     ignore_index: Annotated[
         int | None, typer.Option("--ignore-index", metavar="VALUE", help="A value of masks that counts for nothing.")
     ] = None,
-    data_dir: DataDir = None,
-    download: Download = False,
+    reading: SourceOptions = UNSAID,
     device: Device = "auto",
     as_json: AsJson = False,
 ) -> None:
@@ -98,31 +91,39 @@ def evaluate(
     Example: striate evaluate runs/digits-digitnet-1 --split test
     """
     with importing():
-        from striate.data.opening import Access
-        from striate.data.readers.columns import Columns
         from striate.evaluation.corruptions import CORRUPTIONS, check_corruptions
         from striate.evaluation.evaluate_model import evaluate as evaluate_source
         from striate.tasks.model import load_model
 
     if corruptions or corruption:
         check_corruptions(tuple(corruption) if corruption else CORRUPTIONS)  # refused before anything slow
-    loaded = load_model(model, device=device, download=download, log=log)
+    loaded = load_model(model, device=device, download=reading.download, log=log)
     if nms is not None:
-        from striate.tasks.detection.model_nms import with_nms
-
-        loaded = with_nms(loaded, nms)
-    columns = Columns(path_column, label_column, split_column, root)
-    access = Access(
-        data_dir=data_dir, download=download, log=log, track=track, columns=columns, ignore_index=ignore_index
-    )
+        loaded = replace(loaded, task=loaded.task.with_nms(nms))
+    _check_trust(loaded, average, coverage, allowed_error, corrupts=bool(corruptions or corruption))
+    access = replace(reading.access(), ignore_index=ignore_index)
     result = evaluate_source(loaded, source, split=split, average=average, batch_size=batch_size, access=access)
     figures = result.to_json()
+    quiet = replace(access, log=log_nothing)  # all was told above
+    groups = []
+    if group_by is not None:
+        from striate.evaluation.evaluate_groups import evaluate_groups
+
+        groups = evaluate_groups(
+            loaded,
+            source,
+            group_by=group_by,
+            split=result.split,
+            average=average,
+            batch_size=batch_size,
+            access=quiet,
+        )
+        figures["group_by"], figures["groups"] = group_by, [asdict(each) for each in groups]
     if allowed_error is not None:
-        figures["threshold"] = asdict(_threshold(loaded, result, source, allowed_error, batch_size, access))
+        figures["threshold"] = asdict(cast("Evaluation", result.evaluation).threshold(allowed_error))
     if coverage is not None:
         from striate.evaluation.conformal import evaluate_sets, fit_conformal, stored_conformal
 
-        quiet = replace(access, log=lambda line: None)  # noqa: ARG005 - all was told above
         fit = stored_conformal(loaded, coverage) if calibrate_on is None else None
         fit = fit or fit_conformal(loaded, coverage, calibrate_on, batch_size=batch_size, access=quiet)
         figures["sets"] = evaluate_sets(
@@ -131,7 +132,6 @@ def evaluate(
     if corruptions or corruption:
         from striate.evaluation.corrupted import evaluate_corrupted
 
-        quiet = replace(access, log=lambda line: None)  # noqa: ARG005
         chosen = tuple(corruption) if corruption else CORRUPTIONS
         corrupted = evaluate_corrupted(
             loaded,
@@ -158,10 +158,13 @@ def evaluate(
         out.print(_lines_table(result.evaluation.lines()))
         if 1 < len(classes) <= _MOST_ROWS:
             out.print(_any_class_table(classes, loaded.task.support_of))
+        suggest("striate", "predict", model, "photo.jpg", "--out", "drawn", what="what it finds, drawn")
         return
     out.print(_figures_table(figures))
     for line in _trust_lines(figures):
         out.print(Text(line), soft_wrap=True)
+    if groups:
+        show_groups(model, str(group_by), groups)
     if "corruptions" in figures:
         out.print(_corruption_table(figures["corruptions"]))
     if len(classes) <= _MOST_ROWS:
@@ -170,6 +173,7 @@ def evaluate(
         out.print(
             f"{pair['count']:>5,} x {pair['label']} predicted as {pair['predicted']}", markup=False, highlight=False
         )
+    suggest("striate", "compare", model, *([source] if source else []), "--group-by", "class", what="where it is worst")
 
 
 def _figures_table(figures: dict) -> Table:
@@ -177,9 +181,7 @@ def _figures_table(figures: dict) -> Table:
     for name, key in (("top-1 accuracy", "top1"), ("top-5 accuracy", "top5")):
         if figures[f"{key}_accuracy"] is not None:
             low, high = figures[f"{key}_interval"]
-            table.add_row(
-                name, f"{_percent(figures[f'{key}_accuracy'])}  (95 % interval {_percent(low)} to {_percent(high)})"
-            )
+            table.add_row(name, f"{percent(figures[f'{key}_accuracy'])}  (95 % interval {percent_range(low, high)})")
     table.add_row("negative log-likelihood", f"{figures['negative_log_likelihood']:.4f} nats")
     table.add_row("calibration error", _calibration(figures))
     if figures["brier_score"] is not None:
@@ -195,40 +197,47 @@ def _corruption_table(figures: dict) -> Table:
     table.add_column(f"{figures['num_images']:,} images, corrupted")
     for severity in range(1, 6):
         table.add_column(f"{severity}", justify="right")
-    table.add_row("as they are", f"{100 * figures['clean']:.1f} %", "", "", "", "", style="dim")
+    table.add_row("as they are", percent(figures["clean"], 1), "", "", "", "", style="dim")
     for name in dict.fromkeys(row["corruption"] for row in figures["rows"]):
         own = [row for row in figures["rows"] if row["corruption"] == name]
-        table.add_row(name.replace("_", " "), *(f"{100 * row['accuracy']:.1f} %" for row in own))
-    table.add_row("mean", f"{100 * (1 - figures['mean_error']):.1f} %", "", "", "", "", style="bold")
+        table.add_row(name.replace("_", " "), *(percent(row["accuracy"], 1) for row in own))
+    table.add_row("mean", percent(1 - figures["mean_error"], 1), "", "", "", "", style="bold")
     return table
 
 
 def _calibration(figures: dict) -> str:
     """The three calibration errors: bins of equal width, of equal counts, and over classes."""
     others = [
-        f"{_percent(figures[key])} {words}"
+        f"{percent(figures[key])} {words}"
         for key, words in (
             ("adaptive_calibration_error", "by bins of equally many images"),
             ("classwise_calibration_error", "by class"),
         )
         if figures[key] is not None
     ]
-    own = _percent(figures["calibration_error"])
+    own = percent(figures["calibration_error"])
     return f"{own}  ({', '.join(others)})" if others else own
 
 
-def _threshold(
-    model: "Model", result: "SourceEvaluation", source: str | None, allowed: float, batch_size: int, access: "Access"
-) -> "Threshold":
-    """The confidence for an allowed error rate, on the images that were evaluated."""
-    from striate.evaluation.class_probabilities import class_probabilities_of
-    from striate.evaluation.evaluate_model import choose_part
-    from striate.tasks.classification.selective import threshold_for
+def _check_trust(
+    model: "Model", average: str | None, coverage: float | None, allowed_error: float | None, *, corrupts: bool
+) -> None:
+    """Raise InputError for what cannot be measured together, or of such a model, before anything slow."""
+    from striate.evaluation.conformal import check_coverage
+    from striate.tasks.classification.selective import check_allowed_error
 
-    part = choose_part(model, source, result.split, replace(access, log=lambda line: None), prefer=())  # noqa: ARG005
-    indices = part.indices[part.packed.usable[part.indices]]
-    probabilities = class_probabilities_of(model, part.packed, indices, batch_size=batch_size)
-    return threshold_for(probabilities.max(axis=1), probabilities.argmax(axis=1) == part.labels[indices], allowed)
+    asked = {"--coverage": coverage is not None, "--allowed-error": allowed_error is not None, "corruptions": corrupts}
+    if not model.task.has_probabilities and any(asked.values()):
+        named = next(name for name, is_asked in asked.items() if is_asked)
+        raise InputError(f"{named} needs a classifier but this model is for {model.task.name}; leave it out")
+    if average is not None and (coverage is not None or corrupts):
+        raise InputError(
+            "--coverage and corruptions are measured of plain answers, not of averaged ones; leave --average out"
+        )
+    if coverage is not None:
+        check_coverage(coverage)
+    if allowed_error is not None:
+        check_allowed_error(allowed_error)
 
 
 def _trust_lines(figures: dict) -> Iterator[str]:
@@ -236,21 +245,21 @@ def _trust_lines(figures: dict) -> Iterator[str]:
     found, sets = figures.get("threshold"), figures.get("sets")
     if found is not None and found["confidence"] is None:
         yield (
-            f"no confidence keeps errors below {_percent(found['allowed_error'])} with a certainty of 95 %, as far as "
+            f"no confidence keeps errors below {percent(found['allowed_error'])} with a certainty of 95 %, as far as "
             "these images tell: name more images, or a higher rate"
         )
     elif found is not None:
         yield (
-            f"answers with a confidence of {_percent(found['confidence'])} or more are wrong at most "
-            f"{_percent(found['allowed_error'])} of the time (certainty 95 %): {_percent(found['coverage'])} of these "
-            f"images, {_percent(found['error'])} of them wrongly"
+            f"answers with a confidence of {percent(found['confidence'])} or more are wrong at most "
+            f"{percent(found['allowed_error'])} of the time (certainty 95 %): {percent(found['coverage'])} of these "
+            f"images, {percent(found['error'])} of them wrongly"
         )
     if sets is not None:
         fit, (low, high) = sets["fit"], sets["covered"]["interval"]
         yield (
-            f"sets for a coverage of {_percent(fit['coverage'])}, calibrated on {fit['num_images']:,} {fit['split']} "
-            f"images, hold the right class of {_percent(sets['covered']['value'])} ({_percent(low)} to "
-            f"{_percent(high)}); {sets['mean_size']:.2f} classes on average, {_percent(sets['fraction_single'])} a "
+            f"sets for a coverage of {percent(fit['coverage'])}, calibrated on {fit['num_images']:,} {fit['split']} "
+            f"images, hold the right class of {percent(sets['covered']['value'])} ({percent(low)} to "
+            f"{percent(high)}); {sets['mean_size']:.2f} classes on average, {percent(sets['fraction_single'])} a "
             "single one"
         )
 
@@ -270,7 +279,7 @@ def _any_class_table(classes: list[dict], support_of: str) -> Table:
     for heading in ("class", *(name.replace("_", " ") for name in names), support_of):
         table.add_column(heading, justify="left" if heading == "class" else "right")
     for row in classes:
-        table.add_row(Text(row["name"]), *(_percent(row[name]) for name in names), f"{row['support']:,}")
+        table.add_row(Text(row["name"]), *(percent(row[name]) for name in names), f"{row['support']:,}")
     return table
 
 
@@ -279,10 +288,6 @@ def _class_table(classes: list[dict]) -> Table:
     for heading in ("class", "precision", "recall", "F1", "images"):
         table.add_column(heading, justify="left" if heading == "class" else "right")
     for row in classes:
-        shares = (_percent(row[key]) for key in ("precision", "recall", "f1"))
+        shares = (percent(row[key]) for key in ("precision", "recall", "f1"))
         table.add_row(Text(row["name"]), *shares, f"{row['support']:,}")
     return table
-
-
-def _percent(share: float | None) -> str:
-    return "–" if share is None else f"{100 * share:.2f} %"

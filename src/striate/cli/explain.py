@@ -7,10 +7,11 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from striate.cli.console import AsJson, Device, Download, complain, log, out, show_json, track
+from striate.cli.console import AsJson, Device, Download, complain, log, out, show_json, suggest, track
 from striate.cli.image_arguments import check_images
 from striate.cli.memory import importing
 from striate.errors import InputError
+from striate.units import counted, percent
 
 if TYPE_CHECKING:
     from striate.explanation.writing import Written
@@ -90,10 +91,10 @@ def explain(
 
     loaded = load_model(model, device=device, download=download, log=log)
     if check:
-        _check(loaded, images, methods or list(QUICK), layer, out_dir, as_json=as_json)
+        _check(model, loaded, images, methods or list(QUICK), layer, out_dir, as_json=as_json)
         return
     if curves:
-        _curves(loaded, images, methods or ["grad_cam", "saliency"], layer, batch_size, as_json=as_json)
+        _curves(model, loaded, images, methods or ["grad_cam", "saliency"], layer, batch_size, as_json=as_json)
         return
     found = explain_images(
         loaded,
@@ -133,12 +134,20 @@ def explain(
         )
     else:
         _show(written, sheets + [each["picture"] for each in cut_outs])
+        suggest("striate", "explain", model, str(images[0]), "--check", what="do the maps depend on the weights?")
     if errors:
         raise typer.Exit(1)
 
 
 def _check(
-    model: "Model", images: list[Path], methods: list[str], layer: str | None, out_dir: Path, *, as_json: bool
+    name: str,
+    model: "Model",
+    images: list[Path],
+    methods: list[str],
+    layer: str | None,
+    out_dir: Path,
+    *,
+    as_json: bool,
 ) -> None:
     from striate.explanation.measure import check_explanations
     from striate.explanation.writing import write_sanity
@@ -160,12 +169,20 @@ def _check(
         out.print(table)
         out.print("rank correlation with the maps of the trained network; - where no map is left", style="dim")
         out.print(Text(f"picture  {picture}"), soft_wrap=True)
+        suggest("striate", "explain", name, str(images[0]), "--curves", what="do they show what counts?")
     if any(not each.depends_on_weights and not each.expectation for each in checks):
         raise typer.Exit(1)
 
 
 def _curves(
-    model: "Model", images: list[Path], methods: list[str], layer: str | None, batch_size: int, *, as_json: bool
+    name: str,
+    model: "Model",
+    images: list[Path],
+    methods: list[str],
+    layer: str | None,
+    batch_size: int,
+    *,
+    as_json: bool,
 ) -> None:
     from striate.explanation.measure import measure_curves
 
@@ -179,7 +196,8 @@ def _curves(
     for row in rows:
         table.add_row(row["method"], *(_with_interval(row, kind) for kind in ("deletion", "insertion")))
     out.print(table)
-    out.print(f"{rows[0]['num_images']} images; 95 % intervals in brackets", style="dim")
+    out.print(f"{counted(rows[0]['num_images'], 'image')}; 95 % intervals in brackets", style="dim")
+    suggest("striate", "look", name, what="what the first layer responds to")
 
 
 def _with_interval(row: dict[str, Any], kind: str) -> str:
@@ -212,7 +230,7 @@ def _show(written: "list[Written]", sheets: list[str]) -> None:
         table.add_column(heading, overflow="fold")
     for each in written:
         about: Any = each.explanation
-        share = f"{100 * about.probability:.1f} %"
+        share = percent(about.probability, 1)
         words = (
             Path(about.path).name,
             about.class_name,

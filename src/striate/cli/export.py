@@ -7,8 +7,9 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from striate.cli.console import AsJson, DataDir, Download, complain, log, out, show_json, track
+from striate.cli.console import AsJson, complain, out, show_json, suggest
 from striate.cli.memory import importing
+from striate.cli.source_options import UNSAID, SourceOptions, reads_source
 
 if TYPE_CHECKING:
     from striate.export.parity import ParityCheck
@@ -18,6 +19,7 @@ _Model = Annotated[str, typer.Argument(metavar="MODEL", help="A run folder, a mo
 _NumImages = Annotated[int, typer.Option("--num-images", min=1, help="How many images of SOURCE to compare at most.")]
 
 
+@reads_source
 def export(
     model: _Model,
     to: Annotated[str, typer.Option("--to", metavar="onnx|openvino|torch", help="For which engine.")],
@@ -39,8 +41,7 @@ def export(
         bool, typer.Option("--resize/--no-resize", help="Resize inside, or take pixels of the network's own size only.")
     ] = True,
     force: Annotated[bool, typer.Option("--force", help="Replace whatever lies at the output.")] = False,
-    data_dir: DataDir = None,
-    download: Download = False,
+    reading: SourceOptions = UNSAID,
     as_json: AsJson = False,
 ) -> None:
     """Export a model for ONNX Runtime, OpenVINO or PyTorch.
@@ -51,10 +52,9 @@ def export(
     Example: striate export runs/digits-digitnet-1 --to onnx
     """
     with importing():
-        from striate.data.opening import Access
         from striate.export.exporting import export_model
 
-    access = Access(data_dir=data_dir, download=download, log=log, track=track)
+    access = reading.access()
     exported = export_model(
         model,
         to,
@@ -75,8 +75,11 @@ def export(
     if not exported.parity.passed:
         complain(f"the exported model does not answer as the model does, so {exported.path} was not written")
         raise typer.Exit(1)
+    if not as_json:
+        suggest("striate", "check", model, str(exported.path), "PHOTOS", what="the proof again, on images of yours")
 
 
+@reads_source
 def check(
     model: _Model,
     exported: Annotated[
@@ -92,8 +95,7 @@ def check(
         bool, typer.Option("--trust", help="Load a .pt2 file although loading it could run code hidden in it.")
     ] = False,
     num_images: _NumImages = 20,
-    data_dir: DataDir = None,
-    download: Download = False,
+    reading: SourceOptions = UNSAID,
     as_json: AsJson = False,
 ) -> None:
     """Check that an exported file still agrees with its model.
@@ -103,10 +105,9 @@ def check(
     Example: striate check runs/digits-digitnet-1 runs/digits-digitnet-1/exported/model.onnx photos/
     """
     with importing():
-        from striate.data.opening import Access
         from striate.export.exporting import check_exported
 
-    access = Access(data_dir=data_dir, download=download, log=log, track=track)
+    access = reading.access()
     parity = check_exported(model, exported, source, num_images=num_images, engine=engine, trust=trust, access=access)
     if as_json:
         show_json(parity.to_json())
@@ -114,6 +115,8 @@ def check(
         _show_parity(parity)
     if not parity.passed:
         raise typer.Exit(1)
+    if not as_json:
+        suggest("striate", "bench", model, *([source] if source else []), what="which engine is fastest here")
 
 
 def _show_parity(parity: "ParityCheck") -> None:

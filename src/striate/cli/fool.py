@@ -6,9 +6,10 @@ from typing import Annotated
 
 import typer
 
-from striate.cli.console import AsJson, Device, Download, log, show_json
+from striate.cli.console import AsJson, Device, Download, log, show_json, suggest
 from striate.cli.memory import importing
 from striate.cli.synthesis_display import DEFAULT_MODEL, ModelOption, Seed, output_path, say, watching
+from striate.units import percent
 
 
 def fool(
@@ -74,13 +75,14 @@ def fool(
         show_json({"pictures": [row]})
     else:
         _show(row)
+        suggest("striate", "attack", model, what="how little fools it, over a whole set")
     if not result.is_fooled or result.was_stopped:
         raise typer.Exit(1)
 
 
 def _show(row: dict) -> None:
     for name in ("before", "after"):
-        say(f"{name:<9} {row[name]['answer']}, {100 * row[name]['probability']:.2f} %")
+        say(f"{name:<9} {row[name]['answer']}, {percent(row[name]['probability'])}")
     say(
         f"change    at most {row['largest']} of 255 in a value, L2 norm {row['l2']:.1f}; shown times {row['magnified']}"
     )
@@ -88,6 +90,6 @@ def _show(row: dict) -> None:
     say(f"sheet     {row['sheet']}")
     if not row["fooled"]:
         say(
-            f"not fooled: {row['class']} reached {100 * row['probability']:.2f} %; try more --steps or a lower "
+            f"not fooled: {row['class']} reached {percent(row['probability'])}; try more --steps or a lower "
             "--confidence"
         )

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from striate.cli.console import AsJson, Device, Download, log, show_json
+from striate.cli.console import AsJson, Device, Download, log, show_json, suggest
 from striate.cli.memory import importing
 from striate.cli.synthesis_display import DEFAULT_MODEL, ModelOption, Seed, output_path, say, watching
 
@@ -66,5 +66,6 @@ def invert(
         show_json({"pictures": rows, "sheet": str(whole)})
     else:
         say(f"sheet     {whole}")
+        suggest("striate", "look", model, str(image), what="the maps that it was made from")
     if any(row["stopped"] for row in rows):
         raise typer.Exit(1)

@@ -8,9 +8,11 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from striate.cli.console import AsJson, DataDir, Device, Download, log, out, show_json, track
+from striate.cli.console import AsJson, Device, log, out, show_json, suggest, track
 from striate.cli.memory import importing
+from striate.cli.source_options import UNSAID, SourceOptions, reads_source
 from striate.errors import InputError
+from striate.units import percent
 
 if TYPE_CHECKING:
     from striate.explanation.look import Looked
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
     from striate.tasks.model import Model
 
 
+@reads_source
 def look(
     model: Annotated[
         str, typer.Argument(metavar="MODEL", help="A run folder, a model.safetensors, or NETWORK:WEIGHTS.")
@@ -45,9 +48,8 @@ def look(
     ] = False,
     out_dir: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where pictures go.")] = Path("looked"),
     batch_size: Annotated[int, typer.Option("--batch-size", min=1, help="Images computed at once.")] = 32,
-    data_dir: DataDir = None,
     device: Device = "auto",
-    download: Download = False,
+    reading: SourceOptions = UNSAID,
     as_json: AsJson = False,
 ) -> None:
     """Look inside a network: filters, activations, units.
@@ -64,7 +66,7 @@ def look(
 
     if units and (near or as_map):
         raise InputError("--unit shows patches, --near and --map the whole set: give one kind, then the other")
-    loaded = load_model(model, device=device, download=download, log=log)
+    loaded = load_model(model, device=device, download=reading.download, log=log)
     document: dict[str, Any]
     if seen is None:
         if near or as_map or units:
@@ -76,7 +78,7 @@ def look(
     else:
         from striate.explanation.pictures_of_source import open_pictures
 
-        pictures = open_pictures(seen, data_dir=data_dir, download=download, log=log)
+        pictures = open_pictures(seen, reading.access())
         if near or as_map:
             document = _look_at_features(loaded, seen, pictures, layer, near or [], as_map, top, batch_size, out_dir)
         else:
@@ -85,6 +87,12 @@ def look(
         show_json(document)
     else:
         _show_files(document)
+        if seen is None:
+            suggest("striate", "look", model, "PHOTOS", "--map", what="a whole set as the model sees it")
+        elif _is_image(seen):
+            suggest("striate", "explain", model, seen, what="what spoke for its answer")
+        else:
+            suggest("striate", "visualize", model, "--layer", document.get("layer") or document["patches"]["layer"])
 
 
 def _is_image(seen: str) -> bool:
@@ -209,7 +217,7 @@ def _show_units(seen: "Looked") -> None:
     for heading in ("rectified layer", "units", "dead", "active in images", "mean", "largest"):
         table.add_column(heading, justify="left" if heading == "rectified layer" else "right")
     for each in seen.statistics:
-        share = f"{100 * each.active_fraction.mean():.0f} %"
+        share = percent(each.active_fraction.mean(), 0)
         figures = (str(len(each.mean)), str(len(each.dead)), share, f"{each.mean.mean():.3g}", f"{each.max.max():.3g}")
         table.add_row(Text(each.layer), *figures)
     out.print(table)

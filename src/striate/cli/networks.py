@@ -9,7 +9,7 @@ from rich.table import Table
 from striate.cli.console import AsJson, out, show_json, suggest
 from striate.cli.memory import importing
 from striate.errors import InputError
-from striate.reports.units import short_count
+from striate.units import percent, short_count
 
 
 def networks(
@@ -55,6 +55,7 @@ def networks(
         return
     if not rows:
         out.print("no network of the catalogue is like that")
+        suggest("striate", "networks", what="all of them")
         return
     table = Table(box=None, header_style="bold")
     for heading in ("name", "year", "input", "params", "MACs", "top-1 error", "on", "weights"):
@@ -73,7 +74,7 @@ def networks(
             "x".join(map(str, row["input_size"])),
             short_count(row["num_params"]),
             short_count(row["macs"]),
-            "" if error is None else f"{100 * error:.2f} %",
+            "" if error is None else percent(error),
             row["dataset"] or "",
             ", ".join(row["weights"]),
         )

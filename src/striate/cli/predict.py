@@ -2,16 +2,18 @@
 
 from collections.abc import Iterator
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from striate.cli.answers import write_json, write_table
-from striate.cli.console import AsJson, Device, Download, is_live, log, track
+from striate.cli.console import AsJson, Device, Nms, is_live, log, suggest, track
 from striate.cli.explain import write_maps
 from striate.cli.image_arguments import check_images
 from striate.cli.memory import importing
+from striate.cli.source_options import UNSAID, SourceOptions, reads_source
 from striate.errors import InputError
 
 if TYPE_CHECKING:
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from striate.tasks.model import Model
 
 
+@reads_source
 def predict(
     model: Annotated[
         str, typer.Argument(metavar="MODEL", help="A run folder, a model.safetensors, or NETWORK:WEIGHTS.")
@@ -77,10 +80,7 @@ def predict(
         str | None,
         typer.Option("--boxes-format", metavar="csv|coco|yolo|voc", help="Of --boxes; by its ending where it has one."),
     ] = None,
-    nms: Annotated[
-        str | None,
-        typer.Option("--nms", metavar="hard|soft", help="Of a detector's boxes that overlap; soft computes by torch."),
-    ] = None,
+    nms: Nms = None,
     sort_into: Annotated[
         Path | None, typer.Option("--sort-into", metavar="DIR", help="Also copy each image into DIR/CLASS.")
     ] = None,
@@ -109,7 +109,7 @@ def predict(
         ),
     ] = None,
     device: Device = "auto",
-    download: Download = False,
+    reading: SourceOptions = UNSAID,
     as_json: AsJson = False,
 ) -> None:
     """Predict the classes of images.
@@ -165,25 +165,17 @@ def predict(
         if out_dir is not None and explain is None:
             raise InputError("--out draws boxes, which a classifier has none of; leave it out")
         answers, head = _trusted(
-            model, images, coverage, flag_unfamiliar, average, calibrate_on, top, batch_size, device, download
+            model, images, coverage, flag_unfamiliar, average, calibrate_on, top, batch_size, device, reading
         )
     else:
         num_images = count_images(images)
-        request = EngineRequest(engine, precision, batch_size, num_images, device, download)
+        request = EngineRequest(engine, precision, batch_size, num_images, device, reading.download)
         predictor = make_ready(model if nms is None else _with_nms(model, nms, request), request, log=log)
         log(predictor.line)
         task = predictor.about.task
-        if boxes is not None and task.name != "detection":
-            raise InputError(f"--boxes writes what a detector finds, and {model} is for {task.name}; leave it out")
-        if task.name == "detection" and (csv or sort_into or uncertain):
-            raise InputError(
-                "--csv, --sort-into and --uncertain are for one class an image; a detector's boxes go to --boxes PATH"
-            )
+        made = {"csv": csv, "sort_into": sort_into, "uncertain": uncertain, "boxes": boxes}
+        task.check_written_as(name for name, wanted in made.items() if wanted is not None)
         class_names = task.class_names
-        if task.labels_pixels and (csv or sort_into or uncertain):
-            raise InputError(
-                "--csv, --sort-into and --uncertain are for one class an image; masks are written to a folder by --out"
-            )
         if tiles:
             answers = predictor.answer_in_tiles(images, log=log)
         else:
@@ -194,7 +186,7 @@ def predict(
     explained: list[dict[str, Any]] = []
     if explain is not None:
         out_dir = Path("explained") if out_dir is None else out_dir
-        explained = write_maps(model, images, explain, out_dir, device=device, download=download)
+        explained = write_maps(model, images, explain, out_dir, device=device, download=reading.download)
     with ExitStack() as stack:
         if boxes is not None and boxes_as is not None:
             answers = stack.enter_context(writing_boxes(answers, boxes, boxes_as, class_names))
@@ -213,9 +205,11 @@ def predict(
     if not as_json:
         for each in explained:
             log(f"{each['method']} for {each['class']}: {each['overlay']}")
-    for made in (csv, boxes, sort_into):
-        if made is not None:
-            log(f"wrote {made}")
+    for place in (csv, boxes, sort_into):
+        if place is not None:
+            log(f"wrote {place}")
+    if not as_json:
+        suggest(*_next_words(model, images, is_explained=explain is not None, is_drawn=out_dir is not None))
     if has_errors:
         raise typer.Exit(1)
 
@@ -223,12 +217,19 @@ def predict(
 def _with_nms(model: str, nms: str, request: "EngineRequest") -> "Model":
     """The detector with this suppression, which no exported copy has."""
     with importing():
-        from striate.tasks.detection.model_nms import with_nms
         from striate.tasks.model import load_model
 
     if request.engine not in ("auto", "torch") or request.precision not in (None, "float32"):
         raise InputError("--nms is computed by PyTorch in float32; leave --engine and --precision out")
-    return with_nms(load_model(model, device=request.device, download=request.download, log=log), nms)
+    loaded = load_model(model, device=request.device, download=request.download, log=log)
+    return replace(loaded, task=loaded.task.with_nms(nms))
+
+
+def _next_words(model: str, images: list[Path], *, is_explained: bool, is_drawn: bool) -> list[str]:
+    """What shows why the model answered so, or else how fast it could."""
+    if is_explained or is_drawn:
+        return ["striate", "bench", model]
+    return ["striate", "explain", model, str(images[0])]
 
 
 def _trusted(
@@ -241,18 +242,17 @@ def _trusted(
     top: int,
     batch_size: int,
     device: str,
-    download: bool,
+    reading: SourceOptions,
 ) -> tuple[Iterator[Any], dict[str, Any]]:
     """Predictions with sets, flags or averages, and what the JSON document says of them."""
     with importing():
-        from striate.data.opening import Access
         from striate.evaluation.conformal import fit_conformal, stored_conformal
         from striate.evaluation.familiarity import fit_familiarity
         from striate.evaluation.trusted_predictions import TrustRequest, predict_trusted
         from striate.tasks.model import load_model
 
-    loaded = load_model(model, device=device, download=download, log=log)
-    access = Access(download=download, log=log, track=track)
+    loaded = load_model(model, device=device, download=reading.download, log=log)
+    access = reading.access()
     fit = None
     if coverage is not None:
         fit = stored_conformal(loaded, coverage) if calibrate_on is None else None

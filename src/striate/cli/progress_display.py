@@ -7,6 +7,7 @@ from rich.table import Table
 from rich.text import Text
 
 from striate.cli.console import err, is_live, log, out, suggest
+from striate.units import clock, percent
 
 if TYPE_CHECKING:
     from striate.recipes.train import Run, RunPlan
@@ -33,7 +34,9 @@ class LiveDisplay:
         self._score_name = start.score_name
         headings = ("epoch", "train loss", "valid. loss", f"valid. {start.score_label}", "images/s", "time")
         err.print(_HEADING.format(*headings), style="bold", highlight=False)
-        err.print(f"    * weights kept: the best validation {start.score_label} so far", style="dim", highlight=False)
+        which = "the latest within a standard error of the best" if start.keeps_latest else "those of the best"
+        legend = f"    * weights kept: {which} validation {start.score_label} so far"
+        err.print(legend, style="dim", highlight=False)
         if is_live():
             columns = (TextColumn("{task.description}"), BarColumn(bar_width=24), _Figures())
             self._progress = Progress(*columns, console=err, transient=True)
@@ -48,18 +51,18 @@ class LiveDisplay:
     def on_step(self, info: "StepInfo") -> None:
         if self._progress is None:
             return
-        figures = f"loss {info.loss:.4f}  {info.images_per_s:,.0f} images/s  {_clock(info.eta_s)} left"
+        figures = f"loss {info.loss:.4f}  {info.images_per_s:,.0f} images/s  {clock(info.eta_s)} left"
         epoch = f"epoch {info.epoch}/{self._num_epochs}"
         self._progress.update(self._task, completed=info.step, description=epoch, figures=figures)
 
     def on_epoch(self, record: dict[str, Any]) -> None:
         line = (
             f"{record['epoch']:>3}/{self._num_epochs:<3} {record['train_loss']:>11.4f} "
-            f"{record['validation_loss']:>12.4f} {100 * record[f'validation_{self._score_name}']:>14.2f} % "
-            f"{record['images_per_s']:>10,.0f} {_clock(record['elapsed_s']):>8}"
+            f"{record['validation_loss']:>12.4f} {percent(record[f'validation_{self._score_name}']):>16} "
+            f"{record['images_per_s']:>10,.0f} {clock(record['elapsed_s']):>8}"
         )
         if "validation_robust_accuracy" in record:
-            line += f"  {100 * record['validation_robust_accuracy']:.2f} % when attacked"
+            line += f"  {percent(record['validation_robust_accuracy'])} when attacked"
         err.print(Text(line + " *" * record["is_kept"], style="green" if record["is_kept"] else ""), soft_wrap=True)
 
     def on_notice(self, line: str) -> None:
@@ -121,10 +124,3 @@ class _Figures(ProgressColumn):
 
     def render(self, task: Task) -> Text:
         return Text(task.fields["figures"], style="cyan")
-
-
-def _clock(elapsed_s: float) -> str:
-    """Seconds as m:ss or h:mm:ss."""
-    minutes, seconds = divmod(round(elapsed_s), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"

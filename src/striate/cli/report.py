@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from striate.cli.console import AsJson, out, show_json
+from striate.cli.console import AsJson, out, show_json, suggest
 from striate.cli.memory import importing
 
 
@@ -27,3 +27,4 @@ def report(
         show_json({"report": str(path)})
     else:
         out.print(f"report  {path}", highlight=False, soft_wrap=True)
+        suggest("striate", "predict", str(run), "photo.jpg", what=f"and open {path}")

@@ -7,9 +7,10 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from striate.cli.console import AsJson, complain, out, show_json
+from striate.cli.console import AsJson, complain, out, show_json, suggest
 from striate.cli.memory import importing
 from striate.errors import InputError
+from striate.units import clock, percent, percent_range
 
 if TYPE_CHECKING:
     from striate.recipes.run_list import RunRow
@@ -49,7 +50,8 @@ def runs(
     for _, reason in found.damaged:
         complain(reason)
     if not found.runs:
-        out.print(Text(f"no runs in {folders[0]}; train one: striate train digits"), soft_wrap=True)
+        out.print(Text(f"no runs in {folders[0]}"), soft_wrap=True)
+        suggest("striate", "train", "digits", what="makes one in seconds")
         return
     table = Table(box=None, header_style="bold")
     labels = {row.score_label for row in found.runs}
@@ -62,13 +64,14 @@ def runs(
             Text(row.network),
             Text(_last(row.source)),
             score,
-            _span(row.elapsed_s),
+            clock(row.elapsed_s),
             row.status,
         )
     out.print(table)
-    out.print(
-        "next: striate runs RUN RUN to compare two, striate evaluate RUN, striate predict RUN photo.jpg", style="dim"
-    )
+    if len(found.runs) > 1:
+        suggest("striate", "runs", found.runs[1].path, found.runs[0].path, what="what differs between the two newest")
+    else:
+        suggest("striate", "evaluate", found.runs[0].path)
 
 
 def _compare(rows: "list[RunRow]", settings: dict[str, tuple[Any, Any]]) -> None:
@@ -81,27 +84,23 @@ def _compare(rows: "list[RunRow]", settings: dict[str, tuple[Any, Any]]) -> None
     table.add_row(heading, *(_score(row, with_label=not are_alike) for row in rows))
     table.add_row("95 % interval", *(_interval(row) for row in rows))
     table.add_row("measured on", *(row.split or "–" for row in rows))
-    table.add_row("time", *(_span(row.elapsed_s) for row in rows))
+    table.add_row("time", *(clock(row.elapsed_s) for row in rows))
     for name, pair in settings.items():
         table.add_row(Text(name, style="dim"), *(Text(_short(value)) for value in pair))
     out.print(table)
     if settings.keys() & {"data.fingerprint", "source"}:
         out.print("The data differ, so the two figures are not of the same images.", style="yellow")
+    suggest("striate", "compare", *(row.path for row in rows), what="is the difference more than chance?")
 
 
 def _score(row: "RunRow", *, with_label: bool) -> str:
     if row.score is None:
         return "–"
-    return f"{100 * row.score:.2f} %{f' {row.score_label}' if with_label else ''}"
+    return f"{percent(row.score)}{f' {row.score_label}' if with_label else ''}"
 
 
 def _interval(row: "RunRow") -> str:
-    return "–" if row.interval is None else f"{100 * row.interval[0]:.2f} to {100 * row.interval[1]:.2f} %"
-
-
-def _span(seconds: float) -> str:
-    minutes, seconds = divmod(round(seconds), 60)
-    return f"{minutes // 60}:{minutes % 60:02}:{seconds:02}" if minutes >= 60 else f"{minutes}:{seconds:02}"
+    return "–" if row.interval is None else percent_range(row.interval[0], row.interval[1])
 
 
 def _last(source: str) -> str:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from striate.cli.console import AsJson, Device, Download, log, show_json, track
+from striate.cli.console import AsJson, Device, Download, log, show_json, suggest, track
 from striate.cli.memory import importing
 from striate.cli.synthesis_display import DEFAULT_MODEL, ModelOption, Seed, output_path, say, watching
 from striate.errors import InputError
@@ -141,6 +141,7 @@ def style(
             f"picture   {path}, loss {result.losses[0]:.4g} -> {row['loss']:.4g} in {len(result.losses)} steps, "
             f"{seconds:.0f} s"
         )
+        suggest("striate", "style", "--train", str(pictures[1]), "PHOTOS", what="a network that paints so in one pass")
     if result.was_stopped:
         log(f"go on from it with --init {path}")
         raise typer.Exit(1)
@@ -167,6 +168,7 @@ def _paint(content: Path, style_file: Path, to: Path | None, size: int | None, *
         show_json({"pictures": [{"path": str(path), "size": list(painted.shape[:2]), "seconds": seconds}]})
     else:
         say(f"picture   {path}, {painted.shape[1]}x{painted.shape[0]} pixels in {seconds:.2f} s")
+        suggest("striate", "style", str(content), str(style_file), "--size", "1024", what="larger")
 
 
 def _train(
@@ -232,7 +234,8 @@ def _train(
     if as_json:
         show_json({"styles": [row]})
     elif not result.was_stopped:
-        say(f"style     {path}; paint with: striate style PHOTO {path}")
+        say(f"style     {path}")
+        suggest("striate", "style", "photo.jpg", str(path), what="paints a photo")
     if result.was_stopped:
         log(f"stopped; the state is in {checkpoint}, the same command goes on from it")
         raise typer.Exit(1)

@@ -6,10 +6,13 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
-from striate.cli.console import AsJson, DataDir, Device, Download, log, out, show_json, track
+from striate.cli.console import AsJson, Device, log, out, show_json, suggest
 from striate.cli.memory import importing
+from striate.cli.source_options import UNSAID, SourceOptions, reads_source
+from striate.units import percent
 
 
+@reads_source
 def substitute(
     model: Annotated[
         str, typer.Argument(metavar="MODEL", help="What is asked: a run, a model file, or an exported .onnx or .xml.")
@@ -24,8 +27,7 @@ def substitute(
         str | None, typer.Option("--split", metavar="train|validation|test|all", help="Which part of SOURCE.")
     ] = None,
     seed: Annotated[int, typer.Option("--seed", help="Which images, weights and order.")] = 0,
-    data_dir: DataDir = None,
-    download: Download = False,
+    reading: SourceOptions = UNSAID,
     device: Device = "auto",
     as_json: AsJson = False,
 ) -> None:
@@ -37,12 +39,11 @@ def substitute(
     substitute.safetensors
     """
     with importing():
-        from striate.data.opening import Access
         from striate.robustness.substitute_model import substitute_for
         from striate.robustness.victim import open_victim
 
-    victim = open_victim(model, device=device, download=download, log=log)
-    access = Access(data_dir=data_dir, download=download, log=log, track=track)
+    victim = open_victim(model, device=device, download=reading.download, log=log)
+    access = reading.access()
     result = substitute_for(
         victim, source, num_queries=queries, network=network, split=split, out=to, seed=seed, access=access
     )
@@ -53,8 +54,9 @@ def substitute(
     out.print(
         Text(
             f"{result.model.network_name} after {found.num_queries:,} queries says what the target says of "
-            f"{100 * found.agreement:.1f} % of other images"
+            f"{percent(found.agreement, 1)} of other images"
         ),
         soft_wrap=True,
     )
     out.print(Text(f"model  {to}"), soft_wrap=True)
+    suggest("striate", "attack", model, "--through", str(to), what="does what fools it fool the model?")

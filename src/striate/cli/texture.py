@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from striate.cli.console import AsJson, Device, Download, log, show_json
+from striate.cli.console import AsJson, Device, Download, log, show_json, suggest
 from striate.cli.memory import importing
 from striate.cli.synthesis_display import DEFAULT_MODEL, ModelOption, Seed, output_path, say, watching
 from striate.errors import InputError
@@ -79,6 +79,7 @@ def texture(
         show_json({"pictures": [row]})
     else:
         say(f"picture   {path}, {time.perf_counter() - started_at:.0f} s")
+        suggest("striate", "style", "photo.jpg", str(path), what="a photo painted with it")
     if result.was_stopped:
         raise typer.Exit(1)
 

@@ -3,40 +3,37 @@
 import json
 import shlex
 import sys
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from striate.cli.choice_options import with_choices
 from striate.cli.console import (
     AsJson,
-    DataDir,
     Device,
-    Download,
-    LabelColumn,
-    PathColumn,
-    Root,
-    SplitColumn,
+    Exclude,
+    Relabel,
     complain,
     log,
     show_json,
-    track,
+    suggest,
 )
+from striate.cli.folds import show_folds
 from striate.cli.memory import importing
 from striate.cli.progress_display import LiveDisplay
+from striate.cli.source_options import UNSAID, SourceOptions, reads_source
 from striate.errors import InputError
+from striate.recipes.option import DATA
 from striate.training.distributed.launch import current_rank, end_with_parent, is_launched, launch
 
-
-def _option(name: str, panel: str, text: str, metavar: str | None = None) -> Any:
-    return typer.Option(name, help=text, metavar=metavar, rich_help_panel=panel)
-
-
-OPTIMISING, AUGMENTING, TRANSFER, DATA = "Optimisation", "Augmentation", "Transfer learning", "Data"
-ROBUST = "Adversarial training"
-SPEED = "Speed (measured where nothing is said)"
+if TYPE_CHECKING:
+    from striate.recipes.choices import Choices
 
 
+@reads_source
+@with_choices()
 def train(
     source: Annotated[
         str | None,
@@ -47,36 +44,14 @@ def train(
             show_default=False,
         ),
     ] = None,
-    task: Annotated[
-        str | None,
-        typer.Option(
-            "--task",
-            metavar="classification|localization|detection|segmentation",
-            help="What to learn; by default the source tells.",
-        ),
-    ] = None,
-    network: Annotated[
-        str | None,
-        typer.Option("--network", "-n", metavar="NAME", help="See `striate networks`; or timm:NAME, torchvision:NAME."),
-    ] = None,
-    encoder: Annotated[
-        str | None,
-        typer.Option(
-            "--encoder",
-            metavar="NAME[:WEIGHTS]",
-            help="The network on whose features --network is built, such as unet's.",
-        ),
-    ] = None,
-    epochs: Annotated[int | None, typer.Option("--epochs", "-e", help="Passes over the training images.")] = None,
+    *,
+    choices: "Choices",
     run: Annotated[
         Path | None,
         typer.Option("--run", "--run-dir", metavar="DIR", help="The run folder to make; runs/... by default."),
     ] = None,
     resume: Annotated[
         Path | None, typer.Option("--resume", metavar="RUN", help="Go on with a run that was stopped or killed.")
-    ] = None,
-    seed: Annotated[
-        int | None, typer.Option("--seed", help="Decides splits, first weights, order, augmentation. [default: 0]")
     ] = None,
     device: Device = "auto",
     devices: Annotated[
@@ -107,150 +82,33 @@ def train(
         ),
     ] = True,
     as_json: AsJson = False,
-    weights: Annotated[
-        str | None,
-        _option("--weights", TRANSFER, "imagenet (published), a weights file, or a striate model.", "WEIGHTS"),
-    ] = None,
-    trained: Annotated[
-        str | None,
-        _option(
-            "--train",
-            TRANSFER,
-            "What is trained; the rest keeps its weights. gradual: the head first, then more. By default data size "
-            "decides.",
-            "all|head|last-third|gradual",
-        ),
-    ] = None,
-    freeze: Annotated[str | None, typer.Option("--freeze", hidden=True)] = None,
-    layer_rate_factor: Annotated[
-        float | None,
-        _option("--layer-rate-factor", TRANSFER, "Rate of each earlier layer group, relative to the next."),
-    ] = None,
-    views: Annotated[
+    older_freeze: Annotated[str | None, typer.Option("--freeze", hidden=True)] = None,
+    reading: SourceOptions = UNSAID,
+    exclude: Exclude = None,
+    labels: Relabel = None,
+    folds: Annotated[
         int | None,
-        _option("--views", TRANSFER, "Views of each image that frozen layers see, once; 0 runs them every epoch.", "K"),
-    ] = None,
-    label_column: LabelColumn = None,
-    path_column: PathColumn = None,
-    split_column: SplitColumn = None,
-    root: Root = None,
-    data_dir: DataDir = None,
-    download: Download = False,
-    image_size: Annotated[
-        int | None, _option("--image-size", DATA, "Side of the square the network sees.", "PIXELS")
-    ] = None,
-    subtract: Annotated[
-        str | None, _option("--subtract", DATA, "What is subtracted from images.", "channel_mean|mean_image")
-    ] = None,
-    validation_fraction: Annotated[
-        float | None, _option("--validation-fraction", DATA, "Share set aside for validation. [default: 0.1]")
-    ] = None,
-    test_fraction: Annotated[
-        float | None, _option("--test-fraction", DATA, "Share set aside for the test. [default: 0.1]")
+        typer.Option(
+            "--folds",
+            min=2,
+            metavar="K",
+            help="Cross-validate: so many runs, each tested on what the others train on.",
+            rich_help_panel=DATA,
+        ),
     ] = None,
     max_pixels: Annotated[
         int,
         typer.Option("--max-pixels", min=1, help="Refuse images with more pixels than this.", rich_help_panel=DATA),
     ] = 100_000_000,
     ignore_index: Annotated[
-        int | None, _option("--ignore-index", DATA, "A value of masks that counts for nothing.", "VALUE")
-    ] = None,
-    stream: Annotated[
-        bool,
+        int | None,
         typer.Option(
-            "--stream", help="Decode images when they are needed and keep none decoded.", rich_help_panel=DATA
-        ),
-    ] = False,
-    output: Annotated[
-        str | None,
-        _option("--output", DATA, "sigmoid: one output for two classes. [default: softmax]", "softmax|sigmoid"),
-    ] = None,
-    balanced: Annotated[
-        bool | None, _option("--balanced-sampling/--no-balanced-sampling", DATA, "Draw every class equally often.")
-    ] = None,
-    batch_size: Annotated[int | None, _option("--batch-size", OPTIMISING, "Images in one update.")] = None,
-    learning_rate: Annotated[float | None, _option("--learning-rate", OPTIMISING, "The peak rate.")] = None,
-    optimizer: Annotated[
-        str | None,
-        _option(
-            "--optimizer", OPTIMISING, "The optimiser.", "sgd|momentum|nesterov|adagrad|rmsprop|adam|adamw|muon|lbfgs"
+            "--ignore-index",
+            metavar="VALUE",
+            help="A value of masks that counts for nothing.",
+            rich_help_panel=DATA,
         ),
     ] = None,
-    momentum: Annotated[float | None, _option("--momentum", OPTIMISING, "Momentum of SGD, RMSProp and Muon.")] = None,
-    weight_decay: Annotated[
-        float | None, _option("--weight-decay", OPTIMISING, "Never applied to biases and norms.")
-    ] = None,
-    schedule: Annotated[
-        str | None,
-        _option("--schedule", OPTIMISING, "How the rate moves.", "constant|step|plateau|linear|cosine|one_cycle"),
-    ] = None,
-    warmup: Annotated[
-        float | None, _option("--warmup", OPTIMISING, "Fraction of the run in which the rate rises.")
-    ] = None,
-    loss: Annotated[
-        str | None,
-        _option(
-            "--loss",
-            OPTIMISING,
-            "Of the box, in localization (default l2); of pixels, in segmentation (default cross_entropy).",
-            "l2|smooth_l1|giou|cross_entropy|dice|cross_entropy_dice",
-        ),
-    ] = None,
-    label_smoothing: Annotated[float | None, _option("--label-smoothing", OPTIMISING, "In [0, 1].")] = None,
-    class_weights: Annotated[
-        bool | None, _option("--class-weights/--no-class-weights", OPTIMISING, "Weigh rare classes up in the loss.")
-    ] = None,
-    max_grad_norm: Annotated[
-        float | None, _option("--max-grad-norm", OPTIMISING, "Clip gradients to this norm.")
-    ] = None,
-    accumulate_steps: Annotated[
-        int | None, _option("--accumulate-steps", OPTIMISING, "Batches summed into one update.")
-    ] = None,
-    ema_decay: Annotated[
-        float | None, _option("--ema-decay", OPTIMISING, "Keep and evaluate a moving average of the weights.")
-    ] = None,
-    precision: Annotated[str | None, _option("--precision", SPEED, "Arithmetic.", "float32|bfloat16|float16")] = None,
-    channels_last: Annotated[
-        bool | None, _option("--channels-last/--no-channels-last", SPEED, "How activations lie in memory.")
-    ] = None,
-    use_compile: Annotated[
-        bool | None, _option("--compile/--no-compile", SPEED, "Have torch.compile write the code of a step.")
-    ] = None,
-    cuda_graphs: Annotated[
-        bool | None,
-        _option("--cuda-graphs/--no-cuda-graphs", SPEED, "Have a GPU replay a step as a CUDA graph."),
-    ] = None,
-    adversarial: Annotated[
-        str | None,
-        _option("--adversarial", ROBUST, "Train on attacked images.", "fgsm|fast|free|pgd|trades"),
-    ] = None,
-    epsilon: Annotated[
-        str | None, _option("--epsilon", ROBUST, "Largest change, pixels being 0 to 1. [default: 8/255]", "E")
-    ] = None,
-    attack_steps: Annotated[
-        int | None, _option("--attack-steps", ROBUST, "Steps of the attack; of free, updates on each batch.", "K")
-    ] = None,
-    threads: Annotated[int | None, _option("--threads", SPEED, "Threads that compute on the CPU.")] = None,
-    flip: Annotated[bool | None, _option("--flip/--no-flip", AUGMENTING, "Mirror left and right.")] = None,
-    crop_scale: Annotated[
-        tuple[float, float] | None,
-        _option(
-            "--crop-scale", AUGMENTING, "Random resized crops of this share of the area, such as 0.35 1.", "LOW HIGH"
-        ),
-    ] = None,
-    shift_px: Annotated[int | None, _option("--shift", AUGMENTING, "Largest shift.", "PIXELS")] = None,
-    rotation_degrees: Annotated[float | None, _option("--rotation", AUGMENTING, "Largest turn.", "DEGREES")] = None,
-    brightness: Annotated[float | None, _option("--brightness", AUGMENTING, "Largest relative change.")] = None,
-    contrast: Annotated[float | None, _option("--contrast", AUGMENTING, "Largest relative change.")] = None,
-    saturation: Annotated[float | None, _option("--saturation", AUGMENTING, "Largest relative change.")] = None,
-    hue: Annotated[
-        float | None, _option("--hue", AUGMENTING, "Largest turn of the colour circle, at most 0.5.")
-    ] = None,
-    pca_color: Annotated[
-        float | None, _option("--pca-color", AUGMENTING, "AlexNet's colour noise, its standard deviation.")
-    ] = None,
-    cutout_px: Annotated[int | None, _option("--cutout", AUGMENTING, "Side of a square blanked out.", "PIXELS")] = None,
-    mixup: Annotated[float | None, _option("--mixup", AUGMENTING, "Alpha of mixup.")] = None,
 ) -> None:
     """Train a model on a source of images.
 
@@ -259,6 +117,8 @@ def train(
 
     Example: striate train photos/ --network squeezenet1_1 --weights imagenet
     """
+    if source is None and resume is None:
+        raise InputError("nothing to train on: name a SOURCE such as digits or a folder of photos, or --resume RUN")
     num_processes = devices or (_num_devices_of(resume) if resume is not None else 1)
     if num_processes > 1 and not is_launched():
         raise typer.Exit(launch(sys.argv[1:], num_processes, complain=complain))
@@ -273,62 +133,74 @@ def train(
     end_with_parent()
 
     with importing():
-        from striate.data.opening import Access
-        from striate.data.readers.columns import Columns
-        from striate.recipes.choices import Choices
+        from striate.data.edits import read_edits
+        from striate.recipes.folds import cross_validate, is_cross_validation, resume_folds
         from striate.recipes.train import find_rate as scan_rates
         from striate.recipes.train import plan_run
         from striate.recipes.train import resume as resume_run
         from striate.recipes.train import train as train_source
-        from striate.robustness.request import parse_fraction
 
-    choices = Choices(
-        task=task, loss=loss, network=network, encoder=encoder, weights=weights,
-        image_size=image_size, subtract=subtract, output=output, epochs=epochs, batch_size=batch_size,
-        optimizer=optimizer, learning_rate=learning_rate, momentum=momentum, weight_decay=weight_decay,
-        schedule=schedule, warmup=warmup, label_smoothing=label_smoothing, use_class_weights=class_weights,
-        use_balanced_sampling=balanced, max_grad_norm=max_grad_norm, accumulate_steps=accumulate_steps,
-        ema_decay=ema_decay, precision=precision,
-        use_channels_last=channels_last, use_compile=use_compile, use_cuda_graphs=cuda_graphs, num_threads=threads,
-        freeze=_one_of(trained, freeze), views=views, stream=stream, layer_rate_factor=layer_rate_factor, seed=seed,
-        adversarial=adversarial,
-        adversarial_epsilon=None if epsilon is None else parse_fraction(epsilon, "--epsilon"),
-        attack_steps=attack_steps,
-        validation_fraction=validation_fraction, test_fraction=test_fraction, crop_scale=crop_scale, flip=flip,
-        shift_px=shift_px, rotation_degrees=rotation_degrees, brightness=brightness, contrast=contrast,
-        saturation=saturation, hue=hue, pca_color=pca_color, cutout_px=cutout_px, mixup=mixup,
-    )  # fmt: skip
+    if older_freeze is not None:
+        if choices.freeze is not None:
+            raise InputError("--freeze is an older name of --train; give one of them")
+        choices = replace(choices, freeze=older_freeze)
     display = LiveDisplay()
-    columns = Columns(path_column, label_column, split_column, root)
-    access = Access(
-        data_dir=data_dir,
-        download=download,
-        max_pixels=max_pixels,
-        log=log,
-        track=track,
-        columns=columns,
-        ignore_index=ignore_index,
-    )
+    edits = read_edits(exclude, labels)
+    access = replace(reading.access(), max_pixels=max_pixels, ignore_index=ignore_index, edits=edits)
     if resume is not None:
-        if epochs is not None:
+        has_choices = bool(edits or folds or choices != type(choices)())
+        if choices.epochs is not None:
             raise InputError(
                 "a run's schedule is made for its own number of epochs, so it cannot be made longer; train on from its "
-                f"weights: striate train {_source_of(resume)} --weights {resume} --epochs {epochs}"
+                f"weights: striate train {_source_of(resume)} --weights {resume} --epochs {choices.epochs}"
             )
-        if source is not None or run is not None or find_rate or shard_weights or choices != Choices():
+        if source is not None or run is not None or find_rate or shard_weights or has_choices:
             raise InputError(
                 "--resume goes on with the run exactly as it was started; give it the run folder and nothing else"
             )
+        if is_cross_validation(resume):
+            show_folds(resume_folds(resume, device=device, access=access, observer=display), as_json=as_json)
+            return
         finished = resume_run(resume, device=device, access=access, observer=display)
     elif source is None:
-        raise InputError("nothing to train on: name a SOURCE such as digits or a folder of photos, or --resume RUN")
+        raise AssertionError("refused above")
+    elif folds is not None:
+        if find_rate or dry_run or shard_weights or place.world_size > 1:
+            raise InputError(
+                "--folds trains whole runs, one after the other; leave --find-rate, --dry-run, --devices and "
+                "--shard-weights out"
+            )
+        found = cross_validate(
+            source,
+            choices,
+            num_folds=folds,
+            run=run,
+            run_checks=checks,
+            measure=measure,
+            robustness=robustness,
+            device=device,
+            access=access,
+            observer=display,
+        )
+        show_folds(found, as_json=as_json)
+        return
     elif dry_run:
         plan = plan_run(source, choices, device=device, measure=measure, access=access)
-        show_json(plan.to_json()) if as_json else display.show_plan(plan)
+        if as_json:
+            show_json(plan.to_json())
+        else:
+            display.show_plan(plan)
+            suggest("striate", *(word for word in sys.argv[1:] if word != "--dry-run"), what="the run itself")
         return
     elif find_rate:
         scan = scan_rates(source, choices, device=device, access=access)
-        show_json(scan.to_json()) if as_json else display.show_rates(scan)
+        if as_json:
+            show_json(scan.to_json())
+        else:
+            display.show_rates(scan)
+            rate = scan.suggested_learning_rate
+            words = [word for word in sys.argv[1:] if word != "--find-rate"]
+            suggest("striate", *words, *([] if rate is None else ["--learning-rate", f"{rate:.2g}"]))
         return
     else:
         finished = train_source(
@@ -349,14 +221,6 @@ def train(
         if as_json and place.rank == 0:
             log(f"stopped; go on with: striate train --resume {finished.path}")
         raise typer.Exit(1)
-
-
-def _one_of(trained: str | None, freeze: str | None) -> str | None:
-    if trained is not None and freeze is not None:
-        raise InputError("--freeze is an older name of --train; give one of them")
-    if trained is not None and trained not in ("all", "head", "last-third", "gradual"):
-        raise InputError(f"--train must be one of all, head, last-third, gradual but is {trained!r}")
-    return trained or freeze
 
 
 def _source_of(run: Path) -> str:

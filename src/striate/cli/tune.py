@@ -7,29 +7,29 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
+from striate.cli.choice_options import with_choices
 from striate.cli.console import (
     AsJson,
-    DataDir,
     Device,
-    Download,
-    LabelColumn,
-    PathColumn,
-    Root,
-    SplitColumn,
     log,
     out,
     show_json,
     suggest,
-    track,
 )
 from striate.cli.memory import importing
+from striate.cli.source_options import UNSAID, SourceOptions, reads_source
+from striate.units import percent
 
 if TYPE_CHECKING:
+    from striate.recipes.choices import Choices
     from striate.recipes.tune import Tuned
 
 
+@reads_source
+@with_choices("network", "weights", "epochs", "image_size", "seed")
 def tune(
     source: Annotated[str, typer.Argument(metavar="SOURCE", help="As for train.")],
+    *,
     minutes: Annotated[
         float,
         typer.Option(
@@ -44,17 +44,8 @@ def tune(
     folder: Annotated[
         Path, typer.Option("--out", metavar="DIR", help="Where trials, journal, page and winner go.")
     ] = Path("tuned"),
-    network: Annotated[str | None, typer.Option("--network", metavar="NAME", help="As for train.")] = None,
-    weights: Annotated[str | None, typer.Option("--weights", metavar="WEIGHTS", help="As for train.")] = None,
-    epochs: Annotated[int | None, typer.Option("--epochs", min=1, help="Of each trial, unless it is stopped.")] = None,
-    image_size: Annotated[int | None, typer.Option("--image-size", metavar="PX", help="As for train.")] = None,
-    seed: Annotated[int, typer.Option("--seed", min=0, help="Decides splits, weights and what is tried.")] = 0,
-    label_column: LabelColumn = None,
-    path_column: PathColumn = None,
-    split_column: SplitColumn = None,
-    root: Root = None,
-    data_dir: DataDir = None,
-    download: Download = False,
+    choices: "Choices",
+    reading: SourceOptions = UNSAID,
     device: Device = "auto",
     as_json: AsJson = False,
 ) -> None:
@@ -66,23 +57,19 @@ def tune(
     Example: striate tune photos/ --minutes 30 --out tuned
     """
     with importing():
-        from striate.data.opening import Access
-        from striate.data.readers.columns import Columns
-        from striate.recipes.choices import Choices
         from striate.recipes.tune import tune as search
         from striate.recipes.tuning_space import read_space
         from striate.reports.tune_page import write_tune_page
 
-    columns = Columns(path_column, label_column, split_column, root)
     found = search(
         source,
-        Choices(network=network, weights=weights, epochs=epochs, image_size=image_size, seed=seed),
+        choices,
         folder=folder,
         space=None if space is None else read_space(space),
         num_trials=trials,
         minutes=minutes,
         device=device,
-        access=Access(data_dir=data_dir, download=download, log=log, track=track, columns=columns),
+        access=reading.access(),
     )
     if found.winner.status != "finished":
         if as_json:
@@ -116,12 +103,12 @@ def _show(found: "Tuned") -> None:
             f"{name} {value:.3g}" if isinstance(value, float) else f"{name} {value}"
             for name, value in trial.settings.items()
         )
-        score = "–" if trial.score is None else f"{100 * trial.score:.2f} %"
+        score = percent(trial.score)
         style = "bold" if trial.number == found.best else ""
         table.add_row(str(trial.number), score, str(trial.num_epochs), trial.end, Text(settings), style=style)
     out.print(table)
     if found.importances:
-        named = ", ".join(f"{name} {100 * value:.0f} %" for name, value in found.importances.items())
+        named = ", ".join(f"{name} {percent(value, 0)}" for name, value in found.importances.items())
         out.print(Text(f"what mattered: {named}"), soft_wrap=True)
     out.print(Text(f"the search took {found.seconds:.0f} s of training"), soft_wrap=True)
     if found.winner.evaluation is not None:

@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from striate.cli.console import AsJson, Device, Download, log, show_json
+from striate.cli.console import AsJson, Device, Download, log, show_json, suggest
 from striate.cli.memory import importing
 from striate.cli.synthesis_display import ModelName, Seed, output_path, say, watching
 from striate.errors import InputError
+from striate.units import percent
 
 if TYPE_CHECKING:
     from striate.synthesis.opening import OpenModel
@@ -115,8 +116,10 @@ def visualize(
         write_png(whole, sheet(pictures, columns=min(len(pictures), 4)))
     if as_json:
         show_json({"pictures": rows} | ({"sheet": str(whole)} if len(targets) > 1 else {}))
-    elif len(targets) > 1:
-        say(f"sheet     {whole}")
+    else:
+        if len(targets) > 1:
+            say(f"sheet     {whole}")
+        suggest("striate", "look", model, "PHOTOS", what="the patches of real images that excite its units most")
     if any(row["stopped"] for row in rows):
         raise typer.Exit(1)
 
@@ -140,6 +143,6 @@ def _answer(opened: "OpenModel", target: "Target", pixels: object) -> dict[str, 
 def _show(row: dict) -> None:
     said = ""
     if "probability" in row:
-        said = f", answered as {row['answer']} with {100 * row['answer_probability']:.2f} %"
+        said = f", answered as {row['answer']} with {percent(row['answer_probability'])}"
     line = f"picture   {row['path']}: {row['target']}, value {row['value']:.4g}{said}"
     say(line)

@@ -33,6 +33,7 @@ from striate.errors import InputError
 from striate.networks.catalogue import entry_for, names_network
 from striate.tasks.model import Model, load_model
 from striate.training.observer import Observer, SilentObserver
+from striate.units import percent
 from striate.weights.compressed_file import CodingFigures
 from striate.weights.loading import packaged_weights
 from striate.weights.model_file import MODEL_FILE
@@ -129,8 +130,8 @@ def _measured(
 ) -> LedgerLine:
     line = measure(name, model, path, images, original, track=access.track)
     access.log(
-        f"{name}: {line.file_bytes:,} bytes, accuracy {100 * line.top1_accuracy:.2f} %, agrees on "
-        f"{100 * line.agreement:.2f} %"
+        f"{name}: {line.file_bytes:,} bytes, accuracy {percent(line.top1_accuracy)}, agrees on "
+        f"{percent(line.agreement)}"
     )
     return line
 
@@ -139,13 +140,13 @@ def _describe(step: Step) -> str:
     match step:
         case Prune():
             rounds = f"{step.rounds} rounds of {step.epochs} epochs, the last of {step.last_epochs}"
-            return f"prune: {100 * step.sparsity:.1f} % of the weights, scope {step.scope}, {rounds}"
+            return f"prune: {percent(step.sparsity, 1)} of the weights, scope {step.scope}, {rounds}"
         case Int8():
             return f"int8: weights of 8 bits, a scale a channel, biases corrected, {step.epochs} epochs"
         case PruneChannels():
-            return f"channels: down to {100 * step.macs:.0f} % of the multiply-adds, {step.epochs} epochs"
+            return f"channels: down to {percent(step.macs, 0)} of the multiply-adds, {step.epochs} epochs"
         case LowRank():
-            return f"low-rank: factors that keep {100 * step.energy:.1f} % of the squares, {step.epochs} epochs"
+            return f"low-rank: factors that keep {percent(step.energy, 1)} of the squares, {step.epochs} epochs"
         case FewValues():
             return f"{step.kind}: weights of few values, {step.epochs} epochs"
         case Distil():
@@ -155,7 +156,7 @@ def _describe(step: Step) -> str:
             )
         case DenseSparseDense():
             return (
-                f"dsd: {100 * step.sparsity:.0f} % pruned, {step.epochs} epochs, and {step.epochs} epochs with all "
+                f"dsd: {percent(step.sparsity, 0)} pruned, {step.epochs} epochs, and {step.epochs} epochs with all "
                 "weights"
             )
         case Share():

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from striate.compression.constraints import constrained_copy, take_weights
 from striate.compression.distil import Distilled
 from striate.compression.images import CompressionImages
-from striate.data.augmentation import Augmentation
+from striate.data.augmentation_settings import Augmentation
 from striate.errors import InputError, RunError
 from striate.tasks.model import Model
 from striate.training.checkpoints import has_checkpoints

@@ -19,6 +19,7 @@ from striate.errors import InputError
 from striate.evaluation.evaluate_network import plain_batches
 from striate.tasks.model import Model, load_model
 from striate.training.observer import Observer, SilentObserver
+from striate.units import percent
 
 SHRINK = 0.7
 """Each try keeps so much of the weights that the one before kept."""
@@ -113,7 +114,7 @@ def smallest_within(
         is_within = accuracy >= before - max_drop / 100
         sparsity = next((step.sparsity for step in own if isinstance(step, Prune)), 0.0)
         tries.append(Try(sparsity, os.path.getsize(path), accuracy, is_within))
-        access.log(f"{100 * sparsity:.2f} % pruned: {tries[-1].file_bytes:,} bytes, validation {100 * accuracy:.2f} %")
+        access.log(f"{percent(sparsity)} pruned: {tries[-1].file_bytes:,} bytes, validation {percent(accuracy)}")
         if not is_within:
             break
         best = result

@@ -49,6 +49,7 @@ from striate.networks.catalogue import build_network, check_input_size, entry_fo
 from striate.tasks.model import Model, load_model
 from striate.training.observer import Observer
 from striate.training.recipe import Recipe, ScheduleConfig
+from striate.units import percent
 from striate.weights.structure import Structure
 
 SENSITIVITY_IMAGES, CORRECTION_IMAGES, TUNING_IMAGES = 1000, 64, 512
@@ -119,7 +120,7 @@ class Work:
                 structure = factor_layers(model.network, step.energy)
                 if not structure:
                     self.access.log(
-                        f"no layer has fewer weights in factors that keep {100 * step.energy:.1f} %: nothing changes"
+                        f"no layer has fewer weights in factors that keep {percent(step.energy, 1)}: nothing changes"
                     )
                 return self._restructured(number, model, model.network, structure, recipe, step.epochs)
             case Distil():
@@ -151,7 +152,7 @@ class Work:
         """A little more in each round, so that as large a part of what is left goes in each."""
         first = sparsity_of(model.network)
         if step.sparsity < first:
-            self.access.log(f"{100 * first:.1f} % of the weights are zero already: nothing is pruned")
+            self.access.log(f"{percent(first, 1)} of the weights are zero already: nothing is pruned")
             return
         layers = weighted_layers(model.network)
         goals = self._sensitivities(step, model) if step.scope == "sensitivity" else {}
@@ -175,7 +176,7 @@ class Work:
         )
         goals = equal_rise(curves, step.sparsity)
         self.access.log(
-            "pruned by sensitivity: " + ", ".join(f"{name} {100 * each:.0f} %" for name, each in goals.items())
+            "pruned by sensitivity: " + ", ".join(f"{name} {percent(each, 0)}" for name, each in goals.items())
         )
         return goals
 

@@ -1,7 +1,7 @@
 """Which images belong together: by folder, class, split, a column of their table, or a pattern over their names."""
 
 import re
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 
@@ -10,7 +10,7 @@ from striate.data.readers.columns import Columns
 from striate.data.readers.table import NO_COLUMNS, read_column
 from striate.errors import InputError
 
-NO_MATCH = "(no match)"
+NO_MATCH, EMPTY = "(no match)", "(empty)"
 BY_NAME = ("folder", "class", "split")
 
 
@@ -36,8 +36,30 @@ def image_groups(dataset: Dataset, by: str, *, columns: Columns = NO_COLUMNS) ->
             f"group by {', '.join(BY_NAME)} or a pattern with parentheses such as '/(\\w+)_'; a column like {by!r} "
             f"needs a CSV, and {dataset.source} is none"
         )
-    values = read_column(dataset.source, by, columns)
-    return [values.get(name, NO_MATCH) or "(empty)" for name in names]
+    table = Path(dataset.source)
+    values = read_column(table / "labels.csv" if table.is_dir() else table, by, columns)
+    return [values.get(name, NO_MATCH) or EMPTY for name in names]
+
+
+def groups_to_keep_whole(
+    dataset: Dataset, by: str | None, *, columns: Columns = NO_COLUMNS
+) -> tuple[np.ndarray | None, tuple[str, ...]]:
+    """The number of each image's group (N,) int64, for splits that keep groups whole, and lines on images that have
+    none.
+
+    An image without a group counts by itself. None where `by` is None; otherwise raises as `image_groups`.
+    """
+    if by is None:
+        return None, ()
+    groups = image_groups(dataset, by, columns=columns)
+    alone = [index for index, group in enumerate(groups) if group in (NO_MATCH, EMPTY)]
+    for index in alone:
+        groups[index] = f"\0{index}"
+    numbers = group_numbers(groups)[1]
+    lines = (
+        (f"{len(alone):,} of {len(groups):,} images have no group by {by!r} and count each by itself",) if alone else ()
+    )
+    return numbers, lines
 
 
 def group_numbers(groups: list[str]) -> tuple[tuple[str, ...], np.ndarray]:

@@ -1,6 +1,6 @@
 """From a source's name to its packed images: scan, hash, decode once."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +8,7 @@ import numpy as np
 from striate.data.cache import cache_dir
 from striate.data.dataset import Dataset
 from striate.data.decoding import MAX_PIXELS
+from striate.data.edits import NO_EDITS, Edits, apply_edits
 from striate.data.hashing import fingerprint, hash_images
 from striate.data.objects import without_lost_boxes
 from striate.data.packed import PreparedImages
@@ -29,7 +30,7 @@ class Access:
     `data_dir` is where named sets lie, `download` allows them to be fetched, `max_pixels` refuses larger images. `log`
     and `track` hear what happens; nothing is printed otherwise. `columns` are those of a CSV that are asked for. `task`
     says which annotations to read where there are several kinds, and `ignore_index` which value of masks counts for
-    nothing.
+    nothing. `edits` leave images out and give others another class, as `read_edits` reads them from files.
     """
 
     data_dir: str | Path | None = None
@@ -41,34 +42,65 @@ class Access:
     columns: Columns = NO_COLUMNS
     task: str | None = None
     ignore_index: int | None = None
+    edits: Edits = NO_EDITS
 
 
 @dataclass(frozen=True)
 class OpenedData:
-    """A scanned source with the hash of every image, (N, 16) uint8, and the fingerprint of all of it."""
+    """A scanned source with the hash of every image, (N, 16) uint8, and the fingerprint of all of it, without edits.
+
+    `left_out` (N,) bool are the images that `edits` leave out, None where they leave out none; the labels of `dataset`
+    are those after the edits, whose images go by the source's own names.
+    """
 
     dataset: Dataset
     hashes: np.ndarray
     fingerprint: str
+    left_out: np.ndarray | None = None
+    edits: Edits = NO_EDITS
+
+    @property
+    def is_kept(self) -> np.ndarray:
+        """(N,) bool: the images that are not left out."""
+        return np.ones(len(self.dataset), bool) if self.left_out is None else ~self.left_out
 
 
-def open_data(source: str | Path, access: Access) -> OpenedData:
-    """Scan a source and hash its images; what the scan noticed is told. Raises DataError."""
-    data_dir = None if access.data_dir is None else Path(access.data_dir)
-    dataset = open_source(
+def scan_source(source: str | Path, access: Access) -> Dataset:
+    """What is in a source, no image read. Raises DataError."""
+    return open_source(
         source,
-        data_dir=data_dir,
+        data_dir=None if access.data_dir is None else Path(access.data_dir),
         download=access.download,
         log=access.log,
         columns=access.columns,
         task=access.task,
         ignore_index=access.ignore_index,
     )
+
+
+def open_data(source: str | Path, access: Access) -> OpenedData:
+    """Scan a source, hash its images, apply the edits; what was noticed is told. Raises DataError, InputError."""
+    dataset = scan_source(source, access)
     for notice in dataset.notices:
         access.log(notice)
     dataset = without_lost_boxes(dataset)
     hashes = hash_images(dataset, track=access.track, num_workers=access.num_workers)
-    return OpenedData(dataset, hashes, fingerprint(dataset, hashes))
+    return edited(OpenedData(dataset, hashes, fingerprint(dataset, hashes)), access.edits, access.log)
+
+
+def edited(data: OpenedData, edits: Edits, log: Log) -> OpenedData:
+    """The data with these edits; those that were made before stay where there are none. Raises InputError."""
+    if not edits:
+        return data
+    dataset, left_out, found = apply_edits(data.dataset, edits, log)
+    return replace(data, dataset=dataset, left_out=left_out if left_out.any() else None, edits=found)
+
+
+def with_lasting_edits(source: str | Path, access: Access) -> Access:
+    """The access with its edits by the source's own names, which mean the same from any folder."""
+    if not access.edits:
+        return access
+    return replace(access, edits=apply_edits(scan_source(source, access), access.edits, log_nothing)[2])
 
 
 def pack_data(
@@ -88,11 +120,10 @@ def pack_data(
         log=access.log,
         track=access.track,
     )
-    if packed.broken:
-        named = [
-            f"{data.dataset.images.name(index)} {reason}" for index, reason in list(packed.broken.items())[:_NAMED]
-        ]
-        more = f" and {len(packed.broken) - _NAMED} more" if len(packed.broken) > _NAMED else ""
-        plural = "" if len(packed.broken) == 1 else "s"
-        access.log(f"left out {len(packed.broken)} unreadable image{plural}: {'; '.join(named)}{more}")
-    return packed
+    excluded = frozenset() if data.left_out is None else frozenset(np.flatnonzero(data.left_out).tolist())
+    if broken := [index for index in packed.broken if index not in excluded]:
+        named = [f"{data.dataset.images.name(index)} {packed.broken[index]}" for index in broken[:_NAMED]]
+        more = f" and {len(broken) - _NAMED} more" if len(broken) > _NAMED else ""
+        plural = "" if len(broken) == 1 else "s"
+        access.log(f"left out {len(broken)} unreadable image{plural}: {'; '.join(named)}{more}")
+    return packed.without(excluded) if excluded else packed

@@ -1,7 +1,7 @@
 """The decoded dataset: every image once, resized, as uint8 rows of one flat array in memory or mapped from a file."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Protocol
 
@@ -32,6 +32,10 @@ class PreparedImages(Protocol):
     @property
     def regions(self) -> np.ndarray | None: ...
     def __len__(self) -> int: ...
+    def without(self, excluded: frozenset[int]) -> "PreparedImages":
+        """The same images, of which these are not usable either."""
+        ...
+
     def image(self, index: int) -> np.ndarray:
         """Image `index`, (h, w, C) uint8; DataError with the reason where it is broken."""
         ...
@@ -43,7 +47,7 @@ class PackedImages:
 
     `pixels` is flat uint8; image i begins at `offsets[i]` and has `shapes[i]` (height, width), channels last. Identical
     images may share their bytes. `broken` names the images that could not be decoded, by index, and why; they have no
-    pixels. `is_grey`: no image has any colour, whatever its number of channels.
+    pixels. `is_grey`: no image has any colour, whatever its number of channels. `excluded` are left out as asked.
     """
 
     pixels: np.ndarray
@@ -52,6 +56,7 @@ class PackedImages:
     channels: int
     is_grey: bool
     broken: Mapping[int, str] = field(default_factory=dict)
+    excluded: frozenset[int] = frozenset()
 
     @classmethod
     def from_images(cls, images: Sequence[np.ndarray]) -> "PackedImages":
@@ -84,10 +89,14 @@ class PackedImages:
 
     @cached_property
     def usable(self) -> np.ndarray:
-        """(N,) bool: False for the broken ones."""
+        """(N,) bool: False for the broken ones and those left out."""
         usable = np.ones(len(self), bool)
-        usable[list(self.broken)] = False
+        usable[[*self.broken, *self.excluded]] = False
         return usable
+
+    def without(self, excluded: frozenset[int]) -> "PackedImages":
+        """The same pack, in which these images are not usable either."""
+        return replace(self, excluded=self.excluded | excluded)
 
     @cached_property
     def uniform_shape(self) -> tuple[int, int] | None:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from striate.data.dataset import NO_SPLIT, SPLITS, Dataset, Splits
+from striate.data.grouped_splits import draw_parts, join_groups
 from striate.errors import DataError, InputError
 
 _TRAIN, _VALIDATION, _TEST = range(3)
@@ -29,14 +30,22 @@ def split_dataset(
     validation_fraction: float = 0.1,
     test_fraction: float = 0.1,
     least_classes: int = 2,
+    groups: np.ndarray | None = None,
+    num_folds: int = 0,
+    fold: int = 0,
 ) -> Splits:
     """The splits of the usable images; `hashes` (N, 16) uint8 from `hash_images`, `usable` (N,) bool.
 
-    An own test or validation split is kept as it is. Missing ones are drawn from the training images, fractions of
-    the number of different images, at least one image each; but where the owner gives validation and no test, there
-    is none. Images without a given split, beside others that have one, count as training images. Left out, with a
-    notice: training and validation images identical to a test image, and training images identical to a validation
-    image. Identical images with different labels are drawn for training only.
+    An own test or validation split is kept as it is. Missing ones are drawn from the training images, fractions of the
+    number of different images, at least one image each; but where the owner gives validation and no test, there is
+    none. Images without a given split, beside others that have one, count as training images. Left out, with a notice:
+    training and validation images identical to a test image, and training images identical to a validation image.
+    Identical images with different labels are drawn for training only.
+
+    `groups` (N,) int64 number the images that belong together: none of them is drawn into two splits, and those of the
+    given splits that are on both sides are left out as identical ones are. With `num_folds` the test images are those
+    of fold `fold` (1 to `num_folds`) of a cross-validation, whose folds are all training images; a test split that is
+    given is left aside.
 
     Raises DataError when fewer than `least_classes` have images, a class has none to train on, or there are too few to
     validate.
@@ -51,12 +60,34 @@ def split_dataset(
     copies = _number_copies(hashes)
     notices = _conflict_notices(dataset, copies, usable)
     assigned = np.where(usable, _own_splits(dataset, usable, notices), NO_SPLIT)
-    _leave_out_leaks(dataset, copies, assigned, notices)
+    _leave_out_leaks(dataset, copies, assigned, notices, "identical to")
+    units = copies
+    if groups is not None:
+        units = np.full(len(dataset), -1)
+        units[usable] = join_groups(copies[usable], groups[usable])
+        _leave_out_leaks(dataset, units, assigned, notices, "in one group with")
+    if num_folds and (given := assigned == _TEST).any():
+        notices.append(
+            f"left aside, the test part of the source: {_examples(dataset, given)}; evaluate on it at the end"
+        )
+        assigned[given] = NO_SPLIT
     _check_training(dataset, assigned)
     has_own_validation, has_own_test = (bool((assigned == split).any()) for split in (_VALIDATION, _TEST))
     wanted_test = 0.0 if has_own_validation or has_own_test else test_fraction
     wanted_validation = 0.0 if has_own_validation else validation_fraction
-    _draw(dataset, hashes, copies, assigned, seed, {_TEST: wanted_test, _VALIDATION: wanted_validation}, notices)
+    if groups is None and not num_folds:
+        _draw(dataset, hashes, copies, assigned, seed, {_TEST: wanted_test, _VALIDATION: wanted_validation}, notices)
+    else:
+        keys = [_keyed(seed, bytes(row)) for row in hashes]
+        if num_folds:
+            parts = _draw_groups(dataset, units, keys, assigned, (1 / num_folds,) * num_folds)
+            assigned[parts == fold - 1] = _TEST
+            wanted_test = 0.0
+        fractions = (1 - wanted_test - wanted_validation, wanted_validation, wanted_test)
+        if sum(fractions[1:]):
+            parts = _draw_groups(dataset, units, keys, assigned, fractions, first_has_all=True)
+            for split in (_VALIDATION, _TEST):
+                assigned[parts == split] = split
     notices += _missing_class_notices(dataset, assigned)
     if not (assigned == _TEST).any():
         notices.append("there is no test split: figures on validation flatter, because it also chooses the best epoch")
@@ -98,15 +129,31 @@ def _own_splits(dataset: Dataset, usable: np.ndarray, notices: list[str]) -> np.
     return np.where(dataset.given_splits == NO_SPLIT, _TRAIN, dataset.given_splits).astype(np.int64)
 
 
-def _leave_out_leaks(dataset: Dataset, copies: np.ndarray, assigned: np.ndarray, notices: list[str]) -> None:
+def _leave_out_leaks(dataset: Dataset, copies: np.ndarray, assigned: np.ndarray, notices: list[str], how: str) -> None:
     """Take out of `assigned` what is also in the split that evaluates it, and note it."""
     for kept, left in ((_TEST, _VALIDATION), (_TEST, _TRAIN), (_VALIDATION, _TRAIN)):
         leaks = (assigned == left) & np.isin(copies, copies[assigned == kept])
         if leaks.any():
             assigned[leaks] = NO_SPLIT
-            notices.append(
-                f"left out of {SPLITS[left]}, identical to images of {SPLITS[kept]}: {_examples(dataset, leaks)}"
-            )
+            notices.append(f"left out of {SPLITS[left]}, {how} images of {SPLITS[kept]}: {_examples(dataset, leaks)}")
+
+
+def _draw_groups(
+    dataset: Dataset,
+    units: np.ndarray,
+    keys: list[bytes],
+    assigned: np.ndarray,
+    fractions: tuple[float, ...],
+    *,
+    first_has_all: bool = False,
+) -> np.ndarray:
+    """(N,) the part of each training image, -1 for all others."""
+    pool = np.flatnonzero(assigned == _TRAIN)
+    parts = np.full(len(dataset), -1)
+    parts[pool] = draw_parts(
+        dataset.labels[pool], units[pool], [keys[index] for index in pool], fractions, first_has_all=first_has_all
+    )
+    return parts
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ known before the first epoch, and a run sees the very images that a run on packe
 
 import io
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -51,6 +51,7 @@ class StreamedImages:
     is_grey: bool
     broken: Mapping[int, str] = field(default_factory=dict)
     max_pixels: int = MAX_PIXELS
+    excluded: frozenset[int] = frozenset()
 
     def __len__(self) -> int:
         return len(self.dataset)
@@ -74,10 +75,14 @@ class StreamedImages:
 
     @cached_property
     def usable(self) -> np.ndarray:
-        """(N,) bool: False for the broken ones."""
+        """(N,) bool: False for the broken ones and those left out."""
         usable = np.ones(len(self), bool)
-        usable[list(self.broken)] = False
+        usable[[*self.broken, *self.excluded]] = False
         return usable
+
+    def without(self, excluded: frozenset[int]) -> "StreamedImages":
+        """The same images, of which these are not usable either."""
+        return replace(self, excluded=self.excluded | excluded)
 
     @property
     def channels(self) -> int:

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from striate.data.opening import Access
 from striate.engines.bench_target import BenchTarget, bench_target_of
 from striate.engines.candidates import candidates, needs_export, why_impossible
 from striate.engines.choosing import choose, why_not
@@ -64,9 +65,7 @@ def bench(
     use_int8: bool = False,
     most_images: int = MOST_IMAGES,
     device: torch.device | str = "cpu",
-    download: bool = False,
-    log: Log = log_nothing,
-    track: Track = track_silently,
+    access: Access | None = None,
 ) -> Bench:
     """Measure the engines of a model on `device`, on images of a source or on built-in photos, and remember the result.
 
@@ -75,27 +74,29 @@ def bench(
     needs them to judge 16 bits. `engines` names those to measure, all by default. Raises InputError for a name that is
     none, or for a named engine that is not installed. A Model is measured where it is, whatever `device` says.
     """
+    access = access or Access()
     for name in engines:
         check_engine_name(name)
         check_installed(name)
     if most_images < 1:
         raise InputError(f"images must be at least 1 but is {most_images}")
-    target = bench_target_of(model, device=device, download=download, log=log)
-    samples = samples_for(target.model, source, most_images, log)
+    target = bench_target_of(model, device=device, download=access.download, log=access.log)
+    samples = samples_for(target.model, source, most_images, access)
     on_gpu = target.model.device.type == "cuda"
     if on_gpu and (use_int8 or set(engines) - {AUTO, "torch", "compile"}):
         raise InputError(
             "on a CUDA device torch and compile are measured, in 32 and 16 bits; add --device cpu for the other engines"
         )
     kinds = candidates(engines=engines, use_int8=use_int8, on_gpu=on_gpu)
-    return measure_target(target, samples, kinds, plan or Plan(longest_s=SLOW_NETWORK_S), log=log, track=track)
+    plan = plan or Plan(longest_s=SLOW_NETWORK_S)
+    return measure_target(target, samples, kinds, plan, log=access.log, track=access.track)
 
 
-def samples_for(model: Model, source: str | Path | None, most: int, log: Log) -> Samples:
+def samples_for(model: Model, source: str | Path | None, most: int, access: Access) -> Samples:
     """Images of the source, or the built-in ones without."""
     if source is None:
         return built_in_samples(model.preprocessing, model.task)
-    return own_samples(source, model.preprocessing, model.task, most=most, log=log)
+    return own_samples(source, model.preprocessing, model.task, most=most, access=access)
 
 
 def measure_target(

@@ -18,7 +18,7 @@ from striate.engines.hardware import machine_key, this_machine
 from striate.engines.measurement import Row
 from striate.errors import InputError
 from striate.progress import Log, log_nothing
-from striate.tasks.catalogue import make_task
+from striate.tasks.catalogue import USUAL_TASK, make_task
 from striate.tasks.task import Task
 
 VERSION = 1
@@ -107,7 +107,7 @@ class EngineCache:
                 return None
             names = tuple(stored_text(name) for name in stored_list(values["class_names"]))
             settings = stored_table(values.get("task_settings") or {})
-            task = make_task(stored_text(values.get("task", "classification")), names, settings)
+            task = make_task(stored_text(values.get("task", USUAL_TASK)), names, settings)
             return About(stored_text(values["network_name"]), Preprocessing.from_json(values["preprocessing"]), task)
         except (AttributeError, KeyError, OSError, TypeError, ValueError, OverflowError, InputError) as error:
             log(_ignored(path, error))

@@ -13,12 +13,12 @@ import numpy as np
 
 from striate.data.dataset import Dataset
 from striate.data.decoding import decode_image
+from striate.data.opening import Access, scan_source
 from striate.data.parallel import num_processors, prefetch
 from striate.data.preprocessing import Preprocessing
-from striate.data.readers.sources import open_source
 from striate.errors import DataError, InputError
-from striate.progress import Log, log_nothing
-from striate.tasks.classification.task import Classification
+from striate.progress import Log
+from striate.tasks.catalogue import USUAL_TASK, make_task
 from striate.tasks.predictions import PredictionError, name_images, read_pixels
 from striate.tasks.task import Task
 
@@ -42,7 +42,7 @@ class Samples:
     description: str
     is_own: bool
     labels: np.ndarray | None = None
-    task: Task = field(default_factory=partial(Classification, ()))
+    task: Task = field(default_factory=partial(make_task, USUAL_TASK, ()))
 
     def at(self, places: np.ndarray) -> "Samples":
         """Those at these places, (n,) int64."""
@@ -70,14 +70,15 @@ def own_samples(
     task: Task,
     *,
     most: int,
-    log: Log = log_nothing,
+    access: Access | None = None,
 ) -> Samples:
     """Up to `most` images of a source, evenly spread over it; any folder of images serves.
 
     Unreadable images are left out. DataError or InputError where the source cannot be read or none of its images can.
     """
+    access = access or Access()
     try:
-        dataset = open_source(source, log=log)
+        dataset = scan_source(source, access)
     except DataError:
         if not os.path.isdir(source):
             raise
@@ -86,7 +87,7 @@ def own_samples(
     read = [_dataset_pixels(dataset, int(index), preprocessing) for index in indices]
     kept = [place for place, pixels in enumerate(read) if pixels is not None]
     pixels = _stack([pixels for pixels in read if pixels is not None], str(source))
-    labels = _labels(dataset, task.class_names, log)
+    labels = _labels(dataset, task.class_names, access.log)
     labels = None if labels is None else labels[indices[kept]]
     return Samples(pixels, str(source), is_own=True, labels=labels, task=task)
 

@@ -29,10 +29,9 @@ def open_torch(model: Model, kind: EngineKind, *, batch_size: int) -> Engine:
     """
     if kind == REFERENCE:
         return Engine(kind, model.run)
-    module = InPrecision(PixelsToProbabilities(model, resize=False), _DTYPES[kind.precision]).to(model.device)
-    if kind.variant == "channels_first":
-        module.is_channels_last = False
-    else:
+    module = PixelsToProbabilities(model, resize=False, dtype=_DTYPES[kind.precision]).to(model.device)
+    module.layout = kind.variant if kind.variant == "channels_first" else "given"
+    if module.layout == "given":
         module.network.to(memory_format=torch.channels_last)
     if kind.variant == "graph":
         return Engine(kind, Graphs(module, model.device))
@@ -40,26 +39,6 @@ def open_torch(model: Model, kind: EngineKind, *, batch_size: int) -> Engine:
         return Engine(kind, _eager(module, model.device))
     size = (*model.preprocessing.crop_size, model.preprocessing.channels)
     return Engine(kind, _compiled(module, batch_size, size, model.device))
-
-
-class InPrecision(nn.Module):
-    """Pixels (N, H, W, C) uint8 -> probabilities (N, K) float32, the network between them computing in `dtype`.
-
-    Pixels are prepared, and the softmax is taken, in float32. The network of `exact` is changed in place.
-    """
-
-    def __init__(self, exact: PixelsToProbabilities, dtype: torch.dtype) -> None:
-        super().__init__()
-        self.normalize, self.network, self.dtype = exact.normalize, exact.network.to(dtype), dtype
-        self.task, self.temperature = exact.task, exact.temperature
-        self.is_channels_last = True
-        self.eval()
-
-    def forward(self, images: Tensor) -> Tensor:
-        pixels = images.permute(0, 3, 1, 2).to(torch.float32)  # channels last in memory, as images come
-        if not self.is_channels_last:
-            pixels = pixels.contiguous()
-        return self.task.readout(self.network(self.normalize(pixels).to(self.dtype)), self.temperature)
 
 
 def _eager(module: nn.Module, device: torch.device) -> ForwardFn:

@@ -23,7 +23,9 @@ from striate.evaluation.label_errors import thumbnail
 from striate.evaluation.paired import accuracy_difference, holm, images_needed, mcnemar_p_value, mean_difference
 from striate.notebook import Shown
 from striate.tasks.intervals import fraction_of
+from striate.tasks.labels import map_labels
 from striate.tasks.model import Model, load_model
+from striate.units import percent
 
 _TINY = 1e-7
 _LEVEL = 0.05
@@ -105,7 +107,7 @@ class Comparison(Shown):
     thumbnails: tuple[np.ndarray, ...] = field(default=(), compare=False)
 
     def facts(self) -> tuple[str, tuple[tuple[str, object], ...]]:
-        rows = [(each.name, f"{100 * each.accuracy:.2f} %") for each in self.models]
+        rows = [(each.name, percent(each.accuracy)) for each in self.models]
         return "striate comparison", (("source", self.source), ("images", f"{self.num_images:,}"), *rows)
 
     def to_json(self) -> dict[str, Any]:
@@ -160,7 +162,7 @@ def compare(
         class_probabilities_of(model, each.packed, indices, batch_size=batch_size, track=access.track)
         for model, each in zip(loaded, opened, strict=True)
     ]
-    labels = [each.labels[indices] for each in opened]
+    labels = [map_labels(opened[0].dataset, model.class_names)[indices] for model in loaded]
     predicted = [each.argmax(axis=1) for each in probabilities]
     correct = np.stack([own == wanted for own, wanted in zip(predicted, labels, strict=True)])
     losses = [
@@ -247,6 +249,13 @@ def _common(opened: list[Parts], split: str | None) -> tuple[str, np.ndarray]:
 def _notices(opened: list[Parts], loaded: list[Model], called: list[str], indices: np.ndarray, split: str) -> list[str]:
     """Who was trained on some of these images, as far as can be told."""
     lines = []
+    for each, name in zip(opened, called, strict=True):
+        others = each.dataset.labels[indices] != opened[0].dataset.labels[indices]
+        if others.any():
+            lines.append(
+                f"{called[0]} and {name} were trained on different labels of {int(others.sum()):,} of these images; "
+                f"the figures are by those of {called[0]}"
+            )
     for each, model, name in zip(opened, loaded, called, strict=True):
         own = own_data(model.provenance)
         if each.is_own and split in ("train", ALL):

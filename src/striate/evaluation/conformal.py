@@ -84,6 +84,12 @@ class SetFigures:
         return {**asdict(self), "fit": self.fit.to_json()}
 
 
+def check_coverage(coverage: float) -> None:
+    """Raise InputError unless 0 < coverage < 1."""
+    if not 0 < coverage < 1:
+        raise InputError(f"coverage must lie between 0 and 1 but is {coverage:g}")
+
+
 def conformal_scores(probabilities: np.ndarray, method: str = "lac") -> np.ndarray:
     """Scores (N, K) of probabilities (N, K): the higher, the less a class belongs to the image's set. InputError for
     another method.
@@ -109,8 +115,7 @@ def conformal_threshold(scores: np.ndarray, coverage: float) -> float:
 
     InputError unless 0 < coverage < 1.
     """
-    if not 0 < coverage < 1:
-        raise InputError(f"coverage must lie between 0 and 1 but is {coverage:g}")
+    check_coverage(coverage)
     rank = math.ceil((len(scores) + 1) * coverage - 1e-9)
     return math.inf if rank > len(scores) else float(np.partition(scores, rank - 1)[rank - 1])
 
@@ -146,8 +151,7 @@ def fit_conformal(
     was trained on.
     """
     access = access or Access()
-    if not 0 < coverage < 1:
-        raise InputError(f"coverage must lie between 0 and 1 but is {coverage:g}")
+    check_coverage(coverage)
     if not model.task.has_probabilities:
         raise InputError(f"sets of classes are for classifiers but this model is for {model.task.name}")
     part = choose_part(model, source, split, access, prefer=("validation",))

@@ -15,6 +15,7 @@ from striate.evaluation.evaluate_model import choose_part
 from striate.notebook import Shown
 from striate.tasks.intervals import fraction_of
 from striate.tasks.model import Model
+from striate.units import percent
 
 _EXAMPLE_SEVERITY = 3
 
@@ -50,8 +51,8 @@ class CorruptedEvaluation(Shown):
         return "striate evaluation under corruptions", (
             ("source", self.source),
             ("images", f"{self.num_images:,}"),
-            ("accuracy", f"{100 * self.clean:.2f} %"),
-            ("mean accuracy corrupted", f"{100 * (1 - self.mean_error):.2f} %"),
+            ("accuracy", percent(self.clean)),
+            ("mean accuracy corrupted", percent(1 - self.mean_error)),
         )
 
     @property

@@ -9,11 +9,14 @@ from typing import Any
 import numpy as np
 
 from striate.data.checks.flaws import flaws
+from striate.data.checks.groups import GroupSummary, summarize_groups
 from striate.data.checks.image_statistics import SIDE, ImageStatistics
 from striate.data.checks.near_duplicates import NearPair, grouped, near_pairs
 from striate.data.checks.shortcuts import Shortcut, find_shortcuts
 from striate.data.dataset import Dataset
 from striate.data.decoding import MAX_PIXELS
+from striate.data.readers.columns import Columns
+from striate.data.readers.table import NO_COLUMNS
 from striate.data.summary import DataSummary, summarize
 from striate.progress import Track, track_silently
 from striate.tasks.intervals import wilson_interval
@@ -39,6 +42,8 @@ class DataChecks:
     image_flaws: dict[str, tuple[str, ...]]
     shortcuts: tuple[Shortcut, ...]
     imbalance: float
+    groups: GroupSummary | None = None
+    group_columns: Columns = NO_COLUMNS
 
     @property
     def notices(self) -> tuple[str, ...]:
@@ -52,12 +57,23 @@ class DataChecks:
 
     def to_json(self) -> dict[str, Any]:
         """Plain values, those of the summary among them."""
-        own = {field.name: getattr(self, field.name) for field in dataclasses.fields(self) if field.name != "summary"}
-        return {**self.summary.to_json(), **own, "shortcuts": [dataclasses.asdict(each) for each in self.shortcuts]}
+        own = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        del own["summary"], own["group_columns"]
+        groups = None if self.groups is None else dataclasses.asdict(self.groups)
+        shortcuts = [dataclasses.asdict(each) for each in self.shortcuts]
+        return {**self.summary.to_json(), **own, "shortcuts": shortcuts, "groups": groups}
 
 
-def check_data(dataset: Dataset, *, track: Track = track_silently, max_pixels: int = MAX_PIXELS) -> DataChecks:
+def check_data(
+    dataset: Dataset,
+    *,
+    track: Track = track_silently,
+    max_pixels: int = MAX_PIXELS,
+    group_by: str | None = None,
+    columns: Columns = NO_COLUMNS,
+) -> DataChecks:
     """Decode every image once, and look for all of it. What is kept of an image are some 1,200 bytes."""
+    groups = None if group_by is None else summarize_groups(dataset, group_by, columns=columns)
     statistics: list[ImageStatistics | None] = []
     summary = summarize(
         dataset, track=track, max_pixels=max_pixels, on_statistics=lambda _, each: statistics.append(each)
@@ -65,7 +81,7 @@ def check_data(dataset: Dataset, *, track: Track = track_silently, max_pixels: i
     names = [dataset.images.name(index) for index in range(len(dataset))]
     blank = np.zeros((SIDE, SIDE), np.uint8)
     pairs = near_pairs(np.stack([blank if each is None else each.grey for each in statistics]))
-    groups = _near_groups(pairs, names, summary)
+    near = _near_groups(pairs, names, summary)
 
     def named(chosen: list[list[int]]) -> tuple[tuple[str, ...], ...]:
         return tuple(tuple(names[place] for place in group) for group in chosen)
@@ -76,14 +92,16 @@ def check_data(dataset: Dataset, *, track: Track = track_silently, max_pixels: i
     counts = counts[counts > 0]
     return DataChecks(
         summary=summary,
-        near_duplicates=named(groups),
-        near_leaks=named([group for group in groups if len(np.unique(dataset.given_splits[group])) > 1]),
-        near_conflicts=named([group for group in groups if len(np.unique(labels[group])) > 1]),
+        near_duplicates=named(near),
+        near_leaks=named([group for group in near if len(np.unique(dataset.given_splits[group])) > 1]),
+        near_conflicts=named([group for group in near if len(np.unique(labels[group])) > 1]),
         image_flaws={
             kind: tuple(names[place] for place in places) for kind, places in flaws(statistics).items() if places
         },
         shortcuts=tuple(find_shortcuts(statistics, names, labels, wilson_interval)),
         imbalance=float(counts.max() / counts.min()) if len(counts) else 1.0,
+        groups=groups,
+        group_columns=columns,
     )
 
 

@@ -1,20 +1,26 @@
 """Join trained classifiers into one model whose probabilities are the mean of theirs."""
 
 import json
+import time
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
+from striate.data.opening import Access
 from striate.errors import InputError
+from striate.evaluation.comparison import Comparison, compare
 from striate.evaluation.evaluate_model import own_data
 from striate.networks.catalogue import entry_for, names_network
 from striate.networks.ensemble import Ensemble, EnsembleConfig
 from striate.progress import Log, log_nothing
 from striate.tasks.model import Model, load_model
 from striate.version import __version__
+
+_TIMED = 32
 
 
 def make_ensemble(models: Sequence[Model | str | Path], *, log: Log = log_nothing) -> Model:
@@ -60,6 +66,86 @@ def make_ensemble(models: Sequence[Model | str | Path], *, log: Log = log_nothin
         preprocessing=first.preprocessing,
         provenance={"striate": __version__, "ensemble": names, **_common_data(loaded)},
     )
+
+
+@dataclass(frozen=True)
+class EnsembleGain:
+    """What an ensemble gains: its accuracy over that of its best member, and over the mean of all, on the images of
+    `comparison`, in which it is the last model. `p_value` is McNemar's exact one against the best member.
+    """
+
+    comparison: Comparison
+    best_member: str
+    accuracy: float
+    over_best: float
+    over_mean: float
+    p_value: float | None
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values."""
+        own = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {**own, "comparison": self.comparison.to_json()}
+
+
+@dataclass(frozen=True)
+class EnsembleCost:
+    """What an ensemble costs: `parameters` and `time` of a prediction as multiples of the largest and the slowest
+    member's.
+    """
+
+    parameters: float
+    time: float
+
+
+def ensemble_gain(
+    members: Sequence[Model],
+    joined: Model,
+    source: str | Path | None = None,
+    *,
+    split: str | None = None,
+    names: Sequence[str] | None = None,
+    access: Access | None = None,
+) -> EnsembleGain:
+    """What the ensemble `joined` gains over its members on a part of a source, by default as `compare` chooses it.
+
+    `names` are what the members and, last, the ensemble are called. Raises as `compare` does.
+    """
+    found = compare([*members, joined], source, split=split, names=names, access=access)
+    accuracies = [each.accuracy for each in found.models]
+    best = int(np.argmax(accuracies[:-1]))
+    pair = next((pair for pair in found.pairs if {pair.first, pair.second} == {best, len(members)}), None)
+    return EnsembleGain(
+        comparison=found,
+        best_member=found.models[best].name,
+        accuracy=accuracies[-1],
+        over_best=accuracies[-1] - accuracies[best],
+        over_mean=accuracies[-1] - float(np.mean(accuracies[:-1])),
+        p_value=None if pair is None else pair.p_value,
+    )
+
+
+def ensemble_cost(members: Sequence[Model], joined: Model) -> EnsembleCost:
+    """What the ensemble `joined` costs, measured here and now on a batch of 32 grey images."""
+    return EnsembleCost(
+        parameters=_num_params(joined) / max(map(_num_params, members)),
+        time=_seconds(joined) / max(map(_seconds, members)),
+    )
+
+
+def _num_params(model: Model) -> int:
+    return sum(param.numel() for param in model.network.parameters())
+
+
+def _seconds(model: Model) -> float:
+    """The least time of three for a batch."""
+    size = (_TIMED, model.preprocessing.channels, *model.preprocessing.crop_size)
+    images = torch.full(size, 128, dtype=torch.uint8)
+    took = []
+    for _ in range(3):
+        began_at = time.perf_counter()
+        model.probabilities(images)
+        took.append(time.perf_counter() - began_at)
+    return min(took)
 
 
 def _problem(model: Model, first: Model) -> str:

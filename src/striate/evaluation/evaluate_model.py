@@ -9,9 +9,11 @@ import numpy as np
 import torch
 
 from striate.data.dataset import SPLITS, Dataset
-from striate.data.opening import Access, OpenedData, open_data, pack_data
+from striate.data.edits import edits_from_json
+from striate.data.image_groups import groups_to_keep_whole
+from striate.data.opening import Access, OpenedData, edited, open_data, pack_data
 from striate.data.packed import PreparedImages
-from striate.data.readers.columns import columns_from_json
+from striate.data.readers.columns import Columns, columns_from_json
 from striate.data.sketch import Overlap, overlap
 from striate.data.splits import digest, split_dataset
 from striate.errors import DataError, InputError
@@ -197,8 +199,10 @@ def open_parts(model: Model, source: str | Path | None, access: Access) -> Parts
     """
     access = dataclasses.replace(access, task=model.task.name)
     trained_on = own_data(model.provenance)
-    data = _open_own(trained_on, access) if source is None else open_data(source, access)
+    data = open_own(trained_on, access) if source is None else open_data(source, access)
     is_own = trained_on is not None and data.fingerprint == trained_on["fingerprint"]
+    if is_own and trained_on and not data.edits:
+        data = edited(data, edits_from_json(trained_on.get("edits")), access.log)
     if source is None and not is_own:
         raise DataError(
             f"{data.dataset.source} has changed since the model was trained on it, so its splits cannot be made again; "
@@ -213,9 +217,9 @@ def open_parts(model: Model, source: str | Path | None, access: Access) -> Parts
     if is_own and trained_on:
         access = dataclasses.replace(access, max_pixels=trained_on["max_pixels"])  # the same images could be read then
     packed = pack_data(data, model.preprocessing, access)
-    serves = model.task.usable(data.dataset)
+    serves = model.task.usable(data.dataset) & data.is_kept
     parts = (
-        _own_parts(data, packed.usable & serves, trained_on, model.task)
+        _own_parts(data, packed.usable & serves, trained_on, model.task, access.columns)
         if is_own and trained_on
         else _given_parts(data.dataset)
     )
@@ -264,6 +268,8 @@ def own_data(provenance: dict[str, Any]) -> dict[str, Any] | None:
         and isinstance(settings.get("digest"), str)
         and _is_number(settings.get("seed"), 0, 2**64, of=int)
         and all(_is_number(settings.get(f"{part}_fraction"), 0, 1) for part in ("validation", "test"))
+        and isinstance(settings.get("group_by"), str | None)
+        and all(_is_number(settings.get(name, 0), 0, 2**31, of=int) for name in ("num_folds", "fold"))
     )
     return data if fits and "\0" not in data["source"] else None
 
@@ -276,7 +282,7 @@ def _is_same_place(source: str, other: str) -> bool:
     return source == other or (Path(source).exists() and Path(source).resolve() == Path(other).resolve())
 
 
-def _open_own(trained_on: dict[str, Any] | None, access: Access) -> OpenedData:
+def open_own(trained_on: dict[str, Any] | None, access: Access) -> OpenedData:
     """The data the model was trained on, found where they were then unless the caller says otherwise."""
     if not trained_on:
         raise InputError("this model does not say which data it was trained on; name a SOURCE to evaluate on")
@@ -289,13 +295,24 @@ def _open_own(trained_on: dict[str, Any] | None, access: Access) -> OpenedData:
     ignore_index = trained_on.get("ignore_index") if access.ignore_index is None else access.ignore_index
     if not isinstance(ignore_index, int | None):
         raise InputError(f"the model's ignore_index is {ignore_index!r}, no whole number; name a SOURCE to evaluate on")
-    asked = dataclasses.replace(access, data_dir=data_dir, columns=columns, ignore_index=ignore_index)
+    asked = dataclasses.replace(
+        access,
+        data_dir=data_dir,
+        columns=columns,
+        ignore_index=ignore_index,
+        edits=access.edits or edits_from_json(trained_on.get("edits")),
+    )
     return open_data(source, asked)
 
 
-def _own_parts(data: OpenedData, usable: np.ndarray, trained_on: dict[str, Any], task: Task) -> dict[str, np.ndarray]:
+def _own_parts(
+    data: OpenedData, usable: np.ndarray, trained_on: dict[str, Any], task: Task, columns: Columns
+) -> dict[str, np.ndarray]:
     """The splits of the training run, made again and compared with its digest."""
     settings = trained_on["splits"]
+    groups, _ = groups_to_keep_whole(
+        data.dataset, settings.get("group_by"), columns=columns or columns_from_json(trained_on.get("columns"))
+    )
     splits = split_dataset(
         task.for_splits(data.dataset),
         data.hashes,
@@ -304,6 +321,9 @@ def _own_parts(data: OpenedData, usable: np.ndarray, trained_on: dict[str, Any],
         validation_fraction=settings["validation_fraction"],
         test_fraction=settings["test_fraction"],
         least_classes=task.least_classes,
+        groups=groups,
+        num_folds=settings.get("num_folds", 0),
+        fold=settings.get("fold", 0),
     )
     if digest(splits) != settings["digest"]:
         raise DataError(

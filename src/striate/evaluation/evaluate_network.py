@@ -16,6 +16,7 @@ from striate.data.sampling import read_batch
 from striate.errors import InputError
 from striate.networks.restore import evaluating
 from striate.progress import Track, track_silently
+from striate.tasks.pixel_model import network_inputs
 from striate.tasks.task import Accumulator, Annotations, Figures, Targets, Task, each_tensor
 
 
@@ -69,7 +70,8 @@ def plain_batches(
     readers = packed.num_readers
     with contextlib.closing(prefetch(thunks, depth=readers + 1, num_workers=readers)) as batches:
         for images in batches:
-            yield preprocessing.normalize(images.to(device))
+            # apart from the network, not in a PixelModel: training's is a part of one, run on features or in 16 bits
+            yield network_inputs(preprocessing, images.to(device))
 
 
 def plain_targets(

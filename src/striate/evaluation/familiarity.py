@@ -13,14 +13,14 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from striate.data.opening import Access
 from striate.errors import InputError
 from striate.evaluation.evaluate_model import open_parts, own_data
 from striate.evaluation.evaluate_network import plain_batches
 from striate.evaluation.frozen_features import as_rows, last_weighted_layer
-from striate.evaluation.nearest import nearest_rows
+from striate.evaluation.nearest import directions, nearest_rows
 from striate.networks.hooks import module_hooks
 from striate.networks.restore import evaluating
 from striate.tasks.classification.logits import class_logits
@@ -90,7 +90,7 @@ def fit_familiarity(
         batches = plain_batches(opened.packed, part, model.preprocessing, batch_size, model.device)
         for images in access.track(batches, "learning what is usual", -(-len(part) // batch_size)):
             layer = layer or layer_of(model, images)
-            features, values = features_and_logits(model, images, layer)
+            features, values = features_and_logits(model.network, images, layer)
             rows.append(features)
             logits.append(values)
         parts.append((np.concatenate(rows), np.concatenate(logits)))
@@ -110,23 +110,18 @@ def layer_of(model: Model, images: Tensor) -> str:
         return last_weighted_layer(model.network, images[:1])
 
 
-def features_and_logits(model: Model, images: Tensor, layer: str) -> tuple[np.ndarray, np.ndarray]:
-    """What goes into `layer` for normalised images (n, C, H, W), (n, D), and the logits (n, K), in one pass."""
+def features_and_logits(network: nn.Module, images: Tensor, layer: str) -> tuple[np.ndarray, np.ndarray]:
+    """What goes into `layer` for the network's own input (n, C, H, W), (n, D), and the logits (n, K), in one pass."""
     inputs: list[Tensor] = []
 
     def before(name: str, args: Any) -> None:
         if name == layer and not inputs:
             inputs.append(args[0])
 
-    with evaluating(model.network), torch.no_grad(), module_hooks(model.network, before, lambda *_: None):
-        logits = class_logits(model.network(images)).float().cpu().numpy()
+    # not through PixelModel: the batches of a source come normalised, read ahead as in evaluation
+    with evaluating(network), torch.no_grad(), module_hooks(network, before, lambda *_: None):
+        logits = class_logits(network(images)).float().cpu().numpy()
     return as_rows(inputs[0]), logits
-
-
-def directions(features: np.ndarray) -> np.ndarray:
-    """Features (n, D) brought to length 1."""
-    result: np.ndarray = features / np.maximum(np.linalg.norm(features, axis=1, keepdims=True), 1e-12)
-    return result
 
 
 def feature_distances(known: np.ndarray, features: np.ndarray, count: int = NUM_NEIGHBORS) -> np.ndarray:

@@ -12,14 +12,14 @@ from striate.data.packed import PreparedImages
 from striate.data.preprocessing import Preprocessing, resample
 from striate.errors import DataError, InputError
 from striate.evaluation.confident_learning import rank_labels
-from striate.evaluation.evaluate_model import own_data
+from striate.evaluation.evaluate_model import open_own, own_data
 from striate.evaluation.frozen_features import frozen_features
 from striate.evaluation.nearest import out_of_fold_votes
 from striate.evaluation.out_of_fold import out_of_fold_probabilities, stratified_folds
 from striate.notebook import Shown
-from striate.tasks.catalogue import check_suits
-from striate.tasks.classification.task import Classification
+from striate.tasks.catalogue import TASKS, USUAL_TASK, check_suits
 from striate.tasks.model import Model
+from striate.units import percent
 
 PIXEL_SIDE = 32
 """Without a network an image is its pixels, so many by so many."""
@@ -32,6 +32,8 @@ PIXELS = Preprocessing(
     std=(1,) * 3,
 )
 _THUMBNAIL_PX = 120
+LEAST_SKILL = 0.5
+"""What features that tell classes apart get right of what always naming the commonest class gets wrong."""
 
 
 @dataclass(frozen=True)
@@ -108,12 +110,10 @@ def find_label_errors(
     access = access or Access()
     if batch_size < 1:
         raise InputError(f"batch_size must be at least 1 but is {batch_size}")
-    if source is None:
-        source = _trained_on(model)
-    data = open_data(source, access)
-    check_suits(Classification, data.dataset)
+    data = open_own(_trained_on(model), access) if source is None else open_data(source, access)
+    check_suits(TASKS[USUAL_TASK], data.dataset)
     packed = pack_data(data, PIXELS if model is None else model.preprocessing, access)
-    indices = np.flatnonzero(packed.usable & Classification(data.dataset.class_names).usable(data.dataset))
+    indices = np.flatnonzero(packed.usable & TASKS[USUAL_TASK](data.dataset.class_names).usable(data.dataset))
     labels = data.dataset.labels[indices]
     groups = np.unique(data.hashes[indices], axis=0, return_inverse=True)[1].reshape(-1)
     kept, notices = _comparable(data.dataset, labels, groups)
@@ -132,6 +132,11 @@ def find_label_errors(
     voted = out_of_fold_votes(features, labels, folds, num_classes, track=access.track)
     probabilities = (fitted + voted) / 2
     ranked = rank_labels(probabilities, labels)
+    accuracy = float((ranked.suggested == labels).mean())
+    commonest = float(np.bincount(labels).max() / len(labels))
+    if accuracy - commonest < LEAST_SKILL * (1 - commonest):
+        notices.append(weak_features(accuracy, commonest, has_network=model is not None))
+        access.log(notices[-1])
     issues = [
         LabelIssue(
             path=data.dataset.images.name(int(indices[row])),
@@ -151,11 +156,21 @@ def find_label_errors(
         num_images=len(indices),
         num_classes=num_classes,
         num_folds=num_folds,
-        accuracy=float((ranked.suggested == labels).mean()),
+        accuracy=accuracy,
         num_estimated=ranked.num_estimated,
         issues=tuple(issues),
         notices=tuple(notices),
         thumbnails=tuple(thumbnail(packed, issue.index) for issue in issues[:num_thumbnails]),
+    )
+
+
+def weak_features(accuracy: float, commonest: float, *, has_network: bool) -> str:
+    """A warning that labels are believed by features that hardly tell the classes apart."""
+    what = "these features of images tell" if has_network else "32 x 32 pixels of images tell"
+    better = "another network may do better" if has_network else "features of a network do better: --weights imagenet"
+    return (
+        f"{what} the classes apart poorly ({percent(accuracy, 1)} of the labels, and always the commonest class "
+        f"{percent(commonest, 1)}), so most of the labels listed here are right; {better}"
     )
 
 
@@ -176,6 +191,16 @@ def pixel_rows(packed: PreparedImages, indices: np.ndarray, side: int = PIXEL_SI
         image = image if image.shape[:2] == (side, side) else resample(image, (side, side), "bilinear")
         rows[row] = image.ravel() / np.float32(255)
     return rows
+
+
+def square_side(sizes: np.ndarray) -> int:
+    """The side of the square that images of these sizes (n, 2) all are, where it is at most PIXEL_SIDE; else
+    PIXEL_SIDE.
+    """
+    if len(sizes) == 0 or (sizes != sizes[0]).any():
+        return PIXEL_SIDE
+    height, width = sizes[0].tolist()
+    return int(height) if 1 <= height == width <= PIXEL_SIDE else PIXEL_SIDE
 
 
 def thumbnail(packed: PreparedImages, index: int, longest_px: int = _THUMBNAIL_PX) -> np.ndarray:
@@ -215,11 +240,11 @@ def _notice_of_training(fingerprint: str, model: Model | None) -> list[str]:
     ]
 
 
-def _trained_on(model: Model | None) -> str:
+def _trained_on(model: Model | None) -> dict[str, Any]:
     data = None if model is None else own_data(model.provenance)
     if data is None:
         raise InputError("expected a SOURCE, or a model that says which data it was trained on; name a SOURCE")
-    return str(data["source"])
+    return data
 
 
 def _split_name(dataset: Dataset, index: int) -> str:

@@ -27,6 +27,7 @@ from striate.progress import Track
 from striate.tasks.classification.logits import class_logits, first_best, rank_of_labels
 from striate.tasks.classification.metrics import Answers, calibration_bins, calibration_error
 from striate.tasks.model import Model
+from striate.units import counted
 
 LOWEST, HIGHEST = 0.05, 20.0
 """Temperatures outside are not looked for: beyond, nothing is sure or everything is."""
@@ -103,11 +104,9 @@ def calibrate(
     logits, labels = _answers(model, part, batch_size, access.track)
     num_wrong = int((first_best(logits) != labels).sum())
     if len(labels) < FEWEST_IMAGES or num_wrong == 0:
-        what = "makes no mistake" if num_wrong == 0 else "has answered too few"
-        raise InputError(
-            f"the model {what} among these {len(labels)} images, so they do not tell how sure it should be; "
-            "name a SOURCE with more images, or harder ones"
-        )
+        found = counted(len(labels), "image")
+        why = f"{found} are fewer than {FEWEST_IMAGES}" if num_wrong else f"none of the {found} is misclassified"
+        raise InputError(f"cannot fit a temperature: {why}; name a SOURCE with more images, or harder ones")
     temperature = fit_temperature(logits, labels)
     before, after = (_calibration_metrics(logits, labels, each) for each in (model.temperature, temperature))
     interval = likely_temperatures(logits, labels, temperature)

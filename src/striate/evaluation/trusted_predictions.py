@@ -95,11 +95,11 @@ def _answer(
 ) -> list[Prediction | PredictionError]:
     """The predictions for a batch of readable images."""
     pixels = torch.from_numpy(np.stack([each.pixels for each in read])).permute(0, 3, 1, 2).to(model.device)
-    images = model.preprocessing.normalize(pixels)
+    images = model.pixel_model.inputs(pixels)  # once for both passes
     features = logits = None
     with evaluating(network), torch.no_grad():
         if request.familiarity is not None:
-            features, logits = features_and_logits(model, images, request.familiarity.layer)
+            features, logits = features_and_logits(model.network, images, request.familiarity.layer)
         needs_run = logits is None or request.average is not None
         own = class_logits(network(images)).float().cpu() if needs_run else torch.from_numpy(logits)
     probabilities = (own / model.temperature).softmax(dim=1).numpy()

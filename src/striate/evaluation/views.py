@@ -9,21 +9,18 @@ probabilities are averaged, not logits; the square at the centre is seen, not th
 shape go in one batch.
 """
 
-import dataclasses
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from PIL import Image
-from torch import Tensor
 
 from striate.data.opening import Access, OpenedData, pack_data
 from striate.data.preprocessing import MAX_RESIZE_PX, Preprocessing
 from striate.errors import InputError, NonFiniteLoss
 from striate.networks.catalogue import CATALOGUE, check_input_size, entry_for
 from striate.networks.restore import evaluating
-from striate.tasks.classification.logits import class_logits
 from striate.tasks.model import Model
 
 IMAGE_VIEWS = ("ten_crop", "five_scales")
@@ -61,11 +58,7 @@ def views_of(model: Model, average: str) -> tuple[View, ...]:
     own = model.preprocessing
     if average == "ten_crop":
         least = round(max(own.crop_size) * 256 / 224)
-        seen = (
-            own
-            if own.resize_size > max(own.crop_size)
-            else dataclasses.replace(own, resize_size=min(least, MAX_RESIZE_PX))
-        )
+        seen = own if own.resize_size > max(own.crop_size) else replace(own, resize_size=min(least, MAX_RESIZE_PX))
         return tuple(View(seen, place, mirrored) for place in _CORNERS for mirrored in (False, True))
     if own.mean_image is not None:
         raise InputError(
@@ -83,7 +76,7 @@ def views_of(model: Model, average: str) -> tuple[View, ...]:
             raise InputError(f"{model.network_name} sees images of one size only, and not at five scales; use ten_crop")
         if entry is not None:
             check_input_size(entry, (height, width))
-        resized = dataclasses.replace(own, resize_size=max(height, width), crop_size=(height, width))
+        resized = replace(own, resize_size=max(height, width), crop_size=(height, width))
         views += [View(resized, (0.5, 0.5), mirrored) for mirrored in (False, True)]
     return tuple(views)
 
@@ -126,7 +119,7 @@ def probabilities_at(model: Model, pixels: np.ndarray, preprocessing: Preprocess
     images = torch.from_numpy(np.ascontiguousarray(pixels)).permute(0, 3, 1, 2).to(model.device)
     try:
         with evaluating(model.network), torch.no_grad():
-            logits: Tensor = class_logits(model.network(preprocessing.normalize(images))).float() / model.temperature
+            logits = replace(model, preprocessing=preprocessing).pixel_model(images)
     except RuntimeError as error:
         height, width = preprocessing.crop_size
         reason = str(error).splitlines()[0]

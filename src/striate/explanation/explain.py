@@ -72,7 +72,7 @@ def explain(
     if model.task.labels_pixels:
         model = as_region_classifier(model)
         log("a class's score is the mean logit over the pixels that are predicted to have it")
-    if model.task.name != "classification":
+    if not model.task.has_probabilities:
         raise InputError(
             f"striate explain speaks of a classifier's classes and this model does {model.task.name}; from Python the "
             "functions of striate.explanation take as classes a function from its output to one score an image"
@@ -135,7 +135,10 @@ def _explain_batch(
     log: Log,
 ) -> list[list[Explanation]]:
     """The explanations of each image of a batch: for every class, every method."""
-    with evaluating(model.network), torch.no_grad():
+    with (
+        evaluating(model.network),
+        torch.no_grad(),
+    ):  # not through PixelModel: the methods need its inputs too, made once
         probabilities = (logits_of(model.network(inputs)).float() / model.temperature).softmax(dim=1).cpu()
     if not probabilities.isfinite().all():
         raise InputError("the network answers NaN or infinity; its weights may be damaged")

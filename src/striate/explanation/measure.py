@@ -101,8 +101,8 @@ def read_inputs(
 
 
 def as_inputs(model: Model, pixels: Sequence[np.ndarray]) -> Tensor:
-    """Pixels (H, W, C) uint8 of images -> what the network takes, (n, C, H, W) float32."""
-    return model.preprocessing.normalize(torch.from_numpy(np.stack(pixels)).permute(0, 3, 1, 2).to(model.device))
+    """Pixels (H, W, C) uint8 of images -> what the network takes, (n, C, H, W) float32: every method explains that."""
+    return model.pixel_model.inputs(torch.from_numpy(np.stack(pixels)).permute(0, 3, 1, 2).to(model.device))
 
 
 def planes_of(method: Method, model: Model, inputs: Tensor, labels: Tensor, layer: str | None) -> Tensor:

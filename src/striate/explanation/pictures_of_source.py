@@ -13,9 +13,9 @@ import numpy as np
 
 from striate.data.dataset import Dataset
 from striate.data.decoding import decode_picture
+from striate.data.opening import Access, scan_source
 from striate.data.parallel import prefetch
 from striate.data.preprocessing import Preprocessing
-from striate.data.readers.sources import open_source
 from striate.errors import DataError, InputError
 from striate.progress import Log, log_nothing
 from striate.tasks.predictions import ImageLike, PredictionError, in_batches, name_images, read_pixels
@@ -65,14 +65,12 @@ class Pictures:
                     yield [index for index, _ in readable], np.stack([pixels for _, pixels in readable])
 
 
-def open_pictures(
-    source: str | Path, *, data_dir: str | None = None, download: bool = False, log: Log = log_nothing
-) -> Pictures:
+def open_pictures(source: str | Path, access: Access | None = None) -> Pictures:
     """The images of anything that `open_source` takes, or of a folder without classes. Raises DataError for what is
     neither.
     """
     try:
-        dataset = open_source(source, data_dir=None if data_dir is None else Path(data_dir), download=download, log=log)
+        dataset = scan_source(source, access or Access())
     except DataError:
         if not os.path.isdir(source):
             raise

@@ -22,6 +22,7 @@ from striate.explanation.pictures import as_rgb, enlarged, overlay, sheet
 from striate.explanation.saliency import saliency
 from striate.explanation.sanity import SanityCheck
 from striate.tasks.model import Model
+from striate.units import percent
 
 _LONGEST_NAME = 60
 _COLUMNS = 7
@@ -83,7 +84,7 @@ def _sheet(explanations: Sequence[Explanation], tiles: dict[tuple[int, str], np.
     image = enlarged(as_rgb(first.pixels))
     rows: dict[int, list[tuple[str, np.ndarray]]] = {}
     for each in explanations:
-        heading = f"{each.class_name}\n{100 * each.probability:.1f} %"
+        heading = f"{each.class_name}\n{percent(each.probability, 1)}"
         row = rows.setdefault(each.class_index, [(heading, image)])
         row.append((f"{each.method.name}\n{each.layer or ''}", tiles[each.class_index, each.method.name]))
     wrapped = [row[start : start + _COLUMNS] for row in rows.values() for start in range(0, len(row), _COLUMNS)]

@@ -6,71 +6,48 @@ import inspect
 import torch
 from torch import Tensor, nn
 
-from striate.data.mean_image import decode_mean_image
-from striate.data.preprocessing import Preprocessing
 from striate.errors import InputError
 from striate.export.resampling import ResizeAndCrop
-from striate.networks.given import plain_for
+from striate.networks.given import EXTERNAL
 from striate.tasks.model import Model
+from striate.tasks.pixel_model import Normalize, plain_layout
 
 
 class PixelsToProbabilities(nn.Module):
     """Pixels (N, H, W, C) uint8 -> probabilities (N, K) float32: what `Model` does, in evaluation mode.
 
     With `resize` images of any size are resized and cropped inside; without, H x W is `preprocessing.crop_size`, what
-    `Preprocessing.to_pixels` gives. The network is a copy on the CPU, so that the model stays as it is. Raises
-    InputError where the network takes anything but one batch of images.
+    `Preprocessing.to_pixels` gives. The network is a copy on the CPU, so that the model stays as it is, and computes in
+    `dtype`; pixels are prepared, and probabilities taken, in float32. Raises InputError where the network takes
+    anything but one batch of images.
+
+    Not a PixelModel, whose images are (N, C, H, W), but its normalisation: the one whose numbers travel in a program.
     """
 
-    def __init__(self, model: Model, *, resize: bool) -> None:
+    def __init__(self, model: Model, *, resize: bool, dtype: torch.dtype = torch.float32) -> None:
         super().__init__()
         _check_one_input(model)
         self.resize = ResizeAndCrop(model.preprocessing) if resize else None
         self.normalize = Normalize(model.preprocessing)
         self.task = model.task
         self.temperature = model.temperature
-        self.network_name = model.network_name
-        self.network = copy.deepcopy(model.network).cpu().eval().requires_grad_(False)
+        self.layout = "plain" if model.network_name == EXTERNAL else "given"
+        self.network = copy.deepcopy(model.network).cpu().eval().requires_grad_(False).to(dtype)
+        self.dtype = dtype
         self.eval()
 
     def forward(self, images: Tensor) -> Tensor:
-        pixels = plain_for(self.network_name, images.permute(0, 3, 1, 2).to(torch.float32))  # (N, C, H, W)
+        pixels = images.permute(0, 3, 1, 2).to(torch.float32)  # (N, C, H, W), channels last in memory as images come
+        if self.layout == "plain":
+            pixels = plain_layout(pixels)
+        elif self.layout == "channels_first":  # grey images are both, and convolved faster as they come
+            pixels = pixels.contiguous()
         if self.resize is not None:
             pixels = self.resize(pixels)
-        return self.task.readout(self.network(self.normalize(pixels)), self.temperature)
-
-
-class Normalize(nn.Module):
-    """`Preprocessing.normalize` with its numbers as buffers: pixels (N, C, h, w) float32 -> the network's input."""
-
-    gain: Tensor
-    offset: Tensor
-    mean_image: Tensor | None
-
-    def __init__(self, preprocessing: Preprocessing) -> None:
-        super().__init__()
-        shape = (1, preprocessing.channels, 1, 1)
-        gains = [preprocessing.scale / std for std in preprocessing.std]
-        offsets = [-mean / std for mean, std in zip(preprocessing.mean, preprocessing.std, strict=True)]
-        self.register_buffer("gain", torch.tensor(gains, dtype=torch.float32).view(shape))
-        self.register_buffer("offset", torch.tensor(offsets, dtype=torch.float32).view(shape))
-        self.register_buffer("mean_image", _mean_pixels(preprocessing))
-        self.is_reversed = preprocessing.channel_order == "BGR"
-
-    def forward(self, pixels: Tensor) -> Tensor:
-        if self.mean_image is not None:
-            pixels = pixels - self.mean_image
-        if self.is_reversed:
-            pixels = pixels.flip(1)
-        return torch.addcmul(self.offset, pixels, self.gain)
-
-
-def _mean_pixels(preprocessing: Preprocessing) -> Tensor | None:
-    """The mean image (C, h, w) float32, where there is one."""
-    if preprocessing.mean_image is None:
-        return None
-    pixels = decode_mean_image(preprocessing.mean_image, preprocessing.crop_size, preprocessing.channels)
-    return torch.tensor(pixels, dtype=torch.float32).permute(2, 0, 1)
+        inputs = self.normalize(pixels)
+        return self.task.readout(
+            self.network(inputs if self.dtype == torch.float32 else inputs.to(self.dtype)), self.temperature
+        )
 
 
 def _check_one_input(model: Model) -> None:

@@ -12,6 +12,7 @@ import torch
 from striate.errors import InputError
 from striate.export.parity_images import ParityBatch, parity_batches
 from striate.export.running import Runner
+from striate.tasks.catalogue import USUAL_TASK
 from striate.tasks.model import Model
 
 TOLERANCE = 1e-4
@@ -126,7 +127,7 @@ def _problems(model: Model, about: dict[str, Any]) -> list[_Problem]:
         words = f"its {count} class names are not the model's {len(model.class_names)}, or in another order"
         problems.append(_Problem(words, count != len(model.class_names)))
     own_task = {"name": model.task.name, "settings": _as_json(model.task.settings())}
-    if about.get("task", {"name": "classification", "settings": {}}) != own_task:
+    if about.get("task", {"name": USUAL_TASK, "settings": {}}) != own_task:
         problems.append(_Problem(f"its task is not the model's, {model.task.name}", True))
     if about.get("preprocessing") != _as_json(model.preprocessing.to_json()):
         theirs, ours = about.get("preprocessing") or {}, _as_json(model.preprocessing.to_json())

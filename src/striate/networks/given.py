@@ -160,13 +160,6 @@ def digest_of(network: nn.Module) -> str:
     return digest.hexdigest()
 
 
-def plain_for(network_name: str, images: Tensor) -> Tensor:
-    """Images (N, C, H, W) in PyTorch's plain layout for a network from Python, whose code may use views; as they are
-    for any other.
-    """
-    return images.clone(memory_format=torch.contiguous_format) if network_name == EXTERNAL else images
-
-
 def code_digest(network: nn.Module) -> str:
     """64 hexadecimal digits of the code that a network's own modules are made of, as far as Python can tell it.
 

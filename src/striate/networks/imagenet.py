@@ -2,6 +2,7 @@
 
 from striate.data.preprocessing import Interpolation, Preprocessing
 from striate.networks.entry import Weights
+from striate.units import percent
 
 _FOLDER = "https://download.pytorch.org/models/"
 MEAN = (0.485, 0.456, 0.406)
@@ -61,5 +62,5 @@ def imagenet_weights(
         preprocessing=preprocessing
         or imagenet_preprocessing(resize_size=resize_size, crop_size=crop_size, interpolation=interpolation),
         class_names=imagenet_class_names,
-        source=f"torchvision; {top1:.2%} top-1 and {top5:.2%} top-5 on ImageNet's validation images",
+        source=f"torchvision; {percent(top1)} top-1 and {percent(top5)} top-5 on ImageNet's validation images",
     )

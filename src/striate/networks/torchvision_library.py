@@ -16,6 +16,7 @@ from striate.networks.auxiliary import WithAuxiliary
 from striate.networks.entry import Weights
 from striate.networks.imagenet import imagenet_class_names, imagenet_preprocessing
 from striate.networks.library import Library, LibraryFacts, unknown_name
+from striate.units import percent
 
 _OTHER_KINDS = {
     "detection": "finds objects and their boxes",
@@ -151,7 +152,8 @@ def _weights(name: str, published: Any) -> Weights:
         sha256_prefix=found[1],
         preprocessing=_preprocessing(published.transforms(), is_from_tensorflow=name in _TENSORFLOW_WEIGHTS),
         class_names=imagenet_class_names,
-        source=f"torchvision; {accuracies['acc@1']:.2f}% top-1 and {accuracies['acc@5']:.2f}% top-5 on ImageNet's "
+        source=f"torchvision; {percent(accuracies['acc@1'] / 100)} top-1 and "
+        f"{percent(accuracies['acc@5'] / 100)} top-5 on ImageNet's "
         f"validation images{licence}",
     )
 

@@ -11,7 +11,7 @@ from typing import cast
 
 from torch.nn.modules.batchnorm import _NormBase
 
-from striate.data.augmentation import Augmentation
+from striate.data.augmentation_settings import Augmentation
 from striate.data.mean_image import decode_mean_image, encode_mean_image
 from striate.data.preprocessing import Preprocessing, resample
 from striate.errors import InputError
@@ -66,7 +66,7 @@ FIRST_RATES = {
     # with SGD, in proportion to a batch of 64; at 0.05 one seed in six lost 1.5 points
     "lenet": 0.035, "lenet5_1998": 0.005,
     "neocognitron": 1e-2, "tdnn": 1e-2, "mlp": 1e-3, "maxout_mnist": 1e-3, "maxout_cifar": 3e-4, "nin_cifar": 1e-3,
-    "allconv": 1e-3, "highway": 1e-3,
+    "allconv": 1e-3, "highway": 1e-3, "rbf": 2e-2,
 }  # fmt: skip
 """Peak rates of networks, or else of families, without norms where they learn best: tried on digits and CIFAR-10."""
 

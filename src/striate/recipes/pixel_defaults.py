@@ -6,7 +6,7 @@ The budget is one of pixels, so that a run of any data set takes about as long: 
 import dataclasses
 import math
 
-from striate.data.augmentation import Augmentation
+from striate.data.augmentation_settings import Augmentation
 from striate.data.preprocessing import Preprocessing
 from striate.recipes.choices import Choices
 from striate.training.recipe import OptimizerConfig, Recipe, ScheduleConfig

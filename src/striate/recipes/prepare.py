@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from striate.data.augmentation import augment
 from striate.data.dataset import Dataset, Splits
 from striate.data.decoding import image_facts
+from striate.data.image_groups import groups_to_keep_whole
 from striate.data.mean_image import encode_mean_image
 from striate.data.opening import Access, OpenedData, open_data, pack_data
 from striate.data.packed import PreparedImages
@@ -108,11 +109,12 @@ def prepare(
     telling = dataclasses.replace(access, log=log)
     if choices.weights is not None and Path(choices.weights).exists():
         choices = dataclasses.replace(choices, weights=str(Path(choices.weights).absolute()))  # found from anywhere
+    if given is None and choices.network is not None and choices.network not in (*PARTS, *SEGMENTERS):
+        entry_for(choices.network)  # a misspelt name is refused before images are read
     data = open_data(source, telling)
     task = task_for(data.dataset, choices.task, choices.loss)
     choices = dataclasses.replace(choices, task=task.name)
-    all_images = np.ones(len(data.dataset), bool)
-    dry_splits = _split(data, all_images, choices, task)  # refuses hopeless data before any decoding
+    dry_splits = _split(data, data.is_kept, choices, task, access)  # refuses hopeless data before any decoding
     facts = dataclasses.replace(
         _look(data.dataset, dry_splits, device), moves_targets=task.moves_targets, labels_pixels=task.labels_pixels
     )
@@ -152,7 +154,8 @@ def prepare(
     _check_task(choices, task)
     _check_recipe(default_recipe(facts, entry, choices), entry, network, preprocessing)  # before any decoding
     packed = pack_data(data, preprocessing, access, stream=choices.stream)
-    splits = dry_splits if packed.usable.all() else _split(data, packed.usable, choices, task)
+    is_as_before = bool((packed.usable == data.is_kept).all())
+    splits = dry_splits if is_as_before else _split(data, packed.usable, choices, task, access)
     for notice in splits.notices:
         log(notice)
     if not are_ready:
@@ -175,10 +178,15 @@ def prepare_again(
     data = open_data(source, access)
     packed = pack_data(data, preprocessing, access, stream=recipe.stream_images > 0)
     choices = Choices(
-        seed=recipe.seed, validation_fraction=recipe.validation_fraction, test_fraction=recipe.test_fraction
+        seed=recipe.seed,
+        validation_fraction=recipe.validation_fraction,
+        test_fraction=recipe.test_fraction,
+        group_by=recipe.group_by,
+        num_folds=recipe.num_folds,
+        fold=recipe.fold,
     )
     task = task_for(data.dataset, recipe.task, recipe.loss)
-    splits = _split(data, packed.usable, choices, task)
+    splits = _split(data, packed.usable, choices, task, access)
     channels = preprocessing.channels
     num_outputs = task.num_outputs(recipe.output)
     if recipe.weights is None or has_checkpoint:
@@ -359,8 +367,9 @@ def _resized(preprocessing: Preprocessing, image_size: int | None) -> Preprocess
     return preprocessing if image_size is None else resized_preprocessing(preprocessing, image_size)
 
 
-def _split(data: OpenedData, usable: np.ndarray, choices: Choices, task: Task) -> Splits:
-    return split_dataset(
+def _split(data: OpenedData, usable: np.ndarray, choices: Choices, task: Task, access: Access) -> Splits:
+    groups, lines = groups_to_keep_whole(data.dataset, choices.group_by, columns=access.columns)
+    splits = split_dataset(
         task.for_splits(data.dataset),
         data.hashes,
         usable & task.usable(data.dataset),
@@ -368,7 +377,11 @@ def _split(data: OpenedData, usable: np.ndarray, choices: Choices, task: Task) -
         validation_fraction=0.1 if choices.validation_fraction is None else choices.validation_fraction,
         test_fraction=0.1 if choices.test_fraction is None else choices.test_fraction,
         least_classes=task.least_classes,
+        groups=groups,
+        num_folds=choices.num_folds or 0,
+        fold=choices.fold or 0,
     )
+    return dataclasses.replace(splits, notices=(*lines, *splits.notices)) if lines else splits
 
 
 def _given_entry(given: GivenNetwork, choices: Choices, facts: DataFacts, num_outputs: int) -> Entry:

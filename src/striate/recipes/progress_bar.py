@@ -7,6 +7,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from striate.training.observer import RunStart, SilentObserver, StepInfo
+from striate.units import percent
 
 
 class ProgressBar(SilentObserver):
@@ -32,7 +33,7 @@ class ProgressBar(SilentObserver):
 
     def on_epoch(self, record: dict[str, Any]) -> None:
         accuracy = record.get("validation_accuracy")
-        self._score = "" if accuracy is None else f"  validation {100 * accuracy:.1f} %"
+        self._score = "" if accuracy is None else f"  validation {percent(accuracy, 1)}"
         if self._progress is not None:
             words = f"epoch {record['epoch']}/{self._num_epochs}  loss {record['train_loss']:.4f}{self._score}"
             self._progress.update(self._task, completed=record["step"], description=words)

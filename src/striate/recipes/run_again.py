@@ -4,6 +4,7 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
+from striate.data.edits import edits_from_json
 from striate.data.opening import Access
 from striate.data.preprocessing import Preprocessing
 from striate.data.readers.columns import columns_from_json
@@ -28,6 +29,7 @@ def access_of_run(described: dict[str, Any], access: Access) -> Access:
         max_pixels=stored["max_pixels"],
         columns=access.columns or columns_from_json(stored.get("columns")),
         ignore_index=stored.get("ignore_index"),
+        edits=edits_from_json(stored.get("edits")),
     )
 
 

@@ -27,6 +27,8 @@ def check_run_dir(wanted: Path) -> None:
     """Raise RunError where a folder holds anything already, or could not be written; nothing is left behind."""
     try:
         if wanted.exists() and (not wanted.is_dir() or any(path.name != LOCK_FILE for path in wanted.iterdir())):
+            if not wanted.is_dir():
+                raise RunError(f"{wanted} is a file, and a run is a folder; choose another with --run")
             is_run = (wanted / RUN_FILE).is_file()
             going_on = f"go on with it by `striate train --resume {wanted}` or " if is_run else ""
             raise RunError(
@@ -101,4 +103,7 @@ def write_json(path: Path, document: Any) -> None:
 
 
 def _unwritable(folder: Path, error: OSError) -> RunError:
+    if isinstance(error, NotADirectoryError):
+        file = next((path for path in folder.parents if path.is_file()), folder)
+        return RunError(f"{file} is a file, so no run folder can be made below it; choose another with --run")
     return RunError(f"the run folder {folder} cannot be written: {error.strerror}; choose another with --run")

@@ -8,7 +8,7 @@ from typing import Any
 from striate.data.readers.folder_walk import RUN_FILE
 from striate.errors import RunError
 from striate.recipes.run_folder import EVALUATION_FILE, read_run
-from striate.tasks.catalogue import TASKS
+from striate.tasks.catalogue import TASKS, USUAL_TASK
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ def describe_row(run_dir: Path) -> RunRow:
     described = read_run(run_dir)
     figures = _figures(run_dir)
     try:
-        task = TASKS[(described.get("task") or {"name": "classification"})["name"]]
+        task = TASKS[(described.get("task") or {"name": USUAL_TASK})["name"]]
         score, interval = task.score_in(figures) if figures else (None, None)
         return RunRow(
             path=str(run_dir),
@@ -87,7 +87,7 @@ def describe_row(run_dir: Path) -> RunRow:
             task=task.name,
             score_label=task.score_label,
             score=score,
-            accuracy=score if task.name == "classification" else None,
+            accuracy=score if task.score_name == "accuracy" else None,
             interval=interval,
         )
     except (KeyError, TypeError, ValueError, IndexError) as error:

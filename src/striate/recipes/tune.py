@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from striate.data.cache import write_atomically
-from striate.data.opening import Access
+from striate.data.opening import Access, OpenedData, with_lasting_edits
 from striate.errors import InputError, RunError
 from striate.notebook import Shown
 from striate.recipes.choices import Choices
@@ -88,14 +88,14 @@ def tune(
     another process searches in the folder.
     """
     optuna = import_optuna()
-    access, choices, folder = access or Access(), choices or Choices(), Path(folder)
+    access, choices, folder = with_lasting_edits(source, access or Access()), choices or Choices(), Path(folder)
     if num_trials < 1 or not minutes > 0:
         raise InputError(f"a search needs at least one trial and some minutes but has {num_trials} and {minutes:g}")
     prepared = prepare(str(source), choices, access, check_device(device, choices.precision, Rank()))
     recipe, task = prepared.recipe, prepared.task
     space = space or default_space(recipe, len(prepared.splits.train), smooths_labels=task.smooths_labels)
     choices = dataclasses.replace(choices, epochs=recipe.epochs)
-    _check_folder(folder, prepared.data.fingerprint, space, choices)
+    _check_folder(folder, prepared.data, space, choices)
     try:
         with locking_run(folder):
             study = open_study(optuna, folder, recipe, num_trials)
@@ -144,10 +144,11 @@ def _finish(optuna: Any, search: Search, source: str | Path, choices: Choices, d
     return tuned
 
 
-def _check_folder(folder: Path, fingerprint: str, space: tuple[Dimension, ...], choices: Choices) -> None:
+def _check_folder(folder: Path, data: OpenedData, space: tuple[Dimension, ...], choices: Choices) -> None:
     """Make the folder, or make sure that it holds this very search."""
     described = {
-        "fingerprint": fingerprint,
+        "fingerprint": data.fingerprint,
+        **({"edits": data.edits.to_json()} if data.edits else {}),
         "space": {dimension.name: dimension.to_json() for dimension in space},
         "choices": {name: value for name, value in asdict(choices).items() if value is not None},
     }

@@ -17,6 +17,7 @@ from striate.recipes.choices import Choices
 from striate.recipes.tuning_space import Dimension
 from striate.recipes.tuning_trial import watch_trial
 from striate.training.recipe import Recipe
+from striate.units import percent
 
 JOURNAL_FILE = "journal.log"
 _HALVING = 2
@@ -203,5 +204,5 @@ def _line(number: int, end: str, scores: list[float], settings: dict[str, Any], 
     named = ", ".join(
         f"{name} {value:.3g}" if isinstance(value, float) else f"{name} {value}" for name, value in settings.items()
     )
-    best = f"{100 * max(scores):.2f} %" if scores else "no epoch"
+    best = percent(max(scores)) if scores else "no epoch"
     return f"trial {number}: {best} after {len(scores)} epochs, {end}{f' ({reason})' if reason else ''}: {named}"

@@ -29,15 +29,24 @@ def describe_access(access: "Access") -> dict[str, Any]:
         "max_pixels": access.max_pixels,
         "columns": access.columns.to_json(),
         "ignore_index": access.ignore_index,
+        "edits": access.edits.to_json(),
     }
+
+
+def access_from_json(values: dict[str, Any]) -> "Access":
+    """The inverse of `describe_access`."""
+    from striate.data.edits import edits_from_json
+    from striate.data.opening import Access
+    from striate.data.readers.columns import columns_from_json
+
+    columns, edits = columns_from_json(values["columns"]), edits_from_json(values.get("edits"))
+    return Access(**{**values, "columns": columns, "edits": edits})
 
 
 def run_trial(folder: str) -> None:
     """Train what `trial.json` in the folder says, or go on with it; the process ends with code 2 and one line on an
     error, and with code 1 where it was stopped.
     """
-    from striate.data.opening import Access
-    from striate.data.readers.columns import columns_from_json
     from striate.recipes.choices import Choices
     from striate.recipes.run_folder import RUN_FILE
     from striate.recipes.train import resume, train
@@ -45,7 +54,7 @@ def run_trial(folder: str) -> None:
     end_with_input()
     place = Path(folder)
     wanted = json.loads((place / TRIAL_FILE).read_text(encoding="utf-8"))
-    access = Access(**{**wanted["access"], "columns": columns_from_json(wanted["access"]["columns"])})
+    access = access_from_json(wanted["access"])
     run = place / "run"
     try:
         if (run / RUN_FILE).is_file():

@@ -31,9 +31,7 @@ def write_attack_page(outcome: AttackOutcome, path: str | Path, *, model: str = 
 
 def attack_page(outcome: AttackOutcome, *, model: str = "") -> str:
     """The page as text."""
-    environment = page_environment(
-        {"percent": lambda value: f"{100 * value:.1f} %", "number": lambda value: f"{value:.4g}"}
-    )
+    environment = page_environment({"number": lambda value: f"{value:.4g}"})
     figures = outcome.to_json()
     page: str = environment.get_template("attack.html.jinja").render(
         model=model,

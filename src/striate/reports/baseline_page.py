@@ -19,7 +19,7 @@ _TILE_PX = 112
 
 def baseline_page(found: Baselines) -> str:
     """The page as text."""
-    environment = page_environment({"percent": lambda value: f"{100 * value:.1f} %"})
+    environment = page_environment({})
     rows = [*found.baselines, *([found.network] if found.network else [])]
     page: str = environment.get_template("baseline.html.jinja").render(
         found=found, rows=rows, tiles=_tiles(found), version=__version__

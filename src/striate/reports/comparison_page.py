@@ -16,7 +16,6 @@ def comparison_page(found: Comparison) -> str:
     """The page as text, with as many images as there are thumbnails."""
     environment = page_environment(
         {
-            "percent": lambda value: f"{100 * value:.1f} %",
             "points": lambda value: f"{100 * value:+.2f}",
             "p": lambda value: "< 0.0001" if value < 1e-4 else f"= {value:.2g}",
         }

@@ -5,21 +5,23 @@ strip.
 import io
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from markupsafe import Markup
 from PIL import Image
 
 from striate.data.cache import write_in_run
-from striate.evaluation.corrupted import CorruptedEvaluation
 from striate.reports import figures
+
+if TYPE_CHECKING:
+    from striate.evaluation.corrupted import CorruptedEvaluation
 
 CORRUPTIONS_FILE, EXAMPLES_FOLDER = "corruptions.json", "corruptions"
 _TILE_PX = 128
 
 
-def write_corruptions(run_dir: Path, found: CorruptedEvaluation) -> None:
+def write_corruptions(run_dir: Path, found: "CorruptedEvaluation") -> None:
     """Write the figures to `corruptions.json` and the examples as PNGs into a run folder. RunError where that cannot
     be.
     """

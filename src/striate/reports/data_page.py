@@ -1,5 +1,6 @@
 """What was found in a source, as one self-contained page with thumbnails."""
 
+from itertools import zip_longest
 from pathlib import Path
 
 import numpy as np
@@ -7,6 +8,7 @@ from PIL import Image
 
 from striate.data.dataset import Dataset
 from striate.data.decoding import MAX_PIXELS, decode_image
+from striate.data.image_groups import image_groups
 from striate.errors import InputError
 from striate.evaluation.data_checks import DataChecks
 from striate.reports.label_errors_page import jpeg_address
@@ -23,6 +25,7 @@ def data_page(checks: DataChecks, dataset: Dataset, *, max_pixels: int = MAX_PIX
     kinds = [
         ("The same image in several splits", summary.leaks),
         ("The same image in several classes", summary.conflicts),
+        *_group_sections(checks, dataset),
         ("Near duplicates in several splits", checks.near_leaks),
         ("Near duplicates in several classes", checks.near_conflicts),
         ("Copies", summary.copies),
@@ -51,11 +54,27 @@ def data_page(checks: DataChecks, dataset: Dataset, *, max_pixels: int = MAX_PIX
         for title, groups in kinds
         if groups
     ]
-    environment = page_environment({"percent": lambda value: f"{100 * value:.1f} %"})
+    environment = page_environment({})
     page: str = environment.get_template("data.html.jinja").render(
         checks=checks, summary=summary, sections=sections, most=_MOST_GROUPS, version=__version__
     )
     return page
+
+
+def _group_sections(checks: DataChecks, dataset: Dataset) -> list[tuple[str, tuple[tuple[str, ...], ...]]]:
+    """The groups that the splits divide, images of every split first."""
+    if checks.groups is None or not checks.groups.across:
+        return []
+    across = {group.name for group in checks.groups.across}
+    members: dict[str, dict[int, list[str]]] = {}
+    for index, group in enumerate(image_groups(dataset, checks.groups.by, columns=checks.group_columns)):
+        if group in across:
+            members.setdefault(group, {}).setdefault(int(dataset.given_splits[index]), []).append(
+                dataset.images.name(index)
+            )
+    rows = (zip_longest(*members[group.name].values()) for group in checks.groups.across)
+    groups = tuple(tuple(name for names in each for name in names if name is not None) for each in rows)
+    return [(f"Groups by {checks.groups.by} in several splits", groups)]
 
 
 def write_data_page(checks: DataChecks, dataset: Dataset, path: str | Path, *, max_pixels: int = MAX_PIXELS) -> Path:

@@ -18,7 +18,7 @@ COLUMNS = ("path", "label", "given", "suggested", "self_confidence", "suggested_
 
 def label_errors_page(found: LabelErrors) -> str:
     """The page as text, with as many images as there are thumbnails."""
-    environment = page_environment({"percent": lambda value: f"{100 * value:.1f} %"})
+    environment = page_environment({})
     pictures = [jpeg_address(each) for each in found.thumbnails]
     page: str = environment.get_template("label_errors.html.jinja").render(
         found=found,

@@ -15,7 +15,7 @@ from striate.inspection.layers import CallDescription, LayerDescription, Network
 from striate.printable import printable
 from striate.reports.graph_layout import BOX_WIDTH, IMAGE, lay_out
 from striate.reports.page import page_environment, write_page
-from striate.reports.units import short_count, short_size
+from striate.units import short_count, short_size
 from striate.version import __version__
 
 _COSTS: dict[str, str] = {"macs": "MACs", "params": "parameters", "outputs": "memory of outputs"}

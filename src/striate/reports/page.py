@@ -10,10 +10,11 @@ from markupsafe import Markup
 from striate.data.cache import write_atomically
 from striate.errors import InputError
 from striate.printable import printable
+from striate.units import page_percent, thousands
 
 
 def page_environment(filters: dict[str, Callable[..., Any]], *, keep_newlines: bool = False) -> Environment:
-    """Templates of this room with these filters beside Jinja's own.
+    """Templates of this room with these filters beside Jinja's own and `percent` and `count`, one way on every page.
 
     Whatever a template shows is escaped for HTML, and control characters and overrides of direction in it are visible
     escapes; `keep_newlines` leaves line breaks alone. A name that is not given is an error.
@@ -31,7 +32,7 @@ def page_environment(filters: dict[str, Callable[..., Any]], *, keep_newlines: b
         lstrip_blocks=True,
         finalize=finalize,
     )
-    environment.filters |= filters
+    environment.filters |= {"percent": page_percent, "count": thousands} | filters
     return environment
 
 

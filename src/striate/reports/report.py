@@ -8,7 +8,6 @@ import base64
 import json
 import math
 import shlex
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +21,7 @@ from striate.reports import figures
 from striate.reports.corruptions_panel import CORRUPTIONS_FILE, EXAMPLES_FOLDER, corruption_values
 from striate.reports.epoch_records import read_epochs
 from striate.reports.page import page_environment
-from striate.tasks.catalogue import TASKS
+from striate.tasks.catalogue import TASKS, USUAL_TASK
 from striate.training.recipe import Recipe
 
 REPORT_FILE = "report.html"
@@ -65,8 +64,6 @@ def _render(
 ) -> str:
     environment = page_environment(
         {
-            "percent": percent,
-            "count": count,
             "duration": duration,
             "number": number,
             "moment": moment,
@@ -77,7 +74,7 @@ def _render(
             "last_part": last_part,
         }
     )
-    task = TASKS[(run.get("task") or {"name": "classification"})["name"]]
+    task = TASKS[(run.get("task") or {"name": USUAL_TASK})["name"]]
     best_epoch = (run.get("best") or {}).get("epoch")
     charts = {
         "loss": Markup(figures.loss_curves(epochs, best_epoch)),
@@ -94,7 +91,7 @@ def _render(
         charts=charts,
         task=task,
         mistakes=_mistakes(run_dir, evaluation) if evaluation else [],
-        **(_TASK_VALUES.get(task.name, _no_values)(evaluation) if evaluation else {}),
+        **(_class_values(evaluation) if evaluation and task.has_probabilities else {}),
         inside=_inside(run_dir),
         robustness=_robustness(run_dir),
         without_network=_without_network(run_dir),
@@ -125,8 +122,8 @@ def _read_json(run_dir: Path, name: str) -> dict[str, Any] | None:
     return parsed
 
 
-def _classification_values(evaluation: dict[str, Any]) -> dict[str, Any]:
-    """What the partials of classification show beside the figures themselves."""
+def _class_values(evaluation: dict[str, Any]) -> dict[str, Any]:
+    """What is shown beside the figures of a task whose outputs are probabilities of classes."""
     return {
         "reliability": Markup(figures.reliability_chart(evaluation["calibration"])),
         "selective_chart": _selective_chart(evaluation),
@@ -142,14 +139,6 @@ def _selective_chart(evaluation: dict[str, Any]) -> Markup | None:
     """The risk-coverage curve of an evaluation that has one."""
     selective = evaluation.get("selective")
     return Markup(figures.risk_coverage_chart(selective["curve"])) if selective else None
-
-
-def _no_values(evaluation: dict[str, Any]) -> dict[str, Any]:  # noqa: ARG001
-    return {}
-
-
-_TASK_VALUES: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {"classification": _classification_values}
-"""What a task's partials, TASK_result and TASK_details, need that its evaluation does not hold."""
 
 
 def _baseline(evaluation: dict[str, Any]) -> dict[str, Any]:
@@ -302,26 +291,6 @@ def _plain(value: Any) -> str:
     if isinstance(value, (list, tuple)):
         return ", ".join(_plain(part) for part in value)
     return str(value)
-
-
-def percent(share: float | None, digits: int = 1) -> str:
-    """A share as "93.4 %"; a dash where it is undefined; what only rounds to 0 or 100 is "< 0.1 %" or "> 99.9 %"."""
-    if share is None:
-        return "–"
-    step = 10.0**-digits
-    text = f"{100 * share:.{digits}f}"
-    if share in (0, 1):
-        text = f"{100 * share:.0f}"
-    elif float(text) == 0:
-        text = f"< {step:.{digits}f}"
-    elif float(text) == 100:
-        text = f"> {100 - step:.{digits}f}"
-    return f"{text} %".replace(" ", "\N{NO-BREAK SPACE}")
-
-
-def count(quantity: int) -> str:
-    """A whole number with thin spaces between thousands."""
-    return f"{quantity:,}".replace(",", "\N{NARROW NO-BREAK SPACE}")
 
 
 def number(value: float | None, digits: int = 3) -> str:

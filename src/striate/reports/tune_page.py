@@ -12,7 +12,6 @@ def tune_page(found: dict[str, Any]) -> str:
     """The page as text, of what `Tuned.to_json` gives."""
     environment = page_environment(
         {
-            "percent": lambda value: "–" if value is None else f"{100 * value:.2f}\N{NO-BREAK SPACE}%",
             "number": lambda value: f"{value:.3g}" if isinstance(value, float) else str(value),
         }
     )

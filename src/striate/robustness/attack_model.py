@@ -199,26 +199,41 @@ def _open(model: Model | str | Path, access: Access) -> Victim:
 
 
 def _fused(model: Model, others: Sequence[Model | str | Path], access: Access) -> nn.Module:
-    """The substitutes as one network whose classes are the model's. InputError where they see other images or
-    classes.
-    """
-    networks, orders = [], []
+    """The substitutes as one network whose classes are the model's. InputError where images or classes are others."""
+    networks = []
     for other in others:
-        opened = _open(other, access)
-        if not isinstance(opened.network, nn.Module):
+        seen = seen_as(model, _open(other, access), str(other))
+        if not isinstance(seen, nn.Module):
             raise InputError(
                 f"{other} gives no gradients, so nothing can be attacked through it; give a model of striate's"
             )
-        theirs, ours = opened.model.preprocessing, model.preprocessing
-        if theirs.channels != ours.channels:
+        networks.append(seen)
+    return (
+        networks[0] if len(networks) == 1 else Fused(networks, [torch.arange(len(model.class_names))] * len(networks))
+    )
+
+
+def seen_as(model: Model, other: Victim, name: str) -> Callee:
+    """The other network as one that sees the images of `model`, pixels in [0, 1], and answers in the order of its
+    classes.
+
+    `name` is the other's in errors. InputError where it sees other channels, lacks a class, or only answers and sees
+    another size.
+    """
+    theirs, ours = other.model.preprocessing, model.preprocessing
+    if theirs.channels != ours.channels:
+        raise InputError(
+            f"{name} sees {theirs.channels} channels, the other model {ours.channels}; name models of as many"
+        )
+    order = class_order(model.class_names, other.model.class_names)
+    if not isinstance(other.network, nn.Module):
+        if theirs.crop_size != ours.crop_size or other.model.class_names != model.class_names:
             raise InputError(
-                f"{other} sees {theirs.channels} channels, the attacked model {ours.channels}; attack through a model "
-                "of as many"
+                f"{name} only answers, so it must see the size of image and name the classes that the other does"
             )
-        network = opened.network if theirs.crop_size == ours.crop_size else Resized(opened.network, theirs.crop_size)
-        networks.append(network.to(model.device))
-        orders.append(class_order(model.class_names, opened.model.class_names).to(model.device))
-    return Fused(networks, orders)
+        return other.network
+    network = other.network if theirs.crop_size == ours.crop_size else Resized(other.network, theirs.crop_size)
+    return Fused([network.to(model.device)], [order.to(model.device)])
 
 
 def choose_criterion(

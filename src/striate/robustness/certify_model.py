@@ -10,7 +10,6 @@ from striate.evaluation.evaluate_model import choose_part
 from striate.robustness.attack_model import choose_images, read_images
 from striate.robustness.certificate import Certificates, certify
 from striate.tasks.model import Model, load_model
-from striate.tasks.pixel_model import PixelModel
 
 _FACTORS = (0.25, 0.5, 1.0, 1.5, 2.0, 3.0)
 
@@ -53,9 +52,8 @@ def certify_model(
         raise InputError(f"certificates are for classifiers but this model is for {model.task.name}")
     part = choose_part(model, source, split, access, prefer=("test", "validation"))
     images, labels = read_images(model, part, choose_images(part, limit, seed))
-    network = PixelModel(model.network, model.preprocessing, temperature=model.temperature)
     found = certify(
-        network, images.to(model.device), labels, sigma=sigma, num_samples=num_samples, alpha=alpha, seed=seed,
-        track=access.track,
+        model.pixel_model, images.to(model.device), labels, sigma=sigma, num_samples=num_samples, alpha=alpha,
+        seed=seed, track=access.track,
     )  # fmt: skip
     return SourceCertificates(part.dataset.source, part.split, found)

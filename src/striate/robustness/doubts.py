@@ -18,6 +18,7 @@ from striate.robustness.methods import METHODS
 from striate.robustness.norms import Norm, find_norm
 from striate.robustness.pgd import pgd
 from striate.robustness.square import square
+from striate.units import percent
 
 _FEWEST = 20
 _SLACK = 0.03
@@ -82,23 +83,23 @@ def warnings_of(found: Probe) -> list[str]:
         )
     if found.zero_gradients > _ZERO_FRACTION:
         lines.append(
-            f"the gradient is exactly zero for {100 * found.zero_gradients:.0f} % of the images, so steps along it go "
+            f"the gradient is exactly zero for {percent(found.zero_gradients, 0)} of the images, so steps along it go "
             "nowhere: try apgd_dlr, or square, which needs no gradients"
         )
     if found.iterated > found.single_step + _SLACK:
         lines.append(
-            f"ten steps leave {100 * found.iterated:.1f} % where a single one leaves {100 * found.single_step:.1f} %: "
+            f"ten steps leave {percent(found.iterated, 1)} where a single one leaves {percent(found.single_step, 1)}: "
             "gradients are masked, and iterated attacks get lost"
         )
     if found.black_box is not None and found.iterated > found.black_box + _SLACK:
         lines.append(
-            f"random squares without gradients leave {100 * found.black_box:.1f} %, ten steps along gradients "
-            f"{100 * found.iterated:.1f} %: the gradients mislead"
+            f"random squares without gradients leave {percent(found.black_box, 1)}, ten steps along gradients "
+            f"{percent(found.iterated, 1)}: the gradients mislead"
         )
     if found.at_most > found.chance + _SLACK:
         lines.append(
-            f"with no bound at all the steps still leave {100 * found.at_most:.1f} %, more than guessing "
-            f"({100 * found.chance:.0f} %): the attack fails, not the images"
+            f"with no bound at all the steps still leave {percent(found.at_most, 1)}, more than guessing "
+            f"({percent(found.chance, 0)}): the attack fails, not the images"
         )
     return lines
 

@@ -14,7 +14,6 @@ from striate.errors import InputError
 from striate.progress import Log, log_nothing
 from striate.robustness.attacked import Callee
 from striate.tasks.model import Model, load_model
-from striate.tasks.pixel_model import PixelModel
 
 _TINY = 1e-12
 _EXPORTED = (".onnx", ".xml")
@@ -64,4 +63,4 @@ def victim_of(model: Model) -> Victim:
             f"this model is for {model.task.name}; give striate.robustness its network and a criterion of your own "
             "from Python"
         )
-    return Victim(PixelModel(model.network, model.preprocessing, temperature=model.temperature), model)
+    return Victim(model.pixel_model, model)

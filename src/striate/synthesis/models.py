@@ -58,13 +58,13 @@ class Layers:
         if not names:
             raise InputError("at least one layer is needed; striate describe lists them")
         self.network = model.network if isinstance(model, PixelModel) else model
-        self.normalize = model.normalize if isinstance(model, PixelModel) else None
+        self.inputs_of = model.inputs if isinstance(model, PixelModel) else None
         self.names = tuple(dict.fromkeys(names))
         self.last: str | None = None
 
     def __call__(self, images: Tensor) -> dict[str, Tensor]:
         """Images (N, C, H, W) in [0, 1] -> the output of each layer by name, in the order in which they were named."""
-        inputs = images if self.normalize is None else self.normalize(images * 255)
+        inputs = images if self.inputs_of is None else self.inputs_of(images)
         inputs = inputs.contiguous(
             memory_format=torch.channels_last
         )  # convolutions and pools are faster so on every processor

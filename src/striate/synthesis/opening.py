@@ -35,7 +35,7 @@ def open_model(ref: str, *, device: str = "cpu", download: bool = False, log: Lo
     """The model that `ref` names, see `striate.load_model`. Raises InputError and ModelFileError."""
     model = load_model(ref, device=device, download=download, log=log)
     preprocessing = model.preprocessing
-    pixel_model = PixelModel(model.network, preprocessing).to(model.device)
+    pixel_model = PixelModel(model.network, preprocessing)
     return OpenModel(pixel_model, model.class_names, preprocessing, model.network_name)
 
 

@@ -14,6 +14,8 @@ from striate.tasks.segmentation.task import Segmentation
 from striate.tasks.task import Task
 
 TASKS: dict[str, type[Task]] = {each.name: each for each in (Classification, Localization, Detection, Segmentation)}
+USUAL_TASK = Classification.name
+"""What is meant where files and callers name none."""
 
 
 def make_task(name: str, class_names: tuple[str, ...], settings: dict[str, Any] | None = None) -> Task:
@@ -28,6 +30,11 @@ def make_task(name: str, class_names: tuple[str, ...], settings: dict[str, Any] 
         return TASKS[name](class_names, **(settings or {}))
     except TypeError:
         raise InputError(f"{name} has no such settings: {', '.join(map(repr, settings or {}))}") from None
+
+
+def task_of_network(kind: str, class_names: tuple[str, ...]) -> Task:
+    """The task that networks of this `kind`, that of their entries, are for."""
+    return next(each for each in TASKS.values() if each.network_kind == kind)(class_names)
 
 
 def task_for(dataset: Dataset, wanted: str | None, loss: str | None = None) -> Task:

@@ -8,6 +8,7 @@ import numpy as np
 from scipy.special import stdtrit
 
 from striate.errors import InputError
+from striate.units import percent, percent_range
 
 
 @dataclass(frozen=True)
@@ -20,7 +21,7 @@ class Fraction:
     def words(self) -> str:
         """As a person reads it: "93.12 %  (95 % interval 91.00 to 95.02 %)"."""
         low, high = self.interval
-        return f"{100 * self.value:.2f} %  (95 % interval {100 * low:.2f} to {100 * high:.2f} %)"
+        return f"{percent(self.value)}  (95 % interval {percent_range(low, high)})"
 
 
 def fraction_of(num_hits: int, num_trials: int) -> Fraction:

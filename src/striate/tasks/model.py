@@ -16,12 +16,13 @@ from striate.errors import InputError, ModelFileError
 from striate.networks.auxiliary import WithAuxiliary
 from striate.networks.catalogue import CATALOGUE, entry_for, names_network, split_reference
 from striate.networks.entry import Entry
-from striate.networks.given import EXTERNAL, NetworkSource, build_given, plain_for
+from striate.networks.given import EXTERNAL, NetworkSource, build_given
 from striate.networks.restore import evaluating
 from striate.notebook import Shown
 from striate.progress import Log, Track, log_nothing, track_silently
-from striate.tasks.catalogue import make_task
+from striate.tasks.catalogue import USUAL_TASK, make_task, task_of_network
 from striate.tasks.classification.predictions import ClassProbability as ClassProbability
+from striate.tasks.pixel_model import PixelModel, network_inputs
 from striate.tasks.predictions import (
     ForwardFn,
     ImageLike,
@@ -73,12 +74,18 @@ class Model(Shown):
 
     def __post_init__(self) -> None:
         if self.task is None:
-            object.__setattr__(self, "task", make_task("classification", self.class_names))
+            object.__setattr__(self, "task", make_task(USUAL_TASK, self.class_names))
 
     @property
     def device(self) -> torch.device:
         """Where the network's parameters lie."""
         return next((param.device for param in self.network.parameters()), torch.device("cpu"))
+
+    @property
+    def pixel_model(self) -> PixelModel:
+        """The network with its normalisation and temperature as one differentiable module; the network is shared."""
+        is_plain = self.network_name == EXTERNAL
+        return PixelModel(self.network, self.preprocessing, temperature=self.temperature, is_plain=is_plain)
 
     def to(self, device: torch.device | str) -> "Model":
         """This model, its network moved to a device in place, as torch does."""
@@ -95,8 +102,9 @@ class Model(Shown):
                 f"expected pixels 0..255 as uint8 but got {images.dtype}; the model's preprocessing does the rest"
             )
         with evaluating(self.network), torch.no_grad():
-            logits = self.network(self.preprocessing.normalize(plain_for(self.network_name, images.to(self.device))))
-        return self.task.readout(logits, self.temperature).cpu()
+            inputs = network_inputs(self.preprocessing, images.to(self.device), is_plain=self.network_name == EXTERNAL)
+            outputs = self.network(inputs)
+        return self.task.readout(outputs, self.temperature).cpu()
 
     def run(self, pixels: np.ndarray) -> np.ndarray:
         """The same for pixels (N, H, W, C) as arrays: values (N, D) float32. Every engine is measured against it."""
@@ -285,7 +293,7 @@ def _from_weights(entry: Entry, weights: str, download: bool, log: Log) -> Model
         network_config=asdict(config),
         class_names=class_names,
         preprocessing=preprocessing,
-        task=make_task("segmentation" if entry.kind == "segmenter" else "classification", class_names),
+        task=task_of_network(entry.kind, class_names),
     )
 
 

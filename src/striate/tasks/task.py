@@ -7,7 +7,7 @@ an image.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self, TypeAlias, Union
 
@@ -183,6 +183,10 @@ class Task(ABC):
     """The network to train from scratch where none is named, where that is not a classifier's or built on one."""
     usual_image_size: ClassVar[int | None] = None
     """Side of the square that the network sees, where that is not left to the network."""
+    written_as: ClassVar[tuple[str, ...]] = ("csv", "sort_into", "uncertain")
+    """What answers can be made into beside a table on the screen, as `striate predict` names its options."""
+    written_instead: ClassVar[str] = ""
+    """What to ask for instead of anything else."""
     support_of: ClassVar[str] = "images"
     """What the `support` of a class counts."""
     train_score_name: ClassVar[str | None] = None
@@ -214,6 +218,12 @@ class Task(ABC):
     def for_splits(self, dataset: "Dataset") -> "Dataset":
         """The source with the labels by which images are drawn into splits."""
         return dataset
+
+    def with_nms(self, nms: str) -> "Task":
+        """The same task with another suppression of overlapping boxes, "hard" or "soft". InputError where it finds no
+        boxes that overlap.
+        """
+        raise InputError(f"--nms is for models that find objects, and this one is for {self.name}; leave {nms} out")
 
     def with_loss(self, loss: str | None) -> "Task":
         """The task by the loss of this name, the usual one for None. InputError for a loss of another task."""
@@ -382,6 +392,13 @@ class Task(ABC):
     @abstractmethod
     def output_document(self) -> dict[str, Any]:
         """What an exported program says of its output."""
+
+    def check_written_as(self, wanted: Iterable[str]) -> None:
+        """Raise InputError unless the task's answers can be made into all of this, by the names of `written_as`."""
+        if refused := [f"--{name.replace('_', '-')}" for name in wanted if name not in self.written_as]:
+            verb = "is" if len(refused) == 1 else "are"
+            instead = self.written_instead or f"use --{' or --'.join(self.written_as)}".replace("_", "-")
+            raise InputError(f"{', '.join(refused)} {verb} not for {self.name}; {instead}")
 
     def check_loss(self, loss: str | None) -> None:
         """Raise InputError unless `loss` is one of `losses`, or None."""

@@ -27,7 +27,7 @@ from striate.training.step import Batch
 NUM_IMAGES = 64
 NUM_HANDFUL = 8
 PENALTY = 1e-3
-"""The weight decay that the check of regularisation uses when the recipe has less."""
+"""The weight decay that the check of regularisation uses where the recipe has none."""
 OVERFIT_RATES = (1e-3, 1e-4)
 HEAD_RATES = (1e-2, 1e-1)
 """For a head alone, which has few weights and no layers below it that could blow up."""
@@ -151,11 +151,12 @@ def standing_still(train_loss: float, num_classes: int, epoch: int, num_epochs: 
 
 
 def check_regularization(network: nn.Module, loss: float, weight_decay: float) -> CheckResult:
-    """Adding the penalty weight_decay / 2 x |weights|^2 must raise the loss."""
-    strength = max(weight_decay, PENALTY)
+    """Adding the penalty weight_decay / 2 x |weights|^2, the recipe's own, must raise the loss."""
+    strength = weight_decay or PENALTY
     decayed, _ = split_by_decay(tuple(param for param in network.parameters() if param.requires_grad))
     penalty = 0.5 * strength * sum(float(param.detach().square().sum()) for param in decayed)
-    detail = f"a weight decay of {strength:g} raises the loss from {loss:.2f} to {loss + penalty:.2f}"
+    own = "the" if weight_decay else "the recipe has none; a"
+    detail = f"{own} weight decay of {strength:g} adds {penalty:.2g} to the loss of {loss:.2f}"
     if loss + penalty > loss:
         return CheckResult("regularisation", True, detail)
     return CheckResult("regularisation", False, f"{detail}: there are no weights that it reaches")

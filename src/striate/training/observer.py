@@ -13,6 +13,7 @@ class RunStart:
     resumed.
 
     In an epoch's line the score is called "train_" and "validation_" with `score_name`; `score_label` is for people.
+    `keeps_latest` of the epochs within a standard error of the best score (see `best_epoch`).
     """
 
     num_epochs: int
@@ -24,6 +25,7 @@ class RunStart:
     step: int
     score_name: str = "accuracy"
     score_label: str = "accuracy"
+    keeps_latest: bool = False
 
 
 @dataclass(frozen=True)

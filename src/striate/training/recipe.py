@@ -7,8 +7,8 @@ import math
 from dataclasses import dataclass, field
 from typing import Any, Literal, cast, get_args
 
-from striate.data.augmentation import Augmentation
-from striate.errors import InputError
+from striate.data.augmentation_settings import Augmentation
+from striate.errors import InputError, check_whole
 
 OptimizerName = Literal["sgd", "momentum", "nesterov", "adagrad", "rmsprop", "adam", "adamw", "muon", "lbfgs"]
 ScheduleName = Literal["constant", "step", "plateau", "linear", "cosine", "one_cycle"]
@@ -98,7 +98,8 @@ class Recipe:
     `use_channels_last` lays activations out pixel by pixel, which is faster for all but tiny networks and rounds
     differently. `use_compile` has torch.compile write the code of a step, and `use_cuda_graphs` has a CUDA device
     replay its kernels at once, where it can (queued_steps.py). `num_threads` compute on the CPU; 0 leaves PyTorch's own
-    number. Fractions lie in [0, 1]. Raises InputError for values out of range.
+    number. Fractions lie in [0, 1]. `group_by` says which images no split divides (data.image_groups). With `num_folds`
+    the run is fold `fold`, from 1, of a cross-validation. Raises InputError for values out of range.
     """
 
     network: str
@@ -132,11 +133,14 @@ class Recipe:
     seed: int = 0
     validation_fraction: float = 0.1
     test_fraction: float = 0.1
+    group_by: str | None = None
+    num_folds: int = 0
+    fold: int = 0
 
     def __post_init__(self) -> None:
         for name in ("epochs", "batch_size", "accumulate_steps"):
             check_whole(name, getattr(self, name), 1)
-        for name in ("seed", "views", "stream_images", "num_threads", "attack_steps"):
+        for name in ("seed", "views", "stream_images", "num_threads", "attack_steps", "num_folds", "fold"):
             check_whole(name, getattr(self, name), 0)
         _check_choice("precision", self.precision, Precision)
         _check_choice("adversarial", self.adversarial, Adversarial)
@@ -150,6 +154,8 @@ class Recipe:
         _check_above("validation_fraction", self.validation_fraction, 0)
         _check_within("validation_fraction", self.validation_fraction, 0, 0.9)
         _check_within("test_fraction", self.test_fraction, 0, 0.9)
+        if self.num_folds == 1 or not min(1, self.num_folds) <= self.fold <= self.num_folds:
+            raise InputError(f"fold {self.fold} of {self.num_folds} is none: folds are numbered 1 to at least 2")
         if self.use_cuda_graphs and not may_use_graphs(self.optimizer.name, self.accumulate_steps, self.precision):
             raise InputError(
                 "CUDA graphs hold what runs once an update and alike each time, so they go without --accumulate-steps "
@@ -214,12 +220,6 @@ def check_precision(precision: str) -> Precision:
     """The precision of this name; InputError where there is none such."""
     _check_choice("precision", precision, Precision)
     return cast(Precision, precision)
-
-
-def check_whole(name: str, value: Any, least: int) -> None:
-    """Raise InputError unless `value` is a whole number of at least `least` that 63 bits hold."""
-    if isinstance(value, bool) or not isinstance(value, int) or not least <= value < 2**63:
-        raise InputError(f"{name} must be a whole number of at least {least} but is {value!r}")
 
 
 def _check_choice(name: str, value: str, choices: Any) -> None:

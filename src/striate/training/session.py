@@ -19,7 +19,7 @@ from striate.errors import InputError, NonFiniteLoss
 from striate.tasks.task import Objective
 from striate.training.adversarial import MOST_VALIDATED, Adversary, TradesLoss, overfits_to_one_step
 from striate.training.batches import BatchSource
-from striate.training.best_epoch import BestEpoch, is_better
+from striate.training.best_epoch import FALLING, BestEpoch, is_better
 from striate.training.checkpoints import load_newest_checkpoint, save_checkpoint
 from striate.training.checks import CheckResult, standing_still
 from striate.training.distributed.collectives import check_same, raise_on_all_ranks
@@ -36,6 +36,7 @@ from striate.training.speed.cuda_graphs import AsynchronousSteps, can_run_asynch
 from striate.training.state import EpochSums, TrainingResult, TrainingState, restore, to_checkpoint
 from striate.training.step import Batch, StepResult, compiled, train_step
 from striate.training.validation import SMALLEST_BATCH, autocast_dtype, validate
+from striate.units import percent
 
 T = TypeVar("T")
 
@@ -312,8 +313,8 @@ class Session:
             self.observer.on_notice(notice)
         if robust is not None and overfits_to_one_step(*robust, top_before, len(self.loader.task.class_names)):
             self.observer.on_notice(
-                f"after epoch {progress.epoch} a single step leaves {100 * robust[1]:.1f} % of the validation images "
-                f"and ten steps only {100 * robust[0]:.1f} %, after {100 * top_before:.1f} % before: catastrophic "
+                f"after epoch {progress.epoch} a single step leaves {percent(robust[1], 1)} of the validation images "
+                f"and ten steps only {percent(robust[0], 1)}, after {percent(top_before, 1)} before: catastrophic "
                 "overfitting; use --adversarial pgd, or a smaller --epsilon. The weights kept are those of before"
             )
 
@@ -434,6 +435,7 @@ class Session:
             num_validation=len(self.loader.validation),
             score_name=self.loader.task.score_name,
             score_label=self.loader.task.score_label,
+            keeps_latest=self.recipe.schedule.name in FALLING,
             epoch=progress.epoch,
             step=progress.step,
         )

@@ -8,6 +8,7 @@ from sklearn.neighbors import KNeighborsClassifier
 from striate.baselines import neighbors
 from striate.baselines.neighbors import choose_num_neighbors, nearest_places, neighbor_votes
 from striate.errors import InputError
+from striate.evaluation import nearest
 
 
 @pytest.mark.parametrize(("metric", "name"), [("l1", "manhattan"), ("l2", "euclidean")])
@@ -22,8 +23,7 @@ def test_same_neighbours_and_classes_as_scikit_learn(metric, name, monkeypatch):
     assert np.allclose(own, distances, atol=1e-3)  # places may differ where distances do not
     predicted = neighbor_votes(labels[places[:, :1]], 10).argmax(axis=1)
     assert (predicted == reference.predict(queries)).mean() > 0.995
-    monkeypatch.setattr(neighbors, "_BLOCK_BYTES", 4 * 900 * 7)
-    monkeypatch.setattr(neighbors, "_QUERIES", 33)
+    monkeypatch.setattr(nearest, "_BLOCK_BYTES", 4 * 900 * 7)
     again = nearest_places(known, queries, 5, metric)
     assert np.allclose(np.linalg.norm(queries[:, None] - known[again], ord=order, axis=2), own, atol=1e-3)
 

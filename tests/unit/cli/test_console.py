@@ -12,10 +12,10 @@ from rich.text import Text
 from striate.cli.answers import _shortened
 from striate.cli.console import complain, err, log, out, show_json, track
 from striate.cli.describe import _parse_size
-from striate.cli.progress_display import LiveDisplay, _clock
+from striate.cli.progress_display import LiveDisplay
 from striate.errors import InputError
 from striate.printable import printable
-from striate.reports.units import short_count, short_size
+from striate.units import clock, short_count, short_size
 
 
 def test_json_has_no_nan_and_keeps_letters(capsys):
@@ -52,7 +52,7 @@ def test_track_hands_everything_on(capsys):
 
 @pytest.mark.parametrize(("elapsed_s", "shown"), [(0, "0:00"), (59.6, "1:00"), (3_725, "1:02:05")])
 def test_clock(elapsed_s, shown):
-    assert _clock(elapsed_s) == shown
+    assert clock(elapsed_s) == shown
 
 
 @pytest.mark.parametrize(
@@ -140,7 +140,7 @@ def test_brackets_and_colons_of_names_are_printed_as_they_are(capsys, monkeypatc
     table.add_column("[bold] :cat:")
     table.add_row("runs/o d [x]")
     for console in (out, err):
-        monkeypatch.setattr(console, "file", sys.stdout)
+        monkeypatch.setattr(console, "_file", sys.stdout)  # its property would be set back to a closed stream
         console.print("report  runs/o d [red]/:dog:.html")
         console.print(table)
         shown = capsys.readouterr().out

@@ -6,7 +6,8 @@ import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from striate.data.augmentation import Augmentation, Changes, apply_changes, draw_changes
+from striate.data.augmentation import Changes, apply_changes, draw_changes
+from striate.data.augmentation_settings import Augmentation
 from striate.data.geometry import Geometry, clip_boxes, inverted, move_boxes, viewing_matrices
 from striate.data.packed import PackedImages
 from striate.data.preprocessing import Preprocessing

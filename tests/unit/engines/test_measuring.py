@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from striate.data.opening import Access
 from striate.data.preprocessing import Preprocessing
 from striate.engines import measuring, predicting
 from striate.engines.engine import REFERENCE, Engine, EngineKind
@@ -274,7 +275,7 @@ def test_images_of_a_source_carry_labels_where_the_model_has_them(model, tmp_pat
         (tmp_path / name).mkdir()
         Image.new("L", (40, 40)).save(tmp_path / name / "0.png")
     told = []
-    assert own_samples(tmp_path, model.preprocessing, model.task, most=5, log=told.append).labels is None
+    assert own_samples(tmp_path, model.preprocessing, model.task, most=5, access=Access(log=told.append)).labels is None
     assert "no accuracy, as the labels are not the model's" in told[0]
 
 

@@ -78,7 +78,7 @@ def test_command(models, tmp_path):
     told = CliRunner().invoke(app, words[:3], catch_exceptions=False)
     assert "good.safetensors is better than" in told.stdout
     only = CliRunner().invoke(app, [words[0], words[1], "digits", "--group-by", "class"], catch_exceptions=False)
-    assert "by class: worst is" in only.stdout
+    assert "by class: lowest is" in only.stdout
 
 
 def test_what_cannot_be_compared(models):

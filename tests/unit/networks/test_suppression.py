@@ -1,9 +1,11 @@
 """Suppression: hand-sized cases, and the greedy algorithm of torchvision on random ones."""
 
-import torch
-from torchvision.ops import batched_nms
+import math
 
-from striate.networks.detectors.suppression import suppress
+import torch
+from torchvision.ops import batched_nms, box_iou
+
+from striate.networks.detectors.suppression import soften, suppress
 
 
 def test_by_hand():
@@ -28,3 +30,30 @@ def test_as_torchvision():
         for image in range(4):
             expected = batched_nms(boxes[image].double(), scores[image].double(), labels[image], 0.5)
             assert torch.equal(kept[image].nonzero().flatten(), expected.sort().values)
+
+
+def test_soft_by_hand():
+    """An overlap of 1/3 leaves exp(-(1/3)^2 / 0.5) = 0.8007 of the score; another class and a far box keep theirs."""
+    boxes = torch.tensor([[[0.0, 0.0, 2.0, 1.0], [1.0, 0.0, 3.0, 1.0], [1.0, 0.0, 3.0, 1.0], [9.0, 0.0, 10.0, 1.0]]])
+    scores = soften(boxes, torch.tensor([[0.9, 0.8, 0.7, 0.6]]), torch.tensor([[0, 0, 1, 0]]))
+    torch.testing.assert_close(scores, torch.tensor([[0.9, 0.8 * math.exp(-2 / 9), 0.7, 0.6]]))
+
+
+def test_soft_as_the_paper_writes_it():
+    """Figure 2 of the paper as a loop over one image: the surest box of what is left lowers the scores of the rest."""
+    generator = torch.Generator().manual_seed(1)
+    corners = torch.rand(3, 40, 2, generator=generator)
+    boxes = torch.cat([corners, corners + 0.2 + 0.3 * torch.rand(3, 40, 2, generator=generator)], dim=2)
+    scores = torch.rand(3, 40, generator=generator)
+    labels = torch.randint(0, 2, (3, 40), generator=generator)
+    found = soften(boxes, scores, labels)
+    for image in range(3):
+        own, left = scores[image].clone(), list(range(40))
+        while left:
+            best = max(left, key=lambda place: own[place].item())
+            left.remove(best)
+            for place in left:
+                if labels[image, place] == labels[image, best]:
+                    iou = box_iou(boxes[image, place][None], boxes[image, best][None])[0, 0]
+                    own[place] *= torch.exp(-(iou**2) / 0.5)
+        torch.testing.assert_close(found[image], own)

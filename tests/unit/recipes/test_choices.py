@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 
-from striate.data.augmentation import Augmentation
+from striate.data.augmentation_settings import Augmentation
 from striate.errors import InputError
 from striate.recipes.choices import Choices
 from striate.training.recipe import OptimizerConfig, Recipe, ScheduleConfig

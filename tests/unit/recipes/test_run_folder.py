@@ -51,5 +51,5 @@ def test_json_is_written_whole_or_not_at_all(tmp_path):
 
 def test_a_folder_that_cannot_be_made_is_refused(tmp_path):
     (tmp_path / "file").touch()
-    with pytest.raises(RunError, match=r"cannot be written: Not a directory; choose another with --run"):
+    with pytest.raises(RunError, match=r"is a file, so no run folder can be made below it; choose another with --run"):
         make_run_dir(tmp_path / "file" / "run")

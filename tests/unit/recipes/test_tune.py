@@ -8,7 +8,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from striate.cli.app import app
-from striate.data.augmentation import Augmentation
+from striate.data.augmentation_settings import Augmentation
 from striate.data.opening import Access
 from striate.data.readers.columns import Columns
 from striate.errors import InputError, RunError

@@ -14,18 +14,17 @@ from PIL import Image
 from striate.errors import RunError
 from striate.reports.report import (
     _chance,
-    count,
     duration,
     last_part,
     made_by,
     moment,
     number,
-    percent,
     shell,
     write_report,
 )
 from striate.tasks.classification.figures import figures_of
 from striate.tasks.classification.metrics import Answers
+from striate.units import page_percent, thousands
 
 VOID = {"meta", "img", "br", "link", "hr", "input"}
 
@@ -137,9 +136,9 @@ def test_everything_is_on_the_page(tmp_path: Path) -> None:
         "Of 4 test images, which the network never saw while it was trained, it predicted 3 correctly",
         "between 30.1 % and 95.4 %",
         "50.0 % by always the commonest answer",
-        "1\N{NARROW NO-BREAK SPACE}234",
+        "1,234",
         "3 min 20 s",
-        "61\N{NARROW NO-BREAK SPACE}706 parameters",
+        "61,706 parameters",
         "hardest class bee",
         "is bee , predicted ant (70 % confidence) photo 3.jpg",
         "✓ loss at start 2.3, near ln(10)",
@@ -326,7 +325,7 @@ def test_a_page_that_cannot_be_written(tmp_path: Path) -> None:
     ],
 )
 def test_percent(share: float | None, digits: int, text: str) -> None:
-    assert percent(share, digits).replace("\N{NO-BREAK SPACE}", " ") == text
+    assert page_percent(share, digits).replace("\N{NO-BREAK SPACE}", " ") == text
 
 
 def test_other_words() -> None:
@@ -337,7 +336,7 @@ def test_other_words() -> None:
         "2 h 5 min",
         "–",
     ]
-    assert count(1234567).replace("\N{NARROW NO-BREAK SPACE}", " ") == "1 234 567"
+    assert thousands(1234567) == "1,234,567"
     assert [number(each) for each in (0.012345, 12345.0, None)] == ["0.0123", "1.23e+04", "–"]
     assert moment("2026-11-23T18:51:51+00:00") == "2026-11-23 18:51"
     assert [last_part(each) for each in ("mnist", "/data/my photos/", "C:\\birds", "/")] == [

@@ -11,6 +11,7 @@ import striate
 from striate.data.mean_image import encode_mean_image
 from striate.data.preprocessing import Preprocessing
 from striate.errors import InputError
+from striate.evaluation.views import probabilities_at
 from striate.networks.auxiliary import WithAuxiliary
 from striate.tasks.model import Model
 from striate.tasks.pixel_model import PixelModel
@@ -120,3 +121,33 @@ def test_it_moves_with_its_numbers_and_leaves_the_network_alone() -> None:
 def test_images_of_another_shape_are_refused(pixels: Tensor) -> None:
     with pytest.raises(InputError, match=r"expected images \(N, 3, H, W\) but got \(3, 1, 6, 5\)"):
         PixelModel(smooth_network(), PLAIN)(pixels[:, :1])
+
+
+class Viewing(nn.Module):
+    """A network from Python that counts on PyTorch's plain layout."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(90, 4)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.linear(images.view(len(images), -1))
+
+
+@pytest.mark.parametrize("as_floats", [False, True])
+def test_a_network_from_python_may_use_views(pixels: Tensor, as_floats: bool) -> None:
+    model = Model(Viewing(), class_names=("a", "b", "c", "d"), preprocessing=PLAIN, temperature=2.0)
+    expected = model.network(PLAIN.normalize(pixels)) / 2.0
+    as_images_come = pixels.to(memory_format=torch.channels_last)
+    given = as_images_come / 255 if as_floats else as_images_come
+    torch.testing.assert_close(model.pixel_model(given), expected)
+    averaged = probabilities_at(model, as_images_come.permute(0, 2, 3, 1).numpy(), PLAIN)
+    torch.testing.assert_close(torch.from_numpy(averaged), expected.softmax(dim=1))
+
+
+@pytest.mark.parametrize("preparation", PREPARATIONS)
+def test_pixels_are_prepared_as_in_training_bit_for_bit(preparation: str, pixels: Tensor) -> None:
+    network, preprocessing = smooth_network(), PREPARATIONS[preparation]
+    model = Model(network, class_names=("a", "b", "c", "d"), preprocessing=preprocessing, temperature=1.7)
+    assert torch.equal(model.pixel_model.inputs(pixels), preprocessing.normalize(pixels))
+    assert torch.equal(model.pixel_model(pixels).softmax(dim=1), model.probabilities(pixels))

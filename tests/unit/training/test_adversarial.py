@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from striate.data.augmentation import Augmentation
+from striate.data.augmentation_settings import Augmentation
 from striate.data.preprocessing import Preprocessing
 from striate.errors import InputError
 from striate.tasks.classification.loss import ClassificationLoss

@@ -54,7 +54,7 @@ def test_regularisation_adds_half_the_decay_times_the_squared_weights():
     nn.init.constant_(network.weight, 3.0)
     result = check_regularization(network, 1.0, 0.1)
     assert result.passed
-    assert result.detail == "a weight decay of 0.1 raises the loss from 1.00 to 2.80"  # 0.05 x 4 x 9 = 1.8
+    assert result.detail == "the weight decay of 0.1 adds 1.8 to the loss of 1.00"  # 0.05 x 4 x 9 = 1.8
     assert not check_regularization(nn.BatchNorm2d(3), 1.0, 0.1).passed
 
 

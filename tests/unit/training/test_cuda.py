@@ -16,7 +16,7 @@ import torch
 from lightning_fabric import Fabric
 from torch import nn
 
-from striate.data.augmentation import Augmentation
+from striate.data.augmentation_settings import Augmentation
 from striate.errors import NonFiniteLoss
 from striate.evaluation.evaluate_network import accumulate
 from striate.tasks.classification.loss import ClassificationLoss

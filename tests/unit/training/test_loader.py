@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from striate.data.augmentation import Augmentation
+from striate.data.augmentation_settings import Augmentation
 from striate.data.packed import PackedImages
 from striate.data.preprocessing import Preprocessing
 from striate.data.sampling import BatchSlice

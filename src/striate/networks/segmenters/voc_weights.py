@@ -4,6 +4,7 @@ import dataclasses
 
 from striate.networks.entry import Weights
 from striate.networks.imagenet import imagenet_preprocessing, imagenet_weights
+from striate.units import percent
 
 SHORT_SIDE_PX = 520
 
@@ -17,7 +18,7 @@ def voc_weights(file_name: str, *, size_mib: float, mean_iou: float) -> Weights:
         imagenet_weights(file_name, size_mib=size_mib, top1=0, top5=0, name="voc"),
         preprocessing=dataclasses.replace(preprocessing, resize="fit"),
         class_names=voc_class_names,
-        source=f"torchvision; {mean_iou:.1%} mean IoU on COCO's validation photos with Pascal VOC's classes",
+        source=f"torchvision; {percent(mean_iou, 1)} mean IoU on COCO's validation photos with Pascal VOC's classes",
     )
 
 

@@ -5,21 +5,22 @@ N images, K classes.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Self
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from striate.errors import NonFiniteLoss
+from striate.errors import InputError, NonFiniteLoss
 from striate.notebook import Shown
 from striate.tasks.classification import metrics
 from striate.tasks.classification.logits import class_logits, first_best, rank_of_labels
 from striate.tasks.classification.metrics import Answers, CalibrationBin, ClassFigures
 from striate.tasks.classification.probability_tally import ProbabilityTally
-from striate.tasks.classification.selective import Selective, selective
+from striate.tasks.classification.selective import Selective, Threshold, selective, threshold_for
 from striate.tasks.intervals import Fraction
+from striate.units import percent, percent_range
 
 MAX_WRITTEN_CLASSES = 100
 """Up to so many classes the confusion matrix is written out in full."""
@@ -56,7 +57,7 @@ class Evaluation(Shown):
     commonest kinds of mistake: right class, answer, count. `mistakes` are the worst ones, by loss.
     `adaptive_calibration_error` has bins of equally many images; `brier_score` (in [0, 2]) and
     `classwise_calibration_error` are of all K probabilities, None where only the largest were kept. `selective` says
-    what answering only where it is certain would gain.
+    what answering only where it is certain would gain; `answers` are what the figures come from, image by image.
     """
 
     class_names: tuple[str, ...]
@@ -75,15 +76,25 @@ class Evaluation(Shown):
     brier_score: float | None = None
     classwise_calibration_error: float | None = None
     selective: Selective | None = None
+    answers: Answers | None = field(default=None, compare=False)
+
+    def threshold(self, allowed_error: float) -> Threshold:
+        """The confidence above which errors stay so rare, on the images that were evaluated; see `threshold_for`.
+
+        InputError unless 0 < allowed_error < 1, or where the answers to single images were not kept.
+        """
+        if self.answers is None:
+            raise InputError("the answers to single images were not kept; evaluate the model again")
+        return threshold_for(self.answers.confidences, self.answers.ranks == 0, allowed_error)
 
     def facts(self) -> tuple[str, tuple[tuple[str, object], ...]]:
         low, high = self.top1.interval
         return "striate evaluation", (
-            ("accuracy", f"{100 * self.top1_accuracy:.2f} %"),
-            ("95 % interval", f"{100 * low:.2f} to {100 * high:.2f} %"),
+            ("accuracy", percent(self.top1_accuracy)),
+            ("95 % interval", percent_range(low, high)),
             ("images", f"{self.num_images:,}"),
             ("classes", f"{len(self.class_names):,}"),
-            ("calibration error", f"{100 * self.calibration_error:.2f} %"),
+            ("calibration error", percent(self.calibration_error)),
         )
 
     @property
@@ -211,6 +222,7 @@ def figures_of(
         brier_score=None if tally is None else tally.brier_score(),
         classwise_calibration_error=None if tally is None else tally.classwise_error(),
         selective=selective(answers.confidences, answers.ranks == 0),
+        answers=answers,
     )
 
 

@@ -101,8 +101,7 @@ def threshold_for(
     images' own confidences, each step held by the exact binomial bound at delta / steps. InputError unless 0 <
     allowed_error < 1.
     """
-    if not 0 < allowed_error < 1:
-        raise InputError(f"the allowed error rate must lie between 0 and 1 but is {allowed_error:g}")
+    check_allowed_error(allowed_error)
     coverage, risk, levels = risk_coverage(confidences, correct)
     num_images, num_steps = len(confidences), max(1, math.ceil(math.log2(len(levels) + 1)))
     found: int | None = None
@@ -118,6 +117,12 @@ def threshold_for(
     if found is None:
         return Threshold(allowed_error, None, 0.0, None)
     return Threshold(allowed_error, float(levels[found]), float(coverage[found]), float(risk[found]))
+
+
+def check_allowed_error(allowed_error: float) -> None:
+    """Raise InputError unless 0 < allowed_error < 1."""
+    if not 0 < allowed_error < 1:
+        raise InputError(f"the allowed error rate must lie between 0 and 1 but is {allowed_error:g}")
 
 
 def upper_bound(num_wrong: int, num_images: int, delta: float) -> float:

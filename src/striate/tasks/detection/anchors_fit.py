@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from striate.errors import InputError
+from striate.units import percent
 
 if TYPE_CHECKING:
     from striate.data.geometry import Geometry
@@ -47,7 +48,7 @@ class FittedAnchors:
         sides = ", ".join(f"{across * width:.0f} x {down * height:.0f}" for across, down in self.sides)
         return (
             f"anchors fitted to {sum(self.counts):,} boxes: {sides} pixels of {width} x {height}; the best overlaps "
-            f"a box by {self.mean_iou:.2f} on average, and {100 * self.found:.0f} % of boxes by half"
+            f"a box by {self.mean_iou:.2f} on average, and {percent(self.found, 0)} of boxes by half"
         )
 
 

@@ -26,6 +26,7 @@ from striate.tasks.detection.loss import DetectionLoss
 from striate.tasks.detection.mistakes import ImageMistakes, sort_mistakes
 from striate.tasks.detection.values import HARD, Found, read_values
 from striate.tasks.intervals import Fraction
+from striate.units import percent
 
 NUM_MISTAKES = 24
 SHOWN_SCORE = 0.3
@@ -141,7 +142,7 @@ class DetectionEvaluation:
         return [
             ("AP (IoU .50 to .95)", "– (no object to find)" if own.ap is None else Fraction(own.ap, whole).words()),
             ("AP50", "–" if own.ap50 is None else Fraction(own.ap50, half).words()),
-            ("AP75", "–" if own.ap75 is None else f"{100 * own.ap75:.2f} %"),
+            ("AP75", percent(own.ap75)),
             (f"mistakes, scores from {SHOWN_SCORE:g}", kinds),
         ]
 

@@ -14,6 +14,7 @@ from striate.tasks.detection.predictions import DetectedPrediction, detected
 from striate.tasks.detection.values import HARD, NMS, NUM_DETECTIONS, VALUES_EACH, read_values
 from striate.tasks.drawing import CLASS_COLORS, TRUTH, draw_box
 from striate.tasks.task import Accumulator, Annotations, Objective, Task
+from striate.units import percent
 from striate.weights.task_outputs import num_outputs
 
 if TYPE_CHECKING:
@@ -46,6 +47,8 @@ class Detection(Task):
     network_kind: ClassVar[str] = "detector"
     most_at_once: ClassVar[int] = 32
     picture_px: ClassVar[int] = 320
+    written_as: ClassVar[tuple[str, ...]] = ("boxes",)
+    written_instead: ClassVar[str] = "an image has many objects, whose boxes go to --boxes PATH"
     support_of: ClassVar[str] = "objects"
     usual_part: ClassVar[str] = "fcos"
     usual_image_size: ClassVar[int | None] = 320
@@ -53,6 +56,10 @@ class Detection(Task):
     def __post_init__(self) -> None:
         if self.nms not in NMS:
             raise InputError(f"nms must be {' or '.join(NMS)} but is {self.nms!r}")
+
+    def with_nms(self, nms: str) -> "Detection":
+        """The same task with this suppression of overlapping boxes, one of NMS."""
+        return replace(self, nms=nms)
 
     def settings(self) -> dict[str, Any]:
         """{"nms"} where it is not the usual one."""
@@ -193,9 +200,7 @@ class Detection(Task):
     def draw(self, image: np.ndarray, answer: DetectedPrediction) -> np.ndarray:
         """Each object's box, class and score on the image (H, W, C) uint8: (H, W, 3)."""
         for each in reversed(answer.objects):
-            words = (
-                f"{each.name} {100 * each.score:.0f} %" if len(self.class_names) > 1 else f"{100 * each.score:.0f} %"
-            )
+            words = f"{each.name} {percent(each.score, 0)}" if len(self.class_names) > 1 else percent(each.score, 0)
             image = draw_box(image, each.box_xyxy, self._color(each.index), words)
         return image
 

@@ -13,6 +13,7 @@ from striate.tasks.classification.predictions import best_classes
 from striate.tasks.drawing import ANSWER, TRUTH, draw_box
 from striate.tasks.localization.predictions import LocalizedPrediction, localized
 from striate.tasks.task import Accumulator, Annotations, Objective, Task
+from striate.units import percent
 from striate.weights.task_outputs import NUM_BOX_OUTPUTS, num_outputs
 
 if TYPE_CHECKING:
@@ -184,7 +185,7 @@ class Localization(Task):
     def draw(self, image: np.ndarray, answer: LocalizedPrediction) -> np.ndarray:
         """The box and the class on the image (H, W, C) uint8: (H, W, 3)."""
         best = answer.classes[0]
-        words = f"{best.name} {100 * best.probability:.0f} %" if len(self.class_names) > 1 else best.name
+        words = f"{best.name} {percent(best.probability, 0)}" if len(self.class_names) > 1 else best.name
         return draw_box(image, answer.box_xyxy, ANSWER, words)
 
     @property

@@ -18,6 +18,7 @@ from striate.networks.auxiliary import WithAuxiliary
 from striate.tasks.intervals import Fraction
 from striate.tasks.segmentation.boundary import boundary_scores
 from striate.tasks.segmentation.loss import SegmentationLoss, overlap_counts
+from striate.units import percent
 
 NUM_MISTAKES = 24
 NUM_RESAMPLES = 1000
@@ -103,7 +104,7 @@ class SegmentationEvaluation:
 
     def lines(self) -> list[tuple[str, str]]:
         """What a person reads first."""
-        boundary = [] if self.boundary_f is None else [("boundary F", f"{100 * self.boundary_f:.2f} %")]
+        boundary = [] if self.boundary_f is None else [("boundary F", percent(self.boundary_f))]
         return [("mean IoU", self.mean_iou.words()), ("pixels right", self.pixels.words()), *boundary]
 
     def to_json(self) -> dict[str, Any]:

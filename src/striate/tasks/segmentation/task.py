@@ -14,6 +14,7 @@ from striate.progress import Log, log_nothing
 from striate.tasks.drawing import as_rgb
 from striate.tasks.segmentation.predictions import MaskPrediction, mask_predictions, overlay
 from striate.tasks.task import Accumulator, Annotations, Objective, Task
+from striate.units import percent
 from striate.weights.task_outputs import num_outputs
 
 if TYPE_CHECKING:
@@ -42,6 +43,8 @@ class Segmentation(Task):
     usual_part: ClassVar[str] = "unet"
     usual_network: ClassVar[str | None] = "unet_small"
     labels_pixels: ClassVar[bool] = True
+    written_as: ClassVar[tuple[str, ...]] = ()
+    written_instead: ClassVar[str] = "every pixel has its class, and masks are written to a folder by --out"
     picture_px: ClassVar[int] = 400
     most_at_once: ClassVar[int] = 4
 
@@ -189,7 +192,7 @@ class Segmentation(Task):
         """The two classes with the most pixels."""
         counts = np.bincount(values.argmax(axis=0).reshape(-1), minlength=len(self.class_names))
         order = np.argsort(-counts, kind="stable")[:2].tolist()
-        return ", ".join(f"{self.class_names[k]} {100 * counts[k] / counts.sum():.1f} %" for k in order)
+        return ", ".join(f"{self.class_names[k]} {percent(counts[k] / counts.sum(), 1)}" for k in order)
 
     def margin(self, values: np.ndarray) -> float:
         """How far apart the two most probable classes are where they are nearest, of the pixels that may differ."""

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from striate.data.augmentation import Augmentation, apply_changes, draw_changes
+from striate.data.augmentation import apply_changes, draw_changes
+from striate.data.augmentation_settings import Augmentation
 from striate.data.geometry import Geometry
 from striate.data.objects import ListedObject, gather
 from striate.data.preprocessing import Preprocessing, resample

@@ -8,7 +8,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from striate.data.augmentation import Augmentation, Changes, apply_changes
+from striate.data.augmentation import Changes, apply_changes
+from striate.data.augmentation_settings import Augmentation
 from striate.data.geometry import Geometry
 from striate.data.mask_pack import PackedMasks
 from striate.data.masks import IGNORED

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from striate.data.augmentation import Augmentation
+from striate.data.augmentation_settings import Augmentation
 from striate.data.sampling import epoch_order
 from striate.networks.catalogue import build_network, entry_for
 from striate.training.frozen.feature_cache import BATCH_SIZE, view_images, with_features
