@@ -151,3 +151,16 @@ def test_flowers_by_a_real_network(shared_data, tmp_path):
     index = striate.index_images(shared_data / "flowers" / "val", f"squeezenet1_0:{weights}", tmp_path / "i")
     figures = striate.retrieval_figures(index)
     assert figures.recall_at[1].value > 0.6 > 2 * figures.chance
+
+
+def test_a_table_with_columns_of_its_own_is_found_again(photos, tmp_path, striate_command):
+    model = make_model(tmp_path / "m.safetensors")
+    lines = ["kind,picture", *(f"{path.parent.name},{path.name}" for path in sorted(photos.rglob("*.png")))]
+    for path in photos.rglob("*.png"):
+        shutil.move(path, photos / path.name)
+    (tmp_path / "t.csv").write_text("\n".join(lines))
+    options = ("--path-column", "picture", "--label-column", "kind", "--root", photos)
+    striate_command("index", tmp_path / "t.csv", "--model", model, "--out", tmp_path / "i", *options)
+    found = striate_command("search", tmp_path / "i", photos / "01.png", "--top", "1", "--json").json
+    assert found["queries"][0]["hits"][0]["state"] == "unchanged"
+    assert found["queries"][0]["hits"][0]["label"] == "odd"

@@ -55,6 +55,7 @@ _CELLS = ("centers", "cell_stops")
 _TEXTS = {
     "source": str,
     "data_dir": str | None,
+    "columns": dict | None,
     "model": str,
     "network": str,
     "digest": str,
@@ -73,7 +74,7 @@ class ImageIndex(Shown):
     places. `names`: N names below the source; `hashes` (N, 16) uint8 of the images' bytes; `labels` (N,) index
     `class_names`, -1 where there is none; `features` (N, D) float32, perhaps in a file. `metric` is "cosine" or "l2".
     Where `centers` (M, D) are given, rows lie together in cells about them, which end at `cell_stops` (M,). `digest`
-    changes with the model's weights and preprocessing.
+    changes with the model's weights and preprocessing. `data_dir` and `columns` say how the source was read.
     """
 
     source: str
@@ -91,6 +92,7 @@ class ImageIndex(Shown):
     centers: np.ndarray | None = None
     cell_stops: np.ndarray | None = None
     data_dir: str | None = None
+    columns: dict[str, Any] | None = None
 
     def __len__(self) -> int:
         return len(self.names)

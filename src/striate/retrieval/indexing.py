@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from striate.data.opening import Access
+from striate.data.readers.table import NO_COLUMNS
 from striate.errors import InputError, ModelFileError
 from striate.evaluation.nearest import METRICS
 from striate.explanation.pictures_of_source import Pictures
@@ -66,6 +67,7 @@ def index_images(
         labels=np.asarray(pictures.labels, np.int64)[places],
         features=features,
         data_dir=None if access.data_dir is None else os.path.abspath(access.data_dir),
+        columns=None if access.columns == NO_COLUMNS else access.columns.to_json(),
     )
     num_cells = usual_num_cells(len(index)) if num_cells is None else num_cells
     write_index(_in_cells(index, num_cells, access) if num_cells else index, out)

@@ -15,6 +15,7 @@ from striate.data.decoding import decode_picture
 from striate.data.hashing import hash_image
 from striate.data.opening import Access
 from striate.data.preprocessing import resample
+from striate.data.readers.columns import columns_from_json
 from striate.errors import DataError, InputError
 from striate.evaluation.nearest import most_similar
 from striate.explanation.pictures import as_rgb
@@ -228,7 +229,8 @@ def _look_up(
 
 
 def _open_source(index: ImageIndex, access: Access) -> Pictures:
-    quiet = replace(access, data_dir=access.data_dir or index.data_dir, log=lambda _: None)
+    data_dir, columns = access.data_dir or index.data_dir, columns_from_json(index.columns)
+    quiet = replace(access, data_dir=data_dir, columns=columns, log=lambda _: None)
     if os.path.isabs(index.source) and not os.path.exists(index.source):
         raise DataError(f"{index.source} is not there any more")
     return open_collection(index.source, quiet)
