@@ -32,6 +32,7 @@ _HOMES = {
     "DataSummary": "striate.data.summary",
     "Dataset": "striate.data.dataset",
     "DreamConfig": "striate.synthesis.dream",
+    "Drift": "striate.retrieval.drift",
     "Edits": "striate.data.edits",
     "Evaluation": "striate.tasks.classification.figures",
     "Exported": "striate.export.exporting",
@@ -97,6 +98,7 @@ _HOMES = {
     "evaluate_sets": "striate.evaluation.conformal",
     "explain": "striate.explanation.explain",
     "export_model": "striate.export.exporting",
+    "find_drift": "striate.retrieval.drift",
     "find_label_errors": "striate.evaluation.label_errors",
     "find_rate": "striate.recipes.train",
     "fit_conformal": "striate.evaluation.conformal",
@@ -221,6 +223,8 @@ if TYPE_CHECKING:
     from striate.recipes.tuning_study import Trial as Trial
     from striate.reports.network_page import write_network_page as write_network_page
     from striate.reports.report import write_report as report  # noqa: F401
+    from striate.retrieval.drift import Drift as Drift
+    from striate.retrieval.drift import find_drift as find_drift
     from striate.retrieval.figures import RetrievalFigures as RetrievalFigures
     from striate.retrieval.figures import retrieval_figures as retrieval_figures
     from striate.retrieval.index_file import ImageIndex as ImageIndex

@@ -3,7 +3,7 @@ number.
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
@@ -51,10 +51,18 @@ class Pictures:
             return PredictionError(name, str(error))
 
     def batches(
-        self, preprocessing: Preprocessing, batch_size: int, log: Log = log_nothing
+        self,
+        preprocessing: Preprocessing,
+        batch_size: int,
+        log: Log = log_nothing,
+        *,
+        indices: Iterable[int] | None = None,
     ) -> Iterator[tuple[list[int], np.ndarray]]:
-        """Indices and pixels (n, h, w, C) of the readable images; `log` hears of the others."""
-        thunks = (partial(self.pixels, index, preprocessing) for index in range(len(self)))
+        """Indices and pixels (n, h, w, C) of the readable images, all or those of `indices`; `log` hears of the
+        others.
+        """
+        wanted = range(len(self)) if indices is None else indices
+        thunks = (partial(self.pixels, index, preprocessing) for index in wanted)
         with closing(prefetch(thunks, depth=2 * batch_size, num_workers=_NUM_WORKERS)) as each_image:
             for batch in in_batches(each_image, batch_size):
                 for each in batch:
