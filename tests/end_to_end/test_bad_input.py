@@ -111,7 +111,8 @@ def test_csv_with_paths_that_leave_the_folder(striate_command, tmp_path, path):
 
 def test_output_folder_that_cannot_be_written(striate_command, stripes, tmp_path):
     (tmp_path / "file").write_text("in the way")
-    assert "cannot be written" in refused(striate_command, "train", stripes, "--run", tmp_path / "file" / "run", *QUICK)
+    line = refused(striate_command, "train", stripes, "--run", tmp_path / "file" / "run", *QUICK)
+    assert "file is a file, so no run folder can be made below it; choose another with --run" in line
 
 
 def test_existing_run_folder_is_left_alone(striate_command, stripes, tmp_path):
