@@ -24,7 +24,7 @@ def photos(tmp_path) -> Path:
         label = int(digits.target[number])
         folder = tmp_path / "photos" / ("even" if label % 2 == 0 else "odd")
         folder.mkdir(parents=True, exist_ok=True)
-        Image.fromarray((digits.images[number] * 15).astype(np.uint8)).resize((28, 28)).save(
+        Image.fromarray((digits.images[number] * 15).astype(np.uint8)).resize((32, 32)).save(
             folder / f"{number:02}.png"
         )
     return tmp_path / "photos"
