@@ -60,6 +60,7 @@ _HOMES = {
     "Preprocessing": "striate.data.preprocessing",
     "RateScan": "striate.training.rate_finder",
     "Recipe": "striate.training.recipe",
+    "Repeatability": "striate.training.repeatability",
     "RetrievalFigures": "striate.retrieval.figures",
     "Run": "striate.recipes.train",
     "RunError": "striate.errors",
@@ -136,6 +137,7 @@ _HOMES = {
     "transfer_style": "striate.synthesis.style",
     "transferability": "striate.baselines.transferability",
     "tune": "striate.recipes.tune",
+    "verify_training": "striate.recipes.train",
     "visualize": "striate.synthesis.visualize",
     "write_network_page": "striate.reports.network_page",
     "write_shards": "striate.data.shards",
@@ -218,6 +220,7 @@ if TYPE_CHECKING:
     from striate.recipes.train import plan_run as plan_run
     from striate.recipes.train import resume as resume
     from striate.recipes.train import train as train
+    from striate.recipes.train import verify_training as verify_training
     from striate.recipes.tune import Tuned as Tuned
     from striate.recipes.tune import tune as tune
     from striate.recipes.tuning_study import Trial as Trial
@@ -271,6 +274,7 @@ if TYPE_CHECKING:
     from striate.training.recipe import OptimizerConfig as OptimizerConfig
     from striate.training.recipe import Recipe as Recipe
     from striate.training.recipe import ScheduleConfig as ScheduleConfig
+    from striate.training.repeatability import Repeatability as Repeatability
 
 
 def __getattr__(name: str) -> "Any":

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from striate.training.checks import CheckResult
     from striate.training.observer import RunStart, StepInfo
     from striate.training.rate_finder import RateScan
+    from striate.training.repeatability import Repeatability
 
 _HEADING = "{:>7} {:>11} {:>12} {:>16} {:>10} {:>8}"
 
@@ -104,6 +105,20 @@ class LiveDisplay:
         ):
             table.add_row(name, Text(value))
         out.print(table)
+
+    def show_repeatability(self, found: "Repeatability") -> None:
+        """Whether the steps were equal, and why not."""
+        if found.is_equal:
+            line = f"{found.num_steps} steps, trained twice, are equal bit for bit"
+            out.print(line, style="bold", highlight=False, soft_wrap=True)
+            return
+        line = (
+            f"not equal: {found.tensor} differs after step {found.step} of {found.num_steps}, weights by up to "
+            f"{found.max_difference:.2g} at the end"
+        )
+        out.print(Text(line, style="bold"), soft_wrap=True)
+        for reason in found.reasons:
+            out.print(Text(reason), soft_wrap=True)
 
     def show_rates(self, scan: "RateScan") -> None:
         """The curve of a learning-rate scan as bars, and the rate to take."""

@@ -69,6 +69,10 @@ def train(
         bool,
         typer.Option("--dry-run", help="Show network, image size, epochs and how long it will take; train nothing."),
     ] = False,
+    verify: Annotated[
+        bool,
+        typer.Option("--verify", help="Train ten steps twice: are they equal bit for bit? Exit code 1 if not."),
+    ] = False,
     checks: Annotated[bool, typer.Option("--checks/--no-checks", help="Sanity checks before the first epoch.")] = True,
     measure: Annotated[
         bool,
@@ -128,15 +132,15 @@ def train(
             f"--devices says {devices} but the launcher has started {place.local_world_size} on this machine; leave "
             "--devices out"
         )
-    if find_rate and place.world_size > 1:
-        raise InputError("--find-rate scans in one process; leave --devices out")
+    if (find_rate or verify) and place.world_size > 1:
+        raise InputError(f"--{'find-rate' if find_rate else 'verify'} works in one process; leave --devices out")
     end_with_parent()
 
     with importing():
         from striate.data.edits import read_edits
         from striate.recipes.folds import cross_validate, is_cross_validation, resume_folds
         from striate.recipes.train import find_rate as scan_rates
-        from striate.recipes.train import plan_run
+        from striate.recipes.train import plan_run, verify_training
         from striate.recipes.train import resume as resume_run
         from striate.recipes.train import train as train_source
 
@@ -154,7 +158,7 @@ def train(
                 "a run's schedule is made for its own number of epochs, so it cannot be made longer; train on from its "
                 f"weights: striate train {_source_of(resume)} --weights {resume} --epochs {choices.epochs}"
             )
-        if source is not None or run is not None or find_rate or shard_weights or has_choices:
+        if source is not None or run is not None or find_rate or verify or shard_weights or has_choices:
             raise InputError(
                 "--resume goes on with the run exactly as it was started; give it the run folder and nothing else"
             )
@@ -165,10 +169,10 @@ def train(
     elif source is None:
         raise AssertionError("refused above")
     elif folds is not None:
-        if find_rate or dry_run or shard_weights or place.world_size > 1:
+        if find_rate or verify or dry_run or shard_weights or place.world_size > 1:
             raise InputError(
-                "--folds trains whole runs, one after the other; leave --find-rate, --dry-run, --devices and "
-                "--shard-weights out"
+                "--folds trains whole runs, one after the other; leave --find-rate, --verify, --dry-run, "
+                "--devices and --shard-weights out"
             )
         found = cross_validate(
             source,
@@ -191,6 +195,16 @@ def train(
         else:
             display.show_plan(plan)
             suggest("striate", *(word for word in sys.argv[1:] if word != "--dry-run"), what="the run itself")
+        return
+    elif verify:
+        repeated = verify_training(source, choices, device=device, access=access)
+        if as_json:
+            show_json(repeated.to_json())
+        else:
+            display.show_repeatability(repeated)
+            suggest("striate", *(word for word in sys.argv[1:] if word != "--verify"), what="the run itself")
+        if not repeated.is_equal:
+            raise typer.Exit(1)
         return
     elif find_rate:
         scan = scan_rates(source, choices, device=device, access=access)

@@ -60,6 +60,7 @@ from striate.training.observer import Observer, Observers
 from striate.training.rate_finder import RateScan
 from striate.training.rate_finder import find_rate as scan_rates
 from striate.training.recipe import Recipe
+from striate.training.repeatability import Repeatability, verify_steps
 from striate.training.tensorboard import TensorBoardWriter
 from striate.weights.model_file import MODEL_FILE
 
@@ -371,12 +372,45 @@ def find_rate(
     head: str | None = None,
 ) -> RateScan:
     """Scan learning rates for the run that `train` would make, on a copy of its network; nothing is written."""
+    prepared, fabric = _prepare_alone(source, choices, device, access or Access(), network, head)
+    return scan_rates(prepared.network, prepared.recipe, prepared.loader(), fabric=fabric, head=prepared.entry.head)
+
+
+def verify_training(
+    source: str | Path,
+    choices: Choices | None = None,
+    *,
+    device: str = "auto",
+    access: Access | None = None,
+    network: NetworkSource | None = None,
+    head: str | None = None,
+) -> Repeatability:
+    """Train ten steps of the run that `train` would make, twice, and compare them bit for bit; nothing is written."""
+    access = access or Access()
+    prepared, fabric = _prepare_alone(source, choices, device, access, network, head)
+    return verify_steps(
+        prepared.network,
+        prepared.recipe,
+        prepared.loader(),
+        fabric=fabric,
+        head=prepared.entry.head,
+        track=access.track,
+    )
+
+
+def _prepare_alone(
+    source: str | Path,
+    choices: Choices | None,
+    device: str,
+    access: Access,
+    network: NetworkSource | None,
+    head: str | None,
+) -> tuple[Prepared, Fabric]:
+    """The run that `train` would make, in this process alone, and nothing written."""
     own_device = check_device(device, choices.precision if choices else None, Rank())
     given = None if network is None else GivenNetwork(network, head)
-    prepared = prepare(str(source), choices or Choices(), access or Access(), own_device, given)
-    fabric = make_fabric(own_device, prepared.recipe.precision, Rank())
-    loader = prepared.loader()
-    return scan_rates(prepared.network, prepared.recipe, loader, fabric=fabric, head=prepared.entry.head)
+    prepared = prepare(str(source), choices or Choices(), access, own_device, given)
+    return prepared, make_fabric(own_device, prepared.recipe.precision, Rank())
 
 
 def _run(

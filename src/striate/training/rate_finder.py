@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from lightning_fabric import Fabric
 from torch import nn
+from torch.optim import Optimizer
 
 from striate.errors import InputError, NonFiniteLoss
 from striate.progress import Track, track_silently
@@ -75,19 +76,14 @@ def find_rate(
         raise InputError("lbfgs finds its steps by a line search, so there is no rate to scan for; keep 1")
     fabric.to_device(network)
     with preserved_randomness(fabric.device):
-        trainee = copy.deepcopy(network)
-        groups = layer_groups(trainee, head=head)
-        open_groups(trainee, groups, num_open_groups(recipe.freeze, 0, recipe.epochs, len(groups)))
-        optimizer = build_optimizer(
-            recipe.optimizer, groups, layer_rate_factor=recipe.layer_rate_factor, use_fused=False
-        )
+        trainee, optimizer = copy_to_train(network, recipe, head=head)
         model = fabric.setup_module(trainee, move_to_device=False)
         loss_fn = objective_of(recipe, loader, fabric.device)
         ratio = (HIGHEST_RATE / LOWEST_RATE) ** (1 / (num_steps - 1))
         rates: list[float] = []
         losses: list[float] = []
         average = 0.0
-        with contextlib.closing(_endless_batches(loader, recipe, fabric)) as batches:
+        with contextlib.closing(endless_batches(loader, recipe, fabric)) as batches:
             for step in track(range(num_steps), "scanning learning rates", num_steps):
                 rate = LOWEST_RATE * ratio**step
                 set_rates(optimizer, rate / recipe.optimizer.learning_rate)
@@ -112,6 +108,16 @@ def suggest_rate(rates: Sequence[float], losses: Sequence[float]) -> float | Non
     return None if losses[lowest] > (1 - LEAST_GAIN) * losses[0] else rates[lowest] / CAREFUL
 
 
-def _endless_batches(loader: BatchSource, recipe: Recipe, fabric: Fabric) -> Generator[Batch, None, None]:
+def copy_to_train(network: nn.Module, recipe: Recipe, *, head: str | None) -> tuple[nn.Module, Optimizer]:
+    """A copy of the network, what the recipe's first epoch trains open, and the recipe's optimiser of its weights."""
+    trainee = copy.deepcopy(network)
+    groups = layer_groups(trainee, head=head)
+    open_groups(trainee, groups, num_open_groups(recipe.freeze, 0, recipe.epochs, len(groups)))
+    optimizer = build_optimizer(recipe.optimizer, groups, layer_rate_factor=recipe.layer_rate_factor, use_fused=False)
+    return trainee, optimizer
+
+
+def endless_batches(loader: BatchSource, recipe: Recipe, fabric: Fabric) -> Generator[Batch, None, None]:
+    """Training batches, epoch after epoch."""
     for epoch in count():
         yield from loader.train_batches(recipe, epoch, fabric.device)
