@@ -208,7 +208,7 @@ def predict(
     for place in (csv, boxes, sort_into):
         if place is not None:
             log(f"wrote {place}")
-    if not as_json:
+    if not as_json and not has_errors:
         suggest(*_next_words(model, images, is_explained=explain is not None, is_drawn=out_dir is not None))
     if has_errors:
         raise typer.Exit(1)

@@ -22,15 +22,17 @@ def write_mistakes(
     preprocessing: Preprocessing,
     name_of: Callable[[int], str],
     task: Task,
+    *,
+    kind: str = "mistakes",
 ) -> list[dict[str, Any]]:
     """Write what the network saw of each mistake to mistakes/0.png, 1.png, ... and give their entries for
-    evaluation.json.
+    evaluation.json; `kind` names another folder, for other answers.
 
     An entry is {"picture", "name", ...} with what the task says of the mistake; `name_of(index)` is what the user calls
     the image. Pictures longer than `task.picture_px` are made smaller; those of an earlier evaluation go. RunError
     where writing fails.
     """
-    folder = run_dir / "mistakes"
+    folder = run_dir / kind
     try:
         for old in folder.glob("*.png"):
             old.unlink()
@@ -41,7 +43,7 @@ def write_mistakes(
         raise RunError(f"{folder} cannot be written: {error.strerror}; free some space and evaluate again") from None
     return [
         {
-            "picture": f"mistakes/{place}.png",
+            "picture": f"{kind}/{place}.png",
             "name": name_of(mistake.index),
             **{name: value for name, value in mistake.to_json().items() if name != "index"},
         }

@@ -58,13 +58,22 @@ def evaluate_best(
         device=fabric.device,
         track=access.track,
     )
-    mistakes = write_mistakes(
-        run_dir, evaluation.mistakes, prepared.packed, prepared.preprocessing, images.name, prepared.task
-    )
+    shown = (prepared.packed, prepared.preprocessing, images.name, prepared.task)
+    mistakes = write_mistakes(run_dir, evaluation.mistakes, *shown)
+    examples = {
+        kind: write_mistakes(run_dir, chosen, *shown, kind=kind)
+        for kind, chosen in prepared.task.examples(evaluation).items()
+    }
     if prepared.task.has_probabilities:
         mistaken = [mistake.index for mistake in evaluation.mistakes]
         _write_panels(run_dir, described, prepared, network, split, mistaken, access)
-    figures = {"split": split, "temperature": about.temperature, **evaluation.to_json(), "mistakes": mistakes}
+    figures = {
+        "split": split,
+        "temperature": about.temperature,
+        **evaluation.to_json(),
+        "mistakes": mistakes,
+        "examples": examples,
+    }
     write_json(run_dir / EVALUATION_FILE, figures)
     return split, evaluation
 

@@ -91,6 +91,8 @@ def _render(
         charts=charts,
         task=task,
         mistakes=_mistakes(run_dir, evaluation) if evaluation else [],
+        correct=_mistakes(run_dir, evaluation, "correct") if evaluation else [],
+        least_certain=_mistakes(run_dir, evaluation, "least_certain") if evaluation else [],
         **(_class_values(evaluation) if evaluation and task.has_probabilities else {}),
         inside=_inside(run_dir),
         robustness=_robustness(run_dir),
@@ -178,12 +180,12 @@ def _matrix(evaluation: dict[str, Any]) -> list[dict[str, Any]] | None:
     return rows
 
 
-def _mistakes(run_dir: Path, evaluation: dict[str, Any]) -> list[dict[str, Any]]:
-    """The worst mistakes, each with its picture as a data URI; None where the picture is missing or outside the run."""
-    return [
-        {**mistake, "uri": _picture(run_dir, "mistakes", mistake.get("picture", ""))}
-        for mistake in evaluation.get("mistakes", [])
-    ]
+def _mistakes(run_dir: Path, evaluation: dict[str, Any], kind: str = "mistakes") -> list[dict[str, Any]]:
+    """The worst mistakes, or the examples of a kind, each with its picture as a data URI; None where the picture is
+    missing or outside the run.
+    """
+    entries = evaluation.get(kind, []) if kind == "mistakes" else (evaluation.get("examples") or {}).get(kind, [])
+    return [{**entry, "uri": _picture(run_dir, kind, entry.get("picture", ""))} for entry in entries]
 
 
 def _robustness(run_dir: Path) -> dict[str, Any] | None:

@@ -326,6 +326,10 @@ class Task(ABC):
         """
         return self.accumulator()
 
+    def examples(self, figures: Any) -> dict[str, Sequence[Mistake]]:
+        """Kinds of answers that the report shows beside the mistakes, such as those the network was least sure of."""
+        return {}
+
     @abstractmethod
     def picture(self, pixels: np.ndarray, mistake: Any) -> np.ndarray:
         """What the network saw of a mistake, pixels (h, w, C) uint8, with whatever belongs on it drawn."""

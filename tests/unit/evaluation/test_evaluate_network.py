@@ -70,6 +70,16 @@ def test_the_worst_mistakes_come_first() -> None:
     assert worst.loss == pytest.approx(-np.log(worst.label_probability))
 
 
+def test_examples_of_what_is_right_and_least_certain() -> None:
+    """Of each class the surest correct answer; the lowest confidences, right or wrong."""
+    evaluation = run([*LOGITS, [0, 9, 0], [30, 0, 0], [40, 0, 0]], np.array([0, 1, 0, 2, 2, 1, 0]))
+    correct, unsure = evaluation.examples["correct"], evaluation.examples["least_certain"]
+    assert [each.index for each in correct] == [6, 1, 3]
+    assert all(each.label == each.predicted for each in correct)
+    assert [each.index for each in unsure] == [4, 0, 1, 3, 5, 6, 2]
+    assert (unsure[0].label, unsure[0].predicted) == ("c", "b")
+
+
 @pytest.mark.parametrize("batch_size", [1, 3, 100])
 def test_batches_change_nothing(batch_size: int) -> None:
     assert run(batch_size=batch_size).to_json() == run().to_json()

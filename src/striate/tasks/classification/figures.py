@@ -4,7 +4,7 @@ mistakes.
 N images, K classes.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Self
 
@@ -26,12 +26,13 @@ MAX_WRITTEN_CLASSES = 100
 """Up to so many classes the confusion matrix is written out in full."""
 MAX_CONFUSION_CLASSES = 1_000
 """Up to so many there is one: it grows with the square of the classes, 3 GB for 20,000."""
-NUM_MISTAKES = 24
+NUM_MISTAKES, NUM_EXAMPLES = 24, 8
 
 
 @dataclass(frozen=True)
 class Mistake:
-    """A wrong answer: `index` is the image's place in the data set, `label` and `predicted` are class names.
+    """An answer, mostly a wrong one: `index` is the image's place in the data set, `label` and `predicted` are class
+    names.
 
     `probability` is the predicted class's, `label_probability` the right one's; `loss` is in nats.
     """
@@ -54,7 +55,8 @@ class Evaluation(Shown):
 
     `top5` is None for five classes or fewer. `negative_log_likelihood` is the mean over images in nats. `confusion`
     (K, K) counts right classes by row and answers by column, None above 1,000 classes. `most_confused` are the
-    commonest kinds of mistake: right class, answer, count. `mistakes` are the worst ones, by loss.
+    commonest kinds of mistake: right class, answer, count. `mistakes` are the worst ones, by loss; `examples` are the
+    surest "correct" answers, one a class, and the "least_certain" ones.
     `adaptive_calibration_error` has bins of equally many images; `brier_score` (in [0, 2]) and
     `classwise_calibration_error` are of all K probabilities, None where only the largest were kept. `selective` says
     what answering only where it is certain would gain; `answers` are what the figures come from, image by image.
@@ -77,6 +79,7 @@ class Evaluation(Shown):
     classwise_calibration_error: float | None = None
     selective: Selective | None = None
     answers: Answers | None = field(default=None, compare=False)
+    examples: dict[str, tuple[Mistake, ...]] = field(default_factory=dict, compare=False)
 
     def threshold(self, allowed_error: float) -> Threshold:
         """The confidence above which errors stay so rare, on the images that were evaluated; see `threshold_for`.
@@ -218,6 +221,7 @@ def figures_of(
         confusion=metrics.confusion_matrix(answers, num_classes) if num_classes <= MAX_CONFUSION_CLASSES else None,
         most_confused=tuple(metrics.most_confused(answers)),
         mistakes=tuple(_worst_mistakes(answers, indices, class_names)),
+        examples=dict(_examples(answers, indices, class_names)),
         adaptive_calibration_error=metrics.adaptive_calibration_error(answers),
         brier_score=None if tally is None else tally.brier_score(),
         classwise_calibration_error=None if tally is None else tally.classwise_error(),
@@ -245,7 +249,29 @@ def joined(batches: list[tuple[Tensor, ...]]) -> Answers:
 def _worst_mistakes(answers: Answers, indices: np.ndarray, class_names: tuple[str, ...]) -> Iterator[Mistake]:
     wrong = np.flatnonzero(answers.predicted != answers.labels)
     worst = wrong[np.argsort(-answers.losses[wrong], kind="stable")][:NUM_MISTAKES]
-    for place in worst:
+    return _shown(answers, worst, indices, class_names)
+
+
+def _examples(
+    answers: Answers, indices: np.ndarray, class_names: tuple[str, ...]
+) -> Iterator[tuple[str, tuple[Mistake, ...]]]:
+    """ "correct": of each class the surest correct answer, the commonest classes first; "least_certain": right or
+    wrong, the lowest confidence first.
+    """
+    order = np.argsort(-answers.confidences, kind="stable")
+    right = order[answers.predicted[order] == answers.labels[order]]
+    _, first = np.unique(answers.labels[right], return_index=True)
+    counts = np.bincount(answers.labels)
+    surest = sorted(right[first].tolist(), key=lambda place: (-counts[answers.labels[place]], answers.labels[place]))
+    yield "correct", tuple(_shown(answers, surest[:NUM_EXAMPLES], indices, class_names))
+    unsure = np.argsort(answers.confidences, kind="stable")[:NUM_EXAMPLES]
+    yield "least_certain", tuple(_shown(answers, unsure, indices, class_names))
+
+
+def _shown(
+    answers: Answers, places: Iterable[int], indices: np.ndarray, class_names: tuple[str, ...]
+) -> Iterator[Mistake]:
+    for place in places:
         yield Mistake(
             index=int(indices[place]),
             label=class_names[answers.labels[place]],

@@ -118,6 +118,10 @@ class Classification(Task):
 
         return ClassificationAccumulator(self.class_names)
 
+    def examples(self, figures: Any) -> dict[str, Sequence[Any]]:
+        """ "correct" and "least_certain", see the figures."""
+        return dict(figures.examples)
+
     def picture(self, pixels: np.ndarray, mistake: Any) -> np.ndarray:  # noqa: ARG002
         """The pixels as they are."""
         return pixels
