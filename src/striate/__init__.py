@@ -82,6 +82,7 @@ _HOMES = {
     "baseline": "striate.baselines.baseline",
     "bench": "striate.engines.benching",
     "build_network": "striate.networks.catalogue",
+    "cache_contents": "striate.data.cache_contents",
     "calibrate": "striate.evaluation.temperature_scaling",
     "calibrate_file": "striate.recipes.calibrate",
     "certify_model": "striate.robustness.certify_model",
@@ -93,6 +94,7 @@ _HOMES = {
     "cross_validate": "striate.recipes.folds",
     "describe": "striate.inspection.describe",
     "dream": "striate.synthesis.dream",
+    "empty_cache": "striate.data.cache_contents",
     "evaluate": "striate.evaluation.evaluate_model",
     "evaluate_corrupted": "striate.evaluation.corrupted",
     "evaluate_groups": "striate.evaluation.evaluate_groups",
@@ -113,6 +115,7 @@ _HOMES = {
     "list_runs": "striate.recipes.run_list",
     "load_index": "striate.retrieval.index_file",
     "load_model": "striate.tasks.model",
+    "look_at_units": "striate.explanation.look",
     "make_ensemble": "striate.evaluation.ensembling",
     "maximise_prediction": "striate.robustness.maximise",
     "open_engine": "striate.engines.predicting",
@@ -155,6 +158,8 @@ if TYPE_CHECKING:
     from striate.compression.compress import compress as compress
     from striate.compression.compress import ledger as ledger
     from striate.data.augmentation_settings import Augmentation as Augmentation
+    from striate.data.cache_contents import cache_contents as cache_contents
+    from striate.data.cache_contents import empty_cache as empty_cache
     from striate.data.dataset import Dataset as Dataset
     from striate.data.edits import Edits as Edits
     from striate.data.edits import read_edits as read_edits
@@ -197,6 +202,7 @@ if TYPE_CHECKING:
     from striate.evaluation.trusted_predictions import TrustRequest as TrustRequest
     from striate.evaluation.trusted_predictions import predict_trusted as predict_trusted
     from striate.explanation.explain import explain as explain
+    from striate.explanation.look import look_at_units as look_at_units
     from striate.export.exporting import Exported as Exported
     from striate.export.exporting import check_exported as check_exported
     from striate.export.exporting import export_model as export_model

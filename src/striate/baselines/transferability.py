@@ -88,7 +88,7 @@ def transferability(
     num_fitted: int = 5_000,
     seed: int = 0,
     names: Sequence[str] = (),
-    device: str = "cpu",
+    device: str = "auto",
     access: Access | None = None,
 ) -> Transferability:
     """Make images on each of `models` and `learners` and try them on all. The first model says which classes there are

@@ -140,7 +140,7 @@ def predict(
     precision: str | None = None,
     top: int = 5,
     batch_size: int = 32,
-    device: str = "cpu",
+    device: str = "auto",
     log: Log = log_nothing,
 ) -> Predictions:
     """Predict images with a model, or what `load_model` takes for one, by the fastest engine known for it here.
@@ -161,7 +161,7 @@ def open_engine(
     *,
     precision: str | None = None,
     batch_size: int = 32,
-    device: str = "cpu",
+    device: str = "auto",
     log: Log = log_nothing,
 ) -> Engine:
     """The engine that `predict` would use for many images, to call yourself or to hand to `Model.predict(run=...)`."""

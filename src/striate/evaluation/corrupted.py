@@ -95,7 +95,7 @@ def evaluate_corrupted(
     split: str | None = None,
     limit: int = 100,
     seed: int = 0,
-    batch_size: int = 64,
+    batch_size: int = 256,
     access: Access | None = None,
 ) -> CorruptedEvaluation:
     """Measure a classifier on up to `limit` images, drawn by the seed, of a part of a source: as they are and

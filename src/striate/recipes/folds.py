@@ -118,7 +118,7 @@ def cross_validate(
     run: str | Path | None = None,
     run_checks: bool = True,
     measure: bool = True,
-    robustness: bool = False,
+    robustness: bool = True,
     device: str = "auto",
     access: Access | None = None,
     observer: Observer | None = None,

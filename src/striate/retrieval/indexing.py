@@ -30,7 +30,7 @@ def index_images(
     metric: str = "cosine",
     num_cells: int | None = None,
     batch_size: int = 32,
-    device: str = "cpu",
+    device: str = "auto",
     access: Access | None = None,
 ) -> ImageIndex:
     """Index the images of a source by what `layer` of a model gives for them, and write the index to `out`.

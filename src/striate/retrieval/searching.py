@@ -103,7 +103,7 @@ def search_index(
     exact: bool = False,
     num_probes: int = NUM_PROBES,
     with_thumbnails: bool = False,
-    device: str = "cpu",
+    device: str = "auto",
     access: Access | None = None,
 ) -> SearchResult:
     """The `top` images of an index most like each image, or each image of a folder.

@@ -41,7 +41,7 @@ class Exported:
         return torch.from_numpy(self.runner.run(pixels)).clamp(min=_TINY).log()
 
 
-def open_victim(ref: str | Path, *, device: str = "cpu", download: bool = False, log: Log = log_nothing) -> Victim:
+def open_victim(ref: str | Path, *, device: str = "auto", download: bool = False, log: Log = log_nothing) -> Victim:
     """A MODEL as the command line names it, or an exported .onnx or OpenVINO .xml file, which is a black box.
 
     InputError for a model of another task: only classes can be taken for one another.

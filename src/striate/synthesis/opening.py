@@ -31,7 +31,7 @@ class OpenModel:
         return self.preprocessing.channels
 
 
-def open_model(ref: str, *, device: str = "cpu", download: bool = False, log: Log = log_nothing) -> OpenModel:
+def open_model(ref: str, *, device: str = "auto", download: bool = False, log: Log = log_nothing) -> OpenModel:
     """The model that `ref` names, see `striate.load_model`. Raises InputError and ModelFileError."""
     model = load_model(ref, device=device, download=download, log=log)
     preprocessing = model.preprocessing

@@ -150,14 +150,14 @@ def load_model(
     ref: str | Path,
     *,
     network: NetworkSource | None = None,
-    device: torch.device | str = "cpu",
+    device: torch.device | str = "auto",
     download: bool = False,
     log: Log = log_nothing,
 ) -> Model:
     """The model that `ref` names: a run folder, a model file, or NETWORK:WEIGHTS.
 
-    WEIGHTS is a weights file or the name of published weights, fetched only with `download`. `device` may be "auto":
-    a GPU where there is one. A model whose network was given from Python needs it again as `network`, a module (a copy
+    WEIGHTS is a weights file or the name of published weights, fetched only with `download`. `device` "auto" is a GPU
+    where there is one. A model whose network was given from Python needs it again as `network`, a module (a copy
     takes the weights) or a function that builds one; its code is in no file.
     Raises InputError where `ref` names nothing, ModelFileError where a file is not what it should be.
     """
