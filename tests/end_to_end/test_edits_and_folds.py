@@ -95,7 +95,7 @@ def test_what_cannot_be_done_is_refused(striate_command):
     Path("empty.txt").write_text("\n")
     for words, says in (
         (("--folds", "40"), "cannot make 40 parts|too few"),
-        (("--folds", "2", "--dry-run"), "leave --find-rate, --dry-run"),
+        (("--folds", "2", "--dry-run"), "leave --find-rate"),
         (("--exclude", "empty.txt"), "lists no images"),
         (("--exclude", "none.txt"), "cannot be read"),
         (("--group-by", "(x"), "pattern"),
