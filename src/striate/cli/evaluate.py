@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, cast
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 from rich.table import Table
@@ -176,7 +176,7 @@ def evaluate(
     suggest("striate", "compare", model, *([source] if source else []), "--group-by", "class", what="where it is worst")
 
 
-def _figures_table(figures: dict) -> Table:
+def _figures_table(figures: dict[str, Any]) -> Table:
     table = Table(box=None, show_header=False)
     for name, key in (("top-1 accuracy", "top1"), ("top-5 accuracy", "top5")):
         if figures[f"{key}_accuracy"] is not None:
@@ -191,7 +191,7 @@ def _figures_table(figures: dict) -> Table:
     return table
 
 
-def _corruption_table(figures: dict) -> Table:
+def _corruption_table(figures: dict[str, Any]) -> Table:
     """Accuracy by corruption and severity."""
     table = Table(box=None, header_style="bold", pad_edge=False)
     table.add_column(f"{figures['num_images']:,} images, corrupted")
@@ -205,7 +205,7 @@ def _corruption_table(figures: dict) -> Table:
     return table
 
 
-def _calibration(figures: dict) -> str:
+def _calibration(figures: dict[str, Any]) -> str:
     """The three calibration errors: bins of equal width, of equal counts, and over classes."""
     others = [
         f"{percent(figures[key])} {words}"
@@ -240,7 +240,7 @@ def _check_trust(
         check_allowed_error(allowed_error)
 
 
-def _trust_lines(figures: dict) -> Iterator[str]:
+def _trust_lines(figures: dict[str, Any]) -> Iterator[str]:
     """Sentences on the threshold and the sets, where they were asked for."""
     found, sets = figures.get("threshold"), figures.get("sets")
     if found is not None and found["confidence"] is None:
@@ -272,7 +272,7 @@ def _lines_table(lines: list[tuple[str, str]]) -> Table:
     return table
 
 
-def _any_class_table(classes: list[dict], support_of: str) -> Table:
+def _any_class_table(classes: list[dict[str, Any]], support_of: str) -> Table:
     """A row a class, with the fractions that the task has of each, and of how many images or objects."""
     names = [name for name in classes[0] if name not in ("name", "support")]
     table = Table(box=None, header_style="bold")
@@ -283,7 +283,7 @@ def _any_class_table(classes: list[dict], support_of: str) -> Table:
     return table
 
 
-def _class_table(classes: list[dict]) -> Table:
+def _class_table(classes: list[dict[str, Any]]) -> Table:
     table = Table(box=None, header_style="bold")
     for heading in ("class", "precision", "recall", "F1", "images"):
         table.add_column(heading, justify="left" if heading == "class" else "right")

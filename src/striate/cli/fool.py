@@ -2,7 +2,7 @@
 
 import time
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -80,7 +80,7 @@ def fool(
         raise typer.Exit(1)
 
 
-def _show(row: dict) -> None:
+def _show(row: dict[str, Any]) -> None:
     for name in ("before", "after"):
         say(f"{name:<9} {row[name]['answer']}, {percent(row[name]['probability'])}")
     say(

@@ -2,7 +2,7 @@
 
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -140,7 +140,7 @@ def _answer(opened: "OpenModel", target: "Target", pixels: object) -> dict[str, 
     }
 
 
-def _show(row: dict) -> None:
+def _show(row: dict[str, Any]) -> None:
     said = ""
     if "probability" in row:
         said = f", answered as {row['answer']} with {percent(row['answer_probability'])}"

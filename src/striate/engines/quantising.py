@@ -64,7 +64,7 @@ def _reader(pixels: np.ndarray) -> Any:
     chosen = np.linspace(0, len(pixels) - 1, min(len(pixels), MOST_IMAGES)).round().astype(np.int64)
     batches = iter([pixels[chosen[start : start + _CHUNK]] for start in range(0, len(chosen), _CHUNK)])
 
-    class Reader(CalibrationDataReader):
+    class Reader(CalibrationDataReader):  # type: ignore[misc]  # ONNX Runtime has no types
         def get_next(self) -> dict[str, np.ndarray] | None:
             batch = next(batches, None)
             return None if batch is None else {INPUT: batch}

@@ -6,6 +6,7 @@ the filter is not turned round.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -105,7 +106,7 @@ def _matrix_of_group(weight: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
     return entries.flatten(3).flatten(0, 2)
 
 
-def _per_axis(name: str, value: PerAxis | str, num_axes: int) -> tuple:
+def _per_axis(name: str, value: PerAxis | str, num_axes: int) -> tuple[Any, ...]:
     values = value if isinstance(value, tuple) else (value,) * num_axes
     if len(values) != num_axes:
         raise InputError(f"{name} needs one number or {num_axes} but is {value}")

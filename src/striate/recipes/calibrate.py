@@ -6,13 +6,14 @@ from pathlib import Path
 from typing import Any
 
 from striate.data.opening import Access
+from striate.data.readers.folder_walk import RUN_FILE
 from striate.errors import DataError, InputError, RunError
 from striate.evaluation.conformal import ConformalFit, fit_conformal
 from striate.evaluation.temperature_scaling import CalibrationMetrics, Fit, calibrate, calibration_metrics
 from striate.export.exporting import stale_exports
 from striate.networks.given import NetworkSource
 from striate.progress import log_nothing
-from striate.recipes.run_folder import RUN_FILE, read_run
+from striate.recipes.run_folder import read_run
 from striate.recipes.train import re_evaluate
 from striate.tasks.model import load_model, save_model
 from striate.weights.model_file import MAX_TEMPERATURE, MIN_TEMPERATURE, MODEL_FILE

@@ -11,17 +11,11 @@ from typing import Any
 import numpy as np
 
 from striate.data.opening import Access, with_lasting_edits
+from striate.data.readers.folder_walk import RUN_FILE
 from striate.errors import InputError, RunError
 from striate.notebook import Shown
 from striate.recipes.choices import Choices
-from striate.recipes.run_folder import (
-    EVALUATION_FILE,
-    RUN_FILE,
-    check_run_dir,
-    make_numbered_run_dir,
-    make_run_dir,
-    write_json,
-)
+from striate.recipes.run_folder import EVALUATION_FILE, check_run_dir, make_numbered_run_dir, make_run_dir, write_json
 from striate.recipes.run_lock import locking_run
 from striate.recipes.train import resume, train
 from striate.recipes.tuning_trial import access_from_json, describe_access

@@ -6,12 +6,10 @@ from typing import Any
 
 from torch import Tensor
 
+from striate.data.readers.folder_walk import RUN_FILE
 from striate.errors import RunError
 from striate.recipes.prepare import Prepared
-from striate.recipes.run_folder import (
-    RUN_FILE,
-    write_json,
-)
+from striate.recipes.run_folder import write_json
 from striate.training.checkpoints import cannot_write
 from striate.training.checks import CheckResult
 from striate.training.frozen.trainable_tail import whole_state

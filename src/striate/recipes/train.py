@@ -16,6 +16,7 @@ from lightning_fabric import Fabric
 
 from striate.data.dataset import SPLITS
 from striate.data.opening import Access
+from striate.data.readers.folder_walk import RUN_FILE
 from striate.errors import InputError, RunError, StriateError
 from striate.networks.given import GivenNetwork, NetworkSource
 from striate.notebook import Shown
@@ -33,7 +34,6 @@ from striate.recipes.prepare import Prepared, prepare
 from striate.recipes.progress_bar import default_observer
 from striate.recipes.run_again import access_of_run, prepared_again
 from striate.recipes.run_folder import (
-    RUN_FILE,
     SPLITS_FILE,
     check_run_dir,
     make_numbered_run_dir,

@@ -11,12 +11,13 @@ from typing import Any
 
 from striate.data.cache import write_atomically
 from striate.data.opening import Access, OpenedData, with_lasting_edits
+from striate.data.readers.folder_walk import RUN_FILE
 from striate.errors import InputError, RunError
 from striate.notebook import Shown
 from striate.recipes.choices import Choices
 from striate.recipes.devices import check_device
 from striate.recipes.prepare import prepare
-from striate.recipes.run_folder import EVALUATION_FILE, RUN_FILE
+from striate.recipes.run_folder import EVALUATION_FILE
 from striate.recipes.run_lock import LOCK_FILE, locking_run
 from striate.recipes.train import Run, resume, train
 from striate.recipes.tuning_space import Dimension, default_space, usual_settings

@@ -47,8 +47,8 @@ def run_trial(folder: str) -> None:
     """Train what `trial.json` in the folder says, or go on with it; the process ends with code 2 and one line on an
     error, and with code 1 where it was stopped.
     """
+    from striate.data.readers.folder_walk import RUN_FILE
     from striate.recipes.choices import Choices
-    from striate.recipes.run_folder import RUN_FILE
     from striate.recipes.train import resume, train
 
     end_with_input()

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -138,7 +139,7 @@ def _read(path: str | Path) -> tuple[ModelFile, list[CodedTensor], str, bytes]:
     return model_file, coded, coder, rest[plain_bytes:]
 
 
-def _split_header(data: bytes) -> tuple[dict, bytes]:
+def _split_header(data: bytes) -> tuple[dict[str, Any], bytes]:
     """The header's JSON object and what follows it; the checksum is right and no size larger than its limit."""
     if data[: len(MAGIC)] != MAGIC or len(data) < _FIXED_BYTES:
         raise ModelFileError("a compressed model file was expected, or it is cut off")
@@ -167,7 +168,7 @@ def _split_header(data: bytes) -> tuple[dict, bytes]:
     return header, bytes(body[8 + packed_bytes :])
 
 
-def _parse_header(header: dict) -> tuple[ModelFile, str, dict, int]:
+def _parse_header(header: dict[str, Any]) -> tuple[ModelFile, str, dict[str, Any], int]:
     coder, infos, plain_bytes = header["coder"], header["tensors"], header["plain_bytes"]
     if not isinstance(coder, str) or coder not in CODERS:
         raise ModelFileError(f"its coder is {coder!r}, which this version of striate does not have")
@@ -176,7 +177,7 @@ def _parse_header(header: dict) -> tuple[ModelFile, str, dict, int]:
     return parse_about(json.dumps(header["model"])), coder, infos, plain_bytes
 
 
-def _check_tensors(model_file: ModelFile, infos: dict, plain: bytes) -> list[CodedTensor]:
+def _check_tensors(model_file: ModelFile, infos: dict[str, Any], plain: bytes) -> list[CodedTensor]:
     """The table of tensors, checked against the network and the bytes that are there."""
     expected = model_file.build_network(device="meta", most_tensors=len(infos)).state_dict()
     if set(infos) != set(expected):

@@ -23,9 +23,9 @@ from torch import Tensor, nn
 from striate.layers.basic_conv import BasicConv
 from striate.layers.branches import Branches
 from striate.layers.initialization import draw_he_normal
-from striate.networks.checking import check_counts, check_dropout, check_images
+from striate.networks.checking import check_counts, check_depths, check_dropout, check_images
 from striate.networks.entry import Entry, Published
-from striate.networks.families.inception_v4 import average_pool, check_depths, reduction_a
+from striate.networks.families.inception_v4 import average_pool, reduction_a
 
 MIN_SIZE = (75, 75)
 SCALE_A, SCALE_B, SCALE_C = 0.17, 0.10, 0.20
