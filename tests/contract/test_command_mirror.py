@@ -44,13 +44,13 @@ FUNCTIONS: dict[str, tuple[str, ...]] = {
     "train": (
         "train", "resume", "plan_run", "find_rate", "verify_training", "cross_validate", "resume_folds", "read_edits",
     ),
-    "transferability": ("transferability",),
+    "transfers": ("transferability",),
     "tune": ("tune",),
     "visualize": ("visualize",),
 }  # fmt: skip
 WITHOUT = {"demo": "trains, evaluates and predicts by the functions of those commands"}
 OTHERWISE = {
-    ("transferability", "epsilon"): "the command's depends on the norm",
+    ("transfers", "epsilon"): "the command's depends on the norm",
     ("attack", "through"): "nothing named",
     ("evaluate", "corruptions"): "a switch, and which",
     ("look", "units"): "nothing named",
@@ -58,7 +58,7 @@ OTHERWISE = {
     ("explain", "methods"): "nothing named is grad_cam",
     ("explain", "classes"): "nothing named",
     ("tune", "folder"): "a text and a path",
-    ("transferability", "learners"): "a text and its parts",
+    ("transfers", "learners"): "a text and its parts",
 }
 """Parameters whose defaults are written in two ways, and why."""
 ON_THE_CPU = {"bench", "compress", "ledger"}

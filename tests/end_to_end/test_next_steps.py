@@ -35,7 +35,7 @@ WORDS = {
     "texture": "texture photo.png --method patches --size 16 --levels 1",
     "style": "style photo.png photo.png --model run --size 48 --steps 1",
     "attack": "attack run --method fgsm --no-checks",
-    "transferability": "transferability run --learners none --limit 10",
+    "transfers": "transfers run --learners none --limit 10",
     "certify": "certify run --samples 100 --limit 2",
     "substitute": "substitute run PHOTOS --queries 40 --network lenet5",
     "ensemble": "ensemble run run --out ensemble.safetensors",

@@ -232,7 +232,7 @@ def test_published_weights_are_described_as_torchvision_does(name: str) -> None:
         assert ours.size_bytes == pytest.approx(others.meta["_file_size"] * 2**20, abs=0.001 * 2**20)
         assert ours.class_names() == tuple(others.meta["categories"])
         accuracies = others.meta["_metrics"]["ImageNet-1K"]
-        assert f"{accuracies['acc@1']:.2f}% top-1 and {accuracies['acc@5']:.2f}% top-5" in ours.source
+        assert f"{accuracies['acc@1']:.2f} % top-1 and {accuracies['acc@5']:.2f} % top-5" in ours.source
         transforms = others.transforms()
         preprocessing = ours.preprocessing
         assert [preprocessing.resize_size] == transforms.resize_size

@@ -132,6 +132,8 @@ def baseline(
     32, else 32 x 32), or the features of `features_of`, a frozen network. What they choose for themselves (k, penalty)
     they choose on images they are fitted on. InputError for a kind that is none of KINDS, DataError for a source
     without two classes.
+
+    `kinds` are those of KINDS to measure, all by default.
     """
     access = access or Access()
     if unknown := [kind for kind in kinds if kind not in KINDS]:

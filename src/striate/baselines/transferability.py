@@ -99,6 +99,8 @@ def transferability(
     (test by default) are changed, by at most `epsilon` in the `norm`, by an attack that follows gradients; of the tree
     by the smallest change into another leaf. `names` are shown for the models. Raises InputError and DataError as
     `attack` does.
+
+    `method` is an attack such as "mi_fgsm" (which transfers best of the single ones), "pgd" or "fgsm".
     """
     access = access or Access()
     change = Change(epsilon, norm, method, seed)

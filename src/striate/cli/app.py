@@ -45,7 +45,7 @@ from striate.cli import (
     substitute,
     texture,
     train,
-    transferability,
+    transfers,
     tune,
     visualize,
 )
@@ -129,7 +129,7 @@ _COMMANDS: dict[str, dict[str, Callable[..., object]]] = {
         "attack": attack.attack,
         "certify": certify.certify,
         "substitute": substitute.substitute,
-        "transferability": transferability.transferability,
+        "transfers": transfers.transfers,
     },
     "Compress": {
         "compress": compress.compress,

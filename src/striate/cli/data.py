@@ -67,7 +67,7 @@ def look_at_data(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Summarise images: counts, broken files, leaks, near copies.
+    """Summarise images: counts, broken files, leaks, copies.
 
     Every image is decoded to the end. Near duplicates are resized, encoded anew, turned, mirrored, brightened or
     cropped a little; shortcuts are what predicts the class without looking at what is shown. Nothing is changed or

@@ -9,6 +9,7 @@ from rich.text import Text
 from striate.cli.console import AsJson, Device, log, out, show_json, suggest
 from striate.cli.memory import importing
 from striate.cli.source_options import UNSAID, SourceOptions, reads_source
+from striate.units import percent
 
 if TYPE_CHECKING:
     from striate.retrieval.figures import RetrievalFigures
@@ -105,10 +106,10 @@ def show_figures(figures: "RetrievalFigures") -> None:
         out.print(Text(f"recall at {k:<10}{each.words()}"), soft_wrap=True)
     out.print(Text(f"mean AP             {figures.mean_average_precision.words()}"), soft_wrap=True)
     said = f"{figures.num_queries:,} images each searched for among all others, by class; "
-    out.print(Text(f"{said}one drawn at random is of its class in {100 * figures.chance:.1f} %", style="dim"))
+    out.print(Text(f"{said}one drawn at random is of its class in {percent(figures.chance, 1)}", style="dim"))
     if figures.num_trained_on:
         told = f"{figures.num_trained_on:,} of {figures.num_told:,} of these are"
         log(f"{told} among the images that the model was trained on: these figures flatter")
     if figures.cells_recall is not None:
-        found = f"{100 * figures.cells_recall:.1f} %"
+        found = percent(figures.cells_recall, 1)
         out.print(Text(f"a search of cells finds {found} of the ten truly nearest", style="dim"), soft_wrap=True)

@@ -11,6 +11,7 @@ from striate.cli.console import AsJson, Device, Download, log, out, show_json, s
 from striate.cli.image_arguments import check_images
 from striate.cli.memory import importing
 from striate.errors import InputError
+from striate.units import percent
 
 if TYPE_CHECKING:
     from striate.retrieval.searching import SearchResult
@@ -111,7 +112,7 @@ def _show(found: "SearchResult") -> None:
     for error in found.errors:
         log(f"left out {error.path}: {error.reason}")
     if not found.is_exact:
-        said = f"compared with {100 * found.compared:.1f} % of {found.num_images:,} images; --exact with all"
+        said = f"compared with {percent(found.compared, 1)} of {found.num_images:,} images; --exact with all"
         out.print(Text(said, style="dim"), soft_wrap=True)
 
 

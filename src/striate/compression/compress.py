@@ -84,6 +84,8 @@ def compress(
     bytes. Each step is retrained on the source's training part where it has one, chosen by its validation part, and
     measured on its test part. A folder beside `out` holds what is done while it lasts: the same call after a kill goes
     on from there. Raises InputError, DataError or ModelFileError, each one line.
+
+    `coder` is "range", the smaller, or "huffman", the paper's.
     """
     access, out = access or Access(), Path(out)
     if out.is_dir():

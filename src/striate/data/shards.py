@@ -82,6 +82,8 @@ def write_shards(
 
     Encoded images keep their bytes; pixels become PNG. Images that cannot be read are left out and named. Raises
     InputError where the folder holds something else, RunError where it cannot be written.
+
+    `dataset` is what `open_source` gives.
     """
     if shard_mb < 1:
         raise InputError(f"a shard must have at least 1 megabyte but shard_mb is {shard_mb}")

@@ -108,6 +108,8 @@ def summarize(
     """The summary of a scanned source; every image is decoded to the end, in `num_workers` threads, and none is kept.
 
     `on_statistics` is given the place and the statistics of each image in turn, None for one that cannot be read.
+
+    `dataset` is what `open_source` gives; images of more than `max_pixels` pixels count as broken.
     """
     wants_statistics = on_statistics is not None
     looks = map_in_order(

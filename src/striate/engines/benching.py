@@ -73,6 +73,9 @@ def bench(
     the labels are the model's. Without a `plan` nothing new is begun after 90 s, or up to 300 where a slow network
     needs them to judge 16 bits. `engines` names those to measure, all by default. Raises InputError for a name that is
     none, or for a named engine that is not installed. A Model is measured where it is, whatever `device` says.
+
+    At most `most_images` of the source are predicted; `use_int8` measures 8-bit engines too, which are never taken
+    unasked.
     """
     access = access or Access()
     for name in engines:

@@ -149,6 +149,9 @@ def predict(
     `striate.bench` (or a long prediction) found to name the same best class on every image tried; elsewhere two classes
     within rounding of each other (3e-7 in float32, more in 16 bits) may change places. Raises InputError for an engine
     that is not installed or cannot run the network.
+
+    `precision` is "float32", "bfloat16" or "float16", by default what is measured and allowed; the `top` most probable
+    classes are given.
     """
     request = EngineRequest(engine, precision, batch_size, count_images(images), device)
     predictor = make_ready(model, request, log=log)
@@ -164,7 +167,10 @@ def open_engine(
     device: str = "auto",
     log: Log = log_nothing,
 ) -> Engine:
-    """The engine that `predict` would use for many images, to call yourself or to hand to `Model.predict(run=...)`."""
+    """The engine that `predict` would use for many images, to call yourself or to hand to `Model.predict(run=...)`.
+
+    `engine` and `precision` are as for `predict`.
+    """
     return make_ready(model, EngineRequest(engine, precision, batch_size, None, device), log=log).engine
 
 

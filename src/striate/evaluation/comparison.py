@@ -140,6 +140,9 @@ def compare(
     data.image_groups); with it a single model will do. `names` are what the models are called, by default their paths.
     Raises as `evaluate` does, InputError for models of another task, and DataError where no image is left for all of
     them.
+
+    `models` are two or more of what `load_model` takes; `num_thumbnails` of the images on which they disagree are kept
+    as pictures, for a page.
     """
     access = access or Access()
     if not models or (len(models) < 2 and group_by is None):

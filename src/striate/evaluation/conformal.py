@@ -149,6 +149,9 @@ def fit_conformal(
     Without a source these are the validation part of its own training, which also chose its epoch: a slight flattery
     that `evaluate_sets` on a test part would show. InputError for fewer than twenty images, or for the images that it
     was trained on.
+
+    `coverage` in (0, 1) is how often sets shall hold the right class; `method` is "lac" (the smallest sets) or "aps"
+    (fairer to hard classes).
     """
     access = access or Access()
     check_coverage(coverage)

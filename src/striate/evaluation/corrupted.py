@@ -104,6 +104,8 @@ def evaluate_corrupted(
     What is corrupted is the crop that the network sees, as for ImageNet-C. Without a source it is the test part of the
     model's own training. InputError for a model of another task, images that are neither grey nor colour, or a
     corruption that is not there.
+
+    `corruptions` are names of CORRUPTIONS, all by default.
     """
     access = access or Access()
     if not model.task.has_probabilities:

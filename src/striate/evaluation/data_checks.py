@@ -72,7 +72,11 @@ def check_data(
     group_by: str | None = None,
     columns: Columns = NO_COLUMNS,
 ) -> DataChecks:
-    """Decode every image once, and look for all of it. What is kept of an image are some 1,200 bytes."""
+    """Decode every image once, and look for all of it. What is kept of an image are some 1,200 bytes.
+
+    `dataset` is what `open_source` gives; images of more than `max_pixels` pixels count as broken. `group_by` (a
+    column, "folder" or a pattern) also looks for groups that the given splits divide, `columns` being those of its CSV.
+    """
     groups = None if group_by is None else summarize_groups(dataset, group_by, columns=columns)
     statistics: list[ImageStatistics | None] = []
     summary = summarize(

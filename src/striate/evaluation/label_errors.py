@@ -106,6 +106,8 @@ def find_label_errors(
     regression and of the 15 nearest images, on the roots of the features that the frozen network of `model` gives, or
     on 32 x 32 pixels without one. Without `source` the images are those `model` was trained on. Raises InputError for
     fewer than two folds, DataError for a source with fewer than two classes of two different images.
+
+    `num_thumbnails` of the images are kept as pictures, for a page.
     """
     access = access or Access()
     if batch_size < 1:

@@ -71,6 +71,9 @@ def predict_trusted(
 
     PyTorch computes, in float32. Memory does not grow with the number of images. InputError for a model of another
     task.
+
+    `request` says what is asked for: sets of a coverage, flags for unfamiliar images, or an average over views; the
+    `top` most probable classes are given.
     """
     if not model.task.has_probabilities:
         raise InputError(f"this needs probabilities of classes, and the model is for {model.task.name}")

@@ -64,6 +64,8 @@ def explain(
     taken, by default the last spatial features, which `log` hears. Of several methods, those that cannot be used with
     this network are left out, and `log` hears why. Of a segmentation model a class's score is that of its region, see
     RegionLogits. Raises InputError for unknown names, and where no method can be used.
+
+    `methods` are names of METHODS such as "grad_cam"; `classes` are names or numbers.
     """
     if top < 1 or batch_size < 1:
         raise InputError(f"top and batch_size must be at least 1 but are {top} and {batch_size}")

@@ -83,6 +83,8 @@ def look_at_units(
 
     Images stream through twice: once for figures and peaks, once more for the few that patches are cut from. Raises
     InputError for a layer without a known receptive field, units that there are not, and where no image can be read.
+
+    `pictures` are what `open_pictures` gives; `layer` is a name that `describe` prints.
     """
     if top < 1 or num_units < 1 or batch_size < 1:
         raise InputError(

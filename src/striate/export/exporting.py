@@ -71,6 +71,8 @@ def export_model(
     source), or on built-in photos. Beside the file, NAME.json holds the document, the proof and a checksum; only files
     that it vouches for are replaced without `force`. Raises InputError where the network cannot be expressed, something
     is not installed or a file is in the way.
+
+    `to` is one of those three words.
     """
     access = access or Access()
     if to not in _WRITERS:
@@ -110,6 +112,8 @@ def check_exported(
     deleted.
 
     `engine` is one that runs such files (`running.ENGINES`), its usual one by default; a .pt2 file needs `trust`.
+
+    `exported` is the file, and up to `num_images` of `source` are compared, or built-in photos without one.
     """
     access = access or Access()
     if num_images < 1:

@@ -64,6 +64,8 @@ def check_network(
     shapes, gets that one result.
     Raises
     InputError for unknown names, illegal sizes and networks on the meta device.
+
+    Without `use_export` and `use_compile` (off by default, since it takes longest) those two are left out.
     """
     network, size = network_and_size(network, input_size, has_values=True, log=log)
     try:

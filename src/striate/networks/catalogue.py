@@ -134,6 +134,9 @@ def list_networks(
     smallest first. Keys: name, family, year, title, paper, input_size [C, H, W], min_size [H, W], is_fixed_size,
     num_params, macs, published (null, or source, top1_error and top5_error as fractions), weights (their names).
     InputError for an unknown family or order, naming the known ones.
+
+    `family` is such as "resnet"; `max_params` and `max_macs` are numbers; `only_with_weights` leaves out those without
+    published weights.
     """
     tables = {"classifier": CATALOGUE, "segmenter": SEGMENTERS}
     if kind not in tables:
@@ -239,6 +242,8 @@ def build_network(
     With a `seed` the weights depend on it alone, on every device, and no random generator of the caller moves; without
     one they are drawn from torch's global generator, as in torch itself. `device="meta"` makes shapes only, without
     memory. Raises InputError for unknown names and for counts below 1.
+
+    `num_classes` are outputs, `in_channels` 1 for grey and 3 for colour.
     """
     return build_entry(entry_for(name), num_classes=num_classes, in_channels=in_channels, seed=seed, device=device)
 

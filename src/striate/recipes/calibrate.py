@@ -60,6 +60,8 @@ def calibrate_file(
 
     In place, a run gets its figures and report anew where its images are still there; else a line says so. Raises as
     `calibrate` does; InputError where there is no file to write to, RunError for a run that is not finished.
+
+    `temperature` in [0.01, 100] is taken as it is, in place of fitting one.
     """
     access = access or Access()
     folder = Path(ref)
@@ -112,6 +114,8 @@ def store_sets(
 
     The model is written to `out`, or in its place; the path and what was found come back. Raises as `fit_conformal`
     does; InputError where there is no file to write to.
+
+    `coverage` in (0, 1) is how often sets shall hold the right class.
     """
     access = access or Access()
     path = out or (Path(ref) / MODEL_FILE if Path(ref).is_dir() else Path(ref))

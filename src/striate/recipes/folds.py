@@ -124,6 +124,8 @@ def cross_validate(
     (runs/SOURCE-folds-NUMBER by default) as fold-1, fold-2, ..., ordinary runs that differ in their images alone. A
     test part that the source gives is left aside; a validation part that it gives serves every fold. After Ctrl-C or a
     kill `resume_folds` goes on in the fold that was being trained. Raises as `train` does.
+
+    `run_checks`, `measure` and `robustness` are as for `train`; sanity checks are run in the first fold alone.
     """
     access, choices = access or Access(), choices or Choices()
     if isinstance(num_folds, bool) or not isinstance(num_folds, int) or num_folds < 2:

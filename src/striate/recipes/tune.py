@@ -87,6 +87,8 @@ def tune(
     again, or resumed where that was interrupted. After Ctrl-C there the winner's status is "interrupted". Raises
     InputError where Optuna is not installed or the folder holds another search; RunError where no trial succeeds, or
     another process searches in the folder.
+
+    `folder` holds the search: its journal, a run for each trial, and the page.
     """
     optuna = import_optuna()
     access, choices, folder = with_lasting_edits(source, access or Access()), choices or Choices(), Path(folder)

@@ -11,7 +11,6 @@ def folds_page(found: dict[str, Any]) -> str:
     """The page as text, of what `CrossValidation.to_json` gives."""
     environment = page_environment(
         {
-            "percent": lambda value: "–" if value is None else f"{100 * value:.2f} %",
             "points": lambda value: "–" if value is None else f"{100 * value:.2f}",
             "place": lambda path: Path(path).name,
             "words": lambda name: name.replace("_", " "),

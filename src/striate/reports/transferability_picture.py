@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from striate.errors import InputError
+from striate.units import percent
 
 if TYPE_CHECKING:
     from striate.baselines.transferability import Transferability
@@ -36,7 +37,7 @@ def draw_transferability(found: "Transferability", path: Path) -> None:
             colour = "white" if value > 100 * _DARK else "#222222"
             axes.text(column, row, f"{value:.0f}", ha="center", va="center", color=colour, fontsize=10)
     below = [
-        f"{_short(name)}\n{100 * accuracy:.1f} % correct"
+        f"{_short(name)}\n{percent(accuracy, 1)} correct"
         for name, accuracy in zip(found.targets, found.accuracies, strict=True)
     ]
     axes.set_xticks(range(num_columns), below, rotation=35, ha="right", rotation_mode="anchor", parse_math=False)

@@ -123,6 +123,8 @@ def find_drift(
     the seed, are looked at. `layer` names the features, by default what the last layer with weights is given. `level`
     is the fraction of sets without drift that are called drifted all the same. Raises InputError for fewer than FEWEST
     readable images on a side.
+
+    So many of the new images that are least like old ones are named as `num_strangest` says.
     """
     access = access or Access()
     if not 0 < level < 1:

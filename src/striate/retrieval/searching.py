@@ -111,6 +111,8 @@ def search_index(
     `model` is where the index's model is now, if not where it was. An index with cells looks into `num_probes` of them
     unless `exact`. Each image found is compared with the source's by its bytes. Raises InputError where the model is
     another than the index was made with, and where no image can be read.
+
+    `index` is what `load_index` gives, or its file; `with_thumbnails` keeps pictures, for a page.
     """
     access = access or Access()
     if not isinstance(index, ImageIndex):

@@ -100,6 +100,9 @@ def attack(
     folder for the images. `through`: the images are made on these other models, fused where there are several, and
     tried on this one, which is only asked.
     Raises InputError for what cannot be attacked so, DataError as `evaluate` does.
+
+    `request` says which attacks, norm, epsilon (of pixels in [0, 1]) and target; without one PGD of forty steps at
+    8/255.
     """
     access, request = access or Access(), request or AttackRequest()
     victim: Victim = model if isinstance(model, Victim) else _open(model, access)

@@ -42,6 +42,9 @@ def certify_model(
 ) -> SourceCertificates:
     """Certified accuracy against radius of a model, or of what `load_model` takes for one; `limit` images drawn by the
     seed.
+
+    Noise of standard deviation `sigma` (pixels lie in [0, 1]) is added `num_samples` times to each image; a radius
+    holds with probability 1 - `alpha`. Each image costs that many predictions.
     """
     access = access or Access()
     if not sigma > 0:

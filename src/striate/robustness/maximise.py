@@ -51,6 +51,9 @@ def maximise_prediction(
     Each network gives one number an input, (N,) or (N, 1). `data` (T, ...) are training inputs; with `distance_weight`
     the climb is held near them. The best input of the way is kept. Networks come back as they were. InputError for
     bounds or outputs that do not fit.
+
+    `networks` are one or several; Adam takes `num_steps` steps of `step_size`, a fiftieth of the bounds by default;
+    `caution` counts deviations between networks, 0 for none.
     """
     models = [networks] if isinstance(networks, nn.Module) else list(networks)
     low, high = bounds

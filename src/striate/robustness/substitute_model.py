@@ -58,6 +58,9 @@ def substitute_for(
     `network` is one of the catalogue, by default digitnet for grey images of 28 x 28 and resnet20_cifar for others.
     Labels are never read. The first images come from the part `split`, by default validation or test, whichever there
     is.
+
+    `target` is only asked, never looked into: a model, or an exported file; the substitute is written to `out` where
+    that is named.
     """
     access = access or Access()
     victim = target if isinstance(target, Victim) else open_victim(target, log=access.log)

@@ -62,6 +62,9 @@ def dream(
 
     `model` takes images (1, C, h, w) in [0, 1] of any size, and comes back as it was. Raises InputError for a target
     that it lacks and where an octave is too small for it.
+
+    `pixels` is the picture, of any size; `targets` name classes, units or layers; `config` has octaves and steps, and
+    `watch` hears of each step and may stop.
     """
     config = config or DreamConfig()
     if not targets:

@@ -69,6 +69,8 @@ def fool(
     `model` takes images (1, C, H, W) in [0, 1] and gives scores (1, K); it comes back as it was. Where the confidence
     is never reached, the closest attempt is given with `is_fooled` False. Raises InputError for a class that there is
     not.
+
+    `pixels` is one image of the size the network takes; `config` has the confidence to reach and the steps.
     """
     config = config or FoolConfig()
     images = to_images(pixels, device_of(model))

@@ -63,6 +63,8 @@ def invert(
 
     `model` takes images (1, C, H, W) in [0, 1] and comes back as it was. Raises InputError for a layer that it lacks,
     or that gives zero everywhere.
+
+    `pixels` is one image; `config` has the steps and how smooth the picture shall be.
     """
     config = config or InvertConfig()
     generator = torch.Generator(device_of(model)).manual_seed(config.seed)

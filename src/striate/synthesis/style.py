@@ -74,6 +74,9 @@ def transfer_style(
     `style_fractions` are brought to a sum of 1. `init`, a picture of any size, is where the search begins; a picture
     written before resumes it.
     Raises InputError for layers that the model lacks.
+
+    `content` and each of `styles` are pictures; `layers` say where content and style are compared, by default layers
+    tried for the network, or else the first activation at each spatial size.
     """
     config = config or StyleConfig()
     device = device_of(model)

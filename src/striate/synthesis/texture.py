@@ -45,6 +45,9 @@ def synthesize_texture(
     `init`.
 
     `model` takes images (1, 3, H, W) in [0, 1] of any size and comes back as it was.
+
+    `sample` is at least as large as the network's smallest image; `layers` are those whose Gram matrices are matched,
+    by default layers tried for the network, or else the first activation at each spatial size.
     """
     device = device_of(model)
     layers = layers or choose_layers(model, config.size)

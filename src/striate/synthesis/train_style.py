@@ -73,6 +73,8 @@ def train_style(
 
     The loss is that of `transfer_style`: relative errors of content outputs and of Gram matrices. With a `checkpoint`
     path the state is kept there every minute and on stopping, and training goes on from it as if it had never stopped.
+
+    `style` is one picture, `photos` a few hundred or more; `layers` as for `transfer_style`.
     """
     config = config or TrainStyleConfig()
     device = device_of(model)

@@ -11,6 +11,7 @@ PARAMS = [
     ),
     ("tdnn", 515, "by hand: 8*(16*3 + 1) + 3*(8*5 + 1)"),
     ("lenet1", 2_578, "NIPS 2 (1989), page 402: 2578 independent parameters; doi:10.1109/5.726791: about 2600"),
+    ("rbf", 238_500, "by hand: 300 centres of 28*28 pixels and their widths, 300*785, and a head of 300*10"),
     ("lenet5_1998", 60_840, "doi:10.1109/5.726791, section II.B: 60,000 trained; and 10*84 of codes that are not"),
     ("maxout_mnist", 1_233_610, "by hand: 5*240*785 + 5*240*241 + 10*241"),
     ("maxout_cifar", 16_247_830, "by hand: 192*193 + 384*6145 + 384*4801 + 2500*4801 + 10*501"),

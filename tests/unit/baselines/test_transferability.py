@@ -141,7 +141,7 @@ def test_the_matrix_has_what_fools_itself_on_its_diagonal_and_noise_below(model_
 
 def test_the_command_draws_and_tells(model_file, tmp_path):
     picture = tmp_path / "matrix.png"
-    words = ["transferability", str(model_file), "digits", "--epsilon", "0.2", "--limit", "30", "--fitted", "300"]
+    words = ["transfers", str(model_file), "digits", "--epsilon", "0.2", "--limit", "30", "--fitted", "300"]
     done = CliRunner().invoke(app, [*words, "--learners", "softmax,tree", "--out", str(picture), "--json"])
     assert done.exit_code == 0, done.output
     told = json.loads(done.stdout)

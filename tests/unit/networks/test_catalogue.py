@@ -10,7 +10,7 @@ from striate.errors import InputError
 from striate.networks.catalogue import CATALOGUE, build_network, check_input_size, list_networks
 
 NAMES = {
-    "neocognitron", "neocognitron_digits", "mlp", "tdnn", "lenet1", "lenet5_1998", "lenet5", "lenet5_caffe",
+    "neocognitron", "neocognitron_digits", "mlp", "tdnn", "rbf", "lenet1", "lenet5_1998", "lenet5", "lenet5_caffe",
     "lenet_300_100",
     "digitnet", "alexnet", "alexnet_two_towers", "alexnet_small", "maxout_mnist", "maxout_cifar", "nin_cifar",
     "nin_imagenet",

@@ -59,6 +59,8 @@ def open_source(
     file, whose `columns` can be named; which was read as what goes to `log`. Where a folder has annotations of several
     kinds, those that `task` wants are read; `ignore_index` is a value of masks that counts for nothing. Raises
     DataError when there is no such source or it cannot serve.
+
+    `standard_sets` are the sets known by name.
     """
     if not str(source):
         raise DataError("no source of images is named; give a file, a folder or the name of a data set")

@@ -1,4 +1,4 @@
-"""`striate transferability`: who fools whom, over models and classical learners."""
+"""`striate transfers`: who fools whom, over models and classical learners."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -20,7 +20,7 @@ _ALL = "softmax,linear_svm,knn,tree"
 
 
 @reads_source
-def transferability(
+def transfers(
     words: Annotated[
         list[str],
         typer.Argument(
@@ -55,7 +55,7 @@ def transferability(
 
     Images made on each model and learner are tried on every one, and drawn as a matrix.
 
-    Example: striate transferability runs/small runs/large photos --epsilon 8/255 --out who-fools-whom.png
+    Example: striate transfers runs/small runs/large photos --epsilon 8/255 --out who-fools-whom.png
     """
     with importing():
         from striate.baselines.transferability import transferability as measure
