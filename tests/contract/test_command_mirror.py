@@ -1,6 +1,8 @@
 """Every command has a public function that does its work, and what both ask for has one default."""
 
 import inspect
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -98,3 +100,25 @@ def test_devices_are_chosen_alike() -> None:
         found = getattr(striate, name)
         if inspect.isfunction(found) and name not in measuring | {"build_network"}:  # which computes nothing
             assert defaults(found).get("device", "auto") == "auto", name
+
+
+PAGE = (Path(__file__).parents[2] / "docs" / "from-python.md").read_text(encoding="utf-8")
+SHARED = {
+    name for row in re.findall(r"^\| (`.*?) \|", PAGE, flags=re.MULTILINE) for name in re.findall(r"`(\w+)`", row)
+}
+"""What that page says once for all functions."""
+SAID_BY_ITS_TYPE = {"choices", "config", "images", "ref", "run", "num_workers", "progress"}
+LONG = [
+    name
+    for name in striate.__all__
+    if inspect.isfunction(found := getattr(striate, name)) and len(inspect.signature(found).parameters) > 4
+]
+
+
+@pytest.mark.parametrize("name", LONG)
+def test_a_function_of_many_parameters_says_what_they_are_and_has_an_example(name: str) -> None:
+    """The blocks of docs/from-python.md run as a test; a search for settings, which takes minutes, is named there."""
+    function = getattr(striate, name)
+    said = set(re.findall(r"`(\w+)`", str(inspect.getdoc(function)))) | SHARED | SAID_BY_ITS_TYPE
+    assert set(inspect.signature(function).parameters) - said == set()
+    assert f"striate.{name}(" in PAGE

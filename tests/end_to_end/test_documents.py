@@ -32,6 +32,7 @@ def blocks(text: str, language: str) -> list[str]:
         "docs/explanation.md",
         "docs/robustness.md",
         "docs/first-model.md",
+        pytest.param("docs/from-python.md", marks=pytest.mark.slow),
         "docs/your-own-network.md",
     ],
 )
