@@ -96,6 +96,7 @@ def test_what_cannot_be_done_is_refused(striate_command):
     for words, says in (
         (("--folds", "40"), "cannot make 40 parts|too few"),
         (("--folds", "2", "--dry-run"), "leave --find-rate"),
+        (("--dry-run", "--verify"), "--dry-run and --verify each tell something instead of training"),
         (("--exclude", "empty.txt"), "lists no images"),
         (("--exclude", "none.txt"), "cannot be read"),
         (("--group-by", "(x"), "pattern"),

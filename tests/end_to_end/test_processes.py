@@ -175,4 +175,4 @@ def test_devices_and_a_launcher_must_agree(striate_command, monkeypatch):
         monkeypatch.setenv(name, str(value))
     line = striate_command("train", "digits", "--devices", 3).refused()
     assert "--devices says 3 but the launcher has started 2 on this machine; leave --devices out" in line
-    assert "--find-rate scans in one process" in striate_command("train", "digits", "--find-rate").refused()
+    assert "--find-rate runs in one process" in striate_command("train", "digits", "--find-rate").refused()

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from striate.cli.before_training import tell_plan, tell_rates, tell_repeatability
 from striate.cli.choice_options import with_choices
 from striate.cli.console import (
     AsJson,
@@ -18,7 +19,6 @@ from striate.cli.console import (
     complain,
     log,
     show_json,
-    suggest,
 )
 from striate.cli.folds import show_folds
 from striate.cli.memory import importing
@@ -132,15 +132,14 @@ def train(
             f"--devices says {devices} but the launcher has started {place.local_world_size} on this machine; leave "
             "--devices out"
         )
-    if (find_rate or verify) and place.world_size > 1:
-        raise InputError(f"--{'find-rate' if find_rate else 'verify'} works in one process; leave --devices out")
+    asked = {"--dry-run": dry_run, "--verify": verify, "--find-rate": find_rate}
+    only = [flag for flag, is_asked in asked.items() if is_asked]
+    _check_alone(only, folds=folds, shard_weights=shard_weights, num_processes=place.world_size)
     end_with_parent()
 
     with importing():
         from striate.data.edits import read_edits
         from striate.recipes.folds import cross_validate, is_cross_validation, resume_folds
-        from striate.recipes.train import find_rate as scan_rates
-        from striate.recipes.train import plan_run, verify_training
         from striate.recipes.train import resume as resume_run
         from striate.recipes.train import train as train_source
 
@@ -158,7 +157,7 @@ def train(
                 "a run's schedule is made for its own number of epochs, so it cannot be made longer; train on from its "
                 f"weights: striate train {_source_of(resume)} --weights {resume} --epochs {choices.epochs}"
             )
-        if source is not None or run is not None or find_rate or verify or shard_weights or has_choices:
+        if source is not None or run is not None or only or shard_weights or has_choices:
             raise InputError(
                 "--resume goes on with the run exactly as it was started; give it the run folder and nothing else"
             )
@@ -169,11 +168,6 @@ def train(
     elif source is None:
         raise AssertionError("refused above")
     elif folds is not None:
-        if find_rate or verify or dry_run or shard_weights or place.world_size > 1:
-            raise InputError(
-                "--folds trains whole runs, one after the other; leave --find-rate, --verify, --dry-run, "
-                "--devices and --shard-weights out"
-            )
         found = cross_validate(
             source,
             choices,
@@ -189,32 +183,13 @@ def train(
         show_folds(found, as_json=as_json)
         return
     elif dry_run:
-        plan = plan_run(source, choices, device=device, measure=measure, access=access)
-        if as_json:
-            show_json(plan.to_json())
-        else:
-            display.show_plan(plan)
-            suggest("striate", *(word for word in sys.argv[1:] if word != "--dry-run"), what="the run itself")
+        tell_plan(source, choices, device=device, measure=measure, access=access, display=display, as_json=as_json)
         return
     elif verify:
-        repeated = verify_training(source, choices, device=device, access=access)
-        if as_json:
-            show_json(repeated.to_json())
-        else:
-            display.show_repeatability(repeated)
-            suggest("striate", *(word for word in sys.argv[1:] if word != "--verify"), what="the run itself")
-        if not repeated.is_equal:
-            raise typer.Exit(1)
+        tell_repeatability(source, choices, device=device, access=access, display=display, as_json=as_json)
         return
     elif find_rate:
-        scan = scan_rates(source, choices, device=device, access=access)
-        if as_json:
-            show_json(scan.to_json())
-        else:
-            display.show_rates(scan)
-            rate = scan.suggested_learning_rate
-            words = [word for word in sys.argv[1:] if word != "--find-rate"]
-            suggest("striate", *words, *([] if rate is None else ["--learning-rate", f"{rate:.2g}"]))
+        tell_rates(source, choices, device=device, access=access, display=display, as_json=as_json)
         return
     else:
         finished = train_source(
@@ -235,6 +210,19 @@ def train(
         if as_json and place.rank == 0:
             log(f"stopped; go on with: striate train --resume {finished.path}")
         raise typer.Exit(1)
+
+
+def _check_alone(only: list[str], *, folds: int | None, shard_weights: bool, num_processes: int) -> None:
+    """InputError where words on the command line ask for things that are not done together."""
+    if len(only) > 1:
+        raise InputError(f"{' and '.join(only)} each tell something instead of training; give one of them")
+    if folds is not None and (only or shard_weights or num_processes > 1):
+        raise InputError(
+            "--folds trains whole runs, one after the other; leave --find-rate, --verify, --dry-run, --devices and "
+            "--shard-weights out"
+        )
+    if num_processes > 1 and only in (["--verify"], ["--find-rate"]):
+        raise InputError(f"{only[0]} runs in one process; leave --devices out")
 
 
 def _source_of(run: Path) -> str:
