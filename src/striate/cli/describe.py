@@ -105,7 +105,11 @@ def _show(description: "NetworkDescription") -> None:
         table.add_column(heading, overflow="fold")
     for heading in ("params", "MACs", "receptive field", "stride", "outputs"):
         table.add_column(heading, justify="right", no_wrap=" " not in heading, max_width=9 if " " in heading else None)
+    shows_energy = out.width >= _WIDE
+    if shows_energy:
+        table.add_column("energy", justify="right", no_wrap=True)
     for layer in description.layers:
+        energy = [_microjoules(layer.energy_uj)] if shows_energy else []
         table.add_row(
             Text(layer.name),
             Text(layer.kind),
@@ -114,6 +118,7 @@ def _show(description: "NetworkDescription") -> None:
             count(layer.macs) if layer.macs else "",
             *_field(layer, description.input_size),
             short_size(layer.activation_bytes) if layer.activation_bytes else "",
+            *energy,
         )
     out.print(table)
     for line in _totals(description):
@@ -132,7 +137,13 @@ def _totals(description: "NetworkDescription") -> list[str]:
         memory = f"inference memory for one image: {short_size(description.forward_peak_bytes)} at its peak"
         kept = description.training_bytes
         lines.append(memory + (f"; training memory: {short_size(kept)} an image" if kept is not None else ""))
+    lines.append(f"energy for one image, an estimate for 45 nm (Horowitz 2014): {_microjoules(description.energy_uj)}")
     return lines
+
+
+def _microjoules(energy: float) -> str:
+    """Three digits: "0.0214 µJ", "61.7 µJ", "1,240 µJ"."""
+    return "" if energy == 0 else f"{energy:,.0f} µJ" if energy >= 100 else f"{energy:.3g} µJ"
 
 
 def _field(layer: "LayerDescription", input_size: tuple[int, int, int]) -> tuple[str, str]:

@@ -17,6 +17,7 @@ from torch.nn.parameter import is_lazy
 
 from striate.errors import InputError, StriateError
 from striate.inspection.counting import count_params
+from striate.inspection.energy import energy_uj
 from striate.inspection.memory import forward_peak, training_bytes
 from striate.inspection.receptive_field.intervals import UnknownField
 from striate.inspection.receptive_field.summary import ReceptiveField, receptive_field
@@ -28,6 +29,7 @@ from striate.notebook import Shown
 _SIZES = (32, 64, 96, 128, 160, 192, 224, 227, 256, 299, 331, 384, 512)
 """Sides of square images that are tried where a network has refused another size."""
 _LARGEST_MASK = 4096
+_FLOAT_BYTES = 4
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,11 @@ class LayerDescription:
     num_calls: int
     inputs: tuple[str, ...]
     receptive_field: ReceptiveField | None
+
+    @property
+    def energy_uj(self) -> float:
+        """An estimate for one image in 32 bits, in microjoules; see inspection/energy.py."""
+        return energy_uj(self.macs, _FLOAT_BYTES * self.num_params, self.activation_bytes)
 
 
 @dataclass(frozen=True)
@@ -86,6 +93,11 @@ class NetworkDescription(Shown):
     calls: tuple[CallDescription, ...]
     notices: tuple[str, ...]
 
+    @property
+    def energy_uj(self) -> float:
+        """An estimate for one image in 32 bits, in microjoules; see inspection/energy.py."""
+        return energy_uj(self.macs, _FLOAT_BYTES * self.num_params, self.activation_bytes)
+
     def facts(self) -> tuple[str, tuple[tuple[str, object], ...]]:
         return "striate description", (
             ("network", self.kind),
@@ -96,8 +108,11 @@ class NetworkDescription(Shown):
         )
 
     def to_json(self) -> dict[str, Any]:
-        """A dictionary of plain values; tuples become lists once written."""
-        return dataclasses.asdict(self)
+        """A dictionary of plain values, estimates of energy among them; tuples become lists once written."""
+        document = dataclasses.asdict(self)
+        for row, layer in zip(document["layers"], self.layers, strict=True):
+            row["energy_uj"] = layer.energy_uj
+        return {**document, "energy_uj": self.energy_uj}
 
 
 def describe_network(

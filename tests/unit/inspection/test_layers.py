@@ -41,6 +41,7 @@ def test_a_small_network_on_paper() -> None:
     assert (description.num_params, description.macs, description.activation_bytes) == (165, 368, 148)
     assert description.num_trainable_params == 165
     document = json.loads(json.dumps(description.to_json()))
+    assert document["layers"][0].pop("energy_uj") == description.layers[0].energy_uj > 0
     assert document["layers"][0] == {
         "name": "0", "kind": "Conv2d", "output_shape": [4, 2, 2], "num_params": 72, "macs": 288, "activation_bytes": 64,
         "num_calls": 1, "inputs": ["(image)"],
@@ -402,3 +403,15 @@ def test_distances_are_announced():
 
     described = describe_network(Distances(), (3, 4, 4))
     assert any("not counted, in (network): aten::_cdist_forward" in line for line in described.notices)
+
+
+def test_energy_by_hand() -> None:
+    """A dense layer 4 -> 2: 8 multiply-adds of 4.6 pJ, 10 weights of 4 bytes from DRAM, 2 outputs of 4 bytes there and
+    back.
+    """
+    description = describe_network(nn.Sequential(nn.Flatten(), nn.Linear(4, 2)), (1, 2, 2), measure_memory=False)
+    expected = (8 * 4.6 + 40 * 1300 / 8 + 2 * 8 * 10 / 8) / 1e6
+    assert description.energy_uj == pytest.approx(expected)
+    document = description.to_json()
+    assert document["energy_uj"] == pytest.approx(expected)
+    assert sum(row["energy_uj"] for row in document["layers"]) == pytest.approx(expected)
