@@ -103,7 +103,7 @@ def test_predicted_boxes_are_in_the_pixels_of_the_image(trained, tmp_path, stria
             assert (230, 97, 0) in {colour for _, colour in picture.getcolors(100_000)}  # the box's own colour
 
 
-def test_the_model_file_says_its_task_and_older_files_still_load(trained):
+def test_the_model_file_says_its_task(trained):
     _, run = trained
     about, _ = read_header(run / "model.safetensors")
     assert (about.task, about.task_settings, about.config["num_classes"]) == ("localization", {"loss": "l2"}, 6)
