@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from striate.compression.weights_of import weight_of, weighted_layers
+from striate.networks.hooks import module_hooks
 from striate.networks.restore import evaluating
 
 
@@ -47,24 +48,17 @@ def mean_inputs(
     sums: dict[str, Tensor] = {}
     counts: dict[str, int] = {}
 
-    def record(name: str, layer: nn.Module) -> Any:
-        def hook(_module: nn.Module, args: tuple[Any, ...]) -> None:
+    def add(name: str, args: Any) -> None:
+        if name in layers:
             given = args[0].detach().double()
-            if isinstance(layer, nn.Linear):
+            if isinstance(layers[name], nn.Linear):
                 given = given.reshape(-1, given.shape[-1])
             sums[name] = sums.get(name, 0) + given.sum(0)
             counts[name] = counts.get(name, 0) + len(given)
 
-        return hook
-
-    handles = [layer.register_forward_pre_hook(record(name, layer)) for name, layer in layers.items()]
-    try:
-        with evaluating(network):
-            for batch in images.split(batch_size):
-                network(batch)
-    finally:
-        for handle in handles:
-            handle.remove()
+    with evaluating(network), module_hooks(network, add, lambda *_: None):
+        for batch in images.split(batch_size):
+            network(batch)
     return {name: (total / counts[name]).float() for name, total in sums.items()}
 
 
