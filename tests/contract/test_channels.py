@@ -72,7 +72,7 @@ def silenced(network: nn.Module, channels: Channels, gone: set[int]) -> nn.Modul
 @pytest.mark.parametrize(
     "entry",
     [
-        pytest.param(entry, id=entry.name, marks=[pytest.mark.slow] if entry.name in SLOW else [])
+        pytest.param(entry, id=entry.name, marks=[pytest.mark.exhaustive] if entry.name in SLOW else [])
         for entry in smallest_of_each_family()
     ],
 )

@@ -225,6 +225,7 @@ def test_a_run_that_is_stopped_goes_on_bit_for_bit(tmp_path):
     assert figures[0] == figures[1]
 
 
+@pytest.mark.exhaustive
 def test_two_processes_train_what_one_does(tmp_path):
     source = make_set(tmp_path / "set", 60)
     words = (

@@ -79,7 +79,7 @@ def test_two_devices_give_what_one_gives(tmp_path, striate_command, two):
     assert json.loads((two / "run.json").read_text())["machine"]["devices"] == 2
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_two_devices_train_the_last_layers_alike_on_what_the_frozen_ones_gave(tmp_path, two):
     words = ("train", "digits", "--weights", two, "--freeze", "lower", "--views", 2, "--epochs", 2, "--batch-size", 718)
     words += ("--learning-rate", 0.0001, "--precision", "32-true", "--no-checks", "--device", "cpu")

@@ -65,7 +65,7 @@ def assert_same_run(one: Path, other: Path) -> None:
         assert json.loads((one / name).read_text()) == json.loads((other / name).read_text())
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_a_streamed_run_goes_on_bit_for_bit(tmp_path, stripes):
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     finish(start(tmp_path, stripes, "--run", whole, *OPTIONS, "--stream"))
