@@ -18,7 +18,7 @@ from striate.cli.console import (
     track,
 )
 from striate.cli.source_options import UNSAID, SourceOptions, reads_source
-from striate.units import percent, percent_range
+from striate.units import counted, percent, percent_range
 
 if TYPE_CHECKING:
     from striate.data.checks.groups import GroupSummary, SplitGroup
@@ -94,7 +94,8 @@ def look_at_data(
     if exclude_list is not None:
         from striate.evaluation.exclusion_list import write_exclusion_list
 
-        log(f"wrote {write_exclusion_list(checks, dataset, exclude_list)}")
+        path, num_listed = write_exclusion_list(checks, dataset, exclude_list)
+        log(f"wrote {path}, which lists {counted(num_listed, 'image')}")
     if as_json:
         show_json(checks.to_json() | ({"page": str(page)} if html is not None else {}))
         return

@@ -30,14 +30,16 @@ def exclusion_list(checks: DataChecks, dataset: Dataset) -> str:
     return "\n".join(lines) + "\n"
 
 
-def write_exclusion_list(checks: DataChecks, dataset: Dataset, path: str | Path) -> Path:
-    """Write the list, replacing what is there, and give its path. InputError where it cannot be written."""
-    path = Path(path)
+def write_exclusion_list(checks: DataChecks, dataset: Dataset, path: str | Path) -> tuple[Path, int]:
+    """Write the list, replacing what is there, and give its path and how many images it names. InputError where it
+    cannot be written.
+    """
+    path, text = Path(path), exclusion_list(checks, dataset)
     try:
-        write_atomically(path, exclusion_list(checks, dataset).encode("utf-8", "surrogateescape"))
+        write_atomically(path, text.encode("utf-8", "surrogateescape"))
     except OSError as error:
         raise InputError(f"{path} cannot be written: {error.strerror or error}; write it elsewhere") from None
-    return path
+    return path, sum(not line.startswith("#") for line in text.splitlines())
 
 
 def _reasons(checks: DataChecks, dataset: Dataset) -> Iterator[tuple[str, list[str]]]:

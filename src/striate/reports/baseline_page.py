@@ -9,8 +9,8 @@ import numpy as np
 
 from striate.baselines.baseline import Baselines
 from striate.baselines.linear_model import LINEAR, weight_images
-from striate.reports.label_errors_page import jpeg_address
 from striate.reports.page import page_environment, write_page
+from striate.reports.thumbnails import jpeg_address
 from striate.version import __version__
 
 _MOST_TILES = 40

@@ -5,8 +5,8 @@ disagree.
 from pathlib import Path
 
 from striate.evaluation.comparison import Comparison
-from striate.reports.label_errors_page import jpeg_address
 from striate.reports.page import page_environment, write_page
+from striate.reports.thumbnails import jpeg_address
 from striate.version import __version__
 
 MOST_GROUPS = 40

@@ -11,8 +11,8 @@ from striate.data.decoding import MAX_PIXELS, decode_image
 from striate.data.image_groups import image_groups
 from striate.errors import InputError
 from striate.evaluation.data_checks import DataChecks
-from striate.reports.label_errors_page import jpeg_address
 from striate.reports.page import page_environment, write_page
+from striate.reports.thumbnails import jpeg_address
 from striate.version import __version__
 
 _MOST_GROUPS, _MOST_IN_GROUP, _THUMBNAIL_PX = 60, 4, 160

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from striate.reports.label_errors_page import jpeg_address
 from striate.reports.page import page_environment, write_page
+from striate.reports.thumbnails import jpeg_address
 from striate.retrieval.drift import Drift
 from striate.version import __version__
 

@@ -1,16 +1,13 @@
 """The labels that are probably wrong, as one self-contained page and as a table to correct."""
 
-import base64
 import csv
 import io
 from pathlib import Path
 
-import numpy as np
-from PIL import Image
-
 from striate.evaluation.label_errors import LabelErrors
 from striate.printable import spreadsheet_cell
 from striate.reports.page import page_environment, write_page
+from striate.reports.thumbnails import jpeg_address
 from striate.version import __version__
 
 COLUMNS = ("path", "label", "given", "suggested", "self_confidence", "suggested_probability", "is_confident", "split")
@@ -49,10 +46,3 @@ def write_label_errors_page(found: LabelErrors, path: str | Path) -> Path:
 def write_label_errors_table(found: LabelErrors, path: str | Path) -> Path:
     """Write the table, replacing what is there, and give its path. InputError where it cannot be written."""
     return write_page(path, label_errors_table(found))
-
-
-def jpeg_address(pixels: np.ndarray) -> str:
-    """An image (h, w, 3) uint8 as the address of a JPEG."""
-    data = io.BytesIO()
-    Image.fromarray(np.ascontiguousarray(pixels)).save(data, "jpeg", quality=80)
-    return "data:image/jpeg;base64," + base64.b64encode(data.getvalue()).decode()

@@ -211,9 +211,8 @@ def _fused(model: Model, others: Sequence[Model | str | Path], access: Access) -
                 f"{other} gives no gradients, so nothing can be attacked through it; give a model of striate's"
             )
         networks.append(seen)
-    return (
-        networks[0] if len(networks) == 1 else Fused(networks, [torch.arange(len(model.class_names))] * len(networks))
-    )
+    own_order = torch.arange(len(model.class_names))
+    return networks[0] if len(networks) == 1 else Fused(networks, [own_order] * len(networks))
 
 
 def seen_as(model: Model, other: Victim, name: str) -> Callee:

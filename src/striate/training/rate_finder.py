@@ -3,26 +3,23 @@ arXiv:1506.01186, section 3.3).
 """
 
 import contextlib
-import copy
-from collections.abc import Generator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import count
 from typing import Any
 
 import numpy as np
 from lightning_fabric import Fabric
 from torch import nn
-from torch.optim import Optimizer
 
 from striate.errors import InputError, NonFiniteLoss
 from striate.progress import Track, track_silently
 from striate.training.batches import BatchSource
-from striate.training.frozen.layer_groups import layer_groups, num_open_groups, open_groups
 from striate.training.objective import objective_of
-from striate.training.optimizers import build_optimizer, set_rates
+from striate.training.optimizers import set_rates
 from striate.training.randomness import preserved_randomness, seed_for
 from striate.training.recipe import Recipe
-from striate.training.step import Batch, train_step
+from striate.training.step import train_step
+from striate.training.trial import copy_to_train, endless_batches
 
 LOWEST_RATE, HIGHEST_RATE = 1e-6, 10.0
 NUM_STEPS = 120
@@ -106,18 +103,3 @@ def suggest_rate(rates: Sequence[float], losses: Sequence[float]) -> float | Non
     """The peak rate that a curve of smoothed losses speaks for, see `RateScan`; None when the loss never falls."""
     lowest = int(np.argmin(losses))
     return None if losses[lowest] > (1 - LEAST_GAIN) * losses[0] else rates[lowest] / CAREFUL
-
-
-def copy_to_train(network: nn.Module, recipe: Recipe, *, head: str | None) -> tuple[nn.Module, Optimizer]:
-    """A copy of the network, what the recipe's first epoch trains open, and the recipe's optimiser of its weights."""
-    trainee = copy.deepcopy(network)
-    groups = layer_groups(trainee, head=head)
-    open_groups(trainee, groups, num_open_groups(recipe.freeze, 0, recipe.epochs, len(groups)))
-    optimizer = build_optimizer(recipe.optimizer, groups, layer_rate_factor=recipe.layer_rate_factor, use_fused=False)
-    return trainee, optimizer
-
-
-def endless_batches(loader: BatchSource, recipe: Recipe, fabric: Fabric) -> Generator[Batch, None, None]:
-    """Training batches, epoch after epoch."""
-    for epoch in count():
-        yield from loader.train_batches(recipe, epoch, fabric.device)

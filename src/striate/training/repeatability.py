@@ -12,9 +12,9 @@ from striate.progress import Track, track_silently
 from striate.training.batches import BatchSource
 from striate.training.objective import objective_of
 from striate.training.randomness import preserved_randomness, seed_for
-from striate.training.rate_finder import copy_to_train, endless_batches
 from striate.training.recipe import Recipe
 from striate.training.step import compiled, train_step
+from striate.training.trial import copy_to_train, endless_batches
 
 NUM_STEPS = 10
 
