@@ -84,8 +84,10 @@ def errors(
     _show(found)
     if html is None:
         suggest("striate", "errors", source, "--html", "errors.html", what="the same with thumbnails")
-    else:
+    elif csv is None:
         suggest("striate", "errors", source, "--csv", "labels.csv", what="a table to correct them in")
+    else:
+        suggest("striate", "train", source, "--labels", str(csv), what="once its column label holds the right classes")
 
 
 def frozen_network(

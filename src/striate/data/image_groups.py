@@ -51,6 +51,11 @@ def groups_to_keep_whole(
     """
     if by is None:
         return None, ()
+    if by in ("class", "split"):
+        raise InputError(
+            f"a {by} cannot be kept in one part: every part needs images of all classes; group by folder, a column of "
+            "the CSV or a pattern with parentheses"
+        )
     groups = image_groups(dataset, by, columns=columns)
     alone = [index for index, group in enumerate(groups) if group in (NO_MATCH, EMPTY)]
     for index in alone:

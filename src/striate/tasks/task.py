@@ -223,7 +223,7 @@ class Task(ABC):
         """The same task with another suppression of overlapping boxes, "hard" or "soft". InputError where it finds no
         boxes that overlap.
         """
-        raise InputError(f"--nms is for models that find objects, and this one is for {self.name}; leave {nms} out")
+        raise InputError(f"--nms is for models that find objects, and this one is for {self.name}; leave it out")
 
     def with_loss(self, loss: str | None) -> "Task":
         """The task by the loss of this name, the usual one for None. InputError for a loss of another task."""

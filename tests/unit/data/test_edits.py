@@ -162,3 +162,5 @@ def test_images_without_a_group_count_each_by_themselves(photos):
     assert len(np.unique(numbers)) == 6
     assert lines == (r"2 of 6 images have no group by '/(\\d)\\.png' and count each by itself",)
     assert groups_to_keep_whole(dataset, None) == (None, ())
+    with pytest.raises(InputError, match="a class cannot be kept in one part: every part needs images of all classes"):
+        groups_to_keep_whole(dataset, "class")
